@@ -1,0 +1,63 @@
+//! `$connect`: takes a place for the user, or says why not: 409 already connected, 503 all places taken.
+
+use std::sync::Arc;
+
+use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use shared::auth::selected_subprotocol;
+use shared::clock::SystemClock;
+use shared::config::{LeaseConfig, environment};
+use shared::ids::{Random, SessionId};
+use shared::leases::{Connected, Leases};
+use shared::protocol::ClosingCode;
+use shared::push::{ManagementApi, Push, dismiss};
+use shared::route::{Speaker, log, status};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let aws = shared::route::init().await;
+    let db = aws_sdk_dynamodb::Client::new(&aws);
+    let random = Arc::new(Random::from_system());
+    let leases = Leases::new(db, LeaseConfig::read(&environment)?, Arc::new(SystemClock), random);
+    let push = ManagementApi(aws_sdk_apigatewaymanagement::Client::new(&aws));
+    run(service_fn(|event| connect(&leases, &push, event))).await
+}
+
+async fn connect(
+    leases: &Leases,
+    push: &dyn Push,
+    event: LambdaEvent<ApiGatewayWebsocketProxyRequest>,
+) -> Result<ApiGatewayProxyResponse, Error> {
+    let event = event.payload;
+    let result = async {
+        let speaker = Speaker::of(&event.request_context)?;
+        let session = event.query_string_parameters.first("session").map(SessionId::parse).transpose()?;
+        leases.connect(&speaker.user, &speaker.connection, session.as_ref()).await
+    };
+    let replaced = match result.await {
+        Ok(Connected::Granted { replaced, .. }) => replaced,
+        Ok(Connected::AlreadyConnected) => return Ok(status(409)),
+        Ok(Connected::Full) => return Ok(status(503)),
+        Err(error @ shared::Error::BadRequest(_)) => {
+            log(&event.request_context, &error);
+            return Ok(status(400));
+        }
+        Err(error) => {
+            log(&event.request_context, &error);
+            return Err(error.into());
+        }
+    };
+    if let Some(old) = replaced {
+        // Its place is gone whether it hears of it or not.
+        let told = dismiss(push, &old, ClosingCode::Replaced, "This session has connected again").await;
+        if let Err(error) = told {
+            tracing::warn!(connection = %old, "The replaced connection was not closed: {error}");
+        }
+    }
+    let mut response = status(200);
+    let offered = event.headers.get("sec-websocket-protocol").and_then(|value| value.to_str().ok());
+    if let Some(selected) = selected_subprotocol(offered) {
+        response.headers.insert("Sec-WebSocket-Protocol", selected.parse()?);
+    }
+    Ok(response)
+}

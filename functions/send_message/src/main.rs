@@ -1,0 +1,69 @@
+//! `sendMessage`: admits a message, queues it and answers `accepted`.
+//!
+//! Admission comes first and is durable; a crash before the queue is healed by the client, which sends the id again.
+
+use std::sync::Arc;
+
+use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use shared::clock::SystemClock;
+use shared::config::{AdmissionConfig, ChatConfig, LeaseConfig, QueueConfig, environment};
+use shared::ids::{MessageId, Random};
+use shared::leases::Leases;
+use shared::messages::{Admission, Messages};
+use shared::protocol::{Message, ServerFrame, parse_send_message};
+use shared::queue::{Job, Queue};
+use shared::route::{Speaker, refuse, respond};
+
+struct Deps {
+    messages: Messages,
+    queue: Queue,
+    limits: AdmissionConfig,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let aws = shared::route::init().await;
+    let db = aws_sdk_dynamodb::Client::new(&aws);
+    let random = Arc::new(Random::from_system());
+    let clock = Arc::new(SystemClock);
+    let leases = Leases::new(db.clone(), LeaseConfig::read(&environment)?, clock.clone(), random.clone());
+    let deps = Deps {
+        messages: Messages::new(db, ChatConfig::read(&environment)?, leases, clock, random),
+        queue: Queue::new(aws_sdk_sqs::Client::new(&aws), QueueConfig::read(&environment)?),
+        limits: AdmissionConfig::read(&environment)?,
+    };
+    run(service_fn(|event| send_message(&deps, event))).await
+}
+
+async fn send_message(
+    deps: &Deps,
+    event: LambdaEvent<ApiGatewayWebsocketProxyRequest>,
+) -> Result<ApiGatewayProxyResponse, Error> {
+    let event = event.payload;
+    Ok(match accept(deps, &event).await {
+        Ok(frame) => respond(frame),
+        Err((id, error)) => refuse(&event, id, &error),
+    })
+}
+
+async fn accept(
+    deps: &Deps,
+    event: &ApiGatewayWebsocketProxyRequest,
+) -> Result<ServerFrame, (Option<MessageId>, shared::Error)> {
+    let body = event.body.as_deref().unwrap_or_default();
+    let draft = parse_send_message(body, deps.limits.max_text_bytes)?;
+    let admitted = async {
+        let speaker = Speaker::of(&event.request_context)?;
+        let admission = deps.messages.admit(&speaker.user, &speaker.connection, &draft, &deps.limits).await?;
+        let (message, duplicate) = match &admission {
+            Admission::New(message) => (message, false),
+            Admission::Duplicate(message) => (message, true),
+        };
+        if !message.status.is_final() {
+            deps.queue.send(&Job::from(message)).await?;
+        }
+        Ok(ServerFrame::Accepted { id: message.id.clone(), duplicate, message: Message::from(message) })
+    };
+    admitted.await.map_err(|error| (Some(draft.id.clone()), error))
+}

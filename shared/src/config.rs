@@ -1,0 +1,156 @@
+//! Settings, one struct per concern, read once in `main` through a lookup. A missing or senseless value fails at init with
+//! the variable's name; nothing falls back to a mock by accident. The values come from `infra/template.yaml`.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::Error;
+
+/// Where settings are looked up.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The process environment.
+#[allow(clippy::disallowed_methods, reason = "the one place where the environment is read")]
+pub fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn required(lookup: Lookup<'_>, name: &'static str) -> Result<String, Error> {
+    lookup(name).filter(|value| !value.is_empty()).ok_or(Error::ConfigMissing { name })
+}
+
+fn number<T: FromStr + PartialOrd + From<u8>>(lookup: Lookup<'_>, name: &'static str) -> Result<T, Error> {
+    let value = required(lookup, name)?;
+    match value.parse::<T>() {
+        Ok(number) if number >= T::from(1) => Ok(number),
+        _ => Err(Error::ConfigInvalid { name, value, expected: "a whole number of at least 1" }),
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct LeaseConfig {
+    pub table: String,
+    pub max_clients: u32,
+    pub lease: Duration,
+    pub first_message: Duration,
+}
+
+impl LeaseConfig {
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            table: required(lookup, "CONNECTIONS_TABLE")?,
+            max_clients: number(lookup, "MAX_CLIENTS")?,
+            lease: Duration::from_secs(number(lookup, "LEASE_SECONDS")?),
+            first_message: Duration::from_secs(number(lookup, "FIRST_MESSAGE_SECONDS")?),
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct ChatConfig {
+    pub table: String,
+}
+
+impl ChatConfig {
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, Error> {
+        Ok(Self { table: required(lookup, "CHAT_TABLE")? })
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct AdmissionConfig {
+    pub max_pending_per_client: usize,
+    pub max_text_bytes: usize,
+}
+
+impl AdmissionConfig {
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            max_pending_per_client: number::<u64>(lookup, "MAX_PENDING_PER_CLIENT")? as usize,
+            max_text_bytes: number::<u64>(lookup, "MAX_TEXT_BYTES")? as usize,
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct QueueConfig {
+    pub url: String,
+}
+
+impl QueueConfig {
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, Error> {
+        Ok(Self { url: required(lookup, "QUEUE_URL")? })
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct AuthConfig {
+    pub issuer: String,
+    pub audience: String,
+}
+
+impl AuthConfig {
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, Error> {
+        Ok(Self { issuer: required(lookup, "OIDC_ISSUER")?, audience: required(lookup, "OIDC_AUDIENCE")? })
+    }
+}
+
+/// Which model answers.
+#[derive(Debug, Clone, Copy)]
+pub enum ModelConfig {
+    Mock { latency: MockLatency },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MockLatency {
+    /// As the brief asks: uniformly within a range that depends on the type.
+    ByType,
+    Fixed(Duration),
+}
+
+impl ModelConfig {
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, Error> {
+        let provider = required(lookup, "LLM_PROVIDER")?;
+        if provider != "mock" {
+            return Err(Error::ConfigInvalid { name: "LLM_PROVIDER", value: provider, expected: "mock" });
+        }
+        let value = required(lookup, "MOCK_LATENCY_MS")?;
+        let latency = match value.as_str() {
+            "default" => MockLatency::ByType,
+            text => match text.parse() {
+                Ok(ms) => MockLatency::Fixed(Duration::from_millis(ms)),
+                Err(_) => {
+                    let expected = "`default` or a whole number of milliseconds";
+                    return Err(Error::ConfigInvalid { name: "MOCK_LATENCY_MS", value, expected });
+                }
+            },
+        };
+        Ok(Self::Mock { latency })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_setting_is_named() {
+        let error = LeaseConfig::read(&|_| None).expect_err("nothing is set");
+        assert!(error.to_string().contains("CONNECTIONS_TABLE"), "{error}");
+    }
+
+    #[test]
+    fn a_senseless_number_is_refused_with_its_name() {
+        for bad in ["0", "-1", "ten", "1.5"] {
+            let lookup = |name: &str| Some(if name == "MAX_CLIENTS" { bad } else { "60" }.to_owned());
+            let error = LeaseConfig::read(&lookup).expect_err(bad).to_string();
+            assert!(error.contains("MAX_CLIENTS") && error.contains(bad), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_provider_is_not_the_mock() {
+        let error = ModelConfig::read(&|_| None).expect_err("nothing is set");
+        assert!(matches!(error, Error::ConfigMissing { name: "LLM_PROVIDER" }));
+    }
+}

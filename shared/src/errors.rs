@@ -1,0 +1,117 @@
+//! What can go wrong, as data. Each error knows its class: rejected by a rule, worth a retry, or a bug; and the code that a
+//! client sees. Logged once, at the boundary.
+
+use crate::clock::Timestamp;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("This action is not known; known are sendMessage and heartbeat")]
+    UnknownAction,
+    #[error("The text has {actual_bytes} bytes, at most {limit_bytes} are allowed")]
+    TextTooLarge { actual_bytes: usize, limit_bytes: usize },
+    #[error("There is no such conversation")]
+    ConversationNotFound,
+    #[error("There is no such upload")]
+    MediaNotFound,
+    #[error("{pending} messages are not answered yet, at most {limit} are allowed; wait for an answer")]
+    TooManyPending { pending: usize, limit: usize, retry_after_ms: u64 },
+    #[error("This connection no longer holds a place; connect again")]
+    LeaseExpired,
+
+    #[error("{operation} failed: {detail}")]
+    Service { operation: &'static str, detail: String },
+    #[error("{operation} was still contended after {attempts} attempts")]
+    Contended { operation: &'static str, attempts: u32 },
+    #[error("Out of time at {at}")]
+    OutOfTime { at: Timestamp },
+
+    #[error("The item {key} is not as it should be: {detail}")]
+    Corrupt { key: String, detail: String },
+    #[error("{name} is not set; set it in the function's environment")]
+    ConfigMissing { name: &'static str },
+    #[error("{name} is \"{value}\"; it must be {expected}")]
+    ConfigInvalid { name: &'static str, value: String, expected: &'static str },
+}
+
+/// What to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// A rule said no; the client is told which.
+    Rejected,
+    /// It may work the next time.
+    Retry,
+    /// It won't, until somebody changes something.
+    Bug,
+}
+
+impl Error {
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::BadRequest(message.into())
+    }
+
+    /// A call of an AWS service that failed, with the whole chain of causes.
+    pub fn service(operation: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut detail = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            detail.push_str(": ");
+            detail.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        Self::Service { operation, detail }
+    }
+
+    pub fn class(&self) -> Class {
+        match self {
+            Self::BadRequest(_)
+            | Self::UnknownAction
+            | Self::TextTooLarge { .. }
+            | Self::ConversationNotFound
+            | Self::MediaNotFound
+            | Self::TooManyPending { .. }
+            | Self::LeaseExpired => Class::Rejected,
+            Self::Service { .. } | Self::Contended { .. } | Self::OutOfTime { .. } => Class::Retry,
+            Self::Corrupt { .. } | Self::ConfigMissing { .. } | Self::ConfigInvalid { .. } => Class::Bug,
+        }
+    }
+
+    /// The code of the contract.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad_request",
+            Self::UnknownAction => "unknown_action",
+            Self::TextTooLarge { .. } => "too_large",
+            Self::ConversationNotFound => "conversation_not_found",
+            Self::MediaNotFound => "media_not_found",
+            Self::TooManyPending { .. } => "too_many_pending",
+            Self::LeaseExpired => "lease_expired",
+            _ => "internal",
+        }
+    }
+
+    /// What a client is told: the rule that said no, or nothing of the inside.
+    pub fn public_message(&self) -> String {
+        match self.class() {
+            Class::Rejected => self.to_string(),
+            Class::Retry | Class::Bug => "Something went wrong on our side; try again".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn internals_are_not_told_to_clients() {
+        let error = Error::Service { operation: "PutItem", detail: "table secret-name".into() };
+        assert_eq!(error.code(), "internal");
+        assert!(!error.public_message().contains("secret-name"));
+        assert_eq!(error.class(), Class::Retry);
+    }
+}

@@ -1,0 +1,26 @@
+//! The domain of Parley. The functions turn events into calls of this library and its results into responses; nothing here
+//! knows which machine it runs on.
+//!
+//! - [`leases`]: who may communicate: places, sessions, expiry. The four limits begin here.
+//! - [`messages`]: a message's life: admitted, queued, claimed, answered.
+//! - [`answer`]: what the worker does with a queued message.
+//! - [`queue`], [`model`], [`push`]: what it does it with.
+//! - [`protocol`]: the frames on the wire. [`auth`]: tokens. [`route`]: what all WebSocket routes share.
+//! - [`config`], [`errors`], [`clock`], [`ids`], [`dynamo`]: the ground.
+
+pub mod answer;
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod dynamo;
+pub mod errors;
+pub mod ids;
+pub mod leases;
+pub mod messages;
+pub mod model;
+pub mod protocol;
+pub mod push;
+pub mod queue;
+pub mod route;
+
+pub use errors::{Error, Result};

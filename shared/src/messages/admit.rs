@@ -1,0 +1,209 @@
+//! Admission: the one write that decides whether a message is accepted.
+//!
+//! A transaction over the sender's lease (still held, few enough pending), its slot (renewed with it), the conversation
+//! (the next number), the id (new) and the message (`queued`). Either all of it is there or nothing is; which of the
+//! conditions said no is read from the refusal itself.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+
+use super::{Messages, Role, Status, StoredMessage, built, conversation_key, seq_key, user_key};
+use crate::clock::Timestamp;
+use crate::config::AdmissionConfig;
+use crate::dynamo::{self, Fields, Item, n, s, time};
+use crate::ids::{ConnectionId, ConversationId, MessageId, UserId};
+use crate::leases::Lease;
+use crate::{Error, Result};
+
+/// An unanswered message counts against its sender for at most this long: a lost worker cannot lock its user out.
+const PENDING_FOR: Duration = Duration::from_secs(300);
+
+/// When to try again after `too_many_pending`: about the time of an answer.
+const RETRY_AFTER_MS: u64 = 1000;
+
+/// Admissions that met a concurrent one of the same conversation and are tried again.
+const MAX_ATTEMPTS: u32 = 32;
+
+/// What a client wants to send, checked.
+#[derive(Debug)]
+pub struct Draft {
+    pub id: MessageId,
+    pub conversation: ConversationId,
+    pub text: String,
+}
+
+#[derive(Debug)]
+pub enum Admission {
+    New(StoredMessage),
+    /// The id was used before: that message, as it is now.
+    Duplicate(StoredMessage),
+}
+
+impl Messages {
+    /// Accepts `draft` from `connection`, or says why not.
+    pub async fn admit(
+        &self,
+        user: &UserId,
+        connection: &ConnectionId,
+        draft: &Draft,
+        limits: &AdmissionConfig,
+    ) -> Result<Admission> {
+        for attempt in 0..MAX_ATTEMPTS {
+            let (lease, last_seq) = self.lease_and_conversation(user, &draft.conversation).await?;
+            let lease = lease.filter(|lease| lease.is_held(connection, self.clock.now())).ok_or(Error::LeaseExpired)?;
+            if last_seq.is_none() && !draft.conversation.is_uuid() {
+                return Err(Error::ConversationNotFound);
+            }
+            let message = StoredMessage {
+                id: draft.id.clone(),
+                user: user.clone(),
+                conversation: draft.conversation.clone(),
+                seq: last_seq.unwrap_or(0) + 1,
+                role: Role::User,
+                text: draft.text.clone(),
+                status: Status::Queued,
+                reply_to: None,
+                error: None,
+                created_at: self.clock.now(),
+                told: false,
+            };
+            let answer_by = message.created_at.plus(PENDING_FOR);
+            let [user_item, slot_item] =
+                self.leases.admission(user, &lease, &draft.id, answer_by, limits.max_pending_per_client)?;
+            let items = [
+                user_item,
+                slot_item,
+                self.numbering(&message, last_seq)?,
+                self.naming(&message)?,
+                self.storing(&message)?,
+            ];
+            let Err(refused) = dynamo::transact(&self.db, &self.random, &items).await? else {
+                return Ok(Admission::New(message));
+            };
+
+            let held = refused.item(0).map(|item| if item.is_empty() { Ok(None) } else { Lease::read(item).map(Some) });
+            let held = held.transpose()?;
+            if let Some(now_held) = &held
+                && !now_held.as_ref().is_some_and(|lease| lease.is_held(connection, self.clock.now()))
+            {
+                return Err(Error::LeaseExpired);
+            }
+            if let Some(pointer) = refused.item(3) {
+                let first = self.named_by(pointer).await?;
+                self.leases.heard(user, &lease).await?;
+                return Ok(Admission::Duplicate(first));
+            }
+            if let Some(Some(lease)) = held {
+                self.make_room(user, &lease, limits).await?;
+            } else if refused.item(1).is_some() {
+                return Err(Error::LeaseExpired);
+            } else if last_seq.is_none() && refused.item(4).is_some() && refused.item(2).is_none() {
+                // Its first number is taken, and not by us: the conversation is another user's.
+                return Err(Error::ConversationNotFound);
+            } else {
+                // Another message of this conversation took the number.
+                let ceiling_ms = 2u32 << attempt.min(5);
+                tokio::time::sleep(Duration::from_millis(u64::from(self.random.below(ceiling_ms)))).await;
+            }
+        }
+        Err(Error::Contended { operation: "admit", attempts: MAX_ATTEMPTS })
+    }
+
+    /// The sender's lease and the conversation's last number, in one read of two tables.
+    async fn lease_and_conversation(
+        &self,
+        user: &UserId,
+        conversation: &ConversationId,
+    ) -> Result<(Option<Lease>, Option<u64>)> {
+        let (lease_table, lease_key) = self.leases.key_of(user);
+        let conversation_item =
+            Item::from([("pk".to_owned(), s(user_key(user))), ("sk".to_owned(), s(format!("conv#{conversation}")))]);
+        let get = |key| KeysAndAttributes::builder().keys(key).consistent_read(true).build();
+        let output = self
+            .db
+            .batch_get_item()
+            .request_items(lease_table, built(get(lease_key))?)
+            .request_items(&self.config.table, built(get(conversation_item))?)
+            .send()
+            .await
+            .map_err(|error| Error::service("BatchGetItem", &error))?;
+        if output.unprocessed_keys().is_some_and(|tables| !tables.is_empty()) {
+            return Err(Error::Contended { operation: "BatchGetItem", attempts: 1 });
+        }
+        let found =
+            |table: &str| output.responses().and_then(|tables| tables.get(table)).and_then(|items| items.first());
+        let lease = found(lease_table).map(Lease::read).transpose()?;
+        let last_seq = found(&self.config.table).map(|item| Fields(item).number("last_seq")).transpose()?;
+        Ok((lease, last_seq))
+    }
+
+    /// Takes the conversation's next number; the first message of an unknown conversation makes it.
+    fn numbering(&self, message: &StoredMessage, last_seq: Option<u64>) -> Result<TransactWriteItem> {
+        let update = Update::builder()
+            .table_name(&self.config.table)
+            .key("pk", s(user_key(&message.user)))
+            .key("sk", s(format!("conv#{}", message.conversation)))
+            .expression_attribute_values(":next", n(message.seq))
+            .expression_attribute_values(":now", time(message.created_at));
+        let update = match last_seq {
+            Some(last_seq) => update
+                .condition_expression("last_seq = :last")
+                .expression_attribute_values(":last", n(last_seq))
+                .update_expression("SET last_seq = :next, updated_at = :now"),
+            None => update
+                .condition_expression("attribute_not_exists(pk)")
+                .expression_attribute_values(":id", s(message.conversation.as_str()))
+                .expression_attribute_values(":title", s("New conversation"))
+                .update_expression(
+                    "SET id = :id, title = :title, last_seq = :next, created_at = :now, updated_at = :now",
+                ),
+        };
+        Ok(TransactWriteItem::builder().update(built(update.build())?).build())
+    }
+
+    fn naming(&self, message: &StoredMessage) -> Result<TransactWriteItem> {
+        let put = Put::builder()
+            .table_name(&self.config.table)
+            .item("pk", s(user_key(&message.user)))
+            .item("sk", s(format!("msg#{}", message.id.key())))
+            .item("conversation_id", s(message.conversation.as_str()))
+            .item("seq", n(message.seq))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        Ok(TransactWriteItem::builder().put(built(put.build())?).build())
+    }
+
+    fn storing(&self, message: &StoredMessage) -> Result<TransactWriteItem> {
+        let put = Put::builder()
+            .table_name(&self.config.table)
+            .set_item(Some(message.item(seq_key(message.seq))))
+            .condition_expression("attribute_not_exists(pk)");
+        Ok(TransactWriteItem::builder().put(built(put.build())?).build())
+    }
+
+    async fn named_by(&self, pointer: &Item) -> Result<StoredMessage> {
+        let fields = Fields(pointer);
+        let conversation = ConversationId::parse(fields.text("conversation_id")?)?;
+        let seq = fields.number("seq")?;
+        self.message_at(&conversation, seq).await?.ok_or_else(|| Error::Corrupt {
+            key: format!("{}/{}", conversation_key(&conversation), seq_key(seq)),
+            detail: "an id names it and it is not there".to_owned(),
+        })
+    }
+
+    /// Too many are pending, unless the time of some is over.
+    async fn make_room(&self, user: &UserId, lease: &Lease, limits: &AdmissionConfig) -> Result<()> {
+        let now: Timestamp = self.clock.now();
+        let overdue: Vec<MessageId> =
+            lease.pending.iter().filter(|(_, by)| *by <= now).map(|(id, _)| id.clone()).collect();
+        if overdue.is_empty() && lease.pending.len() >= limits.max_pending_per_client {
+            return Err(Error::TooManyPending {
+                pending: lease.pending.len(),
+                limit: limits.max_pending_per_client,
+                retry_after_ms: RETRY_AFTER_MS,
+            });
+        }
+        self.leases.settled(user, &overdue).await
+    }
+}

@@ -1,0 +1,187 @@
+//! A message's life. Owns the table `chat`.
+//!
+//! | item | pk | sk |
+//! |---|---|---|
+//! | conversation | `user#USER` | `conv#CONVERSATION` |
+//! | which message an id names | `user#USER` | `msg#ID` |
+//! | message | `conv#CONVERSATION` | `SEQ` (12 digits) |
+//! | answer to it | `conv#CONVERSATION` | `SEQ#INDEX` |
+//!
+//! A conversation numbers its messages 1, 2, 3…: the number is taken in the transaction that stores the message, so the
+//! order of a conversation is one and the same for history, the model's context and the worker, whatever clocks say.
+//! An id names one message of its user for ever ([`Admission::Duplicate`]); nothing is keyed by another user's id.
+//!
+//! A message is `queued`, then `processing` under one attempt's token, then for good `done`, `failed` or `cancelled`. The
+//! write that ends it is conditioned on that token: of two workers that hold the same message, one can answer.
+
+mod admit;
+mod answers;
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::ChatConfig;
+use crate::dynamo::{Fields, Item, n, s, time};
+use crate::ids::{ConversationId, MessageId, Random, UserId};
+use crate::leases::Leases;
+use crate::{Error, Result};
+
+pub use admit::{Admission, Draft};
+pub use answers::{Claim, Claimed, Ending};
+
+#[derive(Debug, Clone)]
+pub struct Messages {
+    db: Client,
+    config: ChatConfig,
+    leases: Leases,
+    clock: Arc<dyn Clock>,
+    random: Arc<Random>,
+}
+
+impl Messages {
+    pub fn new(db: Client, config: ChatConfig, leases: Leases, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
+        Self { db, config, leases, clock, random }
+    }
+
+    async fn get(&self, pk: String, sk: String) -> Result<Option<Item>> {
+        let output = self
+            .db
+            .get_item()
+            .table_name(&self.config.table)
+            .key("pk", s(pk))
+            .key("sk", s(sk))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Error::service("GetItem", &error))?;
+        Ok(output.item)
+    }
+
+    async fn message_at(&self, conversation: &ConversationId, seq: u64) -> Result<Option<StoredMessage>> {
+        self.get(conversation_key(conversation), seq_key(seq)).await?.as_ref().map(StoredMessage::read).transpose()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    User,
+    Assistant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Queued,
+    Processing,
+    Done,
+    Failed,
+    Cancelled,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Processing => "processing",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Queued, Self::Processing, Self::Done, Self::Failed, Self::Cancelled]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+    }
+
+    /// Nothing more will happen to it.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Processing)
+    }
+}
+
+/// A message or an answer as it is stored.
+#[derive(Debug, Clone)]
+pub struct StoredMessage {
+    pub id: MessageId,
+    pub user: UserId,
+    pub conversation: ConversationId,
+    /// The place in the conversation; an answer has its message's.
+    pub seq: u64,
+    pub role: Role,
+    pub text: String,
+    pub status: Status,
+    pub reply_to: Option<MessageId>,
+    /// Code and message of a failure.
+    pub error: Option<(String, String)>,
+    pub created_at: Timestamp,
+    /// Its end was told to the user (or there was nobody to tell).
+    pub told: bool,
+}
+
+impl StoredMessage {
+    fn read(item: &Item) -> Result<Self> {
+        let fields = Fields(item);
+        let status = fields.text("status")?;
+        Ok(Self {
+            id: MessageId::parse(fields.text("id")?)?,
+            user: UserId::parse(fields.text("user_id")?)?,
+            conversation: ConversationId::parse(fields.text("conversation_id")?)?,
+            seq: fields.number("seq")?,
+            role: if fields.text("role")? == "assistant" { Role::Assistant } else { Role::User },
+            text: fields.optional_text("text").unwrap_or_default().to_owned(),
+            status: Status::parse(status).ok_or_else(|| Error::Corrupt {
+                key: fields.optional_text("id").unwrap_or_default().to_owned(),
+                detail: format!("unknown status `{status}`"),
+            })?,
+            reply_to: fields.optional_text("reply_to").map(MessageId::parse).transpose()?,
+            error: fields
+                .optional_text("error_code")
+                .map(|code| (code.to_owned(), fields.optional_text("error_message").unwrap_or_default().to_owned())),
+            created_at: fields.time("created_at")?,
+            told: fields.flag("told"),
+        })
+    }
+
+    fn item(&self, sk: String) -> Item {
+        let mut item = Item::from([
+            ("pk".to_owned(), s(conversation_key(&self.conversation))),
+            ("sk".to_owned(), s(sk)),
+            ("id".to_owned(), s(self.id.as_str())),
+            ("user_id".to_owned(), s(self.user.as_str())),
+            ("conversation_id".to_owned(), s(self.conversation.as_str())),
+            ("seq".to_owned(), n(self.seq)),
+            ("role".to_owned(), s(if self.role == Role::Assistant { "assistant" } else { "user" })),
+            ("text".to_owned(), s(self.text.as_str())),
+            ("status".to_owned(), s(self.status.as_str())),
+            ("created_at".to_owned(), time(self.created_at)),
+        ]);
+        if let Some(reply_to) = &self.reply_to {
+            item.insert("reply_to".to_owned(), s(reply_to.as_str()));
+        }
+        if self.told {
+            item.insert("told".to_owned(), AttributeValue::Bool(true));
+        }
+        item
+    }
+}
+
+fn user_key(user: &UserId) -> String {
+    format!("user#{user}")
+}
+
+fn conversation_key(conversation: &ConversationId) -> String {
+    format!("conv#{conversation}")
+}
+
+/// Digits enough that text order is number order.
+fn seq_key(seq: u64) -> String {
+    format!("{seq:012}")
+}
+
+fn built<T>(result: std::result::Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T> {
+    result.map_err(|error| Error::Corrupt { key: "request".to_owned(), detail: error.to_string() })
+}

@@ -1,0 +1,73 @@
+//! The queue between admission and answer: SQS FIFO, one message group per conversation, so that a conversation is answered
+//! in order and conversations are answered side by side. The deduplication id is the message's, so that a message that is
+//! sent again within five minutes is queued once.
+
+use aws_sdk_sqs::Client;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use crate::config::QueueConfig;
+use crate::ids::{ConversationId, MessageId, UserId};
+use crate::messages::StoredMessage;
+use crate::{Error, Result};
+
+/// What is queued: which message to answer; its text stays in the table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    pub user_id: UserId,
+    pub conversation_id: ConversationId,
+    pub message_id: MessageId,
+    pub seq: u64,
+}
+
+impl From<&StoredMessage> for Job {
+    fn from(message: &StoredMessage) -> Self {
+        Self {
+            user_id: message.user.clone(),
+            conversation_id: message.conversation.clone(),
+            message_id: message.id.clone(),
+            seq: message.seq,
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Queue {
+    sqs: Client,
+    url: String,
+}
+
+impl Queue {
+    pub fn new(sqs: Client, config: QueueConfig) -> Self {
+        Self { sqs, url: config.url }
+    }
+
+    pub async fn send(&self, job: &Job) -> Result<()> {
+        let body = serde_json::to_string(job)
+            .map_err(|error| Error::Corrupt { key: job.message_id.to_string(), detail: error.to_string() })?;
+        self.sqs
+            .send_message()
+            .queue_url(&self.url)
+            .message_group_id(job.conversation_id.as_str())
+            .message_deduplication_id(job.message_id.key())
+            .message_body(body)
+            .send()
+            .await
+            .map_err(|error| Error::service("SendMessage", &error))?;
+        Ok(())
+    }
+
+    /// Lets a received message come back after `timeout` from now, if it is not deleted before.
+    pub async fn hold(&self, receipt_handle: &str, timeout: Duration) -> Result<()> {
+        self.sqs
+            .change_message_visibility()
+            .queue_url(&self.url)
+            .receipt_handle(receipt_handle)
+            .visibility_timeout(i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| Error::service("ChangeMessageVisibility", &error))?;
+        Ok(())
+    }
+}

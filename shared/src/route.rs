@@ -1,0 +1,73 @@
+//! What all WebSocket routes share: who speaks, the answer as a route response, and how a function starts.
+//!
+//! The boundary: here an error is logged, once, and becomes a frame that says no more than the contract.
+
+use aws_config::SdkConfig;
+use aws_lambda_events::apigw::{
+    ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext,
+};
+use aws_lambda_events::encodings::Body;
+
+use crate::errors::Class;
+use crate::ids::{ConnectionId, MessageId, UserId};
+use crate::protocol::ServerFrame;
+use crate::{Error, Result};
+
+/// Who sent an event, as the authorizer found out when the connection was made.
+#[derive(Debug, Clone)]
+pub struct Speaker {
+    pub user: UserId,
+    pub connection: ConnectionId,
+}
+
+impl Speaker {
+    pub fn of(context: &ApiGatewayWebsocketProxyRequestContext) -> Result<Self> {
+        let missing = |what: &str| Error::Corrupt { key: "requestContext".to_owned(), detail: format!("no {what}") };
+        let user = context.authorizer.fields.get("principalId").and_then(|value| value.as_str());
+        Ok(Self {
+            user: UserId::parse(user.ok_or_else(|| missing("authorizer.principalId"))?)?,
+            connection: ConnectionId::new(context.connection_id.as_deref().ok_or_else(|| missing("connectionId"))?),
+        })
+    }
+}
+
+/// Logging and the SDK's settings: once, at init.
+pub async fn init() -> SdkConfig {
+    lambda_runtime::tracing::init_default_subscriber();
+    aws_config::load_from_env().await
+}
+
+/// The frame a route answers with.
+pub fn respond(frame: ServerFrame) -> ApiGatewayProxyResponse {
+    let mut response = status(200);
+    response.body = Some(Body::Text(frame.to_json()));
+    response
+}
+
+/// A bare status.
+pub fn status(code: i64) -> ApiGatewayProxyResponse {
+    let mut response = ApiGatewayProxyResponse::default();
+    response.status_code = code;
+    response
+}
+
+/// A frame for what went wrong with a client's frame. The response is a success: the function did its work, and a frame
+/// reaches the client either way.
+pub fn refuse(
+    event: &ApiGatewayWebsocketProxyRequest,
+    id: Option<MessageId>,
+    error: &Error,
+) -> ApiGatewayProxyResponse {
+    log(&event.request_context, error);
+    respond(ServerFrame::error(id, error))
+}
+
+pub fn log(context: &ApiGatewayWebsocketProxyRequestContext, error: &Error) {
+    let connection = context.connection_id.as_deref().unwrap_or_default();
+    let request = context.request_id.as_deref().unwrap_or_default();
+    match error.class() {
+        Class::Rejected => tracing::debug!(connection, request, code = error.code(), "Refused: {error}"),
+        Class::Retry => tracing::warn!(connection, request, "{error}"),
+        Class::Bug => tracing::error!(connection, request, "{error}"),
+    }
+}
