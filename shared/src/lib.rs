@@ -22,5 +22,7 @@ pub mod protocol;
 pub mod push;
 pub mod queue;
 pub mod route;
+#[cfg(test)]
+mod testing;
 
 pub use errors::{Error, Result};

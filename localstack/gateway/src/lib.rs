@@ -1,1 +1,26 @@
+//! A local gateway: runs the WebSocket APIs, functions, queues and tables of a SAM template on one machine, from the very
+//! template that deploys them. It knows nothing of the application in it.
+//!
+//! - [`template`] reads the template: a small, strict subset; what it does not understand is an error with its line.
+//! - [`stack`] makes of it what runs: engines, function host, event sources, listeners; and stops it again.
+//! - [`websocket`] is API Gateway; [`host`] is Lambda (over the Runtime API), [`build`] makes its programs, [`event_source`]
+//!   polls queues for it; [`aws`] is the door to the services, [`sqs`] the queues themselves.
+//! - [`oidc`] is the user pool; [`state`] what one sees of it all; [`server`] accepts connections.
 
+pub mod aws;
+pub mod build;
+pub mod clock;
+pub mod event_source;
+pub mod host;
+pub mod ids;
+pub mod invoke;
+pub mod logging;
+pub mod oidc;
+pub mod options;
+pub mod server;
+pub mod sqs;
+pub mod stack;
+pub mod state;
+pub mod template;
+pub mod uri;
+pub mod websocket;

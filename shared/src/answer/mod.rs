@@ -27,7 +27,7 @@ use crate::{Error, Result};
 use writer::Writer;
 
 /// How long a dead worker's message stays away; renewed at a third of it while the worker lives.
-const HOLD: Duration = Duration::from_secs(30);
+const HOLD: Duration = Duration::from_secs(12);
 
 /// When a message that could not be answered now is tried again.
 const RETRY_IN: Duration = Duration::from_secs(2);

@@ -47,7 +47,11 @@ impl Model for Mock {
         };
         stream::once(async move {
             tokio::time::sleep(latency).await;
-            stream::iter(pieces)
+            // One piece at a time, as a model has them: whoever sends the first gets to it before the second is there.
+            stream::iter(pieces).then(async |piece| {
+                tokio::task::yield_now().await;
+                piece
+            })
         })
         .flatten()
         .boxed()

@@ -1,0 +1,49 @@
+//! A service at another emulator: the same JSON calls, over HTTP.
+//!
+//! Emulators want a signature to be there and do not verify it, so a made-up one is sent. Real AWS is not meant here: there,
+//! the template is deployed.
+
+use bytes::Bytes;
+
+use super::Answer;
+
+#[derive(Debug, Clone)]
+pub struct Remote {
+    http: reqwest::Client,
+    url: String,
+    target: &'static str,
+    authorization: String,
+}
+
+impl Remote {
+    pub fn new(url: &str, target: &'static str, service: &str, region: &str) -> Self {
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential=local/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+        );
+        Self { http: reqwest::Client::new(), url: url.to_owned(), target, authorization }
+    }
+
+    pub async fn call(&self, operation: &str, body: Bytes) -> Answer {
+        match self.send(operation, body).await {
+            Ok((status, body)) => Answer { status, headers: Vec::new(), body },
+            Err(error) => {
+                let message = format!("{} can't be reached: {error}", self.url);
+                Answer::error(503, "ServiceUnavailable", &message)
+            }
+        }
+    }
+
+    async fn send(&self, operation: &str, body: Bytes) -> reqwest::Result<(u16, Vec<u8>)> {
+        let response = self
+            .http
+            .post(&self.url)
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-target", format!("{}.{operation}", self.target))
+            .header("authorization", &self.authorization)
+            .body(body)
+            .send()
+            .await?;
+        let status = response.status().as_u16();
+        Ok((status, response.bytes().await?.to_vec()))
+    }
+}

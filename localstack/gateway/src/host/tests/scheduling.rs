@@ -1,0 +1,203 @@
+//! Which process an invocation gets, and when it gets none.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::*;
+
+#[tokio::test]
+async fn the_first_invocation_starts_a_process_and_the_next_one_reuses_it() {
+    let host = TestHost::start(vec![function(None)]).await;
+    let first = host.invoke(json!({"n": 1})).await.unwrap();
+    let second = host.invoke(json!({"n": 2})).await.unwrap();
+    assert_eq!((&first["event"], &second["event"]), (&json!({"n": 1}), &json!({"n": 2})));
+    assert_eq!(first["pid"], second["pid"]);
+    let state = host.state();
+    assert_eq!((state.cold_starts, state.invocations, state.errors), (1, 2, 0));
+    assert_eq!(state.in_flight, InFlight { now: 0, max: 1, limit: None });
+    assert_eq!(json!(state.pids), json!([first["pid"]]));
+    host.end().await;
+}
+
+#[tokio::test]
+async fn the_most_recently_used_process_is_taken_first() {
+    let host = TestHost::start(vec![function(None)]).await;
+    let (first, first_invocation) = host.hold().await;
+    let (second, second_invocation) = host.hold().await;
+    let [older, newer] = host.state().pids[..] else { panic!("two processes") };
+    drop(second);
+    second_invocation.await.unwrap().unwrap();
+    let newest = host.invoke(json!({})).await.unwrap()["pid"].clone();
+    drop(first);
+    first_invocation.await.unwrap().unwrap();
+    let other = host.invoke(json!({})).await.unwrap()["pid"].clone();
+    assert_ne!(newest, other);
+    assert_eq!([newest, other].iter().filter(|pid| **pid == json!(older) || **pid == json!(newer)).count(), 2);
+    assert_eq!(host.state().cold_starts, 2);
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_fifty_racing_invocations_exactly_the_limit_runs_and_the_others_are_throttled() {
+    let host = TestHost::start(vec![function(Some(10))]).await;
+    for round in 0..3 {
+        let gate = Gate::open().await;
+        let invocations: Vec<_> = (0..50)
+            .map(|_| {
+                let (host, event) = (host.host.clone(), gate.event());
+                tokio::spawn(async move { host.invoke("fixture", event, None).await })
+            })
+            .collect();
+        let mut running = Vec::new();
+        while running.len() < 10 {
+            running.push(gate.next().await);
+        }
+        host.when(|state| state.throttles == 40 * (round + 1)).await;
+        assert_eq!(host.state().in_flight, InFlight { now: 10, max: 10, limit: Some(10) });
+        drop(running);
+        let mut done = 0;
+        for invocation in invocations {
+            match invocation.await.unwrap() {
+                Ok(_) => done += 1,
+                Err(InvokeError::Throttled { limit: 10, .. }) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert_eq!(done, 10);
+    }
+    let state = host.state();
+    assert_eq!((state.cold_starts, state.pids.len()), (10, 10));
+    host.end().await;
+}
+
+#[tokio::test]
+async fn a_caller_that_invokes_again_at_once_is_not_throttled_by_its_own_last_call() {
+    let host = TestHost::start(vec![function(Some(1))]).await;
+    for n in 0..200 {
+        assert_eq!(host.invoke(json!(n)).await.unwrap()["event"], json!(n));
+    }
+    assert_eq!((host.state().cold_starts, host.state().in_flight.max), (1, 1));
+    host.end().await;
+}
+
+#[tokio::test]
+async fn functions_without_a_reservation_share_what_is_left_of_the_account() {
+    let mut other = function(None);
+    other.name = "other".into();
+    let mut disabled = function(Some(0));
+    disabled.name = "disabled".into();
+    let functions = vec![function(None), other, disabled];
+    let host = Host::of(Pool::new(functions, String::new(), String::new(), 2, Limits::default(), Output::stderr()));
+    let places = [host.pool.admit("fixture").unwrap(), host.pool.admit("other").unwrap()];
+    assert!(matches!(host.pool.admit("fixture"), Err(InvokeError::Throttled { limit: 2, .. })));
+    drop(places);
+    assert!(host.pool.admit("fixture").is_ok());
+    assert!(matches!(host.pool.admit("disabled"), Err(InvokeError::Throttled { limit: 0, .. })));
+    assert!(matches!(host.pool.admit("missing"), Err(InvokeError::Unknown { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_dies_meanwhile_each_invocation_gets_its_own_result_and_the_limit_holds() {
+    let host = TestHost::start(vec![function(Some(8))]).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let killer = {
+        let (host, over) = (host.host.clone(), Arc::clone(&over));
+        tokio::spawn(async move {
+            let mut killed = 0;
+            while !over.load(Ordering::SeqCst) {
+                let pids = host.state()["fixture"].pids.clone();
+                if !pids.is_empty() {
+                    // It may be gone by itself in this moment.
+                    let kill = format!("kill -KILL {}", pids[fastrand::usize(..pids.len())]);
+                    let mut command = tokio::process::Command::new("/bin/sh");
+                    let status = command.args(["-c", &kill]).stderr(std::process::Stdio::null()).status().await;
+                    killed += u32::from(status.unwrap().success());
+                }
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+            killed
+        })
+    };
+    let callers: Vec<_> = (0..12)
+        .map(|caller| {
+            let host = host.host.clone();
+            tokio::spawn(async move {
+                let mut done = 0;
+                for n in 0..60 {
+                    let event = json!([caller, n]);
+                    match host.invoke("fixture", event.to_string().into(), None).await {
+                        Ok(response) => {
+                            let response: Value = serde_json::from_slice(&response).unwrap();
+                            assert_eq!(response["event"], event);
+                            done += 1;
+                        }
+                        Err(InvokeError::Throttled { .. }) => tokio::task::yield_now().await,
+                        Err(InvokeError::Crashed { .. } | InvokeError::InitFailed { .. }) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+                done
+            })
+        })
+        .collect();
+    let mut done = 0;
+    for caller in callers {
+        done += caller.await.unwrap();
+    }
+    over.store(true, Ordering::SeqCst);
+    assert!(killer.await.unwrap() > 0);
+    assert!(done > 0);
+    let state = host.state();
+    assert_eq!(state.in_flight.now, 0);
+    assert!(state.in_flight.max <= 8 && state.pids.len() <= 8, "{state:?}");
+    assert_eq!(state.invocations + state.throttles, 12 * 60);
+    host.end().await;
+}
+
+#[tokio::test]
+async fn an_idle_process_is_stopped_after_a_while_and_replaced_on_demand() {
+    let limits = Limits { idle: Duration::from_millis(20), ..Limits::default() };
+    let host = TestHost::with_limits(vec![function(None)], limits).await;
+    host.invoke(json!({})).await.unwrap();
+    host.when(|state| state.pids.is_empty()).await;
+    host.invoke(json!({})).await.unwrap();
+    assert_eq!((host.state().cold_starts, host.state().errors), (2, 0));
+    host.end().await;
+}
+
+#[tokio::test]
+async fn shutdown_lets_a_running_invocation_finish_and_refuses_new_ones() {
+    let host = TestHost::start(vec![function(None)]).await;
+    let (running, invocation) = host.hold().await;
+    let stopping = {
+        let host = host.host.clone();
+        tokio::spawn(async move { host.shutdown(Duration::from_secs(10)).await })
+    };
+    while !matches!(host.invoke(json!({})).await, Err(InvokeError::ShuttingDown)) {}
+    assert!(!stopping.is_finished());
+    drop(running);
+    invocation.await.unwrap().unwrap();
+    stopping.await.unwrap();
+    host.end().await;
+}
+
+#[tokio::test]
+async fn shutdown_stops_what_does_not_finish_in_time() {
+    let host = TestHost::start(vec![function(None)]).await;
+    let (_running, invocation) = host.hold().await;
+    let [pid] = host.state().pids[..] else { panic!("one process") };
+    host.host.shutdown(Duration::from_millis(10)).await;
+    assert!(matches!(invocation.await.unwrap(), Err(InvokeError::ShuttingDown)));
+    assert!(!is_alive(pid));
+    host.end().await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_dropped_stops_its_processes() {
+    let host = TestHost::start(vec![function(None)]).await;
+    host.invoke(json!({})).await.unwrap();
+    let [pid] = host.state().pids[..] else { panic!("one process") };
+    let TestHost { host, server, .. } = host;
+    drop(host);
+    eventually(|| !is_alive(pid)).await;
+    server.abort();
+}

@@ -1,0 +1,115 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Runs a SAM template on this machine: WebSocket APIs, functions, queues and tables.
+#[derive(Debug, Clone, Parser)]
+#[command(version, about, max_term_width = 110)]
+pub struct Options {
+    /// Listen on 127.0.0.1 at this port; 0 picks a free one
+    #[arg(long, value_name = "N", default_value_t = 8000)]
+    pub port: u16,
+
+    /// Where tables, objects and queues are kept
+    #[arg(long, value_name = "DIR", default_value = ".parley", conflicts_with = "ephemeral")]
+    pub data_dir: PathBuf,
+
+    /// Keep everything in memory
+    #[arg(long)]
+    pub ephemeral: bool,
+
+    /// Override a parameter of the template; may be repeated
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub params: Vec<(String, String)>,
+
+    /// The template to run
+    #[arg(long, value_name = "FILE", default_value = "infra/template.yaml")]
+    pub template: PathBuf,
+
+    /// Invoke functions there, e.g. `cargo lambda watch` at <http://127.0.0.1:9000>, instead of running them here
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub invoke_endpoint: Option<String>,
+
+    /// Use a running emulator instead of the embedded services
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub aws_endpoint_url: Option<String>,
+
+    /// Use a running emulator instead of the embedded `DynamoDB`
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub dynamodb_endpoint_url: Option<String>,
+
+    /// Use a running emulator instead of the embedded SQS
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub sqs_endpoint_url: Option<String>,
+
+    /// Build the functions with the release profile
+    #[arg(long)]
+    pub release: bool,
+
+    /// Close a WebSocket without messages for this long (API Gateway: 600), to rehearse it
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
+    pub websocket_idle: Duration,
+
+    /// Close a WebSocket after this long (API Gateway: 7200), to rehearse it
+    #[arg(long, value_name = "SECONDS", default_value = "7200", value_parser = seconds, hide_short_help = true)]
+    pub websocket_life: Duration,
+}
+
+impl Options {
+    pub fn dynamodb_url(&self) -> Option<&str> {
+        self.dynamodb_endpoint_url.as_deref().or(self.aws_endpoint_url.as_deref())
+    }
+
+    pub fn sqs_url(&self) -> Option<&str> {
+        self.sqs_endpoint_url.as_deref().or(self.aws_endpoint_url.as_deref())
+    }
+}
+
+fn parameter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+fn url(text: &str) -> Result<String, String> {
+    if text.starts_with("http://") || text.starts_with("https://") {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err("it must start with http:// or https://".to_owned())
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 1e9 => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("it must be a positive number of seconds".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn a_parameter_may_have_an_equals_sign_in_its_value() {
+        assert_eq!(parameter("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert!(parameter("A").is_err() && parameter("=b").is_err());
+    }
+
+    #[test]
+    fn a_services_own_endpoint_goes_before_the_common_one() {
+        let args = ["gateway", "--aws-endpoint-url", "http://a/", "--sqs-endpoint-url", "http://b"];
+        let options = Options::parse_from(args);
+        assert_eq!((options.dynamodb_url(), options.sqs_url()), (Some("http://a"), Some("http://b")));
+    }
+}

@@ -1,0 +1,68 @@
+//! Message ids, sequence numbers and receipt handles: everything the server makes up.
+//!
+//! Invariants: a sequence number is greater than every one given before, also before a restart (it starts with the time);
+//! it is unique over all queues, so that it names a message by itself. A receipt handle names one receive of one message:
+//! queue, sequence number and a random token, so that a handle from before a power cut never fits a later receive.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// Room for a million numbers in a millisecond before the sequence runs ahead of the clock.
+const SEQUENCE_BITS: u32 = 20;
+
+#[derive(Debug)]
+pub(super) struct Ids {
+    random: fastrand::Rng,
+    last_sequence: i64,
+}
+
+impl Ids {
+    #[allow(clippy::disallowed_methods, reason = "The one place where the SQS server gets its randomness")]
+    pub(super) fn new(last_sequence: i64) -> Self {
+        Self { random: fastrand::Rng::new(), last_sequence }
+    }
+
+    pub(super) fn uuid(&mut self) -> String {
+        uuid::Builder::from_random_bytes(self.random.u128(..).to_be_bytes()).into_uuid().to_string()
+    }
+
+    pub(super) fn sequence(&mut self, now_ms: i64) -> i64 {
+        self.last_sequence = (self.last_sequence + 1).max(now_ms << SEQUENCE_BITS);
+        self.last_sequence
+    }
+
+    /// Never zero, so that storage can use zero for "never received".
+    pub(super) fn token(&mut self) -> i64 {
+        self.random.i64(1..)
+    }
+}
+
+/// Twenty digits, as AWS prints them.
+pub(super) fn sequence_number(sequence: i64) -> String {
+    format!("{sequence:020}")
+}
+
+/// One receive of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Receipt {
+    pub(super) queue: i64,
+    pub(super) sequence: i64,
+    pub(super) token: i64,
+}
+
+impl Receipt {
+    pub(super) fn handle(self) -> String {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.queue.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.sequence.to_be_bytes());
+        bytes[16..].copy_from_slice(&self.token.to_be_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    pub(super) fn parse(handle: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(handle).ok()?;
+        let bytes: &[u8; 24] = bytes.as_slice().try_into().ok()?;
+        let number = |at: usize| -> Option<i64> { Some(i64::from_be_bytes(bytes[at..at + 8].try_into().ok()?)) };
+        Some(Self { queue: number(0)?, sequence: number(8)?, token: number(16)? })
+    }
+}

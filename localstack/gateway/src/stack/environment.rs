@@ -1,0 +1,44 @@
+//! A function's environment: the template's variables, and where the services are here.
+//!
+//! Functions use the plain SDK, which reads endpoints and credentials from the environment, so nothing in them has to know
+//! that they do not run on AWS. An address of one of the template's own APIs is replaced by the local one.
+
+use std::collections::BTreeMap;
+
+use crate::aws;
+use crate::template::{Function, WebSocketApi};
+
+pub(super) fn of(
+    function: &Function,
+    apis: &[WebSocketApi],
+    internal_url: &str,
+    region: &str,
+) -> BTreeMap<String, String> {
+    let services = format!("{internal_url}{}", aws::PATH);
+    let mut environment = BTreeMap::from([
+        ("AWS_ACCESS_KEY_ID".to_owned(), aws::access_key(&function.name)),
+        ("AWS_SECRET_ACCESS_KEY".to_owned(), "local".to_owned()),
+        ("AWS_SESSION_TOKEN".to_owned(), "local".to_owned()),
+        ("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned()),
+        ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), services.clone()),
+        ("AWS_ENDPOINT_URL_SQS".to_owned(), services),
+    ]);
+    if let [api] = apis {
+        let management = format!("{internal_url}/{}", api.stage);
+        environment.insert("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI".to_owned(), management);
+    }
+    for (name, value) in &function.environment {
+        environment.insert(name.clone(), localize(value, apis, internal_url, region));
+    }
+    environment
+}
+
+fn localize(value: &str, apis: &[WebSocketApi], internal_url: &str, region: &str) -> String {
+    let mut value = value.to_owned();
+    for api in apis {
+        let host = format!("{}.execute-api.{region}.amazonaws.com", api.api_id);
+        value = value.replace(&format!("https://{host}"), internal_url);
+        value = value.replace(&format!("wss://{host}"), &internal_url.replacen("http", "ws", 1));
+    }
+    value
+}

@@ -1,0 +1,87 @@
+//! Conditions: which of them hold, decided from parameters and mappings alone, as at deployment.
+
+use std::collections::BTreeMap;
+
+use super::error::{Problem, Problems, hint};
+use super::scope::Scope;
+use super::yaml::{Data, Node};
+
+/// Decides every condition. One that cannot be decided is left out, and its problem noted.
+pub(crate) fn decide(section: Option<&Node>, scope: &Scope<'_>, problems: &Problems) -> BTreeMap<String, bool> {
+    let Some(section) = section else { return BTreeMap::new() };
+    let decided = section.entries().iter().filter_map(|entry| {
+        let mut decider = Decider { section, scope, deciding: Vec::new() };
+        Some((entry.key.clone(), problems.keep(decider.named(&entry.key, entry.line))?))
+    });
+    decided.collect()
+}
+
+struct Decider<'a> {
+    section: &'a Node,
+    scope: &'a Scope<'a>,
+    /// The conditions that asked for each other, to find circles.
+    deciding: Vec<String>,
+}
+
+impl Decider<'_> {
+    fn named(&mut self, name: &str, line: usize) -> Result<bool, Problem> {
+        let section = self.section;
+        let Some(expression) = section.get(name) else {
+            let hint = hint(name, section.entries().iter().map(|entry| entry.key.as_str()));
+            return Err(Problem::new(line, format!("There is no condition \"{name}\"{hint}")));
+        };
+        if self.deciding.iter().any(|deciding| deciding == name) {
+            return Err(Problem::new(line, format!("Condition {name} depends on itself")));
+        }
+        self.deciding.push(name.to_owned());
+        let holds = self.expression(expression);
+        self.deciding.pop();
+        holds
+    }
+
+    fn expression(&mut self, node: &Node) -> Result<bool, Problem> {
+        let (function, argument) = match &node.data {
+            Data::Call(function, argument) => (function.as_str(), &**argument),
+            Data::Map(entries) if entries.len() == 1 && entries[0].key == "Condition" => {
+                ("Condition", &entries[0].value)
+            }
+            _ => return Err(node.not("A condition", "one of !Equals, !Not, !And, !Or and !Condition")),
+        };
+        match function {
+            "Condition" => self.named(&argument.expect_text("The name of a condition")?, node.line),
+            "Equals" => {
+                let [left, right] = operands(node, argument, 2..=2)? else { return Ok(false) };
+                Ok(self.scope.text(left, "An operand of !Equals")?
+                    == self.scope.text(right, "An operand of !Equals")?)
+            }
+            "Not" => Ok(!self.all(operands(node, argument, 1..=1)?)?[0]),
+            "And" => Ok(self.all(operands(node, argument, 2..=10)?)?.into_iter().all(|holds| holds)),
+            "Or" => Ok(self.all(operands(node, argument, 2..=10)?)?.into_iter().any(|holds| holds)),
+            other => {
+                let hint = hint(other, ["And", "Condition", "Equals", "Not", "Or"]);
+                Err(Problem::new(node.line, format!("!{other} does not make a condition{hint}")))
+            }
+        }
+    }
+
+    /// Without a short cut, so that a mistake in the last operand shows on every machine.
+    fn all(&mut self, operands: &[Node]) -> Result<Vec<bool>, Problem> {
+        operands.iter().map(|operand| self.expression(operand)).collect()
+    }
+}
+
+fn operands<'n>(
+    node: &Node,
+    argument: &'n Node,
+    count: std::ops::RangeInclusive<usize>,
+) -> Result<&'n [Node], Problem> {
+    match (&node.data, &argument.data) {
+        (_, Data::List(items)) if count.contains(&items.len()) => Ok(items),
+        (Data::Call(function, _), _) => {
+            let (least, most) = count.into_inner();
+            let count = if least == most { least.to_string() } else { format!("{least} to {most}") };
+            Err(Problem::new(node.line, format!("!{function} takes a list of {count}")))
+        }
+        _ => Err(argument.not("The operands of a condition", "a list")),
+    }
+}

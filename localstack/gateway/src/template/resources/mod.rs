@@ -1,0 +1,235 @@
+//! The resources: which types there are, and what a declaration is before its properties are read.
+//!
+//! To teach the gateway a type: a [`Kind`], what references to it give (`references.rs`), and a module with its schema and
+//! a function that builds its part of the model.
+
+mod event_source;
+mod function;
+mod policy;
+mod queue;
+mod references;
+mod table;
+mod table_keys;
+mod user_pool;
+mod websocket;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::error::{Problems, hint};
+use super::fields::{Fields, Schema};
+use super::globals::Globals;
+use super::scope::Scope;
+use super::yaml::{Data, Entry, Node};
+
+pub(crate) use function::{FUNCTION, functions};
+pub(crate) use policy::managed_policies;
+pub(crate) use queue::queues;
+pub(crate) use table::tables;
+pub(crate) use user_pool::{user_pool_clients, user_pools};
+pub(crate) use websocket::{WEBSOCKET_API, websocket_apis};
+
+/// The schemas of all maps with properties, for the documentation's test.
+#[cfg(test)]
+pub(crate) fn schemas() -> Vec<&'static Schema> {
+    let mut schemas = vec![&FUNCTION, &WEBSOCKET_API, &RESOURCE, &policy::MANAGED_POLICY, &queue::QUEUE, &table::TABLE];
+    schemas.extend([
+        &user_pool::USER_POOL,
+        &user_pool::USER_POOL_CLIENT,
+        &websocket::ROUTE,
+        &websocket::ROUTE_RESPONSE,
+    ]);
+    schemas.extend([&event_source::SQS_EVENT, &websocket::AUTH, &table::INDEX]);
+    schemas
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Function,
+    ManagedPolicy,
+    Queue,
+    RouteResponse,
+    Table,
+    UserPool,
+    UserPoolClient,
+    WebSocketApi,
+}
+
+impl Kind {
+    pub(crate) const ALL: [(&str, Kind); 8] = [
+        ("AWS::ApiGatewayV2::RouteResponse", Kind::RouteResponse),
+        ("AWS::Cognito::UserPool", Kind::UserPool),
+        ("AWS::Cognito::UserPoolClient", Kind::UserPoolClient),
+        ("AWS::DynamoDB::Table", Kind::Table),
+        ("AWS::IAM::ManagedPolicy", Kind::ManagedPolicy),
+        ("AWS::SQS::Queue", Kind::Queue),
+        ("AWS::Serverless::Function", Kind::Function),
+        ("AWS::Serverless::WebSocketApi", Kind::WebSocketApi),
+    ];
+
+    pub(crate) fn type_name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// Types that observe or administer a deployed stack: accepted unread, and nothing may refer to them.
+pub(crate) const DEPLOYED_ONLY: [&str; 6] = [
+    "AWS::CloudWatch::Alarm",
+    "AWS::CloudWatch::CompositeAlarm",
+    "AWS::CloudWatch::Dashboard",
+    "AWS::IAM::Role",
+    "AWS::Logs::LogGroup",
+    "AWS::Logs::MetricFilter",
+];
+
+#[derive(Debug)]
+pub(crate) struct Resource {
+    pub(crate) id: String,
+    pub(crate) line: usize,
+    pub(crate) kind: Kind,
+    /// Unresolved; the globals are merged in.
+    pub(crate) properties: Node,
+    pub(crate) metadata: Option<Node>,
+    pub(crate) condition: Option<String>,
+}
+
+pub(crate) const RESOURCE: Schema = Schema {
+    subject: "A resource",
+    required: &["Type"],
+    optional: &["Condition", "DependsOn", "IgnoreGlobals", "Metadata", "Properties"],
+    ignored: &["DeletionPolicy", "UpdateReplacePolicy"],
+};
+
+/// Reads the declarations into the scope.
+pub(crate) fn declare(section: &Node, globals: &Globals, scope: &mut Scope<'_>, problems: &Problems) {
+    for entry in section.entries() {
+        if !entry.key.chars().all(|c| c.is_ascii_alphanumeric()) {
+            problems.add(entry.line, format!("The logical id \"{}\" may have only letters and digits", entry.key));
+        }
+        if scope.parameters.contains_key(&entry.key) {
+            problems.add(entry.line, format!("\"{}\" is the name of a parameter too", entry.key));
+        }
+        declare_one(entry, globals, scope, problems);
+    }
+    declare_generated(scope, problems);
+    for entry in section.entries() {
+        let dependencies = match entry.value.get("DependsOn") {
+            Some(Node { data: Data::List(items), .. }) => items.as_slice(),
+            Some(one) => std::slice::from_ref(one),
+            None => &[],
+        };
+        for name in dependencies.iter().filter_map(|node| problems.keep(node.expect_text("DependsOn"))) {
+            if !section.entries().iter().any(|other| other.key == name) && !scope.routes.contains_key(&name) {
+                let hint = hint(&name, section.entries().iter().map(|entry| entry.key.as_str()));
+                problems.add(entry.line, format!("DependsOn names \"{name}\", which is not a resource{hint}"));
+            }
+        }
+    }
+}
+
+fn declare_one(entry: &Entry, globals: &Globals, scope: &mut Scope<'_>, problems: &Problems) {
+    let fields = Fields::new(&RESOURCE, &entry.value, problems);
+    let Some(type_name) = fields.text("Type") else { return };
+    if let Some(name) = DEPLOYED_ONLY.iter().find(|name| **name == type_name) {
+        scope.deployed_only.insert(entry.key.clone(), (*name).to_owned());
+        return;
+    }
+    let Some((_, kind)) = Kind::ALL.iter().find(|(name, _)| *name == type_name) else {
+        let known = Kind::ALL.iter().map(|(name, _)| *name).chain(DEPLOYED_ONLY);
+        problems.add(
+            fields.line("Type"),
+            format!("The local stack does not have the type {type_name}{}", hint(&type_name, known)),
+        );
+        // So that references to it are not further problems.
+        scope.deployed_only.insert(entry.key.clone(), type_name);
+        return;
+    };
+    let line = fields.line("Properties");
+    let mut properties = Node { line, data: Data::Map(Vec::new()) };
+    if let Some(node) = fields.node("Properties") {
+        match &node.data {
+            Data::Map(entries) => properties.data = Data::Map(entries.clone()),
+            _ => problems.push(node.not("Properties", "a map")),
+        }
+    }
+    let ignored = match fields.node("IgnoreGlobals") {
+        Some(Node { data: Data::List(_), .. }) => fields.texts("IgnoreGlobals"),
+        _ => fields.text("IgnoreGlobals").map(|all| vec![all]),
+    };
+    let resource = Resource {
+        id: entry.key.clone(),
+        line: entry.line,
+        kind: *kind,
+        properties: globals.merge(*kind, &ignored.unwrap_or_default(), properties),
+        metadata: fields.node("Metadata").cloned(),
+        condition: fields.text("Condition"),
+    };
+    scope.resources.insert(entry.key.clone(), resource);
+}
+
+/// What SAM makes beside the declared resources, under the logical ids that it gives.
+fn declare_generated(scope: &mut Scope<'_>, problems: &Problems) {
+    let mut generated: BTreeMap<String, String> = BTreeMap::new();
+    let mut only_deployed = |id: String, what: &str| drop(generated.insert(id, format!("{what} made by SAM")));
+    for resource in scope.resources.values() {
+        match resource.kind {
+            Kind::Function => only_deployed(format!("{}Role", resource.id), "a role"),
+            Kind::WebSocketApi => {
+                let stage = resource.properties.get("StageName").and_then(Node::as_text);
+                let stage = stage.filter(|stage| stage != websocket::DEFAULT_STAGE).unwrap_or("Default".to_owned());
+                only_deployed(format!("{}{stage}Stage", resource.id), "a stage");
+                let routes = resource.properties.get("Routes").map(Node::entries).unwrap_or_default();
+                for route in routes {
+                    let id = websocket::route_id(&resource.id, &route.key);
+                    let stem = id.strip_suffix("Route").unwrap_or(&id);
+                    only_deployed(format!("{stem}Integration"), "an integration");
+                    let other = scope.routes.insert(id.clone(), (resource.id.clone(), route.key.clone()));
+                    if let Some((_, other)) = other {
+                        let message =
+                            format!("The routes \"{other}\" and \"{}\" get the same logical id, {id}", route.key);
+                        problems.add(route.line, message);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    for id in scope.routes.keys().chain(generated.keys()) {
+        if let Some(resource) = scope.resources.get(id) {
+            problems
+                .add(resource.line, format!("SAM makes a resource of its own with the logical id {id}: rename this"));
+        }
+    }
+    // A role that the template declares keeps its own type.
+    generated.extend(std::mem::take(&mut scope.deployed_only));
+    scope.deployed_only = generated;
+}
+
+/// What the builders of the model have at hand.
+#[derive(Debug)]
+pub(crate) struct Context<'a> {
+    pub(crate) scope: &'a Scope<'a>,
+    pub(crate) problems: &'a Problems,
+    /// Where the template is.
+    pub(crate) folder: &'a Path,
+}
+
+impl<'a> Context<'a> {
+    /// The resource's properties, resolved one by one so that one problem does not hide another.
+    pub(crate) fn fields(&self, resource: &Resource, schema: &'static Schema) -> Fields<'a> {
+        let mut values = BTreeMap::new();
+        for Entry { line, key, value } in resource.properties.entries() {
+            let value = if schema.ignored.contains(&key.as_str()) {
+                None
+            } else {
+                match self.problems.keep(self.scope.resolve(value)) {
+                    // AWS::NoValue: as if it were not there.
+                    Some(None) => continue,
+                    resolved => resolved.flatten(),
+                }
+            };
+            values.insert(key.clone(), (*line, value));
+        }
+        Fields::checked(schema, resource.line, values, self.problems)
+    }
+}

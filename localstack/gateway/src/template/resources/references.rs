@@ -1,0 +1,99 @@
+//! What `!Ref` and `!GetAtt` of each type give on one machine, and the physical names behind them.
+//!
+//! Names come from the declaration alone, not from the built model, so that resources can refer to each other in any order.
+
+use super::super::error::{Problem, hint};
+use super::super::scope::{PARTITION, Scope, URL_SUFFIX};
+use super::{Kind, Resource};
+
+impl Resource {
+    pub(crate) fn reference(&self, scope: &Scope<'_>) -> Result<String, Problem> {
+        match self.kind {
+            Kind::Function | Kind::Table => self.name(scope),
+            Kind::ManagedPolicy => self.attribute(scope, self.line, "PolicyArn"),
+            Kind::Queue => self.attribute(scope, self.line, "QueueUrl"),
+            Kind::WebSocketApi => Ok(self.api_id()),
+            Kind::UserPool => Ok(format!("{}_{}", scope.locals.region, self.id)),
+            Kind::RouteResponse | Kind::UserPoolClient => Ok(self.id.clone()),
+        }
+    }
+
+    pub(crate) fn attribute(&self, scope: &Scope<'_>, line: usize, attribute: &str) -> Result<String, Problem> {
+        let locals = scope.locals;
+        let arn = |service: &str, path: String| {
+            format!("arn:{PARTITION}:{service}:{}:{}:{path}", locals.region, locals.account_id)
+        };
+        Ok(match (self.kind, attribute) {
+            (Kind::Function, "Arn") => arn("lambda", format!("function:{}", self.name(scope)?)),
+            (Kind::Queue, "Arn") => arn("sqs", self.name(scope)?),
+            (Kind::Queue, "QueueName") => self.name(scope)?,
+            (Kind::Queue, "QueueUrl") => {
+                let endpoint = locals.sqs_url.trim_end_matches('/');
+                format!("{endpoint}/{}/{}", locals.account_id, self.name(scope)?)
+            }
+            (Kind::Table, "Arn") => arn("dynamodb", format!("table/{}", self.name(scope)?)),
+            (Kind::ManagedPolicy, "PolicyArn") => {
+                format!("arn:{PARTITION}:iam::{}:policy/{}", locals.account_id, self.name(scope)?)
+            }
+            (Kind::WebSocketApi, "ApiId") => self.api_id(),
+            (Kind::WebSocketApi, "ApiEndpoint") => {
+                format!("wss://{}.execute-api.{}.{URL_SUFFIX}", self.api_id(), locals.region)
+            }
+            (Kind::UserPool, "Arn") => arn("cognito-idp", format!("userpool/{}", self.reference(scope)?)),
+            (Kind::UserPool, "UserPoolId") => self.reference(scope)?,
+            (Kind::UserPool, "ProviderURL") => locals.issuer.clone(),
+            (Kind::UserPoolClient, "ClientId") => self.id.clone(),
+            _ => {
+                let message = format!("{} does not have the attribute \"{attribute}\"", self.kind.type_name());
+                return Err(Problem::new(line, message + &hint(attribute, self.attributes().iter().copied())));
+            }
+        })
+    }
+
+    pub(crate) fn api_id(&self) -> String {
+        self.id.to_lowercase()
+    }
+
+    /// The name that the template gives, or CloudFormation's pattern of stack and logical id, without its random part.
+    pub(crate) fn name(&self, scope: &Scope<'_>) -> Result<String, Problem> {
+        let property = match self.kind {
+            Kind::Function => "FunctionName",
+            Kind::Queue => "QueueName",
+            Kind::Table => "TableName",
+            Kind::ManagedPolicy => "ManagedPolicyName",
+            Kind::RouteResponse | Kind::UserPool | Kind::UserPoolClient | Kind::WebSocketApi => "",
+        };
+        if scope.naming.borrow().contains(&self.id) {
+            return Err(Problem::new(self.line, format!("The {property} of {} depends on itself", self.id)));
+        }
+        scope.naming.borrow_mut().push(self.id.clone());
+        let name = self.resolve_name(scope, property);
+        scope.naming.borrow_mut().pop();
+        name
+    }
+
+    fn resolve_name(&self, scope: &Scope<'_>, property: &str) -> Result<String, Problem> {
+        let resolved = |property: &str| match self.properties.get(property) {
+            Some(node) => scope.resolve(node),
+            None => Ok(None),
+        };
+        if let Some(name) = resolved(property)? {
+            return name.expect_text(&format!("{}.{property}", self.kind.type_name()));
+        }
+        let fifo =
+            self.kind == Kind::Queue && resolved("FifoQueue")?.and_then(|is| is.as_text()).as_deref() == Some("true");
+        Ok(format!("{}-{}{}", scope.locals.stack_name, self.id, if fifo { ".fifo" } else { "" }))
+    }
+
+    fn attributes(&self) -> &'static [&'static str] {
+        match self.kind {
+            Kind::Function | Kind::Table => &["Arn"],
+            Kind::Queue => &["Arn", "QueueName", "QueueUrl"],
+            Kind::ManagedPolicy => &["PolicyArn"],
+            Kind::WebSocketApi => &["ApiEndpoint", "ApiId"],
+            Kind::UserPool => &["Arn", "ProviderURL", "UserPoolId"],
+            Kind::UserPoolClient => &["ClientId"],
+            Kind::RouteResponse => &[],
+        }
+    }
+}

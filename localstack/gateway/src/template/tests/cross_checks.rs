@@ -1,0 +1,87 @@
+//! What AWS checks between resources, or what would go wrong without a word.
+
+use super::*;
+
+/// A function with one event source, and its queue, on line 4.
+fn source(function_properties: &str, event: &str, queue: &str) -> String {
+    let events = format!("Events: {{E: {{Type: SQS, Properties: {{Queue: !GetAtt Q.Arn, {event}}}}}}}");
+    let function = function("F", &format!("{function_properties} {events}"));
+    with_resources(&format!("{function}  Q: {{Type: AWS::SQS::Queue, Properties: {{{queue}}}}}\n"))
+}
+
+#[test]
+fn an_event_source_has_lambdas_defaults() {
+    let function = read(&source("", "", "")).functions.remove(0);
+    let event_source = &function.event_sources[0];
+    assert_eq!(event_source.logical_id, "FE");
+    assert_eq!((event_source.queue.as_str(), event_source.batch_size), ("local-Q", 10));
+    assert_eq!(event_source.maximum_batching_window, Duration::ZERO);
+    assert_eq!((event_source.maximum_concurrency, event_source.report_batch_item_failures), (None, false));
+    let allowed = &function.policies[0]["Statement"][0]["Action"];
+    assert_eq!(*allowed, json!(["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]), "as SAM adds");
+}
+
+#[test]
+fn the_function_must_not_run_longer_than_its_message_is_hidden() {
+    let message =
+        "An event of the type SQS.Queue has a VisibilityTimeout of 30 s, less than the function's Timeout of 60 s";
+    assert_problems(&source("Timeout: 60,", "", ""), &[(3, message)]);
+    read(&source("Timeout: 60,", "", "VisibilityTimeout: 60"));
+}
+
+#[test]
+fn a_reservation_below_the_maximum_concurrency_would_lose_messages() {
+    let scaling = "ScalingConfig: {MaximumConcurrency: 5}";
+    let message = "AWS::Serverless::Function.ReservedConcurrentExecutions is 4, less than the MaximumConcurrency of its event \
+                   sources, 5: messages would be throttled into the dead-letter queue";
+    assert_problems(&source("ReservedConcurrentExecutions: 4,", scaling, ""), &[(3, message)]);
+    read(&source("ReservedConcurrentExecutions: 5,", scaling, ""));
+}
+
+#[test]
+fn batches_and_concurrency_keep_to_what_lambda_takes() {
+    for (event, queue, message) in [
+        (
+            "ScalingConfig: {MaximumConcurrency: 1}",
+            "",
+            "ScalingConfig.MaximumConcurrency is 1, but AWS takes 2 to 1000",
+        ),
+        (
+            "BatchSize: 11",
+            "FifoQueue: true",
+            "An event of the type SQS.BatchSize is 11, but AWS takes 1 to 10 for a FIFO",
+        ),
+        ("BatchSize: 11", "", "An event of the type SQS.BatchSize above 10 needs MaximumBatchingWindowInSeconds"),
+        (
+            "MaximumBatchingWindowInSeconds: 1",
+            "FifoQueue: true",
+            "An event of the type SQS.MaximumBatchingWindowInSeconds is not for",
+        ),
+        ("FunctionResponseTypes: [All]", "", "An event of the type SQS.FunctionResponseTypes can only be"),
+        ("FilterCriteria: {}", "", "An event of the type SQS does not have the property \"FilterCriteria\""),
+    ] {
+        assert_problems(&source("", event, queue), &[(3, message)]);
+    }
+    let wrong_queue = source("", "", "").replace("!GetAtt Q.Arn", "!Ref Q");
+    assert_problems(
+        &wrong_queue,
+        &[(3, "An event of the type SQS.Queue is \"http://127.0.0.1:8000/_aws/sqs/000000000000/local-Q\"")],
+    );
+}
+
+#[test]
+fn each_function_has_its_own_binary() {
+    let source =
+        with_resources(&format!("{}{}", function("F", ""), function("G", "").replace("Binary: g", "Binary: f")));
+    assert_problems(&source, &[(4, "G and F have the same Binary, f")]);
+}
+
+#[test]
+fn a_mistake_in_a_resource_is_not_a_mistake_in_those_that_refer_to_it() {
+    let source = source("Timeout: soon,", "", "DelaySeconds: 1000").replace("MemorySize: 1", "");
+    let expected = [
+        (3, "AWS::Serverless::Function.Timeout must be a whole number"),
+        (4, "AWS::SQS::Queue.DelaySeconds is 1000, but AWS takes 0 to 900"),
+    ];
+    assert_problems(&source, &expected);
+}

@@ -1,0 +1,219 @@
+//! YAML, parameters, conditions, functions, globals.
+
+use super::*;
+
+#[test]
+fn parameters_are_checked_as_at_deployment() {
+    let template = |declaration: &str| format!("Parameters:\n  P: {{{declaration}}}\nResources: {{}}");
+    for (declaration, given, message) in [
+        ("Type: Number, MinValue: 1", "0", "the smallest value is 1"),
+        ("Type: Number, MaxValue: 10", "11", "the largest value is 10"),
+        ("Type: Number", "many", "it must be a number"),
+        ("Type: String, MinLength: 2", "a", "the smallest length is 2"),
+        (
+            "Type: String, AllowedValues: [mock, real]",
+            "reel",
+            "\"reel\" is not an allowed value: did you mean \"real\"?",
+        ),
+        ("Type: String, AllowedPattern: \"[a-z]+\"", "aB", "it must match [a-z]+"),
+        ("Type: CommaDelimitedList, AllowedValues: [a, b]", "a,c", "\"c\" is not an allowed value"),
+        ("Type: String, AllowedPattern: a, ConstraintDescription: Only a", "b", "it must match a (Only a)"),
+    ] {
+        let error = error_with(&template(declaration), &[("P", given)]);
+        let begin = format!("infra/t.yaml:2: Parameter P cannot be \"{given}\", given for this run: {message}");
+        assert!(error.starts_with(&begin), "{error}");
+    }
+    assert_problems(
+        &template("Type: Number, Default: 0, MinValue: 1"),
+        &[(2, "Parameter P cannot be \"0\", its default:")],
+    );
+    assert_problems(&template("Type: String"), &[(2, "Parameter P has no default: give it a value")]);
+    assert_problems(
+        &template("Type: AWS::SSM::Parameter"),
+        &[(2, "A parameter.Type cannot be \"AWS::SSM::Parameter\"")],
+    );
+}
+
+#[test]
+fn an_override_of_no_parameter_lists_those_there_are() {
+    let source =
+        "Parameters:\n  MaxClients: {Type: Number, Default: 1}\n  Other: {Type: String, Default: a}\nResources: {}";
+    let error = error_with(source, &[("MaxClient", "1")]);
+    let message = "There is no parameter \"MaxClient\": did you mean \"MaxClients\"? (known: MaxClients, Other)";
+    assert_eq!(error, format!("infra/t.yaml:2: {message}"));
+}
+
+#[test]
+fn functions_give_their_values_in_short_and_long_form() {
+    let head = "Parameters: {Letters: {Type: CommaDelimitedList, Default: 'a, b'}, Name: {Type: String, Default: x}}\n\
+                Mappings: {Sizes: {eu-central-1: {Small: 3}}}\n\
+                Conditions:\n  Same: !Equals [!Ref Name, x]\n  Other: !Not [!Condition Same]\n  Both: !And [Condition: Same, !Condition Other]\n  Any: !Or [Condition: Same, Condition: Other]\n";
+    for (expression, expected) in [
+        ("!Ref Name", "x"),
+        ("{Ref: Name}", "x"),
+        ("!Sub '${Name}-${AWS::Region}-${!Kept}-$x'", "x-eu-central-1-${Kept}-$x"),
+        ("{Fn::Sub: ['${Name}${Own}', {Own: !Ref AWS::AccountId}]}", "x000000000000"),
+        ("!Join ['+', !Ref Letters]", "a+b"),
+        ("!Select [1, !Split ['/', 'p/q']]", "q"),
+        ("{Fn::Select: ['0', {Ref: Letters}]}", "a"),
+        ("!If [Same, 1, 2]", "1"),
+        ("{Fn::If: [Both, 1, 2]}", "2"),
+        ("!If [Any, !If [Other, 1, 2], 3]", "2"),
+        ("!FindInMap [Sizes, !Ref AWS::Region, Small]", "3"),
+        ("!GetAtt F.Arn", "arn:aws:lambda:eu-central-1:000000000000:function:local-F"),
+        ("{Fn::GetAtt: [F, Arn]}", "arn:aws:lambda:eu-central-1:000000000000:function:local-F"),
+        ("!Sub '${F.Arn}'", "arn:aws:lambda:eu-central-1:000000000000:function:local-F"),
+    ] {
+        assert_eq!(environment(head, &format!("VALUE: {expression}"))["VALUE"], expected, "{expression}");
+    }
+    assert!(environment(head, "VALUE: !If [Other, a, !Ref AWS::NoValue]").is_empty(), "AWS::NoValue leaves it out");
+    assert_eq!(environment(head, "LIST: !Join [',', [a, !Ref AWS::NoValue, b]]")["LIST"], "a,b");
+}
+
+#[test]
+fn a_name_that_does_not_exist_is_an_error_even_in_a_branch_not_taken() {
+    let source = "Conditions:\n  Same: !Equals [a, a]\nOutputs:\n  A: {Value: !If [Same, a, !Ref Nope]}\n  \
+                  B: {Value: !If [Never, a, b]}\n  C: {Value: !Sub '${Quee.Arn}'}\nResources:\n  Queue: {Type: AWS::SQS::Queue}";
+    assert_problems(
+        source,
+        &[
+            (4, "There is no parameter or resource \"Nope\""),
+            (5, "There is no condition \"Never\" (known: Same)"),
+            (6, "There is no parameter or resource \"Quee\": did you mean \"Queue\"?"),
+        ],
+    );
+}
+
+#[test]
+fn functions_that_are_wrong_or_unknown_say_so_with_their_lines() {
+    let source = "Outputs:\n  A: {Value: !GetAZs eu}\n  B: {Value: !Select [2, [a, b]]}\n  C: {Value: !GetAtt Queue.Url}\n  \
+                  D: {Value: !Equals [a, b]}\n  E: {Value: !Join [a]}\n  F: {Value: !Sub '${a'}\n  G: {Value: [a]}\n  \
+                  H: {Value: !Ref AWS::NoValue}\n  I: {Value: !GetAtt Queue}\n\
+                  Resources:\n  Queue: {Type: AWS::SQS::Queue}";
+    assert_problems(
+        source,
+        &[
+            (2, "!GetAZs is not understood"),
+            (3, "!Select has no item 2 in a list of 2"),
+            (4, "AWS::SQS::Queue does not have the attribute \"Url\" (known: Arn, QueueName, QueueUrl)"),
+            (5, "!Equals can be used only under Conditions"),
+            (6, "!Join takes [separator, list]"),
+            (7, "!Sub has a ${ without its }: \"${a\""),
+            (8, "The output G must be text, but is a list"),
+            (9, "The output H cannot be AWS::NoValue"),
+            (10, "!GetAtt takes Name.Attribute or [Name, Attribute]"),
+        ],
+    );
+}
+
+#[test]
+fn conditions_see_only_parameters_and_do_not_go_in_circles() {
+    let source = "Conditions:\n  A: !Not [!Condition B]\n  B: !Not [!Condition A]\n  C: !Equals [!Ref Queue, a]\n  D: yep\n  \
+                  E: !Not [!Condition Zebra]\nResources:\n  Queue: {Type: AWS::SQS::Queue}";
+    let expected = [
+        (2, "Condition B depends on itself"),
+        (3, "Condition A depends on itself"),
+        (4, "A condition can refer only to parameters, not to \"Queue\""),
+        (5, "A condition must be one of"),
+        (6, "There is no condition \"Zebra\" (known: A, B, C, D, E)"),
+    ];
+    assert_problems(source, &expected);
+}
+
+#[test]
+fn a_resource_whose_condition_is_false_is_left_out_and_cannot_be_referred_to() {
+    let source = |outputs| {
+        format!(
+            "Conditions:\n  Other: !Equals [a, b]\nResources:\n  Queue: {{Type: AWS::SQS::Queue, Condition: Other}}\nOutputs:\n{outputs}"
+        )
+    };
+    let template =
+        read(&source("  A: {Condition: Other, Value: !Ref Queue}\n  B: {Value: !If [Other, !Ref Queue, none]}"));
+    assert!(template.queues.is_empty());
+    assert_eq!(template.outputs, overrides(&[("B", "none")]));
+    let message = "\"Queue\" does not exist here, because its condition Other is false";
+    assert_problems(&source("  A: {Value: !Ref Queue}"), &[(6, message)]);
+}
+
+#[test]
+fn globals_are_merged_as_sam_merges_them() {
+    let source = "Transform: AWS::Serverless-2016-10-31\nGlobals:\n  Function:\n    CodeUri: code\n    Handler: bootstrap\n    \
+                  Runtime: provided.al2023\n    Timeout: 10\n    MemorySize: 512\n    \
+                  Environment: {Variables: {AA: global, BB: global}}\nResources:\n  \
+                  F:\n    Type: AWS::Serverless::Function\n    \
+                  Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: f}}\n    \
+                  Properties:\n      Timeout: 20\n      Environment: {Variables: {BB: own, CC: own}}\n  \
+                  G:\n    Type: AWS::Serverless::Function\n    IgnoreGlobals: [Timeout, Environment]\n    \
+                  Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: g}}\n";
+    let functions = read(source).functions;
+    assert_eq!(functions[0].timeout, Duration::from_secs(20));
+    assert_eq!(functions[0].memory_mb, 512);
+    assert_eq!(functions[0].code_dir, Path::new("infra/code"));
+    assert_eq!(functions[0].environment, overrides(&[("AA", "global"), ("BB", "own"), ("CC", "own")]));
+    assert_eq!(functions[1].timeout, Duration::from_secs(3), "SAM's default");
+    assert_eq!(functions[1].memory_mb, 512);
+    assert!(functions[1].environment.is_empty());
+
+    let source = "Globals:\n  Function:\n    Policies: []\n    Timeuot: 3\n  Api: {}\nResources: {}";
+    let expected = [
+        (3, "Globals.Function cannot have \"Policies\""),
+        (4, "Globals.Function cannot have \"Timeuot\": did you mean \"Timeout\"?"),
+        (5, "Globals.Api is not understood (known: Function, WebSocketApi)"),
+    ];
+    assert_problems(source, &expected);
+}
+
+#[test]
+fn yaml_that_means_something_else_to_cloudformation_is_an_error() {
+    for (value, message) in [
+        ("*a", "YAML aliases (*name) are not allowed"),
+        ("yes", "yes can be read as a boolean or as text"),
+        ("007", "007 can be read as"),
+        ("1.10", "1.10 can be read as the number 1.1 or as text"),
+        ("1_000", "1_000 can be read as a number or as text"),
+        ("1:30", "1:30 can be read as a number or as text"),
+        ("", "Null values are not allowed in templates"),
+        ("!!str 1", "YAML type tags (!!name) are not allowed"),
+        ("{<<: {a: b}}", "YAML merge keys (<<) are not allowed"),
+        ("{true: b}", "A key must be text: quote it"),
+    ] {
+        assert_problems(&format!("Metadata:\n  A: &a text\n  B: {value}\nResources: {{}}"), &[(3, message)]);
+    }
+    let source = "V1: 'yes', V2: \"007\", V3: '1.10', V4: 2012-10-17, V5: true, V6: 12, V7: 1.5, V8: !Sub yes";
+    let read = [("V1", "yes"), ("V2", "007"), ("V3", "1.10"), ("V4", "2012-10-17"), ("V5", "true"), ("V6", "12")];
+    let read = overrides(&[read.as_slice(), &[("V7", "1.5"), ("V8", "yes")]].concat());
+    assert_eq!(environment("", source), read);
+}
+
+#[test]
+fn broken_documents_name_their_line() {
+    assert_problems("A: b\nResources: [", &[(3, "Not valid YAML: ")]);
+    assert_problems("Resources: {}\nResources: {}", &[(2, "Not valid YAML: duplicated key in mapping")]);
+    assert_problems("", &[(1, "A template is one YAML document, but here are 0")]);
+    assert_problems("Resources: {}\n---\na: b", &[(1, "A template is one YAML document, but here are 2")]);
+    assert_problems("[a]", &[(1, "A template must be a map, but is a list")]);
+    assert_problems(
+        "Rules: {a: b}\nResources: []",
+        &[(1, "A template does not have the property \"Rules\""), (2, "Resources must be a map")],
+    );
+    let no_transform = "Resources:\n  F: {Type: AWS::Serverless::Function}";
+    assert_problems(no_transform, &[(2, "F is a type of SAM: add Transform: AWS::Serverless-2016-10-31")]);
+}
+
+#[test]
+fn json_templates_are_read_too() {
+    let source = "{\n\t\"Parameters\": {\"P\": {\"Type\": \"String\", \"Default\": \"a/\\u00e9\"}},\n\t\
+                  \"Resources\": {\"Q\":{\"Type\":\"AWS::SQS::Queue\"}},\n\t\
+                  \"Outputs\": {\"O\": {\"Value\": {\"Fn::Join\": [\"-\", [{\"Ref\": \"P\"}, {\"Fn::GetAtt\": [\"Q\", \"QueueName\"]}]]}}}\n}";
+    assert_eq!(read(source).outputs, overrides(&[("O", "a/é-local-Q")]));
+}
+
+#[test]
+fn comments_and_line_ends_of_windows_do_not_change_values() {
+    let source = "Resources:\n  Q:\n    Type: AWS::SQS::Queue # jobs\n    Properties:\n      DelaySeconds: 5 # seconds\n      \
+                  FifoQueue: false# not a comment\n";
+    let message = "AWS::SQS::Queue.FifoQueue must be true or false, but is \"false# not a comment\"";
+    assert_problems(source, &[(6, message)]);
+    let source = source.replace("false# not", "false # now").replace('\n', "\r\n");
+    assert_eq!(read(&source).queues[0].attributes, overrides(&[("DelaySeconds", "5")]));
+}

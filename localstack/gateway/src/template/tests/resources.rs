@@ -1,0 +1,346 @@
+//! The types: what they give, what they refuse.
+
+use super::*;
+
+#[test]
+fn all_problems_are_shown_in_the_order_of_the_lines() {
+    let source = with_resources(
+        "  Q:\n    Type: AWS::SQS::Queue\n    Properties:\n      Foo: 1\n      VisibilityTimeout: 50000\n      DelaySeconds: soon\n  \
+         R:\n    Type: AWS::SQS::Queue\n    Properties: {FifoQueue: maybe, QueueName: [a]}\n",
+    );
+    let expected = [
+        (6, "AWS::SQS::Queue does not have the property \"Foo\" (known: ContentBasedDeduplication, "),
+        (7, "AWS::SQS::Queue.VisibilityTimeout is 50000, but AWS takes 0 to 43200"),
+        (8, "AWS::SQS::Queue.DelaySeconds must be a whole number, but is \"soon\""),
+        (11, "AWS::SQS::Queue.QueueName must be text, but is a list"),
+    ];
+    assert_problems(&source, &expected);
+}
+
+#[test]
+fn a_type_that_is_not_understood_is_an_error_and_one_without_local_meaning_is_not() {
+    let source = with_resources(
+        "  B: {Type: AWS::S3::Bucket}\n  C: {Type: AWS::SQS::Qeue}\n  D: {Type: AWS::SQS::Queue, DependsOn: X}\n",
+    );
+    let expected = [
+        (3, "The local stack does not have the type AWS::S3::Bucket"),
+        (4, "The local stack does not have the type AWS::SQS::Qeue: did you mean \"AWS::SQS::Queue\"?"),
+        (5, "DependsOn names \"X\", which is not a resource"),
+    ];
+    assert_problems(&source, &expected);
+
+    let alarm =
+        "  A: {Type: AWS::CloudWatch::Alarm, Properties: {Dimensions: [{Value: !GetAtt Q.QueueName}], X: !GetAZs a}}\n";
+    let source = with_resources(&format!("{alarm}  Q: {{Type: AWS::SQS::Queue}}\n"));
+    let template = read(&format!("{source}Outputs:\n  A: {{Value: !Ref A}}\n  Q: {{Value: !GetAtt Q.QueueName}}"));
+    assert_eq!(template.outputs, overrides(&[("Q", "local-Q")]), "without what only exists when deployed");
+
+    let source = with_resources(&format!("{alarm}  Q: {{Type: AWS::SQS::Queue, Properties: {{QueueName: !Ref A}}}}\n"));
+    assert_problems(&source, &[(4, "\"A\" is AWS::CloudWatch::Alarm, which exists only when deployed")]);
+}
+
+#[test]
+fn queues_give_the_attributes_of_create_queue() {
+    let source = with_resources(
+        "  Jobs:\n    Type: AWS::SQS::Queue\n    Properties:\n      FifoQueue: true\n      ContentBasedDeduplication: true\n      \
+         RedrivePolicy: {deadLetterTargetArn: !GetAtt Dead.Arn, maxReceiveCount: 3}\n      Tags: !GetAZs ignored\n  \
+         Dead: {Type: AWS::SQS::Queue, Properties: {FifoQueue: true}}\n",
+    );
+    let queues = read(&source).queues;
+    assert_eq!(queues[1].name, "local-Jobs.fifo");
+    assert_eq!(queues[1].url, "http://127.0.0.1:8000/_aws/sqs/000000000000/local-Jobs.fifo");
+    let redrive =
+        r#"{"deadLetterTargetArn":"arn:aws:sqs:eu-central-1:000000000000:local-Dead.fifo","maxReceiveCount":3}"#;
+    let expected = [("ContentBasedDeduplication", "true"), ("FifoQueue", "true"), ("RedrivePolicy", redrive)];
+    assert_eq!(queues[1].attributes, overrides(&expected));
+}
+
+#[test]
+fn queues_that_aws_would_refuse_are_refused() {
+    let queue = |properties: &str| {
+        with_resources(&format!(
+            "  Q: {{Type: AWS::SQS::Queue, Properties: {{{properties}}}}}\n  S: {{Type: AWS::SQS::Queue}}\n"
+        ))
+    };
+    for (properties, message) in [
+        (
+            "FifoQueue: true, QueueName: a",
+            "AWS::SQS::Queue.QueueName is \"a\", but the name of a FIFO queue ends in .fifo",
+        ),
+        ("QueueName: a.fifo", "AWS::SQS::Queue.QueueName is \"a.fifo\", but only FIFO queues end in .fifo"),
+        ("QueueName: a b", "AWS::SQS::Queue.QueueName is \"a b\", but AWS takes"),
+        ("DeduplicationScope: queue", "AWS::SQS::Queue.DeduplicationScope is only for FIFO queues"),
+        (
+            "FifoQueue: true, FifoThroughputLimit: perMessageGroupId",
+            "AWS::SQS::Queue.FifoThroughputLimit can be perMessageGroupId only",
+        ),
+        (
+            "RedrivePolicy: {deadLetterTargetArn: x, maxReceiveCount: 1}",
+            "RedrivePolicy.deadLetterTargetArn is \"x\", which is not a queue",
+        ),
+        (
+            "RedrivePolicy: {deadLetterTargetArn: !GetAtt S.Arn, maxReceiveCount: 0}",
+            "RedrivePolicy.maxReceiveCount is 0, but AWS takes 1 to 1000",
+        ),
+        ("QueueName: !GetAtt Q.QueueName", "The QueueName of Q depends on itself"),
+    ] {
+        assert_problems(&queue(properties), &[(3, message)]);
+    }
+    let source = queue("FifoQueue: true, RedrivePolicy: {deadLetterTargetArn: !GetAtt S.Arn, maxReceiveCount: 1}");
+    assert_problems(
+        &source,
+        &[(3, "RedrivePolicy.deadLetterTargetArn is a standard queue, but the dead-letter queue of a FIFO queue")],
+    );
+}
+
+#[test]
+fn tables_give_the_create_table_request() {
+    let source = with_resources(
+        "  T:\n    Type: AWS::DynamoDB::Table\n    Properties:\n      TableName: things\n      BillingMode: PAY_PER_REQUEST\n      \
+         AttributeDefinitions:\n        - {AttributeName: pk, AttributeType: S}\n        - {AttributeName: sk, AttributeType: N}\n        \
+         - {AttributeName: at, AttributeType: S}\n      \
+         KeySchema: [{AttributeName: pk, KeyType: HASH}, {AttributeName: sk, KeyType: RANGE}]\n      \
+         LocalSecondaryIndexes: [{IndexName: byTime, KeySchema: [{AttributeName: pk, KeyType: HASH}, {AttributeName: at, KeyType: RANGE}], Projection: {ProjectionType: ALL}}]\n      \
+         GlobalSecondaryIndexes: [{IndexName: times, KeySchema: [{AttributeName: at, KeyType: HASH}], Projection: {ProjectionType: INCLUDE, NonKeyAttributes: [x]}}]\n      \
+         TimeToLiveSpecification: {AttributeName: ttl, Enabled: false}\n",
+    );
+    let table = read(&source).tables.remove(0);
+    assert_eq!((table.name.as_str(), table.ttl_attribute), ("things", None));
+    assert_eq!(table.arn, "arn:aws:dynamodb:eu-central-1:000000000000:table/things");
+    let key = |name: &str, kind: &str| json!({ "AttributeName": name, "KeyType": kind });
+    let attribute = |name: &str, kind: &str| json!({ "AttributeName": name, "AttributeType": kind });
+    assert_eq!(
+        table.create_table,
+        json!({
+            "TableName": "things",
+            "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [attribute("at", "S"), attribute("pk", "S"), attribute("sk", "N")],
+            "KeySchema": [key("pk", "HASH"), key("sk", "RANGE")],
+            "LocalSecondaryIndexes": [{
+                "IndexName": "byTime",
+                "KeySchema": [key("pk", "HASH"), key("at", "RANGE")],
+                "Projection": { "ProjectionType": "ALL" },
+            }],
+            "GlobalSecondaryIndexes": [{
+                "IndexName": "times",
+                "KeySchema": [key("at", "HASH")],
+                "Projection": { "ProjectionType": "INCLUDE", "NonKeyAttributes": ["x"] },
+            }],
+        })
+    );
+}
+
+#[test]
+fn tables_whose_keys_do_not_agree_are_refused() {
+    let table = |more: &str| with_resources(&format!("  T: {{Type: AWS::DynamoDB::Table, Properties: {{{more}}}}}\n"));
+    let definitions = "AttributeDefinitions: [{AttributeName: pk, AttributeType: S}]";
+    let keys = "KeySchema: [{AttributeName: pk, KeyType: HASH}]";
+    for (properties, message) in [
+        (format!("{definitions}, {keys}"), "AWS::DynamoDB::Table.ProvisionedThroughput is missing"),
+        (
+            format!("BillingMode: PAY_PER_REQUEST, {definitions}, KeySchema: [{{AttributeName: pk, KeyType: RANGE}}]"),
+            "AWS::DynamoDB::Table.KeySchema must be a HASH key",
+        ),
+        (
+            format!(
+                "BillingMode: PAY_PER_REQUEST, {keys}, AttributeDefinitions: [{{AttributeName: pk, AttributeType: S}}, {{AttributeName: x, AttributeType: S}}]"
+            ),
+            "AWS::DynamoDB::Table.AttributeDefinitions has \"x\", which is not a key",
+        ),
+        (
+            format!(
+                "BillingMode: PAY_PER_REQUEST, {definitions}, {keys}, LocalSecondaryIndexes: [{{IndexName: abc, KeySchema: [{{AttributeName: pk, KeyType: HASH}}], Projection: {{ProjectionType: ALL}}}}]"
+            ),
+            "An index.KeySchema of a local index must be",
+        ),
+        (
+            format!("BillingMode: PAY_PER_REQUEST, {definitions}, {keys}, TableName: a"),
+            "AWS::DynamoDB::Table.TableName is \"a\", but AWS takes",
+        ),
+    ] {
+        assert_problems(&table(&properties), &[(3, message)]);
+    }
+}
+
+#[test]
+fn functions_have_the_documents_of_their_policies() {
+    let source = with_resources(&format!(
+        "{}  P: {{Type: AWS::IAM::ManagedPolicy, Properties: {{PolicyDocument: {{Version: 2012-10-17, Statement: {{Effect: Allow, Action: 'sqs:*', Resource: !GetAtt Q.Arn}}}}}}}}\n  Q: {{Type: AWS::SQS::Queue}}\n",
+        function("F", "Policies: [!Ref P, {Statement: [{Effect: Deny, Action: ['a:b'], Resource: '*'}]}]"),
+    ));
+    let statement =
+        json!({ "Effect": "Allow", "Action": "sqs:*", "Resource": "arn:aws:sqs:eu-central-1:000000000000:local-Q" });
+    let expected = [
+        json!({ "Version": "2012-10-17", "Statement": statement }),
+        json!({ "Statement": [{ "Effect": "Deny", "Action": ["a:b"], "Resource": "*" }] }),
+    ];
+    assert_eq!(read(&source).functions[0].policies, expected);
+
+    for (policies, message) in [
+        ("AWSLambdaBasicExecutionRole", "The policy \"AWSLambdaBasicExecutionRole\" is not in this template"),
+        ("[SQSPollerPolicy: {QueueName: q}]", "The SAM policy template SQSPollerPolicy is not understood"),
+        ("{Statement: [{Effect: Allow, Action: a}]}", "A policy statement needs either Resource or NotResource"),
+        (
+            "{Statement: [{Effect: allow, Action: a, Resource: b}]}",
+            "A policy statement.Effect cannot be \"allow\": did you mean",
+        ),
+    ] {
+        assert_problems(&with_resources(&function("F", &format!("Policies: {policies}"))), &[(3, message)]);
+    }
+}
+
+#[test]
+fn functions_that_cannot_run_here_or_be_deployed_are_refused() {
+    for (properties, message) in [
+        ("Timeout: 901", "AWS::Serverless::Function.Timeout is 901, but AWS takes 1 to 900"),
+        ("MemorySize: 64", "AWS::Serverless::Function.MemorySize is 64, but AWS takes 128 to 10240"),
+        ("Layers: [a]", "AWS::Serverless::Function does not have the property \"Layers\""),
+        ("Environment: {Variables: {AWS_REGION: a}}", "The environment variable AWS_REGION is reserved by Lambda"),
+        ("Environment: {Variables: {A-B: a}}", "\"A-B\" cannot be an environment variable"),
+        ("Environment: {Variables: {LIST: [a]}}", "The environment variable LIST must be text, but is a list"),
+        (
+            "Events: {E: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}}",
+            "An event.Type is Schedule, but the local stack has only",
+        ),
+    ] {
+        assert_problems(&with_resources(&function("F", properties)), &[(3, message)]);
+    }
+    let bare = "  F:\n    Type: AWS::Serverless::Function\n    Metadata: {BuildMethod: makefile, BuildProperties: {}}\n    \
+                Properties: {Handler: a, CodeUri: s3://b/c, Runtime: python3.12}\n";
+    let expected = [
+        (5, "BuildMethod is \"makefile\", but the local stack runs only rust-cargolambda"),
+        (5, "BuildProperties needs the property \"Binary\""),
+    ];
+    assert_problems(&with_resources(bare), &expected);
+    let source = with_resources(&function("F", "").replace("provided.al2023", "python3.12"));
+    assert_problems(
+        &source,
+        &[(3, "AWS::Serverless::Function.Runtime cannot be \"python3.12\" (known: provided.al2, provided.al2023)")],
+    );
+}
+
+fn api(properties: &str, routes: &str) -> String {
+    let selection = "RouteSelectionExpression: $request.body.action";
+    format!(
+        "  Api: {{Type: AWS::Serverless::WebSocketApi, Properties: {{{selection}, {properties} Routes: {{{routes}}}}}}}\n"
+    )
+}
+
+#[test]
+fn websocket_apis_have_defaults_authorizers_and_route_responses() {
+    let response = "  R: {Type: AWS::ApiGatewayV2::RouteResponse, Properties: {ApiId: !Ref Api, RouteId: !Ref ApiSendmessageRoute, RouteResponseKey: $default}}\n";
+    let auth = "Auth: {AuthType: CUSTOM, AuthArn: !GetAtt F.Arn, IdentitySource: [route.request.header.Auth, route.request.querystring.t, context.a, stageVariables.b]},";
+    let routes = "$connect: {FunctionArn: !GetAtt F.Arn}, \
+                  sendMessage: {FunctionArn: !GetAtt F.Arn, IntegrationTimeout: 1000, RouteResponseSelectionExpression: $default}, \
+                  other: {FunctionArn: !GetAtt F.Arn, RouteResponseSelectionExpression: $default}";
+    let api = read(&with_resources(&format!("{}{}{response}", function("F", ""), api(auth, routes))))
+        .websocket_apis
+        .remove(0);
+    assert_eq!((api.api_id.as_str(), api.name.as_str(), api.stage.as_str()), ("api", "Api", "default"));
+    let sources = [
+        IdentitySource::Header("Auth".to_owned()),
+        IdentitySource::QueryString("t".to_owned()),
+        IdentitySource::Context("a".to_owned()),
+        IdentitySource::StageVariable("b".to_owned()),
+    ];
+    assert_eq!(api.authorizer.expect("authorizer").identity_sources, sources);
+    assert!(api.routes["sendMessage"].route_response);
+    assert!(!api.routes["other"].route_response, "there is no RouteResponse for it");
+    assert_eq!(api.routes["sendMessage"].integration_timeout, Duration::from_secs(1));
+    assert_eq!(api.routes["$connect"].integration_timeout, Duration::from_secs(29));
+}
+
+#[test]
+fn websocket_apis_that_could_not_be_deployed_are_refused() {
+    let connect = "$connect: {FunctionArn: !GetAtt F.Arn}";
+    for (properties, routes, message) in [
+        ("StageName: $default,", connect, "AWS::Serverless::WebSocketApi.StageName cannot be $default"),
+        (
+            "Auth: {AuthType: AWS_IAM},",
+            connect,
+            "Auth.AuthType is AWS_IAM, but the local stack has only CUSTOM and NONE",
+        ),
+        ("Auth: {AuthType: CUSTOM},", connect, "Auth.AuthType is CUSTOM, which needs AuthArn"),
+        (
+            "Auth: {AuthType: NONE},",
+            "a: {FunctionArn: !GetAtt F.Arn}",
+            "AWS::Serverless::WebSocketApi.Auth needs a $connect route",
+        ),
+        (
+            "StageVariables: {a: b},",
+            connect,
+            "AWS::Serverless::WebSocketApi does not have the property \"StageVariables\"",
+        ),
+        ("", "a: {FunctionArn: !Ref F}", "A route.FunctionArn is \"local-F\", which is not the Arn of a function"),
+        ("", "a-b: {FunctionArn: !GetAtt F.Arn}", "The route key \"a-b\" must be letters and digits"),
+        (
+            "",
+            "a: {FunctionArn: !GetAtt F.Arn, IntegrationTimeout: 30000}",
+            "A route.IntegrationTimeout is 30000, but AWS takes 50 to 29000",
+        ),
+        (
+            "",
+            "a: {FunctionArn: !GetAtt F.Arn}, A: {FunctionArn: !GetAtt F.Arn}",
+            "The routes \"a\" and \"A\" get the same logical id, ApiARoute",
+        ),
+        ("", "", "AWS::Serverless::WebSocketApi.Routes is empty"),
+    ] {
+        let source = with_resources(&format!("{}{}", function("F", ""), api(properties, routes)));
+        assert_problems(&source, &[(4, message)]);
+    }
+    let source = with_resources(&format!("{}{}", function("F", ""), api("", connect)));
+    assert_problems(
+        &source.replace("$request.body.action", "$context.routeKey"),
+        &[(4, "AWS::Serverless::WebSocketApi.RouteSelectionExpression is")],
+    );
+}
+
+#[test]
+fn what_sam_makes_beside_the_resources_can_be_referred_to_only_by_what_is_deployed() {
+    let alarm = "  A: {Type: AWS::CloudWatch::Alarm, Properties: {X: [!Ref FRole, !Ref ApiwsStage, !Ref ApiConnectIntegration]}}\n";
+    let api = api("StageName: ws,", "$connect: {FunctionArn: !GetAtt F.Arn}");
+    read(&with_resources(&format!("{}{api}{alarm}", function("F", ""))));
+    let queue = "  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref FRole}}\n";
+    let message = "\"FRole\" is a role made by SAM, which exists only when deployed";
+    assert_problems(&with_resources(&format!("{}{queue}", function("F", ""))), &[(4, message)]);
+}
+
+#[test]
+fn a_route_response_belongs_to_a_route_that_selects_it() {
+    let response = |route: &str, key: &str| {
+        let routes = "a: {FunctionArn: !GetAtt F.Arn}";
+        let response = format!(
+            "  R: {{Type: AWS::ApiGatewayV2::RouteResponse, Properties: {{ApiId: !Ref Api, RouteId: {route}, RouteResponseKey: {key}}}}}\n"
+        );
+        with_resources(&format!("{}{}{response}", function("F", ""), api("", routes)))
+    };
+    assert_problems(
+        &response("!Ref ApiARoute", "$default"),
+        &[(5, "The route a has this response but no RouteResponseSelectionExpression")],
+    );
+    assert_problems(
+        &response("!Ref ApiBRoute", "$default"),
+        &[(5, "There is no parameter or resource \"ApiBRoute\": did you mean \"ApiARoute\"?")],
+    );
+    assert_problems(
+        &response("!Ref F", "$default"),
+        &[(5, "AWS::ApiGatewayV2::RouteResponse.RouteId is \"local-F\", which is not a route of Api")],
+    );
+}
+
+#[test]
+fn user_pool_clients_are_known_by_their_logical_ids() {
+    let source = with_resources(
+        "  Pool: {Type: AWS::Cognito::UserPool, Properties: {UserPoolName: a}}\n  \
+         Client: {Type: AWS::Cognito::UserPoolClient, Properties: {UserPoolId: !Ref Pool}}\n",
+    );
+    let template = read(&format!("{source}Outputs:\n  Issuer: {{Value: !GetAtt Pool.ProviderURL}}"));
+    assert_eq!(template.user_pool_clients, ["Client"]);
+    assert_eq!(template.outputs["Issuer"], locals().issuer);
+    let source = source.replace("UserPoolId: !Ref Pool", "UserPoolId: other, GenerateSecret: true");
+    let expected = [
+        (4, "AWS::Cognito::UserPoolClient.GenerateSecret cannot be true"),
+        (4, "AWS::Cognito::UserPoolClient.UserPoolId is \"other\", which is not a user pool"),
+    ];
+    assert_problems(&source, &expected);
+}

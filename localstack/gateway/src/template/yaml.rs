@@ -1,0 +1,263 @@
+//! The template as a tree: values with their lines, and calls of intrinsic functions.
+//!
+//! Invariant: short and long forms (`!Sub x`, `Fn::Sub: x`) are one and the same [`Data::Call`] from here on, keys are
+//! unique text, and a scalar means the same to YAML 1.1 (which CloudFormation reads) and 1.2 (which is read here): where
+//! the two differ it is an error, because a template must not mean one thing here and another when deployed.
+
+use saphyr::{LoadableYamlNode, MarkedYaml, Scalar as YamlScalar, YamlData};
+
+use super::error::{Problem, Problems};
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) line: usize,
+    pub(crate) data: Data,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Data {
+    Null,
+    Boolean(bool),
+    /// As written: the figure is parsed where its type is known.
+    Number(String),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+    /// An intrinsic function, without `!` or `Fn::`. There are none in a resolved tree.
+    Call(String, Box<Node>),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) line: usize,
+    pub(crate) key: String,
+    pub(crate) value: Node,
+}
+
+impl Node {
+    pub(crate) fn text(line: usize, text: impl Into<String>) -> Self {
+        Self { line, data: Data::Text(text.into()) }
+    }
+
+    /// A scalar as text: CloudFormation converts freely between text, numbers and booleans.
+    pub(crate) fn as_text(&self) -> Option<String> {
+        match &self.data {
+            Data::Text(text) | Data::Number(text) => Some(text.clone()),
+            Data::Boolean(value) => Some(value.to_string()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn expect_text(&self, what: &str) -> Result<String, Problem> {
+        self.as_text().ok_or_else(|| self.not(what, "text"))
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        if let Data::Map(entries) = &self.data { entries } else { &[] }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// The problem of a value of the wrong type.
+    pub(crate) fn not(&self, what: &str, expected: &str) -> Problem {
+        let is = match &self.data {
+            Data::Null => "nothing",
+            Data::Boolean(_) => "a boolean",
+            Data::Number(_) => "a number",
+            Data::Text(_) => "text",
+            Data::List(_) => "a list",
+            Data::Map(_) => "a map",
+            Data::Call(name, _) => return Problem::new(self.line, format!("{what} cannot be computed with !{name}")),
+        };
+        Problem::new(self.line, format!("{what} must be {expected}, but is {is}"))
+    }
+
+    /// This node and everything below it.
+    pub(crate) fn visit(&self, see: &mut dyn FnMut(&Node)) {
+        see(self);
+        match &self.data {
+            Data::List(items) => items.iter().for_each(|item| item.visit(see)),
+            Data::Map(entries) => entries.iter().for_each(|entry| entry.value.visit(see)),
+            Data::Call(_, argument) => argument.visit(see),
+            _ => {}
+        }
+    }
+
+    /// A resolved tree as JSON. Numbers stay numbers.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        use serde_json::Value;
+        match &self.data {
+            Data::Null | Data::Call(..) => Value::Null,
+            Data::Boolean(value) => Value::Bool(*value),
+            Data::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone())),
+            Data::Text(text) => Value::String(text.clone()),
+            Data::List(items) => items.iter().map(Node::to_json).collect(),
+            Data::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect(),
+        }
+    }
+}
+
+/// Reads the one document of a template. JSON is YAML too.
+pub(crate) fn parse(source: &str, problems: &Problems) -> Option<Node> {
+    let documents = MarkedYaml::load_from_str(source)
+        .map_err(|error| problems.add(error.marker().line(), format!("Not valid YAML: {}", error.info())))
+        .ok()?;
+    let [document] = documents.as_slice() else {
+        problems.add(1, format!("A template is one YAML document, but here are {}", documents.len()));
+        return None;
+    };
+    let reader = Reader { source: source.chars().collect(), problems };
+    Some(reader.node(document, &reader.written(document)))
+}
+
+struct Reader<'a> {
+    source: Vec<char>,
+    problems: &'a Problems,
+}
+
+impl Reader<'_> {
+    /// The node's own text in the source, tag and anchor included.
+    fn written(&self, yaml: &MarkedYaml<'_>) -> String {
+        let (start, end) = (yaml.span.start.index(), yaml.span.end.index());
+        self.source.get(start..end).unwrap_or_default().iter().collect()
+    }
+
+    fn node(&self, yaml: &MarkedYaml<'_>, written: &str) -> Node {
+        let line = yaml.span.start.line();
+        // The loader has expanded aliases and applied the tags of YAML itself: both are visible only in the source.
+        if written.starts_with('*') {
+            self.problems.add(line, "YAML aliases (*name) are not allowed: CloudFormation does not read them");
+        }
+        let written = written.strip_prefix('&').map_or(written, |anchored| {
+            anchored.split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim_start())
+        });
+        if written.starts_with("!!") {
+            self.problems.add(line, "YAML type tags (!!name) are not allowed: quote what is meant as text");
+        }
+        let data = match &yaml.data {
+            YamlData::Value(scalar) => self.scalar(scalar, written.trim_end(), line),
+            YamlData::Sequence(items) => {
+                Data::List(items.iter().map(|item| self.node(item, &self.written(item))).collect())
+            }
+            YamlData::Mapping(mapping) => {
+                let mut entries: Vec<Entry> = Vec::new();
+                for (key, value) in mapping {
+                    let Some(entry) = self.entry(key, value) else { continue };
+                    if entries.iter().any(|other| other.key == entry.key) {
+                        self.problems.add(entry.line, format!("The key \"{}\" appears twice", entry.key));
+                    }
+                    entries.push(entry);
+                }
+                self.map_or_call(entries, line)
+            }
+            YamlData::Tagged(tag, inner) if tag.handle == "!" => {
+                let argument = match &inner.data {
+                    YamlData::Value(scalar) => Node { line, data: self.argument(scalar, written, line) },
+                    _ => self.node(inner, ""),
+                };
+                Data::Call(tag.suffix.clone(), Box::new(argument))
+            }
+            YamlData::Tagged(tag, _) => {
+                self.problems.add(line, format!("The tag {tag} is not understood"));
+                Data::Null
+            }
+            YamlData::BadValue | YamlData::Alias(_) | YamlData::Representation(..) => {
+                self.problems.add(line, format!("\"{written}\" is not understood: quote what is meant as text"));
+                Data::Null
+            }
+        };
+        Node { line, data }
+    }
+
+    fn scalar(&self, scalar: &YamlScalar<'_>, written: &str, line: usize) -> Data {
+        let differs = |meant: &str| {
+            let message = format!("{written} can be read as {meant} or as text: quote it if text is meant");
+            self.problems.add(line, message);
+        };
+        match scalar {
+            YamlScalar::Null => {
+                self.problems.add(line, "Null values are not allowed in templates: remove it or give a value");
+                Data::Null
+            }
+            YamlScalar::Boolean(value) => Data::Boolean(*value),
+            YamlScalar::Integer(value) => {
+                if value.to_string() != written {
+                    differs("a number, which may be another in YAML 1.1,");
+                }
+                Data::Number(value.to_string())
+            }
+            YamlScalar::FloatingPoint(value) => {
+                let value = value.into_inner();
+                if format!("{value:?}") != written {
+                    differs(&format!("the number {value:?}"));
+                }
+                Data::Number(written.to_owned())
+            }
+            YamlScalar::String(text) => {
+                if text == written
+                    && let Some(meant) = means_in_yaml_1_1(text)
+                {
+                    differs(meant);
+                }
+                Data::Text(text.clone().into_owned())
+            }
+        }
+    }
+
+    /// A scalar behind a tag is text to every reader, whatever it looks like.
+    fn argument(&self, scalar: &YamlScalar<'_>, written: &str, line: usize) -> Data {
+        let text = match scalar {
+            YamlScalar::String(text) => text.clone().into_owned(),
+            _ => written.split_once(char::is_whitespace).map_or("", |(_, text)| text.trim()).to_owned(),
+        };
+        if text.is_empty() {
+            self.problems.add(line, format!("{} has no argument", written.trim_end()));
+        }
+        Data::Text(text)
+    }
+
+    fn entry(&self, key: &MarkedYaml<'_>, value: &MarkedYaml<'_>) -> Option<Entry> {
+        let line = key.span.start.line();
+        match self.node(key, &self.written(key)).data {
+            Data::Text(key) if key == "<<" => {
+                self.problems.add(line, "YAML merge keys (<<) are not allowed: CloudFormation does not read them");
+                None
+            }
+            Data::Text(key) => Some(Entry { line, key, value: self.node(value, &self.written(value)) }),
+            Data::Null => None,
+            _ => {
+                self.problems.add(line, "A key must be text: quote it");
+                None
+            }
+        }
+    }
+
+    fn map_or_call(&self, mut entries: Vec<Entry>, line: usize) -> Data {
+        let name = |key: &str| key.strip_prefix("Fn::").or((key == "Ref").then_some("Ref")).map(str::to_owned);
+        if entries.len() == 1
+            && let Some(name) = name(&entries[0].key)
+        {
+            return Data::Call(name, Box::new(entries.remove(0).value));
+        }
+        if let Some(entry) = entries.iter().find(|entry| entry.key.starts_with("Fn::")) {
+            self.problems.add(line, format!("{} must be the only key of its map", entry.key));
+        }
+        Data::Map(entries)
+    }
+}
+
+/// What plain text is to YAML 1.1, where that is not text.
+fn means_in_yaml_1_1(text: &str) -> Option<&'static str> {
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "no" | "on" | "off" => Some("a boolean"),
+        number if number.starts_with(|c: char| c.is_ascii_digit()) => {
+            let grouped = number.contains('_') && digits(&number.replace('_', ""));
+            let sexagesimal = number.contains(':') && number.split(':').all(digits);
+            (grouped || sexagesimal).then_some("a number")
+        }
+        _ => None,
+    }
+}

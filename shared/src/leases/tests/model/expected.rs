@@ -1,0 +1,157 @@
+//! What an operation must answer that runs alone, without faults and while time stands still: the model proper.
+
+use super::operation::{Operation, Outcome};
+use super::rules::{Broken, rule};
+use crate::clock::Timestamp;
+use crate::config::{AdmissionConfig, LeaseConfig};
+use crate::leases::Connected;
+use crate::messages::Admission;
+use crate::testing::Snapshot;
+use crate::{Error, Result};
+
+#[derive(Debug)]
+pub(super) struct Alone<'a> {
+    pub(super) operation: &'a Operation,
+    pub(super) before: &'a Snapshot,
+    pub(super) after: &'a Snapshot,
+    pub(super) now: Timestamp,
+    pub(super) config: &'a LeaseConfig,
+    pub(super) limits: &'a AdmissionConfig,
+}
+
+impl Alone<'_> {
+    pub(super) fn check(&self, outcome: &Result<Outcome>) -> Result<(), Broken> {
+        let expected = self.expected();
+        let actual = describe(outcome);
+        rule!(expected == actual, "{} had to answer {expected}, not {actual}", self.operation);
+        self.effect(outcome)
+    }
+
+    /// The answer, in the words of [`describe`].
+    fn expected(&self) -> String {
+        let user = self.operation.user().as_str();
+        let lease = self.before.lease(user, self.now);
+        let renewed = self.now.plus(self.config.lease);
+        match self.operation {
+            Operation::Connect { session, .. } => match lease {
+                Some(held) if session.is_some() && held.session.as_deref() == session.as_ref().map(|s| s.as_str()) => {
+                    let until = if held.spoken { renewed } else { held.expires_at };
+                    format!("a place until {until}, replacing {:?}", Some(&held.connection))
+                }
+                Some(_) => "already connected".to_owned(),
+                None if (0..self.config.max_clients).any(|slot| self.before.is_free(slot, self.now)) => {
+                    format!("a place until {}, replacing {:?}", self.now.plus(self.config.first_message), None::<String>)
+                }
+                None => "full".to_owned(),
+            },
+            Operation::Renew { connection, .. } => match lease {
+                Some(held) if held.connection == connection.as_str() => {
+                    format!("renewed until {}", if held.spoken { renewed } else { held.expires_at })
+                }
+                _ => "lease_expired".to_owned(),
+            },
+            Operation::Release { connection, .. } => {
+                let named = self.before.users.get(user).is_some_and(|item| item.connection == connection.as_str());
+                format!("released: {named}")
+            }
+            Operation::Admit { connection, id, conversation, .. } => {
+                let Some(held) = lease.filter(|held| held.connection == connection.as_str()) else {
+                    return "lease_expired".to_owned();
+                };
+                let mine = self.before.conversations.get(&(user.to_owned(), conversation.as_str().to_owned()));
+                if mine.is_none() && !conversation.is_uuid() {
+                    return "conversation_not_found".to_owned();
+                }
+                if let Some((conversation, seq)) = self.before.names.get(&(user.to_owned(), id.key())) {
+                    return format!("duplicate of {seq} in {conversation}");
+                }
+                let room = held.pending.len() < self.limits.max_pending_per_client
+                    || held.pending.values().any(|by| *by <= self.now);
+                if !room {
+                    return "too_many_pending".to_owned();
+                }
+                if mine.is_none() && self.before.messages.contains_key(&(conversation.as_str().to_owned(), 1)) {
+                    return "conversation_not_found".to_owned(); // another user's
+                }
+                format!("message {} in {conversation}", mine.unwrap_or(&0) + 1)
+            }
+            Operation::Answer { message, .. } => {
+                let place = (message.conversation.as_str().to_owned(), message.seq);
+                let status = self.before.messages.get(&place).map(|message| message.status.as_str());
+                format!("answered: {}", matches!(status, Some("queued" | "processing")))
+            }
+            Operation::Settle { .. } => "settled".to_owned(),
+        }
+    }
+
+    /// What is in the tables afterwards, beyond what holds for every write.
+    fn effect(&self, outcome: &Result<Outcome>) -> Result<(), Broken> {
+        let user = self.operation.user().as_str();
+        let held_until = |until: Timestamp| {
+            let lease = self.after.users.get(user);
+            let connection = self.operation.connection().map(|connection| connection.as_str());
+            let is = lease.is_some_and(|l| Some(l.connection.as_str()) == connection && l.expires_at == until);
+            rule!(is, "{} is to hold until {until}, and there is {lease:?}", self.operation);
+            Ok(())
+        };
+        match outcome {
+            Ok(Outcome::Connected(Connected::Granted { expires_at, .. }) | Outcome::Renewed(expires_at)) => {
+                held_until(*expires_at)
+            }
+            Ok(Outcome::Admitted(_)) => {
+                held_until(self.now.plus(self.config.lease))?;
+                rule!(self.after.users[user].spoken, "Silence: {user} has sent a message");
+                Ok(())
+            }
+            Ok(Outcome::Released(true)) => {
+                let connection = self.operation.connection().map(|connection| connection.as_str()).unwrap_or_default();
+                let kept = self.after.slots.values().any(|slot| slot.connection == connection);
+                let held = self.after.is_held_by(user, connection, self.now);
+                rule!(!kept && !held, "Release: {connection} still has a place");
+                Ok(())
+            }
+            Ok(Outcome::Answered(_) | Outcome::Settled) => {
+                let (Operation::Answer { message, .. } | Operation::Settle { message }) = self.operation else {
+                    return Ok(());
+                };
+                let answered = matches!(outcome, Ok(Outcome::Answered(true) | Outcome::Settled));
+                let counted = self.after.users.get(user).is_some_and(|item| item.pending.contains_key(&message.id.key()));
+                rule!(!(answered && counted), "Pending: {} has ended and is still counted", message.id);
+                Ok(())
+            }
+            Ok(Outcome::Connected(_) | Outcome::Released(false)) | Err(_) => {
+                // Except that an admission takes what is overdue off the count before it looks further.
+                let mut before = self.before.clone();
+                if let (Operation::Admit { .. }, Some(item)) = (self.operation, before.users.get_mut(user)) {
+                    item.pending = self.after.users[user].pending.clone();
+                }
+                rule!(&before == self.after, "{} said no and changed something", self.operation);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// An answer in words, without what the model does not know.
+pub(super) fn describe(outcome: &Result<Outcome>) -> String {
+    match outcome {
+        Ok(Outcome::Connected(Connected::Granted { expires_at, replaced })) => {
+            let replaced = replaced.as_ref().map(|connection| connection.as_str());
+            format!("a place until {expires_at}, replacing {replaced:?}")
+        }
+        Ok(Outcome::Connected(Connected::AlreadyConnected)) => "already connected".to_owned(),
+        Ok(Outcome::Connected(Connected::Full)) => "full".to_owned(),
+        Ok(Outcome::Renewed(until)) => format!("renewed until {until}"),
+        Ok(Outcome::Released(released)) => format!("released: {released}"),
+        Ok(Outcome::Admitted(Admission::New(message))) => {
+            format!("message {} in {}", message.seq, message.conversation)
+        }
+        Ok(Outcome::Admitted(Admission::Duplicate(message))) => {
+            format!("duplicate of {} in {}", message.seq, message.conversation)
+        }
+        Ok(Outcome::Answered(answered)) => format!("answered: {answered}"),
+        Ok(Outcome::Settled) => "settled".to_owned(),
+        Err(error @ (Error::Service { .. } | Error::Contended { .. } | Error::Corrupt { .. })) => error.to_string(),
+        Err(error) => error.code().to_owned(),
+    }
+}

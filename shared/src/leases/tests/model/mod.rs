@@ -1,0 +1,61 @@
+//! Leases and admission against a model, under every order of calls that a seed can think of.
+//!
+//! A case is made from a seed: operations of several users on few slots, up to three of them at once, each held at its next
+//! call of DynamoDB until the case lets it go; time that passes between any two calls; faults and crashes at any call. After
+//! every write the tables are read and the invariants of [`crate::leases`] checked on them, and what an operation answered is
+//! checked against what there was while it ran. See `docs/testing.md`.
+
+mod case;
+mod expected;
+mod gate;
+mod operation;
+mod rules;
+mod tape;
+
+use case::{Case, Mood};
+use tape::Tape;
+
+/// Cases of each test, unless `LEASE_CASES` says otherwise.
+const CASES: u64 = 40;
+
+fn setting(name: &str) -> Option<u64> {
+    crate::config::environment(name).map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+}
+
+/// Runs a case, and answers how it failed.
+fn failure(numbers: &[u32], mood: Mood) -> Option<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(async {
+        let mut case = Case::new(numbers, mood);
+        let watch = case.watch();
+        let broken = case.run().await.err();
+        watch.abort();
+        broken.map(|broken| format!("{broken}\n\n{}\n\n{}", case.history.join("\n"), case.tables()))
+    })
+}
+
+fn explore(mood: Mood) {
+    let first = setting("LEASE_SEED").unwrap_or(1);
+    let cases = setting("LEASE_CASES").unwrap_or(if setting("LEASE_SEED").is_some() { 1 } else { CASES });
+    for seed in first..first + cases {
+        let numbers = Tape::from_seed(seed);
+        let Some(whole) = failure(&numbers, mood) else { continue };
+        let least = tape::shrink(&numbers, |numbers| failure(numbers, mood).is_some());
+        let small = failure(&least, mood).unwrap_or_else(|| "It does not fail always.".to_owned());
+        panic!(
+            "Seed {seed}, case {} of {cases}. Replay it with LEASE_SEED={seed}.\n\nAs small as it was made:\n{small}\n\n\
+             The whole case:\n{whole}",
+            seed - first + 1,
+        );
+    }
+}
+
+#[test]
+fn whatever_the_order_of_calls_the_invariants_hold() {
+    explore(Mood { faults: false });
+}
+
+#[test]
+fn whatever_fails_or_dies_at_any_call_the_invariants_hold() {
+    explore(Mood { faults: true });
+}

@@ -1,0 +1,77 @@
+//! Where a case's decisions come from: a tape of numbers, made from the seed.
+//!
+//! Every decision reads the tape, so a shorter tape is a smaller case, and making a failing case small needs to know nothing
+//! about leases: cut pieces out, put zeros in, keep what still fails. That is why there is no library for it here: it is
+//! thirty lines, and the tape that it ends with is replayed like any other.
+
+/// Runs while making a failing case smaller.
+const MAX_SHRINKING_RUNS: usize = 400;
+
+#[derive(Debug)]
+pub(super) struct Tape {
+    numbers: Vec<u32>,
+    next: usize,
+}
+
+impl Tape {
+    pub(super) fn of(numbers: &[u32]) -> Self {
+        Self { numbers: numbers.to_vec(), next: 0 }
+    }
+
+    pub(super) fn from_seed(seed: u64) -> Vec<u32> {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let length = rng.usize(50..500);
+        (0..length).map(|_| rng.u32(..)).collect()
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.next >= self.numbers.len()
+    }
+
+    /// A number below `bound`; 0 when the tape is spent.
+    pub(super) fn below(&mut self, bound: usize) -> usize {
+        let number = self.numbers.get(self.next).copied().unwrap_or(0);
+        self.next += 1;
+        number as usize % bound.max(1)
+    }
+
+    pub(super) fn percent(&mut self, chance: usize) -> bool {
+        self.below(100) >= 100 - chance
+    }
+
+    pub(super) fn one_of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.below(items.len())]
+    }
+}
+
+/// A smaller tape that still fails.
+pub(super) fn shrink(numbers: &[u32], mut fails: impl FnMut(&[u32]) -> bool) -> Vec<u32> {
+    let mut best = numbers.to_vec();
+    let mut runs = 0;
+    let mut length = best.len() / 2;
+    while length > 0 {
+        let mut at = 0;
+        while at < best.len() && runs < MAX_SHRINKING_RUNS {
+            let end = (at + length).min(best.len());
+            let cut = [&best[..at], &best[end..]].concat();
+            runs += 1;
+            if fails(&cut) {
+                best = cut;
+            } else {
+                at = end;
+            }
+        }
+        length /= 2;
+    }
+    for at in 0..best.len() {
+        if best[at] != 0 && runs < MAX_SHRINKING_RUNS {
+            let mut lower = best.clone();
+            lower[at] = 0;
+            runs += 1;
+            if fails(&lower) {
+                best = lower;
+            }
+        }
+    }
+    best
+}

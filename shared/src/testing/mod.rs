@@ -1,0 +1,202 @@
+//! What this library's tests run against: the embedded DynamoDB behind the local gateway's door, over HTTP, with the SDK that
+//! the functions use. The real expressions meet a real engine; only time is ours.
+
+mod snapshot;
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{
+    AsyncSleep, BehaviorVersion, Credentials, Region, Sleep, StalledStreamProtectionConfig,
+};
+use dynoxide::Database;
+use gateway::aws::Services;
+use gateway::aws::dynamodb::DynamoDb;
+use gateway::aws::faults::Faults;
+use gateway::aws::meter::Meter;
+use gateway::aws::queues::Queues;
+use gateway::sqs::{Sqs, Storage};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{ManualClock, Timestamp};
+use crate::config::{AdmissionConfig, ChatConfig, LeaseConfig};
+use crate::ids::{ConnectionId, ConversationId, MessageId, Random, SessionId, UserId};
+use crate::leases::Leases;
+use crate::messages::{Draft, Messages};
+
+pub(crate) use snapshot::{Slot, Snapshot, User};
+
+pub(crate) const CONNECTIONS: &str = "connections";
+pub(crate) const CHAT: &str = "chat";
+
+/// When tests begin.
+pub(crate) const START: Timestamp = Timestamp(1_800_000_000_000);
+
+/// The tables, empty, behind the door.
+pub(crate) struct Stack {
+    pub(crate) database: Database,
+    pub(crate) services: Arc<Services>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) config: LeaseConfig,
+    pub(crate) limits: AdmissionConfig,
+    url: String,
+    stop: CancellationToken,
+}
+
+/// The two modules under test, as one function has them.
+#[derive(Debug, Clone)]
+pub(crate) struct Function {
+    pub(crate) leases: Leases,
+    pub(crate) messages: Messages,
+}
+
+impl Stack {
+    pub(crate) fn start(max_clients: u32, lease: Duration, first_message: Duration) -> Self {
+        let database = Database::memory().expect("a database in memory");
+        for table in [
+            json!({ "TableName": CONNECTIONS, "BillingMode": "PAY_PER_REQUEST",
+                    "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
+                    "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }] }),
+            json!({ "TableName": CHAT, "BillingMode": "PAY_PER_REQUEST",
+                    "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" },
+                                             { "AttributeName": "sk", "AttributeType": "S" }],
+                    "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" },
+                                  { "AttributeName": "sk", "KeyType": "RANGE" }] }),
+        ] {
+            database.create_table(request(table)).expect("CreateTable");
+        }
+        let (region, account) = ("us-east-1", "000000000000");
+        let clock = Arc::new(gateway::sqs::SystemClock);
+        let queues = Sqs::open(Storage::Memory, region, account, "http://127.0.0.1", clock).expect("queues in memory");
+        let services = Arc::new(Services {
+            dynamodb: DynamoDb::Embedded(database.clone()),
+            queues: Queues::Embedded(queues),
+            meter: Meter::default(),
+            faults: Faults::default(),
+        });
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("non-blocking");
+        let url = format!("http://{}{}", listener.local_addr().expect("its address"), gateway::aws::PATH);
+        let stop = CancellationToken::new();
+        let (router, stopped) = (services.router(), stop.clone());
+        servers().spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("the listener");
+            tokio::select! {
+                () = gateway::server::serve(listener, router, CancellationToken::new()) => {}
+                () = stopped.cancelled() => {}
+            }
+        });
+        Self {
+            database,
+            services,
+            clock: Arc::new(ManualClock::at(START)),
+            config: LeaseConfig { table: CONNECTIONS.to_owned(), max_clients, lease, first_message },
+            limits: AdmissionConfig { max_pending_per_client: 10, max_text_bytes: 1024 },
+            url,
+            stop,
+        }
+    }
+
+    /// A function of its own name, whose SDK tries each call up to `attempts` times.
+    pub(crate) fn function(&self, name: &str, attempts: u32, seed: u64) -> Function {
+        let config = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(Credentials::new(gateway::aws::access_key(name), "secret", None, None, "tests"))
+            .endpoint_url(&self.url)
+            .retry_config(RetryConfig::standard().with_max_attempts(attempts))
+            .sleep_impl(NoSleep)
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        let (db, random) = (Client::from_conf(config), Arc::new(Random::seeded(seed)));
+        let leases = Leases::new(db.clone(), self.config.clone(), self.clock.clone(), random.clone());
+        let chat = ChatConfig { table: CHAT.to_owned() };
+        let messages = Messages::new(db, chat, leases.clone(), self.clock.clone(), random);
+        Function { leases, messages }
+    }
+
+    /// What is in the tables, read beside the door: neither counted nor hooked.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot::read(&self.database)
+    }
+
+    /// Writes lease items as they are, to set a scene.
+    pub(crate) fn put_connections(&self, items: &[Value]) {
+        for chunk in items.chunks(25) {
+            let puts: Vec<_> = chunk.iter().map(|item| json!({ "PutRequest": { "Item": item } })).collect();
+            let batch = json!({ "RequestItems": { CONNECTIONS: puts } });
+            self.database.batch_write_item(request(batch)).expect("BatchWriteItem");
+        }
+    }
+
+    /// DynamoDB calls of a function so far, by operation.
+    pub(crate) fn calls(&self, function: &str) -> HashMap<String, u64> {
+        let snapshot = self.services.meter.snapshot();
+        serde_json::from_value(snapshot[function]["dynamodb"].clone()).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Stack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stack").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn request<T: serde::de::DeserializeOwned>(request: Value) -> T {
+    serde_json::from_value(request).expect("a request of the engine")
+}
+
+/// The SDK's pauses between its tries cost no time.
+#[derive(Debug)]
+struct NoSleep;
+
+impl AsyncSleep for NoSleep {
+    fn sleep(&self, _duration: Duration) -> Sleep {
+        Sleep::new(tokio::task::yield_now())
+    }
+}
+
+/// What servers run on.
+pub(crate) fn servers() -> &'static tokio::runtime::Runtime {
+    static SERVERS: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    SERVERS.get_or_init(|| {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(2).enable_all().build().expect("a runtime")
+    })
+}
+
+pub(crate) fn user(name: impl std::fmt::Display) -> UserId {
+    UserId::parse(&name.to_string()).expect("a user id")
+}
+
+pub(crate) fn connection(name: impl std::fmt::Display) -> ConnectionId {
+    ConnectionId::new(name.to_string())
+}
+
+pub(crate) fn session(name: impl std::fmt::Display) -> SessionId {
+    SessionId::parse(&name.to_string()).expect("a session id")
+}
+
+pub(crate) fn message_id(number: u32) -> MessageId {
+    MessageId::parse(&format!("{number:08x}-0000-4000-8000-00000000abcd")).expect("a message id")
+}
+
+pub(crate) fn conversation(number: u32) -> ConversationId {
+    ConversationId::parse(&format!("{number:08x}-0000-4000-8000-00000000c0c0")).expect("a conversation id")
+}
+
+pub(crate) fn draft(id: u32, conversation_number: u32) -> Draft {
+    Draft { id: message_id(id), conversation: conversation(conversation_number), text: "Hello".to_owned() }
+}

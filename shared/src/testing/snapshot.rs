@@ -1,0 +1,153 @@
+//! Both tables at one moment, as plain values: what the rules are checked on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dynoxide::Database;
+use serde_json::{Value, json};
+
+use super::{CHAT, CONNECTIONS, request};
+use crate::clock::Timestamp;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) users: BTreeMap<String, User>,
+    pub(crate) slots: BTreeMap<u32, Slot>,
+    /// The last number of each user's conversation.
+    pub(crate) conversations: BTreeMap<(String, String), u64>,
+    /// Where the message is that a user's id names.
+    pub(crate) names: BTreeMap<(String, String), (String, u64)>,
+    pub(crate) messages: BTreeMap<(String, u64), Message>,
+    pub(crate) answers: BTreeSet<(String, u64)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) slot: u32,
+    pub(crate) connection: String,
+    pub(crate) session: Option<String>,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) spoken: bool,
+    pub(crate) pending: BTreeMap<String, Timestamp>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) user: String,
+    pub(crate) connection: String,
+    pub(crate) expires_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) id: String,
+    pub(crate) user: String,
+    pub(crate) status: String,
+}
+
+impl Snapshot {
+    pub(super) fn read(database: &Database) -> Self {
+        let mut snapshot = Self::default();
+        for item in scan(database, CONNECTIONS) {
+            let key = text(&item, "pk");
+            if let Some(user) = key.strip_prefix("user#") {
+                snapshot.users.insert(user.to_owned(), User::read(&item));
+            } else {
+                let slot = key.strip_prefix("slot#").and_then(|number| number.parse().ok()).expect("a slot's key");
+                snapshot.slots.insert(slot, Slot::read(&item));
+            }
+        }
+        for item in scan(database, CHAT) {
+            snapshot.read_chat(&item);
+        }
+        snapshot
+    }
+
+    fn read_chat(&mut self, item: &Value) {
+        let (pk, sk) = (text(item, "pk"), text(item, "sk"));
+        if let Some(user) = pk.strip_prefix("user#") {
+            if let Some(conversation) = sk.strip_prefix("conv#") {
+                let key = (user.to_owned(), conversation.to_owned());
+                self.conversations.insert(key, number(item, "last_seq") as u64);
+            } else {
+                let id = sk.strip_prefix("msg#").expect("a message's name").to_owned();
+                let place = (text(item, "conversation_id"), number(item, "seq") as u64);
+                self.names.insert((user.to_owned(), id), place);
+            }
+            return;
+        }
+        let conversation = pk.strip_prefix("conv#").expect("a conversation's key").to_owned();
+        match sk.split_once('#') {
+            Some((seq, _)) => {
+                self.answers.insert((conversation, seq.parse().expect("a number")));
+            }
+            None => {
+                let message = Message {
+                    id: text(item, "id").to_lowercase(),
+                    user: text(item, "user_id"),
+                    status: text(item, "status"),
+                };
+                self.messages.insert((conversation, sk.parse().expect("a number")), message);
+            }
+        }
+    }
+
+    /// The user's lease, if it has not ended.
+    pub(crate) fn lease(&self, user: &str, now: Timestamp) -> Option<&User> {
+        self.users.get(user).filter(|item| item.expires_at > now)
+    }
+
+    pub(crate) fn is_held_by(&self, user: &str, connection: &str, now: Timestamp) -> bool {
+        self.lease(user, now).is_some_and(|lease| lease.connection == connection)
+    }
+
+    pub(crate) fn is_free(&self, slot: u32, now: Timestamp) -> bool {
+        self.slots.get(&slot).is_none_or(|item| item.expires_at <= now)
+    }
+
+    pub(crate) fn held_slots(&self, now: Timestamp) -> usize {
+        self.slots.values().filter(|slot| slot.expires_at > now).count()
+    }
+}
+
+impl User {
+    fn read(item: &Value) -> Self {
+        let pending = item["pending"]["M"].as_object().into_iter().flatten();
+        Self {
+            slot: u32::try_from(number(item, "slot_no")).expect("a slot's number"),
+            connection: text(item, "connection_id"),
+            session: item["session_id"]["S"].as_str().map(str::to_owned),
+            expires_at: Timestamp(number(item, "expires_at")),
+            spoken: item["spoken"]["BOOL"].as_bool().expect("spoken"),
+            pending: pending.map(|(id, by)| (id.clone(), Timestamp(integer(by)))).collect(),
+        }
+    }
+}
+
+impl Slot {
+    fn read(item: &Value) -> Self {
+        Self {
+            user: text(item, "user_id"),
+            connection: text(item, "connection_id"),
+            expires_at: Timestamp(number(item, "expires_at")),
+        }
+    }
+}
+
+fn scan(database: &Database, table: &str) -> Vec<Value> {
+    let response = database.scan(request(json!({ "TableName": table, "ConsistentRead": true }))).expect("Scan");
+    let response = serde_json::to_value(response).expect("JSON");
+    assert!(response["LastEvaluatedKey"].is_null(), "more than a page");
+    response["Items"].as_array().expect("items").clone()
+}
+
+fn text(item: &Value, name: &str) -> String {
+    item[name]["S"].as_str().unwrap_or_else(|| panic!("no text `{name}` in {item}")).to_owned()
+}
+
+fn number(item: &Value, name: &str) -> i64 {
+    integer(&item[name])
+}
+
+fn integer(value: &Value) -> i64 {
+    value["N"].as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("no number: {value}"))
+}

@@ -1,0 +1,151 @@
+//! A chat client: a WebSocket and the frames on it.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::stack::{PATIENCE, Stack};
+
+pub type Frame = Value;
+
+/// A handshake's refusal.
+pub type Refused = StatusCode;
+
+#[derive(Debug)]
+pub struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// The selected subprotocol.
+    pub subprotocol: Option<String>,
+}
+
+impl Client {
+    /// Connects as `username`, with the token in the `Authorization` header.
+    pub async fn connect(stack: &Stack, username: &str) -> Self {
+        Self::try_connect(stack, username, None).await.unwrap_or_else(|status| panic!("{username}: {status}"))
+    }
+
+    pub async fn connect_with_session(stack: &Stack, username: &str, session: &str) -> Self {
+        let connected = Self::try_connect(stack, username, Some(session)).await;
+        connected.unwrap_or_else(|status| panic!("{username}: {status}"))
+    }
+
+    pub async fn try_connect(stack: &Stack, username: &str, session: Option<&str>) -> Result<Self, Refused> {
+        let token = stack.token(username).await;
+        let query = session.map_or_else(String::new, |session| format!("?session={session}"));
+        Self::with_headers(stack, &query, &[("Authorization", &format!("Bearer {token}"))]).await
+    }
+
+    /// Connects with just these headers; `query` begins with its question mark.
+    pub async fn with_headers(stack: &Stack, query: &str, headers: &[(&'static str, &str)]) -> Result<Self, Refused> {
+        let mut request = format!("{}{query}", stack.websocket_url).into_client_request().expect("a URL");
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, HeaderValue::from_str(value).expect("a header value"));
+        }
+        match timeout(PATIENCE, connect_async(request)).await.expect("the handshake is answered") {
+            Ok((socket, response)) => {
+                let subprotocol = response.headers().get("sec-websocket-protocol");
+                let subprotocol = subprotocol.and_then(|value| value.to_str().ok()).map(str::to_owned);
+                Ok(Self { socket, subprotocol })
+            }
+            Err(Error::Http(response)) => Err(response.status()),
+            Err(error) => panic!("the handshake failed: {error}"),
+        }
+    }
+
+    pub async fn send_raw(&mut self, message: Message) {
+        self.socket.send(message).await.expect("the frame is sent");
+    }
+
+    pub async fn send_text(&mut self, text: &str) {
+        self.send_raw(Message::text(text)).await;
+    }
+
+    pub async fn send(&mut self, frame: &Value) {
+        self.send_text(&frame.to_string()).await;
+    }
+
+    pub async fn send_message(&mut self, id: &str, conversation: &str, text: &str) {
+        self.send(&json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "text": text })).await;
+    }
+
+    /// The next frame.
+    pub async fn receive(&mut self) -> Frame {
+        self.receive_or_close().await.unwrap_or_else(|close| panic!("closed instead of a frame: {close:?}"))
+    }
+
+    /// The next frame, or the code and reason of the close.
+    pub async fn receive_or_close(&mut self) -> Result<Frame, Option<(u16, String)>> {
+        loop {
+            let message = timeout(PATIENCE, self.socket.next()).await.expect("a frame comes");
+            match message {
+                Some(Ok(Message::Text(text))) => {
+                    return Ok(serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}")));
+                }
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(frame.map(|frame| (frame.code.into(), frame.reason.to_string())));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Err(None),
+            }
+        }
+    }
+
+    /// The next frame, if one comes in this time.
+    pub async fn receive_within(&mut self, time: Duration) -> Option<Frame> {
+        timeout(time, self.receive()).await.ok()
+    }
+
+    /// Until the frame of this type.
+    pub async fn receive_type(&mut self, kind: &str) -> Frame {
+        loop {
+            let frame = self.receive().await;
+            if frame["type"] == kind {
+                return frame;
+            }
+        }
+    }
+
+    /// Nothing comes for this long.
+    pub async fn receives_nothing(&mut self, time: Duration) {
+        if let Ok(frame) = timeout(time, self.socket.next()).await {
+            panic!("a frame came: {frame:?}");
+        }
+    }
+
+    /// Sends a message and waits for its end; the text that its deltas made, and the last frame.
+    pub async fn ask(&mut self, conversation: &str, text: &str) -> (String, Frame) {
+        let id = crate::new_id();
+        self.send_message(&id, conversation, text).await;
+        let accepted = self.receive().await;
+        assert_eq!((&accepted["type"], &accepted["id"]), (&json!("accepted"), &json!(id)), "{accepted}");
+        self.answer(&id).await
+    }
+
+    /// Collects an answer whose message was accepted: deltas without gaps, then the end.
+    pub async fn answer(&mut self, id: &str) -> (String, Frame) {
+        let mut streamed = String::new();
+        for seq in 0.. {
+            let frame = self.receive().await;
+            assert_eq!(frame["id"], id, "{frame}");
+            if frame["type"] != "delta" {
+                return (streamed, frame);
+            }
+            assert_eq!(frame["seq"], seq, "{frame}");
+            streamed.push_str(frame["text"].as_str().expect("a delta's text"));
+        }
+        unreachable!()
+    }
+
+    /// Closes and waits until the other side has, too.
+    pub async fn close(mut self) {
+        self.socket.close(None).await.ok();
+        while let Ok(Some(Ok(_))) = timeout(PATIENCE, self.socket.next()).await {}
+    }
+}

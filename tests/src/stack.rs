@@ -1,0 +1,260 @@
+//! A stack under test: the gateway as a process of its own, as `cargo run` starts it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up, on a loaded machine with two cores.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+#[derive(Debug, Default)]
+pub struct StackOptions {
+    args: Vec<String>,
+    data_dir: Option<PathBuf>,
+    port: Option<u16>,
+}
+
+impl StackOptions {
+    pub fn param(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.args.extend(["--param".to_owned(), format!("{name}={value}")]);
+        self
+    }
+
+    pub fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// Keeps its data here, for another stack to go on with; otherwise in memory.
+    pub fn data_dir(mut self, path: &Path) -> Self {
+        self.data_dir = Some(path.to_owned());
+        self
+    }
+
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    pub async fn start(self) -> Stack {
+        tokio::task::spawn_blocking(|| Stack::start(self)).await.expect("the stack starts")
+    }
+}
+
+#[derive(Debug)]
+pub struct Stack {
+    pub url: String,
+    pub websocket_url: String,
+    child: Child,
+    killed: bool,
+    log: std::fs::File,
+    _dir: TempDir,
+    http: reqwest::Client,
+}
+
+impl Stack {
+    /// In memory, with the mock answering at once.
+    pub async fn quick() -> Self {
+        StackOptions::default().param("MockLatencyMs", 0).start().await
+    }
+
+    fn start(options: StackOptions) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .read(true)
+            .open(dir.path().join("log"))
+            .expect("a log file");
+        let mut command = Command::new(gateway_program());
+        command.current_dir(workspace()).args(["--port", &options.port.unwrap_or(0).to_string()]).args(&options.args);
+        match &options.data_dir {
+            Some(path) => command.arg("--data-dir").arg(path),
+            None => command.arg("--ephemeral"),
+        };
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone().expect("a handle"));
+        let mut child = command.spawn().expect("the gateway starts");
+        let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let ready = stdout.lines().map_while(Result::ok).find_map(|line| serde_json::from_str::<Value>(&line).ok());
+        let Some(ready) = ready.filter(|line| line["ready"] == true) else {
+            let status = child.wait();
+            panic!("the gateway did not become ready: {status:?}\n{}", read(&log));
+        };
+        let text = |name: &str| ready[name].as_str().expect("a URL in the ready line").to_owned();
+        let http = reqwest::Client::builder().timeout(PATIENCE).build().expect("an HTTP client");
+        Self { url: text("url"), websocket_url: text("websocketUrl"), child, killed: false, log, _dir: dir, http }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port in the URL")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A bearer token of the local issuer.
+    pub async fn token(&self, username: &str) -> String {
+        let request = self.http.post(format!("{}/_local/token", self.url)).json(&json!({ "username": username }));
+        let response = request.send().await.expect("an answer");
+        let body: Value = response.json().await.expect("JSON");
+        body["accessToken"].as_str().unwrap_or_else(|| panic!("no token: {body}")).to_owned()
+    }
+
+    pub async fn get(&self, path: &str) -> reqwest::Response {
+        self.http.get(format!("{}{path}", self.url)).send().await.expect("an answer")
+    }
+
+    pub async fn post(&self, path: &str, body: &str) -> reqwest::Response {
+        let request = self.http.post(format!("{}{path}", self.url)).header("content-type", "application/json");
+        request.body(body.to_owned()).send().await.expect("an answer")
+    }
+
+    pub async fn state(&self) -> Value {
+        self.get("/_local/state").await.json().await.expect("JSON")
+    }
+
+    /// Looks at the state until it is as wanted.
+    pub async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let state = self.state().await;
+            if wanted(&state) {
+                return state;
+            }
+            assert!(Instant::now() < deadline, "never {what}:\n{state:#}\n{}", self.log());
+            // The state has no notification: this is its polling interval, not a wait for time to pass.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Process ids of a function's instances.
+    pub async fn pids(&self, function: &str) -> Vec<u64> {
+        let state = self.state().await;
+        let pids = state["functions"][function]["pids"].as_array().cloned().unwrap_or_default();
+        pids.iter().filter_map(Value::as_u64).collect()
+    }
+
+    /// All that it and its functions have logged.
+    pub fn log(&self) -> String {
+        read(&self.log)
+    }
+
+    pub fn signal(&self, signal: &str) {
+        signal_process(signal, u64::from(self.child.id()));
+    }
+
+    /// SIGKILL: nothing is said to anybody.
+    pub fn kill(mut self) {
+        self.killed = true;
+        self.signal("KILL");
+    }
+
+    /// SIGTERM; the exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        if let Ok(Some(status)) = self.child.try_wait() {
+            return status.code();
+        }
+        if !self.killed {
+            self.signal("TERM");
+        }
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.child.kill().ok();
+        self.child.wait().ok();
+        None
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let functions = descendants(self.child.id());
+        let code = self.stop();
+        if std::thread::panicking() {
+            eprintln!("--- log of the stack ---\n{}", self.log());
+            return;
+        }
+        if !self.killed {
+            assert_eq!(code, Some(0), "the stack stops cleanly\n{}", self.log());
+        }
+        // Of a killed stack, they notice a moment later.
+        let deadline = Instant::now() + Duration::from_secs(if self.killed { 10 } else { 0 });
+        let mut left = functions;
+        loop {
+            left.retain(|pid| is_alive(*pid));
+            if left.is_empty() || Instant::now() >= deadline {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(left.is_empty(), "processes are left behind: {left:?}\n{}", self.log());
+    }
+}
+
+/// Sends a signal to a process of the stack.
+pub(crate) fn signal_process(signal: &str, pid: u64) {
+    let status = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status();
+    assert!(status.is_ok_and(|status| status.success()), "kill -{signal} {pid}");
+}
+
+fn read(mut log: &std::fs::File) -> String {
+    let mut text = String::new();
+    log.rewind().and_then(|()| log.read_to_string(&mut text)).expect("the log can be read");
+    text
+}
+
+/// The children of a process, from `/proc`.
+fn descendants(pid: u32) -> Vec<u32> {
+    let children = std::fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
+        let child: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        (parent(child)? == pid).then_some(child)
+    });
+    children.collect()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
+}
+
+/// The gateway, built once per test process: cargo's own lock keeps parallel ones apart, and what is fresh is not built.
+pub fn gateway_program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let mut command = Command::new(env!("CARGO"));
+        command.current_dir(workspace()).args(["build", "--bins", "--quiet"]);
+        // What cargo sets for a test would make build scripts run anew.
+        #[allow(clippy::disallowed_methods, reason = "cargo's interface is the environment")]
+        let names: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+        for name in names {
+            let text = name.to_string_lossy();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|set| text.starts_with(set)) {
+                command.env_remove(&name);
+            }
+        }
+        assert!(command.status().is_ok_and(|status| status.success()), "the workspace does not build");
+        // target/PROFILE/deps/this-test
+        let this = std::env::current_exe().expect("the test's own path");
+        let profile = this.parent().and_then(Path::parent).expect("a target directory");
+        profile.join("gateway")
+    })
+}
+
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace's folder")
+}

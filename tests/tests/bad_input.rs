@@ -1,0 +1,228 @@
+//! What a client can do wrong: each gets exactly what the contract says, and the stack keeps serving.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
+use tests::{Client, Stack, StackOptions, new_id};
+use tokio_tungstenite::tungstenite::Message;
+
+/// The frame is answered with this error, and the next message as if nothing had been.
+async fn refused(client: &mut Client, frame: &str, code: &str, id: Option<&str>) {
+    client.send_text(frame).await;
+    let error = client.receive().await;
+    assert_eq!(error["type"], "error", "{frame}: {error}");
+    assert_eq!(error["code"], code, "{frame}: {error}");
+    assert_eq!(error.get("id").and_then(Value::as_str), id, "{frame}: {error}");
+    assert!(error["message"].as_str().is_some_and(|message| !message.is_empty()), "{frame}: {error}");
+}
+
+#[tokio::test]
+async fn a_frame_that_is_no_known_action_is_an_unknown_action() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "alice").await;
+    for frame in [
+        "not json",
+        "",
+        "[]",
+        "null",
+        "{}",
+        r#"{"text":"no action"}"#,
+        r#"{"action":null}"#,
+        r#"{"action":7}"#,
+        r#"{"action":"dance"}"#,
+        r#"{"action":"SENDMESSAGE"}"#,
+        r#"{"action":"$connect"}"#,
+        r#"{"action":"$disconnect"}"#,
+        r#"{"action":"$default"}"#,
+    ] {
+        refused(&mut client, frame, "unknown_action", None).await;
+    }
+    let (streamed, _) = client.ask(&new_id(), "still here").await;
+    assert_eq!(streamed, "response for still here");
+}
+
+#[tokio::test]
+async fn a_message_with_wrong_or_missing_parts_is_a_bad_request() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "bob").await;
+    let (id, conversation) = (new_id(), new_id());
+    let frame = |parts: Value| {
+        let mut frame = json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "text": "x" });
+        for (name, value) in parts.as_object().expect("parts") {
+            frame[name] = value.clone();
+        }
+        frame.to_string()
+    };
+    for (parts, code, with_id) in [
+        (json!({ "id": null }), "bad_request", false),
+        (json!({ "id": 7 }), "bad_request", false),
+        (json!({ "id": "no uuid" }), "bad_request", false),
+        (json!({ "conversationId": null }), "bad_request", true),
+        (json!({ "conversationId": 7 }), "bad_request", true),
+        (json!({ "conversationId": ["x"] }), "bad_request", true),
+        (json!({ "text": null }), "bad_request", true),
+        (json!({ "text": "" }), "bad_request", true),
+        (json!({ "text": 7 }), "bad_request", true),
+        (json!({ "text": { "a": 1 } }), "bad_request", true),
+        (json!({ "media": 7 }), "bad_request", true),
+        (json!({ "text": "x".repeat(16_385) }), "too_large", true),
+        (json!({ "text": "ä".repeat(8_193) }), "too_large", true),
+        (json!({ "media": "never/uploaded" }), "media_not_found", true),
+        (json!({ "conversationId": "" }), "conversation_not_found", true),
+        (json!({ "conversationId": "not-a-uuid" }), "conversation_not_found", true),
+        (json!({ "conversationId": "with spaces and ümläuts" }), "conversation_not_found", true),
+    ] {
+        refused(&mut client, &frame(parts), code, with_id.then_some(&id)).await;
+    }
+    // None of them has used up the id.
+    client.send_message(&id, &conversation, "now right").await;
+    assert_eq!(client.receive().await["duplicate"], false);
+    let (streamed, _) = client.answer(&id).await;
+    assert_eq!(streamed, "response for now right");
+}
+
+#[tokio::test]
+async fn another_users_conversation_is_not_found() {
+    let stack = Stack::quick().await;
+    let mut alice = Client::connect(&stack, "alice").await;
+    let mut mallory = Client::connect(&stack, "mallory").await;
+    let conversation = new_id();
+    alice.ask(&conversation, "mine").await;
+    let id = new_id();
+    let frame = json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "text": "let me in" });
+    refused(&mut mallory, &frame.to_string(), "conversation_not_found", Some(&id)).await;
+    let (streamed, _) = alice.ask(&conversation, "still mine").await;
+    assert_eq!(streamed, "response for still mine");
+    let (streamed, _) = mallory.ask(&new_id(), "my own").await;
+    assert_eq!(streamed, "response for my own");
+}
+
+#[tokio::test]
+async fn one_users_message_ids_are_not_anothers() {
+    let stack = Stack::quick().await;
+    let mut alice = Client::connect(&stack, "alice").await;
+    let mut bob = Client::connect(&stack, "bob").await;
+    let id = new_id();
+    for (client, text) in [(&mut alice, "from alice"), (&mut bob, "from bob")] {
+        client.send_message(&id, &new_id(), text).await;
+        let accepted = client.receive().await;
+        assert_eq!((&accepted["duplicate"], &accepted["message"]["text"]), (&json!(false), &json!(text)));
+        let (streamed, _) = client.answer(&id).await;
+        assert_eq!(streamed, format!("response for {text}"));
+    }
+}
+
+#[tokio::test]
+async fn frames_beyond_the_gateways_quotas_close_the_connection_with_their_code() {
+    let stack = Stack::quick().await;
+    // 32 KB in one frame is the most; what is in it is up to the route.
+    let mut client = Client::connect(&stack, "alice").await;
+    client.send_text(&"x".repeat(32 * 1024)).await;
+    assert_eq!(client.receive().await["code"], "unknown_action");
+    client.send_text(&"x".repeat(32 * 1024 + 1)).await;
+    assert_eq!(client.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1009));
+
+    let mut client = Client::connect(&stack, "bob").await;
+    client.send_raw(Message::binary(vec![1, 2, 3])).await;
+    assert_eq!(client.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1003));
+
+    // The places of both are free again, and others were not disturbed.
+    stack.until("free", |state| state["leases"].as_array().is_some_and(Vec::is_empty)).await;
+    let mut client = Client::connect(&stack, "bob").await;
+    let (streamed, _) = client.ask(&new_id(), "back").await;
+    assert_eq!(streamed, "response for back");
+}
+
+#[tokio::test]
+async fn who_has_no_good_token_is_unauthorized() {
+    let data = tempfile::tempdir().expect("a directory");
+    let stack = StackOptions::default().data_dir(data.path()).start().await;
+    let elsewhere = Stack::quick().await;
+    let good = stack.token("alice").await;
+    let key = std::fs::read(data.path().join("oidc-key.pem")).expect("the issuer's key");
+    let key = EncodingKey::from_rsa_pem(&key).expect("an RSA key");
+    let part = |index: usize| -> Value {
+        let part = URL_SAFE_NO_PAD.decode(good.split('.').nth(index).expect("a part")).expect("base64");
+        serde_json::from_slice(&part).expect("JSON")
+    };
+    let (header, claims) = (part(0), part(1));
+    let header = Header { kid: header["kid"].as_str().map(str::to_owned), ..Header::new(Algorithm::RS256) };
+    let signed = |changes: Value| {
+        let mut claims = claims.clone();
+        for (name, value) in changes.as_object().expect("claims") {
+            claims[name] = value.clone();
+        }
+        jsonwebtoken::encode(&header, &claims, &key).expect("a token")
+    };
+    let mut unsigned: Vec<String> = good.split('.').map(str::to_owned).collect();
+    unsigned[2].clear();
+    let mut forged: Vec<String> = good.split('.').map(str::to_owned).collect();
+    forged[1] = URL_SAFE_NO_PAD.encode(json!({ "sub": "root" }).to_string());
+    let secret = EncodingKey::from_secret(b"secret");
+    let symmetric = Header { kid: header.kid.clone(), ..Header::new(Algorithm::HS256) };
+
+    for (what, token) in [
+        ("nonsense", "nonsense".to_owned()),
+        ("expired", signed(json!({ "exp": claims["iat"].as_i64().expect("a time") - 1 }))),
+        ("without expiry", signed(json!({ "exp": null }))),
+        ("not valid yet", signed(json!({ "nbf": claims["exp"] }))),
+        ("of another issuer", elsewhere.token("alice").await),
+        ("that names another issuer", signed(json!({ "iss": "https://issuer.example" }))),
+        ("for another audience", signed(json!({ "client_id": "another" }))),
+        ("with another audience in aud", signed(json!({ "aud": ["another"] }))),
+        ("without a user", signed(json!({ "sub": null }))),
+        ("without a signature", unsigned.join(".")),
+        ("changed after signing", forged.join(".")),
+        ("signed with a secret", jsonwebtoken::encode(&symmetric, &claims, &secret).expect("a token")),
+    ] {
+        let bearer = format!("Bearer {token}");
+        let refused = Client::with_headers(&stack, "", &[("Authorization", &bearer)]).await;
+        assert_eq!(refused.err().map(|status| status.as_u16()), Some(401), "a token {what}");
+        let offered = format!("parley.v1, bearer.{token}");
+        let refused = Client::with_headers(&stack, "", &[("Sec-WebSocket-Protocol", &offered)]).await;
+        assert_eq!(refused.err().map(|status| status.as_u16()), Some(401), "a token {what}, as a subprotocol");
+    }
+    for headers in [&[][..], &[("Authorization", "Basic YTpi")][..], &[("Sec-WebSocket-Protocol", "parley.v1")][..]] {
+        let refused = Client::with_headers(&stack, "", headers).await;
+        assert_eq!(refused.err().map(|status| status.as_u16()), Some(401), "{headers:?}");
+    }
+    // As a user pool's, and as other issuers', audiences are.
+    for changes in [json!({}), json!({ "client_id": null, "aud": claims["client_id"] })] {
+        let bearer = format!("Bearer {}", signed(changes));
+        Client::with_headers(&stack, "", &[("Authorization", &bearer)]).await.expect("let in").close().await;
+        stack.until("free", |state| state["leases"].as_array().is_some_and(Vec::is_empty)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_connection_of_a_user_is_a_conflict_and_a_bad_session_a_bad_request() {
+    let stack = Stack::quick().await;
+    let mut first = Client::connect_with_session(&stack, "alice", "one").await;
+    for session in [None, Some("two")] {
+        let refused = Client::try_connect(&stack, "alice", session).await;
+        assert_eq!(refused.err().map(|status| status.as_u16()), Some(409), "{session:?}");
+    }
+    let refused = Client::try_connect(&stack, "bob", Some("no%20good")).await;
+    assert_eq!(refused.err().map(|status| status.as_u16()), Some(400));
+    let (streamed, _) = first.ask(&new_id(), "undisturbed").await;
+    assert_eq!(streamed, "response for undisturbed");
+}
+
+#[tokio::test]
+async fn a_token_is_only_for_a_name_of_1_to_64_characters() {
+    let stack = Stack::quick().await;
+    for (body, status) in [
+        (json!({ "username": "a" }).to_string(), 200),
+        (json!({ "username": "ä".repeat(64) }).to_string(), 200),
+        (json!({ "username": "ä".repeat(65) }).to_string(), 400),
+        (json!({ "username": "" }).to_string(), 400),
+        (json!({ "username": 7 }).to_string(), 400),
+        (json!({}).to_string(), 400),
+        ("not json".to_owned(), 400),
+    ] {
+        let response = stack.post("/_local/token", &body).await;
+        assert_eq!(response.status().as_u16(), status, "{body}");
+    }
+    assert_eq!(stack.get("/_local/token").await.status().as_u16(), 405);
+}

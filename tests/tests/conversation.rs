@@ -1,0 +1,204 @@
+//! A message in, an answer out: the main job, over the public contract.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+use tests::{Client, Stack, StackOptions, new_id};
+
+#[tokio::test]
+async fn a_message_is_accepted_streamed_and_answered() {
+    let stack = Stack::quick().await;
+    let mut alice = Client::connect(&stack, "alice").await;
+    let (id, conversation) = (new_id(), new_id());
+    alice.send_message(&id, &conversation, "hello there").await;
+
+    let accepted = alice.receive().await;
+    assert_eq!(accepted["type"], "accepted");
+    assert_eq!(accepted["id"], id);
+    assert_eq!(accepted["duplicate"], false);
+    let message = &accepted["message"];
+    assert_eq!(message["id"], id);
+    assert_eq!(message["conversationId"], conversation);
+    assert_eq!(message["role"], "user");
+    assert_eq!(message["type"], "text");
+    assert_eq!(message["text"], "hello there");
+    assert_eq!(message["status"], "queued");
+    let created_at = message["createdAt"].as_str().expect("a time");
+    assert!(created_at.len() == "2026-01-02T03:04:05.678Z".len() && created_at.ends_with('Z'), "{created_at}");
+
+    let (streamed, reply) = alice.answer(&id).await;
+    assert_eq!(streamed, "response for hello there");
+    assert_eq!(reply["type"], "reply");
+    assert_eq!(reply["message"]["status"], "done");
+    let replies = reply["replies"].as_array().expect("replies");
+    assert_eq!(replies.len(), 1, "{reply}");
+    assert_eq!(replies[0]["text"], "response for hello there");
+    assert_eq!(replies[0]["role"], "assistant");
+    assert_eq!(replies[0]["replyTo"], id);
+    assert_eq!(replies[0]["conversationId"], conversation);
+}
+
+#[tokio::test]
+async fn a_browser_brings_its_token_as_a_subprotocol() {
+    let stack = Stack::quick().await;
+    let token = stack.token("bob").await;
+    let offered = format!("parley.v1, bearer.{token}");
+    let mut bob =
+        Client::with_headers(&stack, "", &[("Sec-WebSocket-Protocol", &offered)]).await.expect("it is let in");
+    assert_eq!(bob.subprotocol.as_deref(), Some("parley.v1"));
+    let (streamed, _) = bob.ask(&new_id(), "hi").await;
+    assert_eq!(streamed, "response for hi");
+}
+
+#[tokio::test]
+async fn texts_of_any_script_and_of_the_greatest_length_come_back_whole() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "carol").await;
+    let conversation = new_id();
+    for text in ["日本語 🙂 café", "\"quotes\" and \\ and \u{0}", " leading and trailing ", &"x".repeat(16_384)] {
+        let (streamed, reply) = client.ask(&conversation, text).await;
+        assert_eq!(streamed, format!("response for {text}"));
+        assert_eq!(reply["replies"][0]["text"], format!("response for {text}"));
+    }
+}
+
+#[tokio::test]
+async fn messages_of_one_conversation_are_answered_in_their_order() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "dave").await;
+    let conversation = new_id();
+    let ids: Vec<String> = (0..10).map(|_| new_id()).collect();
+    // Without waiting for anything; the first takes longest.
+    for (index, id) in ids.iter().enumerate() {
+        client.send_message(id, &conversation, &format!("!slow {}", (10 - index) * 10)).await;
+    }
+    let mut answered = Vec::new();
+    while answered.len() < ids.len() {
+        let frame = client.receive().await;
+        if frame["type"] == "reply" {
+            answered.push(frame["id"].as_str().expect("an id").to_owned());
+        } else {
+            assert!(frame["type"] == "accepted" || frame["type"] == "delta", "{frame}");
+        }
+    }
+    assert_eq!(answered, ids);
+}
+
+#[tokio::test]
+async fn conversations_are_answered_side_by_side() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "erin").await;
+    let (slow, fast) = (new_id(), new_id());
+    client.send_message(&slow, &new_id(), "!slow 2000").await;
+    client.receive_type("accepted").await;
+    client.send_message(&fast, &new_id(), "hurry").await;
+    let reply = client.receive_type("reply").await;
+    assert_eq!(reply["id"], fast);
+    let reply = client.receive_type("reply").await;
+    assert_eq!(reply["id"], slow);
+}
+
+#[tokio::test]
+async fn an_id_sent_again_is_one_message_with_one_answer() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "frank").await;
+    let (id, conversation) = (new_id(), new_id());
+    client.send_message(&id, &conversation, "once").await;
+    client.receive_type("accepted").await;
+    let (_, reply) = client.answer(&id).await;
+
+    // The same frame, another text, another conversation: the first message each time, and no second answer.
+    for (conversation, text) in [(conversation.clone(), "once"), (conversation.clone(), "twice"), (new_id(), "once")] {
+        client.send_message(&id, &conversation, text).await;
+        let accepted = client.receive().await;
+        assert_eq!(accepted["type"], "accepted", "{accepted}");
+        assert_eq!(accepted["duplicate"], true);
+        assert_eq!(accepted["message"]["text"], "once");
+        assert_eq!(accepted["message"]["conversationId"], reply["message"]["conversationId"]);
+        assert_eq!(accepted["message"]["status"], "done");
+    }
+    // An answer of its own to a later message shows that nothing else was under way.
+    let (streamed, _) = client.ask(&conversation, "next").await;
+    assert_eq!(streamed, "response for next");
+    let state = stack.state().await;
+    assert_eq!(state["functions"]["worker"]["invocations"], 2, "{state:#}");
+}
+
+#[tokio::test]
+async fn an_id_sent_many_times_at_once_is_one_message() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "grace").await;
+    let (id, conversation) = (new_id(), new_id());
+    for _ in 0..20 {
+        client.send_message(&id, &conversation, "again").await;
+    }
+    let mut seen = (0, 0, 0);
+    while seen != (1, 19, 1) {
+        let frame = client.receive().await;
+        match frame["type"].as_str() {
+            Some("accepted") if frame["duplicate"] == true => seen.1 += 1,
+            Some("accepted") => seen.0 += 1,
+            Some("reply") => seen.2 += 1,
+            Some("delta") => {}
+            _ => panic!("{frame}"),
+        }
+        assert!(seen.0 <= 1 && seen.1 <= 19 && seen.2 <= 1, "{seen:?}");
+    }
+    client.receives_nothing(Duration::from_millis(300)).await;
+}
+
+#[tokio::test]
+async fn a_model_that_fails_for_good_is_told_and_the_conversation_goes_on() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "heidi").await;
+    let conversation = new_id();
+    let (streamed, error) = client.ask(&conversation, "!fail please").await;
+    assert_eq!((streamed.as_str(), &error["type"], &error["code"]), ("", &json!("error"), &json!("reply_failed")));
+    let (streamed, _) = client.ask(&conversation, "still there?").await;
+    assert_eq!(streamed, "response for still there?");
+}
+
+#[tokio::test]
+async fn a_model_that_fails_for_the_moment_is_asked_again() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "ivan").await;
+    let (streamed, reply) = client.ask(&new_id(), "!flaky 3").await;
+    assert_eq!(streamed, "response for !flaky 3");
+    assert_eq!(reply["type"], "reply");
+}
+
+#[tokio::test]
+async fn fifty_clients_talk_at_once_and_each_gets_its_own_answers() {
+    let stack = Stack::quick().await;
+    let talks = (0..50).map(|number| {
+        let stack = &stack;
+        async move {
+            let mut client = Client::connect(stack, &format!("user-{number}")).await;
+            let conversation = new_id();
+            for turn in 0..3 {
+                let text = format!("{number} says {turn}");
+                let (streamed, reply) = client.ask(&conversation, &text).await;
+                assert_eq!(streamed, format!("response for {text}"));
+                assert_eq!(reply["type"], "reply");
+            }
+            client
+        }
+    });
+    let clients = futures_util::future::join_all(talks).await;
+    let state = stack.state().await;
+    assert_eq!(state["connections"], 50);
+    let leases = state["leases"].as_array().expect("leases");
+    let slots: BTreeSet<_> = leases.iter().filter_map(|lease| lease["slot"].as_u64()).collect();
+    assert_eq!(slots, (0..50).collect(), "{state:#}");
+    assert_eq!(Client::try_connect(&stack, "one more", None).await.err().map(|status| status.as_u16()), Some(503));
+    drop(clients);
+}
+
+#[tokio::test]
+async fn the_mocks_latency_is_that_of_the_template_by_default() {
+    let stack = StackOptions::default().start().await;
+    let mut client = Client::connect(&stack, "judy").await;
+    let (streamed, _) = client.ask(&new_id(), "when you can").await;
+    assert_eq!(streamed, "response for when you can");
+}
