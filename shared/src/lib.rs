@@ -4,6 +4,7 @@
 //! - [`leases`]: who may communicate: places, sessions, expiry. The four limits begin here.
 //! - [`messages`]: a message's life: admitted, queued, claimed, answered.
 //! - [`answer`]: what the worker does with a queued message.
+//! - [`janitor`]: what is left to do when nobody else does.
 //! - [`queue`], [`model`], [`push`]: what it does it with.
 //! - [`protocol`]: the frames on the wire. [`auth`]: tokens. [`route`]: what all WebSocket routes share.
 //! - [`config`], [`errors`], [`clock`], [`ids`], [`dynamo`]: the ground.
@@ -15,6 +16,7 @@ pub mod config;
 pub mod dynamo;
 pub mod errors;
 pub mod ids;
+pub mod janitor;
 pub mod leases;
 pub mod messages;
 pub mod model;

@@ -52,6 +52,8 @@ pub enum ServerFrame {
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClosingCode {
+    FirstMessage,
+    LeaseExpired,
     Replaced,
 }
 
@@ -210,6 +212,8 @@ mod tests {
             reply_to: None,
             error: None,
             created_at: Timestamp(0),
+            claimed_at: None,
+            redriven: 0,
             told: false,
         }
     }

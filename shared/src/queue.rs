@@ -44,13 +44,22 @@ impl Queue {
     }
 
     pub async fn send(&self, job: &Job) -> Result<()> {
+        self.send_as(job, job.message_id.key()).await
+    }
+
+    /// Queues it for the `time`th time more, whether or not it was sent within five minutes; each time once.
+    pub async fn send_again(&self, job: &Job, time: u32) -> Result<()> {
+        self.send_as(job, format!("{}-{time}", job.message_id.key())).await
+    }
+
+    async fn send_as(&self, job: &Job, deduplication_id: String) -> Result<()> {
         let body = serde_json::to_string(job)
             .map_err(|error| Error::Corrupt { key: job.message_id.to_string(), detail: error.to_string() })?;
         self.sqs
             .send_message()
             .queue_url(&self.url)
             .message_group_id(job.conversation_id.as_str())
-            .message_deduplication_id(job.message_id.key())
+            .message_deduplication_id(deduplication_id)
             .message_body(body)
             .send()
             .await

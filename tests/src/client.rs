@@ -71,6 +71,11 @@ impl Client {
         self.send_text(&frame.to_string()).await;
     }
 
+    /// Sends, unless the socket is closed already.
+    pub async fn try_send(&mut self, frame: &Value) {
+        self.socket.send(Message::text(frame.to_string())).await.ok();
+    }
+
     pub async fn send_message(&mut self, id: &str, conversation: &str, text: &str) {
         self.send(&json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "text": text })).await;
     }

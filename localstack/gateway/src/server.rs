@@ -49,6 +49,8 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
             }
         }
     }
+    // Who comes now is refused, instead of waiting for an answer that won't come.
+    drop(listener);
     connections.close();
     connections.wait().await;
 }

@@ -40,6 +40,7 @@ use crate::host::{FunctionSpec, Host};
 use crate::invoke::{InvokeEndpoint, Invoker};
 use crate::oidc::Issuer;
 use crate::options::Options;
+use crate::schedule::{self, Origin};
 use crate::sqs::{Sqs, Storage, SystemClock};
 use crate::state::State;
 use crate::template::{self, Function, Locals, Template};
@@ -132,9 +133,11 @@ impl Stack {
             services: Arc::clone(&services),
             host: host.clone(),
         });
+        let dotenv = environment::dotenv(&template.functions, &template.websocket_apis, &url, REGION);
         let public_router = Router::new()
             .route("/_local/health", get(|| async { Json(json!({ "status": "ok" })) }))
             .route("/_local/state", get(snapshot).with_state(state))
+            .route("/_local/environment", get(move || async move { dotenv }))
             .merge(Arc::new(issuer).router())
             .merge(services.router())
             .fallback_service(websocket::router(apis.clone()));
@@ -314,6 +317,13 @@ fn start_sources(
                 async move { invoker.invoke(&name, payload).await }
             };
             running.push(event_source::start(mapping, queue, invoke, stop.clone()));
+        }
+    }
+    let origin = Origin { region: REGION.to_owned(), account_id: ACCOUNT_ID.to_owned() };
+    for function in &template.functions {
+        for due in function.schedules.iter().filter(|schedule| schedule.enabled).cloned() {
+            let (invoker, name) = (Arc::clone(invoker), function.name.clone());
+            running.push(tokio::spawn(schedule::run(due, name, origin.clone(), invoker, stop.clone())));
         }
     }
     running

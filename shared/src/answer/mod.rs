@@ -13,15 +13,18 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
+use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
 use futures_util::StreamExt;
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::config::{ChatConfig, LeaseConfig, Lookup, ModelConfig, QueueConfig};
 use crate::ids::{Random, UserId};
 use crate::leases::Leases;
 use crate::messages::{Claim, Claimed, Ending, Messages, Role, Status, StoredMessage};
 use crate::model::{Model, ModelError, Prompt, Turn};
 use crate::protocol::{Message, ServerFrame};
-use crate::push::{Push, PushError};
+use crate::push::{ManagementApi, Push, PushError};
 use crate::queue::{Job, Queue};
 use crate::{Error, Result};
 use writer::Writer;
@@ -45,6 +48,9 @@ const LONGEST_TIME: Duration = Duration::from_secs(900);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
 
+/// A client that does not read holds up nobody longer than this.
+const POST_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Tries to tell an end before the message goes back to the queue.
 const TELL_ATTEMPTS: u32 = 4;
 
@@ -60,6 +66,32 @@ pub struct Answerer {
 }
 
 impl Answerer {
+    /// As a function has it.
+    pub fn from_environment(aws: &SdkConfig, lookup: Lookup<'_>) -> Result<Self> {
+        let db = aws_sdk_dynamodb::Client::new(aws);
+        let random = Arc::new(Random::from_system());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let leases = Leases::new(db.clone(), LeaseConfig::read(lookup)?, Arc::clone(&clock), Arc::clone(&random));
+        let push = aws_sdk_apigatewaymanagement::config::Builder::from(aws)
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(POST_TIMEOUT).build())
+            .build();
+        Ok(Self {
+            messages: Messages::new(
+                db,
+                ChatConfig::read(lookup)?,
+                leases.clone(),
+                Arc::clone(&clock),
+                Arc::clone(&random),
+            ),
+            leases,
+            queue: Queue::new(aws_sdk_sqs::Client::new(aws), QueueConfig::read(lookup)?),
+            model: crate::model::from_config(ModelConfig::read(lookup)?, Arc::clone(&random)),
+            push: Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::from_conf(push))),
+            clock,
+            random,
+        })
+    }
+
     /// Answers `job`, received with `receipt_handle`, in the time until `deadline`.
     ///
     /// # Errors
@@ -198,6 +230,16 @@ impl Answerer {
             }
         }
         unreachable!("the tries are ended by time")
+    }
+
+    /// Ends a message that can't be answered, and tells its user.
+    pub(crate) async fn give_up(&self, message: &StoredMessage) -> Result<()> {
+        let Claimed::Yes(claim) = self.messages.claim(message).await? else { return Ok(()) };
+        let ending = Ending::Failed { code: "reply_failed", message: "It could not be answered".to_owned() };
+        match self.messages.end(claim, ending).await? {
+            Some((message, answers)) => self.tell(&message, &answers).await,
+            None => Ok(()),
+        }
     }
 
     /// For a redelivery: makes sure that an end was counted and told.

@@ -12,9 +12,11 @@
 //!   not ended" into the very transaction that stores a message.
 //! - **I4, fencing.** Renewing and releasing are conditioned on the connection id. A `$disconnect` that comes late names a
 //!   connection that no item names any more, and changes nothing.
-//! - **I5, a user item never outlives its slot.** They are written together; or the slot first when they grow longer
-//!   ([`Leases::renew`]), the user first when they end ([`Leases::release`]). So as long as a user item lives, so does its
-//!   slot, and the condition in I3 need not look at the slot. A connection with both items has both until it ends.
+//! - **I5, a user item never outlives its slot.** What gives, moves or lengthens a lease writes both items in one
+//!   transaction, with the same end; only [`Leases::release`] ends the user item first and frees the slot then. So as long
+//!   as a user item lives, so does its slot, and a connection with both items has both until it ends. Two writes would not
+//!   do, in either order: functions overlap, and each brings the time at which it began. One that is late would shorten the
+//!   slot under a user item that another has lengthened.
 //! - **I6, a crash leaves at worst a lease that ends by itself.** Every write leaves a state in which the others hold.
 //! - **I7, a free place is never refused.** "Full" is only answered after a consistent read of every slot saw none free.
 //!
@@ -45,6 +47,9 @@ use crate::{Error, Result};
 /// How long an ended item may lie before TTL may sweep it: unanswered messages are counted in it.
 const KEEP_ENDED: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
+/// The end of a lease that was given back.
+const RELEASED: Timestamp = Timestamp(0);
+
 #[derive(Debug, Clone)]
 pub struct Leases {
     db: Client,
@@ -62,8 +67,10 @@ pub struct Lease {
     pub expires_at: Timestamp,
     /// Has sent a message; only then a heartbeat renews.
     pub spoken: bool,
-    /// Messages admitted and not yet answered, each with the moment after which it no longer counts.
+    /// Messages admitted and not yet answered, each with the moment it was admitted.
     pub pending: Vec<(MessageId, Timestamp)>,
+    /// Of those, the ones that have waited so long that they no longer count.
+    pub overdue: Vec<(MessageId, Timestamp)>,
 }
 
 #[derive(Debug)]
@@ -149,7 +156,7 @@ impl Leases {
             .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let set = "SET slot_no = :slot, connection_id = :connection, expires_at = :expires, spoken = :no, \
-                   #ttl = :ttl, pending = if_not_exists(pending, :none)";
+                   #ttl = :ttl, pending = if_not_exists(pending, :none), overdue = if_not_exists(overdue, :none)";
         user_item = match session {
             Some(session) => user_item
                 .update_expression(format!("{set}, session_id = :session"))
@@ -181,6 +188,9 @@ impl Leases {
         let move_item = |key: String| {
             let update = self
                 .held_by(key, &held.connection, now)
+                // A message that was accepted meanwhile made it last longer.
+                .condition_expression("connection_id = :connection AND expires_at > :now AND spoken = :spoken")
+                .expression_attribute_values(":spoken", AttributeValue::Bool(held.spoken))
                 .update_expression("SET connection_id = :new, expires_at = :expires, #ttl = :ttl")
                 .expression_attribute_names("#ttl", "ttl")
                 .expression_attribute_values(":new", s(connection.as_str()))
@@ -209,34 +219,23 @@ impl Leases {
         self.extend(user, lease).await
     }
 
-    /// Slot first (I5). If the user item has ended or moved meanwhile, the slot is not kept longer than it was needed.
+    /// Both items or neither (I5).
     async fn extend(&self, user: &UserId, lease: &Lease) -> Result<Timestamp> {
         let now = self.clock.now();
         let expires_at = now.plus(self.config.lease);
-        for key in [slot_key(lease.slot), user_key(user)] {
-            let renewed = conditional(&self.random, "UpdateItem", || {
-                self.db
-                    .update_item()
-                    .table_name(&self.config.table)
-                    .key("pk", s(key.as_str()))
-                    .condition_expression("connection_id = :connection AND expires_at > :now")
-                    .update_expression("SET expires_at = :expires, #ttl = :ttl, spoken = :yes")
-                    .expression_attribute_names("#ttl", "ttl")
-                    .expression_attribute_values(":connection", s(lease.connection.as_str()))
-                    .expression_attribute_values(":now", time(now))
-                    .expression_attribute_values(":expires", time(expires_at))
-                    .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
-                    .expression_attribute_values(":yes", AttributeValue::Bool(true))
-                    .send()
-            })
-            .await?;
-            if renewed.is_none() {
-                // Conditioned on the connection, so harmless where the slot was the one that said no.
-                self.free_slot(lease.slot, &lease.connection).await?;
-                return Err(Error::LeaseExpired);
-            }
-        }
-        Ok(expires_at)
+        let extended = |key: String| {
+            let update = self
+                .held_by(key, &lease.connection, now)
+                .update_expression("SET expires_at = :expires, #ttl = :ttl, spoken = :yes")
+                .expression_attribute_names("#ttl", "ttl")
+                .expression_attribute_values(":expires", time(expires_at))
+                .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
+                .expression_attribute_values(":yes", AttributeValue::Bool(true));
+            Ok::<_, Error>(TransactWriteItem::builder().update(built(update.build())?).build())
+        };
+        let items = [extended(user_key(user))?, extended(slot_key(lease.slot))?];
+        let extended = dynamo::transact(&self.db, &self.random, &items).await?;
+        extended.map(|()| expires_at).map_err(|_| Error::LeaseExpired)
     }
 
     /// Gives the place back. `false`: this connection held none (I4), and nothing was changed.
@@ -253,7 +252,7 @@ impl Leases {
                 .condition_expression("connection_id = :connection")
                 .update_expression("SET expires_at = :never")
                 .expression_attribute_values(":connection", s(connection.as_str()))
-                .expression_attribute_values(":never", n(0))
+                .expression_attribute_values(":never", time(RELEASED))
                 .send()
         })
         .await?;
@@ -262,6 +261,58 @@ impl Leases {
         }
         self.free_slot(lease.slot, connection).await?;
         Ok(true)
+    }
+
+    /// All user items, ended ones too.
+    pub async fn all(&self) -> Result<Vec<(UserId, Lease)>> {
+        let mut pages = self
+            .db
+            .scan()
+            .table_name(&self.config.table)
+            .consistent_read(true)
+            .filter_expression("begins_with(pk, :user)")
+            .expression_attribute_values(":user", s(USER_KEY))
+            .into_paginator()
+            .items()
+            .send();
+        let mut all = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| Error::service("Scan", &error))?;
+            let user = Fields(&item).text("pk")?;
+            all.push((UserId::parse(user.strip_prefix(USER_KEY).unwrap_or(user))?, Lease::read(&item)?));
+        }
+        Ok(all)
+    }
+
+    /// Deletes what an ended lease left behind, unless it has been taken again, or messages still wait.
+    pub async fn forget(&self, user: &UserId, ended: &Lease) -> Result<()> {
+        let now = self.clock.now();
+        conditional(&self.random, "DeleteItem", || {
+            self.db
+                .delete_item()
+                .table_name(&self.config.table)
+                .key("pk", s(user_key(user)))
+                .condition_expression(
+                    "connection_id = :connection AND expires_at <= :now AND size(pending) = :none AND size(overdue) = :none",
+                )
+                .expression_attribute_values(":connection", s(ended.connection.as_str()))
+                .expression_attribute_values(":now", time(now))
+                .expression_attribute_values(":none", n(0))
+                .send()
+        })
+        .await?;
+        conditional(&self.random, "DeleteItem", || {
+            self.db
+                .delete_item()
+                .table_name(&self.config.table)
+                .key("pk", s(slot_key(ended.slot)))
+                .condition_expression("connection_id = :connection AND expires_at <= :now")
+                .expression_attribute_values(":connection", s(ended.connection.as_str()))
+                .expression_attribute_values(":now", time(now))
+                .send()
+        })
+        .await
+        .map(|_| ())
     }
 
     async fn free_slot(&self, slot: u32, connection: &ConnectionId) -> Result<()> {
@@ -311,17 +362,16 @@ impl Leases {
         user: &UserId,
         lease: &Lease,
         message: &MessageId,
-        answer_by: Timestamp,
+        now: Timestamp,
         max_pending: usize,
     ) -> Result<[TransactWriteItem; 2]> {
-        let now = self.clock.now();
         let expires_at = now.plus(self.config.lease);
-        let ttl = n(expires_at.max(answer_by).plus(KEEP_ENDED).as_ttl_seconds());
+        let ttl = n(expires_at.plus(KEEP_ENDED).as_ttl_seconds());
         let user_item = Update::builder()
             .table_name(&self.config.table)
             .key("pk", s(user_key(user)))
             .condition_expression("connection_id = :connection AND expires_at > :now AND size(pending) < :max")
-            .update_expression("SET expires_at = :expires, #ttl = :ttl, spoken = :yes, pending.#message = :answer_by")
+            .update_expression("SET expires_at = :expires, #ttl = :ttl, spoken = :yes, pending.#message = :now")
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_names("#message", message.key())
             .expression_attribute_values(":connection", s(lease.connection.as_str()))
@@ -330,7 +380,6 @@ impl Leases {
             .expression_attribute_values(":expires", time(expires_at))
             .expression_attribute_values(":ttl", ttl.clone())
             .expression_attribute_values(":yes", AttributeValue::Bool(true))
-            .expression_attribute_values(":answer_by", time(answer_by))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let slot_item = self
             .held_by(slot_key(lease.slot), &lease.connection, now)
@@ -351,14 +400,13 @@ impl Leases {
         let update = Update::builder()
             .table_name(&self.config.table)
             .key("pk", s(user_key(user)))
-            .condition_expression("attribute_exists(pending)")
-            .update_expression("REMOVE pending.#message")
+            .condition_expression("attribute_exists(pending) AND attribute_exists(overdue)")
+            .update_expression("REMOVE pending.#message, overdue.#message")
             .expression_attribute_names("#message", message.key());
         Ok(TransactWriteItem::builder().update(built(update.build())?).build())
     }
 
-    /// Takes messages off their sender's count that were answered, or whose time is over: a worker that died does not lock
-    /// its user out.
+    /// Takes messages off their sender's count that were answered.
     pub(crate) async fn settled(&self, user: &UserId, messages: &[MessageId]) -> Result<()> {
         for message in messages {
             conditional(&self.random, "UpdateItem", || {
@@ -366,14 +414,31 @@ impl Leases {
                     .update_item()
                     .table_name(&self.config.table)
                     .key("pk", s(user_key(user)))
-                    .condition_expression("attribute_exists(pending.#message)")
-                    .update_expression("REMOVE pending.#message")
+                    .condition_expression("attribute_exists(pending.#message) OR attribute_exists(overdue.#message)")
+                    .update_expression("REMOVE pending.#message, overdue.#message")
                     .expression_attribute_names("#message", message.key())
                     .send()
             })
             .await?;
         }
         Ok(())
+    }
+
+    /// A message that has waited too long no longer counts against its sender: a worker that died does not lock its user out.
+    pub(crate) async fn set_aside(&self, user: &UserId, message: &MessageId, since: Timestamp) -> Result<()> {
+        conditional(&self.random, "UpdateItem", || {
+            self.db
+                .update_item()
+                .table_name(&self.config.table)
+                .key("pk", s(user_key(user)))
+                .condition_expression("attribute_exists(pending.#message)")
+                .update_expression("REMOVE pending.#message SET overdue.#message = :since")
+                .expression_attribute_names("#message", message.key())
+                .expression_attribute_values(":since", time(since))
+                .send()
+        })
+        .await
+        .map(|_| ())
     }
 
     /// The key under which [`crate::messages`] reads a user's lease together with its own items.
@@ -399,20 +464,32 @@ impl Leases {
 impl Lease {
     pub(crate) fn read(item: &Item) -> Result<Self> {
         let fields = Fields(item);
-        let pending = fields.map("pending").into_iter().flatten();
+        let waiting = |name: &str| {
+            let entries = fields.map(name).into_iter().flatten().map(|(id, since)| {
+                let since = since.as_n().ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+                Ok((MessageId::parse(id)?, Timestamp(since)))
+            });
+            entries.collect::<Result<Vec<_>>>()
+        };
         Ok(Self {
             slot: fields.number("slot_no")?,
             connection: ConnectionId::new(fields.text("connection_id")?),
             session: fields.optional_text("session_id").map(SessionId::parse).transpose()?,
             expires_at: fields.time("expires_at")?,
             spoken: fields.flag("spoken"),
-            pending: pending
-                .map(|(id, by)| {
-                    let by = by.as_n().ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-                    Ok((MessageId::parse(id)?, Timestamp(by)))
-                })
-                .collect::<Result<_>>()?,
+            pending: waiting("pending")?,
+            overdue: waiting("overdue")?,
         })
+    }
+
+    /// Messages without an answer, counted or not.
+    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (MessageId, Timestamp)> + '_ {
+        self.pending.iter().chain(&self.overdue).cloned()
+    }
+
+    /// Given back rather than ended.
+    pub(crate) fn is_released(&self) -> bool {
+        self.expires_at == RELEASED
     }
 
     pub(crate) fn is_held(&self, connection: &ConnectionId, now: Timestamp) -> bool {
@@ -420,8 +497,10 @@ impl Lease {
     }
 }
 
+const USER_KEY: &str = "user#";
+
 fn user_key(user: &UserId) -> String {
-    format!("user#{user}")
+    format!("{USER_KEY}{user}")
 }
 
 fn slot_key(slot: u32) -> String {

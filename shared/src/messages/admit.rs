@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 
-use super::{Messages, Role, Status, StoredMessage, built, conversation_key, seq_key, user_key};
-use crate::clock::Timestamp;
+use super::{Messages, Role, Status, StoredMessage, built, conversation_key, id_key, seq_key, user_key};
 use crate::config::AdmissionConfig;
 use crate::dynamo::{self, Fields, Item, n, s, time};
 use crate::ids::{ConnectionId, ConversationId, MessageId, UserId};
@@ -66,11 +65,12 @@ impl Messages {
                 reply_to: None,
                 error: None,
                 created_at: self.clock.now(),
+                claimed_at: None,
+                redriven: 0,
                 told: false,
             };
-            let answer_by = message.created_at.plus(PENDING_FOR);
             let [user_item, slot_item] =
-                self.leases.admission(user, &lease, &draft.id, answer_by, limits.max_pending_per_client)?;
+                self.leases.admission(user, &lease, &message.id, message.created_at, limits.max_pending_per_client)?;
             let items = [
                 user_item,
                 slot_item,
@@ -166,7 +166,7 @@ impl Messages {
         let put = Put::builder()
             .table_name(&self.config.table)
             .item("pk", s(user_key(&message.user)))
-            .item("sk", s(format!("msg#{}", message.id.key())))
+            .item("sk", s(id_key(&message.id)))
             .item("conversation_id", s(message.conversation.as_str()))
             .item("seq", n(message.seq))
             .condition_expression("attribute_not_exists(pk)")
@@ -192,11 +192,10 @@ impl Messages {
         })
     }
 
-    /// Too many are pending, unless the time of some is over.
+    /// Too many are pending, unless the time of some is over: those no longer count. They stay in sight of the janitor.
     async fn make_room(&self, user: &UserId, lease: &Lease, limits: &AdmissionConfig) -> Result<()> {
-        let now: Timestamp = self.clock.now();
-        let overdue: Vec<MessageId> =
-            lease.pending.iter().filter(|(_, by)| *by <= now).map(|(id, _)| id.clone()).collect();
+        let now = self.clock.now();
+        let overdue: Vec<_> = lease.pending.iter().filter(|(_, since)| since.plus(PENDING_FOR) <= now).collect();
         if overdue.is_empty() && lease.pending.len() >= limits.max_pending_per_client {
             return Err(Error::TooManyPending {
                 pending: lease.pending.len(),
@@ -204,6 +203,9 @@ impl Messages {
                 retry_after_ms: RETRY_AFTER_MS,
             });
         }
-        self.leases.settled(user, &overdue).await
+        for (message, since) in overdue {
+            self.leases.set_aside(user, message, *since).await?;
+        }
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
 
 use super::{Messages, Role, Status, StoredMessage, built, conversation_key, seq_key};
-use crate::dynamo::{self, conditional, s, time};
+use crate::dynamo::{self, conditional, n, s, time};
 use crate::ids::{ConversationId, MessageId};
 use crate::{Error, Result};
 
@@ -158,6 +158,28 @@ impl Messages {
             written = dynamo::transact(&self.db, &self.random, &items).await?;
         }
         Ok(written.is_ok().then_some((message, answers)))
+    }
+
+    /// Counts that a message is queued again; `false` where somebody else did, or it has moved on.
+    pub async fn count_redrive(&self, message: &StoredMessage) -> Result<bool> {
+        let counted = conditional(&self.random, "UpdateItem", || {
+            self.db
+                .update_item()
+                .table_name(&self.config.table)
+                .key("pk", s(conversation_key(&message.conversation)))
+                .key("sk", s(seq_key(message.seq)))
+                .condition_expression(
+                    "#status = :status AND (redriven = :seen OR (attribute_not_exists(redriven) AND :seen = :none))",
+                )
+                .update_expression("SET redriven = :next")
+                .expression_attribute_names("#status", "status")
+                .expression_attribute_values(":status", s(message.status.as_str()))
+                .expression_attribute_values(":seen", n(message.redriven))
+                .expression_attribute_values(":none", n(0))
+                .expression_attribute_values(":next", n(message.redriven + 1))
+                .send()
+        });
+        Ok(counted.await?.is_some())
     }
 
     /// Its end was told; a redelivery need not tell it again.

@@ -16,6 +16,8 @@
 
 mod admit;
 mod answers;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -58,6 +60,18 @@ impl Messages {
             .await
             .map_err(|error| Error::service("GetItem", &error))?;
         Ok(output.item)
+    }
+
+    /// The message that an id of this user names.
+    pub async fn find(&self, user: &UserId, id: &MessageId) -> Result<Option<StoredMessage>> {
+        match self.get(user_key(user), id_key(id)).await? {
+            Some(pointer) => {
+                let fields = Fields(&pointer);
+                let conversation = ConversationId::parse(fields.text("conversation_id")?)?;
+                self.message_at(&conversation, fields.number("seq")?).await
+            }
+            None => Ok(None),
+        }
     }
 
     async fn message_at(&self, conversation: &ConversationId, seq: u64) -> Result<Option<StoredMessage>> {
@@ -118,6 +132,10 @@ pub struct StoredMessage {
     /// Code and message of a failure.
     pub error: Option<(String, String)>,
     pub created_at: Timestamp,
+    /// When a worker last began with it.
+    pub claimed_at: Option<Timestamp>,
+    /// How often it was queued again for having waited too long.
+    pub redriven: u32,
     /// Its end was told to the user (or there was nobody to tell).
     pub told: bool,
 }
@@ -142,6 +160,8 @@ impl StoredMessage {
                 .optional_text("error_code")
                 .map(|code| (code.to_owned(), fields.optional_text("error_message").unwrap_or_default().to_owned())),
             created_at: fields.time("created_at")?,
+            claimed_at: fields.time("claimed_at").ok(),
+            redriven: fields.number("redriven").unwrap_or(0),
             told: fields.flag("told"),
         })
     }
@@ -175,6 +195,10 @@ fn user_key(user: &UserId) -> String {
 
 fn conversation_key(conversation: &ConversationId) -> String {
     format!("conv#{conversation}")
+}
+
+fn id_key(id: &MessageId) -> String {
+    format!("msg#{}", id.key())
 }
 
 /// Digits enough that text order is number order.

@@ -29,7 +29,7 @@ use crate::ids::{ConnectionId, ConversationId, MessageId, Random, SessionId, Use
 use crate::leases::Leases;
 use crate::messages::{Draft, Messages};
 
-pub(crate) use snapshot::{Slot, Snapshot, User};
+pub(crate) use snapshot::{Message, Slot, Snapshot, User};
 
 pub(crate) const CONNECTIONS: &str = "connections";
 pub(crate) const CHAT: &str = "chat";
@@ -199,4 +199,18 @@ pub(crate) fn conversation(number: u32) -> ConversationId {
 
 pub(crate) fn draft(id: u32, conversation_number: u32) -> Draft {
     Draft { id: message_id(id), conversation: conversation(conversation_number), text: "Hello".to_owned() }
+}
+
+/// Conversations count their messages 1, 2, 3…, and each message has the one id that names it.
+pub(crate) fn assert_numbered(stack: &Stack) {
+    let state = stack.snapshot();
+    for ((user, conversation), last) in &state.conversations {
+        for seq in 1..=*last {
+            let place = (conversation.clone(), seq);
+            let message = state.messages.get(&place).unwrap_or_else(|| panic!("{place:?} is missing"));
+            assert_eq!(state.names.get(&(user.clone(), message.id.clone())), Some(&place));
+        }
+    }
+    assert_eq!(state.conversations.values().sum::<u64>(), state.messages.len() as u64);
+    assert_eq!(state.names.len(), state.messages.len());
 }

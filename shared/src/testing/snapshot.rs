@@ -28,6 +28,7 @@ pub(crate) struct User {
     pub(crate) expires_at: Timestamp,
     pub(crate) spoken: bool,
     pub(crate) pending: BTreeMap<String, Timestamp>,
+    pub(crate) overdue: BTreeMap<String, Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +43,12 @@ pub(crate) struct Message {
     pub(crate) id: String,
     pub(crate) user: String,
     pub(crate) status: String,
+}
+
+impl Message {
+    pub(crate) fn is_answered(&self) -> bool {
+        !matches!(self.status.as_str(), "queued" | "processing")
+    }
 }
 
 impl Snapshot {
@@ -111,14 +118,18 @@ impl Snapshot {
 
 impl User {
     fn read(item: &Value) -> Self {
-        let pending = item["pending"]["M"].as_object().into_iter().flatten();
+        let waiting = |name: &str| {
+            let entries = item[name]["M"].as_object().into_iter().flatten();
+            entries.map(|(id, since)| (id.clone(), Timestamp(integer(since)))).collect()
+        };
         Self {
             slot: u32::try_from(number(item, "slot_no")).expect("a slot's number"),
             connection: text(item, "connection_id"),
             session: item["session_id"]["S"].as_str().map(str::to_owned),
             expires_at: Timestamp(number(item, "expires_at")),
             spoken: item["spoken"]["BOOL"].as_bool().expect("spoken"),
-            pending: pending.map(|(id, by)| (id.clone(), Timestamp(integer(by)))).collect(),
+            pending: waiting("pending"),
+            overdue: waiting("overdue"),
         }
     }
 }

@@ -33,6 +33,16 @@ pub(super) fn of(
     environment
 }
 
+/// What functions that run elsewhere need, as a `.env` file: the variables of all of them, with the public address.
+pub(super) fn dotenv(functions: &[Function], apis: &[WebSocketApi], url: &str, region: &str) -> String {
+    let mut all = BTreeMap::from([("AWS_REGION".to_owned(), region.to_owned())]);
+    for function in functions {
+        all.extend(of(function, apis, url, region));
+    }
+    all.insert("AWS_ACCESS_KEY_ID".to_owned(), aws::access_key("invoke-endpoint"));
+    all.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+}
+
 fn localize(value: &str, apis: &[WebSocketApi], internal_url: &str, region: &str) -> String {
     let mut value = value.to_owned();
     for api in apis {
@@ -41,4 +51,30 @@ fn localize(value: &str, apis: &[WebSocketApi], internal_url: &str, region: &str
         value = value.replace(&format!("wss://{host}"), &internal_url.replacen("http", "ws", 1));
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn api() -> WebSocketApi {
+        WebSocketApi {
+            logical_id: "Api".to_owned(),
+            api_id: "api".to_owned(),
+            name: "api".to_owned(),
+            stage: "ws".to_owned(),
+            route_selection: Vec::new(),
+            authorizer: None,
+            routes: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn an_address_of_an_own_api_becomes_the_local_one_and_others_stay() {
+        let localize = |value: &str| localize(value, &[api()], "http://127.0.0.1:1", "us-east-1");
+        assert_eq!(localize("https://api.execute-api.us-east-1.amazonaws.com/ws"), "http://127.0.0.1:1/ws");
+        assert_eq!(localize("wss://api.execute-api.us-east-1.amazonaws.com/ws"), "ws://127.0.0.1:1/ws");
+        let other = "https://other.execute-api.us-east-1.amazonaws.com/ws";
+        assert_eq!(localize(other), other);
+    }
 }

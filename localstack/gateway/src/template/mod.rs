@@ -36,7 +36,7 @@ use yaml::{Data, Entry, Node};
 
 pub use error::{Problem as TemplateProblem, TemplateError};
 pub use model::{
-    Authorizer, Function, IdentitySource, LocalState, Locals, Queue, Route, SqsEventSource, Table, TableView, Template,
+    Authorizer, Function, IdentitySource, LocalState, Locals, Queue, Route, Schedule, SqsEventSource, Table, TableView, Template,
     WebSocketApi,
 };
 

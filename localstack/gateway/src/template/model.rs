@@ -71,6 +71,17 @@ pub struct Function {
     /// Policy documents: inline ones, those of managed policies in the template, and what SAM adds for a queue.
     pub policies: Vec<serde_json::Value>,
     pub event_sources: Vec<SqsEventSource>,
+    pub schedules: Vec<Schedule>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// As SAM makes it: the function's logical id and the event's name.
+    pub logical_id: String,
+    pub every: Duration,
+    /// The event, as JSON; without it, the scheduler's own.
+    pub input: Option<String>,
+    pub enabled: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use futures_util::stream::SplitSink;
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -33,15 +33,18 @@ const PROTOCOL_ERROR: u16 = 1002;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// How reading ended.
+/// How a connection ended.
 enum End {
-    /// The client's close, already answered; or its silence.
-    Client(Closed),
-    /// Ours to tell.
-    Server(Closed),
+    /// Both know: the client's close, already answered; ours, answered; or its silence.
+    Known(Closed),
+    /// The client has not been told yet.
+    ToTell(Closed),
+    /// It has been told, and sent something else than its own close.
+    Told(Closed),
 }
 
-/// Serves the socket; returns how it was closed, with every frame handed on.
+/// Serves the socket; returns how it was closed, with every frame handed on. Frames that are still handled after
+/// [`super::Limits::close`] are handled to their end, but not waited for.
 pub async fn run(
     api: &Arc<Api>,
     connection: &Arc<Connection>,
@@ -68,30 +71,32 @@ pub async fn run(
             end = &mut reading => end,
             closed = &mut writing => match closed {
                 // Our close is out: the client's answer ends the reading.
-                Some(closed) => {
-                    let _ = timeout(api.limits.close, &mut reading).await;
-                    End::Client(closed)
-                }
-                None => End::Client(abnormal()),
+                Some(closed) => match timeout(api.limits.close, &mut reading).await {
+                    Ok(End::ToTell(_) | End::Told(_)) => End::Told(closed),
+                    Ok(End::Known(_)) | Err(_) => End::Known(closed),
+                },
+                // Either the socket is broken, or the client's close is being answered: what is left to read tells.
+                None => timeout(api.limits.close, &mut reading).await.unwrap_or_else(|_| End::Known(abnormal())),
             },
-            () = given_up => End::Client(abnormal()),
+            () = given_up => End::Known(abnormal()),
         }
     };
     // From here on it can't be posted to.
     api.registry.remove(&connection.client.connection_id);
-    let closed = match end {
-        End::Client(closed) => closed,
-        End::Server(closed) => {
-            let _ = timeout(api.limits.close, sink.send(close_message(&closed))).await;
-            if let Ok(socket) = sink.reunite(stream) {
-                linger(socket, api.limits.close).await;
-            }
+    if let End::ToTell(closed) = &end {
+        // It may be gone, or not read.
+        let _ = timeout(api.limits.close, sink.send(close_message(closed))).await;
+    }
+    // The socket is closed before the functions have answered: the client need not wait for them.
+    let closed = match (end, sink.reunite(stream)) {
+        (End::ToTell(closed) | End::Told(closed), Ok(socket)) => {
+            // Nobody waits for this one.
+            tokio::spawn(linger(socket, api.limits.close));
             closed
         }
+        (End::Known(closed) | End::ToTell(closed) | End::Told(closed), _) => closed,
     };
-    if timeout(api.limits.close, dispatcher.finish()).await.is_err() {
-        tracing::debug!(connection = connection.client.connection_id, "Closed while its frames were still handled");
-    }
+    dispatcher.finish(api.limits.close).await;
     closed
 }
 
@@ -102,7 +107,6 @@ async fn read(
     dispatcher: &mut Dispatcher,
 ) -> End {
     let end_of_life = Instant::now() + api.limits.life;
-    let mut closed = None;
     loop {
         let idle_ms = u64::try_from(now_ms() - connection.last_active_ms()).unwrap_or(0);
         let idle_left = api.limits.idle.saturating_sub(Duration::from_millis(idle_ms));
@@ -111,12 +115,12 @@ async fn read(
             () = sleep(idle_left) => {
                 let idle_ms = u64::try_from(now_ms() - connection.last_active_ms()).unwrap_or(0);
                 if Duration::from_millis(idle_ms) >= api.limits.idle {
-                    return End::Server(Closed { code: GOING_AWAY, reason: "Going away".into() });
+                    return End::ToTell(Closed { code: GOING_AWAY, reason: "Going away".into() });
                 }
                 continue;
             }
             () = sleep_until(end_of_life) => {
-                return End::Server(Closed { code: GOING_AWAY, reason: "Going away".into() });
+                return End::ToTell(Closed { code: GOING_AWAY, reason: "Going away".into() });
             }
         };
         match message {
@@ -126,18 +130,22 @@ async fn read(
             }
             Some(Ok(Message::Binary(_))) => {
                 let reason = "Binary frames are not supported".into();
-                return End::Server(Closed { code: UNSUPPORTED, reason });
+                return End::ToTell(Closed { code: UNSUPPORTED, reason });
             }
-            // Answered by the socket itself, the close when it is polled once more.
+            // Answered by the socket itself.
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Ok(Message::Close(frame))) => closed = Some(reported(frame)),
+            Some(Ok(Message::Close(frame))) => {
+                // Likewise, when it is polled once more: it may not be read.
+                let _ = timeout(api.limits.close, stream.next()).await;
+                return End::Known(reported(frame));
+            }
             Some(Err(error)) => {
                 return match violation(&error) {
-                    Some((code, reason)) => End::Server(Closed { code, reason: reason.to_owned() }),
-                    None => End::Client(closed.unwrap_or_else(abnormal)),
+                    Some((code, reason)) => End::ToTell(Closed { code, reason: reason.to_owned() }),
+                    None => End::Known(abnormal()),
                 };
             }
-            None => return End::Client(closed.unwrap_or_else(abnormal)),
+            None => return End::Known(abnormal()),
         }
     }
 }
@@ -201,11 +209,12 @@ fn close_message(closed: &Closed) -> Message {
     }))
 }
 
-/// Reads and drops what still comes until the client closes: a socket closed over unread bytes is reset, and the reset can
-/// overtake the close frame.
+/// Closes our side, so that the client closes its own, and drops what still comes until then: a socket closed over unread
+/// bytes is reset, and the reset can overtake the close frame.
 async fn linger(mut socket: Socket, time: Duration) {
     let raw = socket.get_mut();
     let drained = async {
+        let _ = raw.shutdown().await; // it may be closed already
         let mut bytes = vec![0; 16 * 1024];
         while raw.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
     };

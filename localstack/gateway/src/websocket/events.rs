@@ -44,7 +44,11 @@ pub fn authorizer(api: &Api, client: &Client, handshake: &Handshake) -> Value {
         "requestContext": context(api, client, "$connect", "CONNECT", None),
     });
     // Unlike the integration, the authorizer sees the hop-by-hop headers, and empty maps where there is no query.
-    insert_maps(&mut event, "headers", "multiValueHeaders", &handshake.headers);
+    let mut headers = handshake.headers.clone();
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+        headers.push(("content-length".to_owned(), "0".to_owned()));
+    }
+    insert_maps(&mut event, "headers", "multiValueHeaders", &headers);
     insert_maps(&mut event, "queryStringParameters", "multiValueQueryStringParameters", &handshake.query);
     event
 }
@@ -54,7 +58,8 @@ pub fn connect(api: &Api, client: &Client, handshake: &Handshake) -> Value {
         "requestContext": context(api, client, "$connect", "CONNECT", None),
         "isBase64Encoded": false,
     });
-    let hop_by_hop = |name: &str| ["connection", "upgrade", "content-length"].iter().any(|hop| name.eq_ignore_ascii_case(hop));
+    let hop_by_hop =
+        |name: &str| ["connection", "upgrade", "content-length"].iter().any(|hop| name.eq_ignore_ascii_case(hop));
     let headers: Headers = handshake.headers.iter().filter(|(name, _)| !hop_by_hop(name)).cloned().collect();
     insert_maps(&mut event, "headers", "multiValueHeaders", &headers);
     if !handshake.query.is_empty() {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -25,7 +25,7 @@ use crate::template::IdentitySource;
 
 /// Answers an upgrade request, whenever that may be.
 pub async fn upgrade(api: Arc<Api>, mut request: Request<Body>, peer: SocketAddr) -> Response<Body> {
-    let key = match websocket_key(request.headers()) {
+    let key = match websocket_key(request.method(), request.headers()) {
         Ok(key) => key,
         Err(why) => return refuse(StatusCode::UPGRADE_REQUIRED, why),
     };
@@ -129,8 +129,10 @@ async fn connect(
         }
     })?;
     let status = answer.get("statusCode").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+    // An interim status can't end a handshake.
+    let status = status.filter(|code| (200..600).contains(code));
     let Some(status) = status.and_then(|code| StatusCode::from_u16(code).ok()) else {
-        tracing::warn!("{}: its answer to $connect has no statusCode", route.function);
+        tracing::warn!("{}: its answer to $connect has no statusCode from 200 to 599", route.function);
         return Err(refuse(StatusCode::BAD_GATEWAY, "Internal server error"));
     };
     if !status.is_success() {
@@ -164,7 +166,9 @@ fn is_present(source: &IdentitySource, handshake: &Handshake) -> bool {
         IdentitySource::Header(name) => {
             handshake.headers.iter().any(|(header, value)| header.eq_ignore_ascii_case(name) && !value.is_empty())
         }
-        IdentitySource::QueryString(name) => handshake.query.iter().any(|(key, value)| key == name && !value.is_empty()),
+        IdentitySource::QueryString(name) => {
+            handshake.query.iter().any(|(key, value)| key == name && !value.is_empty())
+        }
         IdentitySource::StageVariable(_) => false, // there are none
         IdentitySource::Context(_) => true,
     }
@@ -196,12 +200,12 @@ fn trace_id() -> String {
     format!("Root=1-{:08x}-{:024x}", now_ms() / 1000, fastrand::u128(..) >> 32)
 }
 
-fn websocket_key(headers: &HeaderMap) -> Result<String, &'static str> {
+fn websocket_key(method: &Method, headers: &HeaderMap) -> Result<String, &'static str> {
     let has = |name: &str, token: &str| {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
     };
-    if !has("upgrade", "websocket") || !has("connection", "upgrade") {
+    if method != Method::GET || !has("upgrade", "websocket") || !has("connection", "upgrade") {
         return Err("This is a WebSocket API: connect with a WebSocket client");
     }
     if !has("sec-websocket-version", "13") {

@@ -24,12 +24,19 @@ pub fn connection_id(rest: &str) -> Option<String> {
 
 pub fn handle(api: &Api, method: &Method, id: &str, body: Bytes) -> Response<Body> {
     if !is_gateway_id(id) {
-        return error(StatusCode::BAD_REQUEST, "BadRequestException", json!({ "message": "Invalid connectionId", "connectionId": id }));
+        return error(
+            StatusCode::BAD_REQUEST,
+            "BadRequestException",
+            json!({ "message": "Invalid connectionId", "connectionId": id }),
+        );
     }
     let gone = || error(StatusCode::GONE, "GoneException", json!({ "message": "The connection is gone" }));
     let Some(connection) = api.registry.get(id) else { return gone() };
     match *method {
-        Method::POST if body.len() > MAX_PAYLOAD_BYTES => too_large(),
+        Method::POST if body.len() > MAX_PAYLOAD_BYTES => {
+            let message = format!("The payload has more than {MAX_PAYLOAD_BYTES} bytes");
+            error(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", json!({ "message": message }))
+        }
         Method::POST => match connection.send(body.to_vec(), api.limits.buffer_bytes) {
             Ok(()) => respond(StatusCode::OK, Body::empty()),
             Err(SendError::Gone) => gone(),
@@ -58,13 +65,13 @@ pub fn handle(api: &Api, method: &Method, id: &str, body: Bytes) -> Response<Bod
             }
             respond(StatusCode::NO_CONTENT, Body::empty())
         }
-        _ => error(StatusCode::FORBIDDEN, "ForbiddenException", json!({ "message": "Forbidden" })),
+        _ => forbidden(),
     }
 }
 
-pub fn too_large() -> Response<Body> {
-    let message = format!("The payload has more than {MAX_PAYLOAD_BYTES} bytes");
-    error(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", json!({ "message": message }))
+/// Nothing at this path or with this method.
+pub fn forbidden() -> Response<Body> {
+    error(StatusCode::FORBIDDEN, "ForbiddenException", json!({ "message": "Forbidden" }))
 }
 
 fn iso8601(epoch_ms: i64) -> String {

@@ -121,10 +121,7 @@ mod tests {
         let mut answer = answer(json!([{ "Action": "*", "Effect": "Allow", "Resource": "*" }]));
         answer["context"] = json!({ "number": 1, "flag": true, "text": "x", "none": null });
         let Verdict::Allow(context) = evaluate(&answer, ARN) else { panic!("allowed") };
-        assert_eq!(
-            Value::from(context),
-            json!({ "principalId": "me", "number": "1", "flag": "true", "text": "x" })
-        );
+        assert_eq!(Value::from(context), json!({ "principalId": "me", "number": "1", "flag": "true", "text": "x" }));
     }
 
     #[test]

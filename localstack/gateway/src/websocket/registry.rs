@@ -14,7 +14,14 @@ use super::events::{Client, Closed};
 use crate::clock::now_ms;
 
 #[derive(Debug, Default)]
-pub struct Registry(Mutex<HashMap<String, Arc<Connection>>>);
+pub struct Registry(Mutex<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    connections: HashMap<String, Arc<Connection>>,
+    /// After [`Registry::close_all`]: what those are told whose handshake was pending then.
+    closed: Option<Closed>,
+}
 
 #[derive(Debug)]
 pub enum Outgoing {
@@ -88,33 +95,42 @@ impl Connection {
 
 impl Registry {
     pub fn add(&self, connection: Arc<Connection>) {
-        self.lock().insert(connection.client.connection_id.clone(), connection);
+        let mut open = self.lock();
+        match &open.closed {
+            Some(closed) => connection.close(closed.code, &closed.reason),
+            None => _ = open.connections.insert(connection.client.connection_id.clone(), connection),
+        }
     }
 
     pub fn get(&self, id: &str) -> Option<Arc<Connection>> {
-        self.lock().get(id).cloned()
+        self.lock().connections.get(id).cloned()
     }
 
     pub fn remove(&self, id: &str) -> Option<Arc<Connection>> {
-        self.lock().remove(id)
+        self.lock().connections.remove(id)
     }
 
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().connections.len()
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// For good: whoever is let in later is closed at once.
     pub fn close_all(&self, code: u16, reason: &str) {
-        let all = std::mem::take(&mut *self.lock());
+        let all = {
+            let mut open = self.lock();
+            open.closed = Some(Closed { code, reason: reason.to_owned() });
+            std::mem::take(&mut open.connections)
+        };
         for connection in all.into_values() {
             connection.close(code, reason);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Connection>>> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,15 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, State};
 use axum::handler::Handler as _;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
+use futures_util::StreamExt as _;
 use http::{Request, StatusCode};
 use serde_json::json;
 
 use super::{Api, handshake, management};
+
+/// What API Gateway takes of any request.
+const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
 /// Serves all paths: to be put behind whatever else is served.
 pub fn router(apis: Vec<Arc<Api>>) -> Router {
@@ -25,18 +29,34 @@ async fn serve(
 ) -> Response {
     let path = request.uri().path().trim_start_matches('/').to_owned();
     let (stage, rest) = path.split_once('/').unwrap_or((&path, ""));
-    let message = |status: StatusCode, message: &str| (status, Json(json!({ "message": message }))).into_response();
-    let Some(api) = apis.iter().find(|api| api.spec.stage == stage) else {
-        return message(StatusCode::NOT_FOUND, "Not Found");
-    };
-    if rest.is_empty() {
-        return handshake::upgrade(Arc::clone(api), request, peer).await;
+    let api = apis.iter().find(|api| api.spec.stage == stage);
+    match (api, management::connection_id(rest)) {
+        (Some(api), None) if rest.is_empty() => handshake::upgrade(Arc::clone(api), request, peer).await,
+        (Some(api), Some(id)) => {
+            let (parts, body) = request.into_parts();
+            match payload(body).await {
+                Ok(body) => management::handle(api, &parts.method, &id, body),
+                // Nobody hears it: the client broke off.
+                Err(_) => StatusCode::BAD_REQUEST.into_response(),
+            }
+        }
+        (Some(_), None) | (None, Some(_)) => management::forbidden(),
+        (None, None) => (StatusCode::NOT_FOUND, Json(json!({ "message": "Not Found" }))).into_response(),
     }
-    let Some(id) = management::connection_id(rest) else { return message(StatusCode::FORBIDDEN, "Forbidden") };
-    let (parts, body) = request.into_parts();
-    // One byte more than is allowed is enough to know.
-    match axum::body::to_bytes(body, 2 * management::MAX_PAYLOAD_BYTES).await {
-        Ok(body) => management::handle(api, &parts.method, &id, body),
-        Err(_) => management::too_large(),
+}
+
+/// As much of a body as can be posted, and one byte more where it is too large. It is read to its end all the same: a
+/// response over unread bytes can be lost to a reset.
+async fn payload(body: Body) -> Result<Bytes, axum::Error> {
+    let (mut kept, mut read_bytes) = (Vec::new(), 0);
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await.transpose()? {
+        let room = management::MAX_PAYLOAD_BYTES + 1 - kept.len();
+        kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        read_bytes += chunk.len();
+        if read_bytes > MAX_BODY_BYTES {
+            break;
+        }
     }
+    Ok(kept.into())
 }

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use serde_json::Value;
@@ -46,7 +47,8 @@ impl Dispatcher {
             None => {
                 let (lane, frames) = mpsc::channel(LANE_FRAMES);
                 let (api, connection) = (Arc::clone(&self.api), Arc::clone(&self.connection));
-                self.running.spawn(serve(api, connection, route_key.clone(), frames));
+                let tracked = self.api.tasks.track_future(serve(api, connection, route_key.clone(), frames));
+                self.running.spawn(tracked);
                 self.lanes.entry(route_key).or_insert(lane)
             }
         };
@@ -54,10 +56,14 @@ impl Dispatcher {
         let _ = lane.send(frame).await;
     }
 
-    /// Waits until every frame that was taken has been handled.
-    pub async fn finish(mut self) {
+    /// Waits for so long until every frame that was taken has been handled. Those that have not, will be.
+    pub async fn finish(mut self, time: Duration) {
         self.lanes.clear();
-        while self.running.join_next().await.is_some() {}
+        let handled = async { while self.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(time, handled).await.is_err() {
+            tracing::debug!(connection = self.connection.client.connection_id, "Closed while frames are still handled");
+            self.running.detach_all();
+        }
     }
 }
 

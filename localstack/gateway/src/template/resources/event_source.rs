@@ -1,11 +1,13 @@
-//! A function's `Events` of the type SQS, and the checks that Lambda makes when it creates an event source mapping.
+//! A function's `Events`: of the type SQS, with the checks that Lambda makes when it creates an event source mapping, and
+//! schedules.
 
 use std::time::Duration;
 
 use super::super::fields::{Fields, Schema};
-use super::super::model::{Queue, SqsEventSource};
+use super::super::model::{Queue, Schedule, SqsEventSource};
 use super::super::yaml::{Data, Entry};
 use super::queue::{DEFAULT_VISIBILITY_TIMEOUT_SECONDS, FIFO_SUFFIX};
+use super::schedule::schedule;
 use super::{Context, Kind, Resource};
 
 const EVENT: Schema = Schema { subject: "An event", required: &["Type", "Properties"], optional: &[], ignored: &[] };
@@ -25,35 +27,49 @@ const DEFAULT_BATCH_SIZE: u32 = 10;
 const LARGEST_SIMPLE_BATCH: u32 = 10;
 const REPORT_BATCH_ITEM_FAILURES: &str = "ReportBatchItemFailures";
 
-pub(crate) fn event_sources(
+pub(crate) fn events(
     function: &Resource,
     fields: &Fields<'_>,
     timeout_seconds: u32,
     context: &Context<'_>,
     queues: &[Queue],
-) -> Vec<SqsEventSource> {
-    let Some(events) = fields.node("Events") else { return Vec::new() };
+) -> (Vec<SqsEventSource>, Vec<Schedule>) {
+    let (mut sources, mut schedules) = (Vec::new(), Vec::new());
+    let Some(events) = fields.node("Events") else { return (sources, schedules) };
     if !matches!(events.data, Data::Map(_)) {
         context.problems.push(events.not("Events", "a map"));
     }
-    let sources = events.entries().iter().filter_map(|event| {
-        let (properties, queue) = source(event, context)?;
-        let source = build(format!("{}{}", function.id, event.key), &properties, queue, context)?;
-        check_visibility(&properties, &source, timeout_seconds, queues);
-        Some(source)
-    });
-    sources.collect()
+    for event in events.entries() {
+        let kind = Fields::new(&EVENT, &event.value, context.problems);
+        match kind.text("Type").as_deref() {
+            Some("SQS") => sources.extend(source(function, event, &kind, timeout_seconds, context, queues)),
+            Some("ScheduleV2") => schedules.extend(schedule(function, event, &kind, context)),
+            Some(other) => {
+                kind.wrong("Type", &format!("is {other}, but the local stack has only events of the types SQS and ScheduleV2"));
+            }
+            None => {}
+        }
+    }
+    (sources, schedules)
+}
+
+fn source(
+    function: &Resource,
+    event: &Entry,
+    kind: &Fields<'_>,
+    timeout_seconds: u32,
+    context: &Context<'_>,
+    queues: &[Queue],
+) -> Option<SqsEventSource> {
+    let (properties, queue) = queue_of(kind, context)?;
+    let source = build(format!("{}{}", function.id, event.key), &properties, queue, context)?;
+    check_visibility(&properties, &source, timeout_seconds, queues);
+    Some(source)
 }
 
 /// The properties of an SQS event, and its queue.
-fn source<'a>(event: &Entry, context: &'a Context<'_>) -> Option<(Fields<'a>, &'a Resource)> {
-    let kind = Fields::new(&EVENT, &event.value, context.problems);
-    let type_name = kind.text("Type")?;
-    if type_name != "SQS" {
-        kind.wrong("Type", &format!("is {type_name}, but the local stack has only events of the type SQS"));
-        return None;
-    }
-    let properties = kind.map("Properties", &SQS_EVENT)?;
+fn queue_of<'a>(kind: &Fields<'_>, context: &'a Context<'_>) -> Option<(Fields<'a>, &'a Resource)> {
+    let properties = Fields::new(&SQS_EVENT, kind.node("Properties")?, context.problems);
     let arn = properties.text("Queue")?;
     let queue = context.scope.find(Kind::Queue, "Arn", &arn);
     if queue.is_none() {

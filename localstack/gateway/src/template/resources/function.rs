@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::super::fields::{Fields, Schema};
 use super::super::model::{Function, Queue};
 use super::super::yaml::{Data, Node};
-use super::event_source::event_sources;
+use super::event_source::events;
 use super::policy::{function_policies, sqs_execution_policy};
 use super::{Context, Kind, Resource};
 
@@ -106,7 +106,7 @@ fn build(
     fields.text("Handler");
     let timeout = fields.integer("Timeout", 1..=900).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
     let reserved_concurrency = fields.integer("ReservedConcurrentExecutions", 0..=100_000);
-    let event_sources = event_sources(resource, fields, timeout, context, queues);
+    let (event_sources, schedules) = events(resource, fields, timeout, context, queues);
     check_reservation(
         fields,
         reserved_concurrency,
@@ -136,6 +136,7 @@ fn build(
         environment: environment(fields),
         policies,
         event_sources,
+        schedules,
     })
 }
 

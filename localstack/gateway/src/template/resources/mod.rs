@@ -8,6 +8,7 @@ mod function;
 mod policy;
 mod queue;
 mod references;
+mod schedule;
 mod table;
 mod table_keys;
 mod user_pool;
@@ -39,7 +40,7 @@ pub(crate) fn schemas() -> Vec<&'static Schema> {
         &websocket::ROUTE,
         &websocket::ROUTE_RESPONSE,
     ]);
-    schemas.extend([&event_source::SQS_EVENT, &websocket::AUTH, &table::INDEX]);
+    schemas.extend([&event_source::SQS_EVENT, &schedule::SCHEDULE_EVENT, &websocket::AUTH, &table::INDEX]);
     schemas
 }
 

@@ -115,7 +115,7 @@ fn a_damaged_template_gives_problems_with_real_lines_and_never_a_panic() {
 
 #[test]
 fn what_to_show_of_the_application_is_named_in_the_metadata() {
-    let shown = project(&[("MaxClients", "7")]).local_state;
+    let shown = load_project(&[("MaxClients", "7")]).unwrap_or_else(|error| panic!("{error}")).local_state;
     assert_eq!(shown.parameters["capacity"], "7");
     let leases = &shown.tables["leases"];
     assert_eq!((leases.table.as_str(), leases.expires.as_deref()), ("local-ConnectionsTable", Some("expires_at")));

@@ -1,0 +1,131 @@
+//! Functions that tests script: what they answer, when, and what they were called with.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use tokio::sync::{Notify, Semaphore};
+
+use super::within;
+use crate::invoke::{InvokeError, Invoker};
+use axum::body::Bytes;
+
+/// What a function does with an event.
+type Script = Arc<dyn Fn(&Value) -> Result<Bytes, InvokeError> + Send + Sync>;
+
+#[derive(Default)]
+pub(super) struct Functions {
+    state: Mutex<State>,
+    called: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    scripts: HashMap<String, Script>,
+    gates: HashMap<String, Arc<Semaphore>>,
+    /// In the order they came, without those that a test has looked at.
+    calls: Vec<(String, Value)>,
+    counts: HashMap<String, usize>,
+}
+
+impl Functions {
+    pub(super) fn answers(&self, function: &str, answer: Value) {
+        self.script(function, move |_| Ok(answer.to_string().into()));
+    }
+
+    /// `errorMessage` is what AWS calls it.
+    pub(super) fn fails(&self, function: &str, error_message: &str) {
+        let (name, message) = (function.to_owned(), error_message.to_owned());
+        self.script(function, move |_| {
+            Err(InvokeError::FunctionError { function: name.clone(), message: message.clone() })
+        });
+    }
+
+    pub(super) fn script<F>(&self, function: &str, script: F)
+    where
+        F: Fn(&Value) -> Result<Bytes, InvokeError> + Send + Sync + 'static,
+    {
+        self.lock().scripts.insert(function.to_owned(), Arc::new(script));
+    }
+
+    /// From now on its calls are seen, and answered only with a permit each.
+    pub(super) fn hold(&self, function: &str) -> Arc<Semaphore> {
+        let gate = Arc::new(Semaphore::new(0));
+        self.lock().gates.insert(function.to_owned(), Arc::clone(&gate));
+        gate
+    }
+
+    /// The function's next event: waits for it.
+    pub(super) async fn event(&self, function: &str) -> Value {
+        let called = async {
+            loop {
+                let mut called = std::pin::pin!(self.called.notified());
+                called.as_mut().enable();
+                if let Some(event) = self.take(function) {
+                    return event;
+                }
+                called.await;
+            }
+        };
+        within(format_args!("{function} is called once more; called were {self:?}"), called).await
+    }
+
+    /// How often it has been called.
+    pub(super) fn count(&self, function: &str) -> usize {
+        self.lock().counts.get(function).copied().unwrap_or(0)
+    }
+
+    fn take(&self, function: &str) -> Option<Value> {
+        let mut state = self.lock();
+        let at = state.calls.iter().position(|(name, _)| name == function)?;
+        Some(state.calls.remove(at).1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl Invoker for Functions {
+    fn invoke<'a>(&'a self, function: &'a str, payload: Bytes) -> BoxFuture<'a, Result<Bytes, InvokeError>> {
+        Box::pin(async move {
+            let event: Value = serde_json::from_slice(&payload).unwrap();
+            let gate = {
+                let mut state = self.lock();
+                state.calls.push((function.to_owned(), event.clone()));
+                *state.counts.entry(function.to_owned()).or_default() += 1;
+                state.gates.get(function).cloned()
+            };
+            self.called.notify_waiters();
+            if let Some(gate) = gate {
+                gate.acquire().await.unwrap().forget();
+            }
+            let script = self.lock().scripts.get(function).cloned();
+            script.map_or_else(|| Ok(json!({ "statusCode": 200 }).to_string().into()), |script| script(&event))
+        })
+    }
+}
+
+impl fmt::Debug for Functions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(&self.lock().counts).finish()
+    }
+}
+
+/// What an authorizer answers to let a client in.
+pub(super) fn allow() -> Value {
+    policy("Allow")
+}
+
+pub(super) fn policy(effect: &str) -> Value {
+    json!({
+        "principalId": "user-1",
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{ "Action": "execute-api:Invoke", "Effect": effect, "Resource": "*" }],
+        },
+        "context": { "userId": "user-1", "level": 7, "admin": true },
+    })
+}

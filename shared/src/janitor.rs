@@ -1,0 +1,116 @@
+//! Tidying up, once a minute: what nobody else is left to do.
+//!
+//! No limit depends on it: a place is free the moment its lease ends, whoever is told. It closes the sockets of those whose
+//! lease has ended, after telling them; deletes items that mean nothing any more; and drives messages again that have waited
+//! too long, because a crash came between table and queue, or no worker could live with them.
+//!
+//! Every write is conditioned on what was seen, and in an order that a crash can't hurt: a socket is closed before its item
+//! goes, a message is counted before it is queued again. So it is harmless to run twice at once, and to be cut off anywhere.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+
+use crate::answer::Answerer;
+use crate::clock::Timestamp;
+use crate::ids::{MessageId, UserId};
+use crate::leases::Lease;
+use crate::protocol::ClosingCode;
+use crate::push::dismiss;
+use crate::queue::Job;
+use crate::Result;
+
+/// A lease that ended less than this ago is left alone: by another machine's clock it may still last.
+const CLOCK_SKEW: Duration = Duration::from_secs(1);
+
+/// A message that waits longer is looked after; longer than a worker may take, so that none is at work on it.
+const STUCK_AFTER: Duration = Duration::from_secs(90);
+
+/// How often a message is queued again before it is given up.
+const MAX_REDRIVES: u32 = 3;
+
+/// Users looked after at once.
+const SIDE_BY_SIDE: usize = 16;
+
+/// What a run did.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    pub closed: u32,
+    pub redriven: u32,
+    pub given_up: u32,
+    /// Users for whom something failed; the next run tries again.
+    pub failures: u32,
+}
+
+/// Looks after everybody, once.
+///
+/// # Errors
+/// When the leases can't be read; what fails for one user is counted and does not keep the others waiting.
+pub async fn run(answerer: &Answerer) -> Result<Report> {
+    let users = answerer.leases.all().await?;
+    let reports = futures_util::stream::iter(users).map(async |(user, lease)| {
+        let mut report = Report::default();
+        if let Err(error) = look_after(answerer, &user, &lease, &mut report).await {
+            tracing::warn!(%user, "Not tidied up: {error}");
+            report.failures += 1;
+        }
+        report
+    });
+    let sum = |sum: Report, one: Report| Report {
+        closed: sum.closed + one.closed,
+        redriven: sum.redriven + one.redriven,
+        given_up: sum.given_up + one.given_up,
+        failures: sum.failures + one.failures,
+    };
+    Ok(reports.buffer_unordered(SIDE_BY_SIDE).fold(Report::default(), async |total, one| sum(total, one)).await)
+}
+
+async fn look_after(answerer: &Answerer, user: &UserId, lease: &Lease, report: &mut Report) -> Result<()> {
+    let now = answerer.clock.now();
+    for (message, since) in lease.unanswered() {
+        if now.since(since) > STUCK_AFTER {
+            unstick(answerer, user, &message, now, report).await?;
+        }
+    }
+    if lease.expires_at.plus(CLOCK_SKEW) > now {
+        return Ok(());
+    }
+    if !lease.is_released() {
+        let (code, message) = if lease.spoken {
+            (ClosingCode::LeaseExpired, "Nothing was heard of you for too long")
+        } else {
+            (ClosingCode::FirstMessage, "You sent no message in time")
+        };
+        dismiss(&*answerer.push, &lease.connection, code, message).await?;
+        report.closed += 1;
+    }
+    answerer.leases.forget(user, lease).await
+}
+
+async fn unstick(
+    answerer: &Answerer,
+    user: &UserId,
+    id: &MessageId,
+    now: Timestamp,
+    report: &mut Report,
+) -> Result<()> {
+    let message = match answerer.messages.find(user, id).await? {
+        Some(message) if !message.status.is_final() => message,
+        Some(message) => return answerer.messages.settle(&message).await,
+        // Deleted, with its conversation.
+        None => return answerer.leases.settled(user, std::slice::from_ref(id)).await,
+    };
+    if message.claimed_at.is_some_and(|at| now.since(at) < STUCK_AFTER) {
+        return Ok(()); // a worker is at it
+    }
+    if message.redriven >= MAX_REDRIVES {
+        tracing::error!(message = %id, "Given up after {MAX_REDRIVES} redrives");
+        answerer.give_up(&message).await?;
+        report.given_up += 1;
+    } else if answerer.messages.count_redrive(&message).await? {
+        tracing::warn!(message = %id, "Waited for {} s, queued again", now.since(message.created_at).as_secs());
+        answerer.queue.send_again(&Job::from(&message), message.redriven + 1).await?;
+        report.redriven += 1;
+    }
+    Ok(())
+}

@@ -1,0 +1,259 @@
+//! Admission against the real engine: who is heard, how much, once, and in which order. What the model in
+//! `leases/tests/model` finds by chance, these say by name.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, join_all};
+use gateway::aws::faults::{Call, Fault, Hook};
+
+use super::{Admission, Claimed, Draft, Ending, StoredMessage};
+use crate::clock::Clock as _;
+use crate::ids::{ConversationId, MessageId};
+use crate::testing::{Function, Stack, connection, conversation, draft, message_id, session, user};
+use crate::{Error, Result};
+
+const LEASE: Duration = Duration::from_secs(60);
+const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+
+/// `u` is connected with `c`.
+async fn connected() -> (Stack, Function) {
+    let stack = Stack::start(5, LEASE, FIRST_MESSAGE);
+    let function = stack.function("send_message", 3, 1);
+    function.leases.connect(&user("u"), &connection("c"), Some(&session("s"))).await.expect("a place");
+    (stack, function)
+}
+
+async fn say(stack: &Stack, function: &Function, draft: Draft) -> Result<Admission> {
+    function.messages.admit(&user("u"), &connection("c"), &draft, &stack.limits).await
+}
+
+async fn say_all(stack: &Stack, function: &Function, drafts: impl Iterator<Item = Draft>) -> Vec<Result<Admission>> {
+    let limits = stack.limits;
+    let tasks = drafts.map(|draft| {
+        let messages = function.messages.clone();
+        tokio::spawn(async move { messages.admit(&user("u"), &connection("c"), &draft, &limits).await })
+    });
+    let tasks: Vec<_> = tasks.collect();
+    join_all(tasks).await.into_iter().map(|outcome| outcome.expect("no panic")).collect()
+}
+
+fn new(outcome: Result<Admission>) -> StoredMessage {
+    match outcome {
+        Ok(Admission::New(message)) => message,
+        other => panic!("not new: {other:?}"),
+    }
+}
+
+async fn answer(function: &Function, message: &StoredMessage) -> Option<(StoredMessage, Vec<StoredMessage>)> {
+    match function.messages.claim(message).await.expect("a claim") {
+        Claimed::Yes(claim) => {
+            function.messages.end(claim, Ending::Done { text: "Hello yourself".to_owned() }).await.expect("an end")
+        }
+        Claimed::Ended(_) => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_one_conversation_at_once_are_numbered_without_gaps() {
+    let (stack, function) = connected().await;
+    let outcomes = say_all(&stack, &function, (0..10).map(|number| draft(number, 0))).await;
+    let numbers: BTreeSet<u64> = outcomes.into_iter().map(|outcome| new(outcome).seq).collect();
+    assert_eq!(numbers, (1..=10).collect());
+    crate::testing::assert_numbered(&stack);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_said_many_times_at_once_in_several_conversations_is_stored_once() {
+    let (stack, function) = connected().await;
+    let outcomes = say_all(&stack, &function, (0..12).map(|number| draft(7, number % 3))).await;
+    let stored = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Admission::New(_)))).count();
+    let repeated = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Admission::Duplicate(_)))).count();
+    assert_eq!((stored, repeated), (1, 11), "{outcomes:?}");
+    assert_eq!(stack.snapshot().messages.len(), 1);
+    crate::testing::assert_numbered(&stack);
+}
+
+#[tokio::test]
+async fn an_id_is_the_same_in_capitals_and_names_the_first_message_for_ever() {
+    let (stack, function) = connected().await;
+    let draft_of = |id: &str, number| Draft {
+        id: MessageId::parse(id).expect("a message id"),
+        conversation: conversation(number),
+        text: "Hello".to_owned(),
+    };
+    let lower = "0a0b0c0d-0000-4000-8000-00000000abcd";
+    let first = new(say(&stack, &function, draft_of(lower, 0)).await);
+    answer(&function, &first).await.expect("answered");
+    let again = say(&stack, &function, draft_of(&lower.to_uppercase(), 1)).await;
+    let Ok(Admission::Duplicate(message)) = again else { panic!("{again:?}") };
+    assert_eq!((message.conversation, message.seq, message.id.as_str()), (conversation(0), 1, lower));
+    assert!(message.status.is_final());
+    assert_eq!(stack.snapshot().messages.len(), 1);
+}
+
+#[tokio::test]
+async fn two_users_may_use_the_same_id() {
+    let (stack, function) = connected().await;
+    new(say(&stack, &function, draft(1, 0)).await);
+    let (user, connection) = (user("v"), connection("d"));
+    function.leases.connect(&user, &connection, None).await.expect("a place");
+    new(function.messages.admit(&user, &connection, &draft(1, 1), &stack.limits).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_30_messages_at_once_exactly_as_many_are_accepted_as_may_be_pending() {
+    let (stack, function) = connected().await;
+    let outcomes = say_all(&stack, &function, (0..30).map(|number| draft(number, number))).await;
+    let stored = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Admission::New(_)))).count();
+    let refused = outcomes.iter().filter(|outcome| {
+        matches!(outcome, Err(Error::TooManyPending { pending: 10, limit: 10, retry_after_ms: 1.. }))
+    });
+    assert_eq!((stored, refused.count()), (10, 20), "{outcomes:?}");
+    assert_eq!(stack.snapshot().messages.len(), 10);
+}
+
+#[tokio::test]
+async fn an_answered_message_makes_room_for_one_more() {
+    let (mut stack, function) = connected().await;
+    stack.limits.max_pending_per_client = 1;
+    let first = new(say(&stack, &function, draft(1, 0)).await);
+    assert!(matches!(say(&stack, &function, draft(2, 0)).await, Err(Error::TooManyPending { pending: 1, .. })));
+    answer(&function, &first).await.expect("answered");
+    new(say(&stack, &function, draft(2, 0)).await);
+    assert!(matches!(say(&stack, &function, draft(3, 0)).await, Err(Error::TooManyPending { .. })));
+}
+
+#[tokio::test]
+async fn a_message_that_is_never_answered_stops_counting() {
+    let (mut stack, function) = connected().await;
+    stack.limits.max_pending_per_client = 1;
+    new(say(&stack, &function, draft(1, 0)).await);
+    for _ in 0..10 {
+        stack.clock.advance(LEASE / 2);
+        let full = say(&stack, &function, draft(2, 0)).await;
+        if stack.clock.now().since(crate::testing::START) < Duration::from_secs(300) {
+            assert!(matches!(full, Err(Error::TooManyPending { .. })), "{full:?}");
+            function.leases.renew(&user("u"), &connection("c")).await.expect("renewed");
+        } else {
+            new(full);
+            return;
+        }
+    }
+    panic!("it counts for ever");
+}
+
+#[tokio::test]
+async fn what_is_pending_stays_pending_when_its_user_connects_anew() {
+    let (mut stack, function) = connected().await;
+    stack.limits.max_pending_per_client = 1;
+    new(say(&stack, &function, draft(1, 0)).await);
+    assert!(function.leases.release(&user("u"), &connection("c")).await.expect("released"));
+    function.leases.connect(&user("u"), &connection("d"), None).await.expect("a place");
+    let full = function.messages.admit(&user("u"), &connection("d"), &draft(2, 0), &stack.limits).await;
+    assert!(matches!(full, Err(Error::TooManyPending { .. })), "{full:?}");
+}
+
+#[tokio::test]
+async fn only_the_holder_of_an_unexpired_lease_is_heard() {
+    let (stack, function) = connected().await;
+    let ghost = function.messages.admit(&user("u"), &connection("ghost"), &draft(1, 0), &stack.limits).await;
+    assert!(matches!(ghost, Err(Error::LeaseExpired)), "{ghost:?}");
+    stack.clock.advance(FIRST_MESSAGE);
+    let late = say(&stack, &function, draft(1, 0)).await;
+    assert!(matches!(late, Err(Error::LeaseExpired)), "{late:?}");
+    assert!(stack.snapshot().messages.is_empty());
+}
+
+/// Does something else just before the first transaction is executed.
+struct Before(Mutex<Option<BoxFuture<'static, ()>>>);
+
+impl std::fmt::Debug for Before {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Before")
+    }
+}
+
+impl Hook for Before {
+    fn decide(&self, call: Call) -> BoxFuture<'_, Fault> {
+        let first = call.caller == "send_message" && call.operation == "TransactWriteItems";
+        let something = if first { self.0.lock().expect("the hook").take() } else { None };
+        async move {
+            if let Some(something) = something {
+                something.await;
+            }
+            Fault::none()
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_lease_lost_between_looking_and_writing_is_lost() {
+    for released in [true, false] {
+        let (stack, function) = connected().await;
+        let other = stack.function("other", 3, 2);
+        let lose = async move {
+            if released {
+                assert!(other.leases.release(&user("u"), &connection("c")).await.expect("released"));
+            } else {
+                other.leases.connect(&user("u"), &connection("d"), Some(&session("s"))).await.expect("taken over");
+            }
+        };
+        stack.services.faults.install(Arc::new(Before(Mutex::new(Some(lose.boxed())))));
+        let outcome = say(&stack, &function, draft(1, 0)).await;
+        assert!(matches!(outcome, Err(Error::LeaseExpired)), "{outcome:?}");
+        let state = stack.snapshot();
+        assert!(state.messages.is_empty() && state.names.is_empty() && state.conversations.is_empty());
+        assert!(!state.users["u"].spoken);
+    }
+}
+
+#[tokio::test]
+async fn the_first_message_makes_a_lease_renewable_and_a_heartbeat_does_not() {
+    let (stack, function) = connected().await;
+    let (user, connection) = (user("u"), connection("c"));
+    let deadline = stack.clock.now().plus(FIRST_MESSAGE);
+    stack.clock.advance(FIRST_MESSAGE / 2);
+    assert_eq!(function.leases.renew(&user, &connection).await.expect("held"), deadline);
+    new(say(&stack, &function, draft(1, 0)).await);
+    stack.clock.advance(LEASE / 2);
+    let renewed = function.leases.renew(&user, &connection).await.expect("held");
+    assert_eq!(renewed, stack.clock.now().plus(LEASE));
+}
+
+#[tokio::test]
+async fn another_users_conversation_is_not_found_and_not_written_to() {
+    let (stack, function) = connected().await;
+    new(say(&stack, &function, draft(1, 0)).await);
+    let (user, connection) = (user("v"), connection("d"));
+    function.leases.connect(&user, &connection, None).await.expect("a place");
+    let before = stack.snapshot();
+    let outcome = function.messages.admit(&user, &connection, &draft(2, 0), &stack.limits).await;
+    assert!(matches!(outcome, Err(Error::ConversationNotFound)), "{outcome:?}");
+    let unnamed = Draft {
+        id: message_id(3),
+        conversation: ConversationId::parse("mine").expect("a conversation id"),
+        text: "Hello".to_owned(),
+    };
+    let outcome = function.messages.admit(&user, &connection, &unnamed, &stack.limits).await;
+    assert!(matches!(outcome, Err(Error::ConversationNotFound)), "{outcome:?}");
+    assert_eq!(stack.snapshot(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_workers_with_one_message_one_answers_it() {
+    let (stack, function) = connected().await;
+    let message = new(say(&stack, &function, draft(1, 0)).await);
+    let Claimed::Yes(first) = function.messages.claim(&message).await.expect("a claim") else { panic!("it is queued") };
+    let Claimed::Yes(second) = function.messages.claim(&message).await.expect("a claim") else { panic!("it is claimed") };
+    assert!(!first.repeated && second.repeated);
+    let done = |text: &str| Ending::Done { text: text.to_owned() };
+    assert!(function.messages.end(first, done("The first")).await.expect("an answer").is_none());
+    let (_, answers) = function.messages.end(second, done("The second")).await.expect("an answer").expect("it holds it");
+    assert_eq!(answers[0].text, "The second");
+    assert_eq!(stack.snapshot().answers.len(), 1);
+    assert!(answer(&function, &message).await.is_none(), "it was answered twice");
+}
