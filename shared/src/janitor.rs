@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
+use crate::Result;
 use crate::answer::Answerer;
 use crate::clock::Timestamp;
 use crate::ids::{MessageId, UserId};
@@ -18,7 +19,6 @@ use crate::leases::Lease;
 use crate::protocol::ClosingCode;
 use crate::push::dismiss;
 use crate::queue::Job;
-use crate::Result;
 
 /// A lease that ended less than this ago is left alone: by another machine's clock it may still last.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);

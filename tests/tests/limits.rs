@@ -69,21 +69,19 @@ async fn a_session_that_connects_many_times_at_once_has_one_survivor_that_can_ta
         let (clients, refused) = split(join_all(connecting).await);
         // Each one that got in took over from another.
         assert_eq!((clients.len(), refused.len()), (20, 0), "{refused:?}");
-        let state = stack.until("one left", |state| state["connections"] == 1).await;
+        let state = stack.state().await;
         assert_eq!(leases(&state), 1, "{state:#}");
         let mut survivors = 0;
         for mut client in clients {
-            // Whoever lost its place was told, and closed.
-            let id = new_id();
             client.try_send(&json!({ "action": "heartbeat" })).await;
             match client.receive_or_close().await {
                 Ok(frame) if frame["type"] == "heartbeat" => {
-                    client.send_message(&id, &new_id(), "me").await;
-                    client.receive_type("accepted").await;
-                    assert_eq!(client.answer(&id).await.0, "response for me");
+                    assert_eq!(client.ask(&new_id(), "me").await.0, "response for me");
                     survivors += 1;
+                    client.close().await;
                 }
-                Ok(frame) => assert_eq!(frame["code"], "replaced", "{frame}"),
+                // Told and closed; or, replaced before its own handshake was over, not to be told, but out.
+                Ok(frame) => assert!(frame["code"] == "replaced" || frame["code"] == "lease_expired", "{frame}"),
                 Err(_) => {}
             }
         }
@@ -137,7 +135,8 @@ async fn while_200_users_come_and_go_there_are_never_more_than_50_and_then_a_fre
     assert!(got_in >= 200, "{got_in} connections");
     stack.until("free", |state| leases(state) == 0).await;
     let connecting: Vec<String> = (0..50).map(|user| format!("after-{user}")).collect();
-    let (clients, refused) = split(join_all(connecting.iter().map(|user| Client::try_connect(&stack, user, None))).await);
+    let (clients, refused) =
+        split(join_all(connecting.iter().map(|user| Client::try_connect(&stack, user, None))).await);
     assert_eq!((clients.len(), refused), (50, vec![]));
     assert!(most.load(Ordering::Relaxed) > 0);
 }
@@ -145,8 +144,7 @@ async fn while_200_users_come_and_go_there_are_never_more_than_50_and_then_a_fre
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_crash_with_50_clients_their_sessions_come_back_at_once_and_others_when_the_leases_end() {
     let data = tempfile::tempdir().expect("a directory");
-    let options =
-        || StackOptions::default().data_dir(data.path()).param("MockLatencyMs", 0).param("LeaseSeconds", 20);
+    let options = || StackOptions::default().data_dir(data.path()).param("MockLatencyMs", 0).param("LeaseSeconds", 20);
     let stack = options().start().await;
     let port = stack.port();
     let users: Vec<String> = (0..50).map(|user| format!("user-{user}")).collect();
@@ -158,7 +156,8 @@ async fn after_a_crash_with_50_clients_their_sessions_come_back_at_once_and_othe
 
     let stack = options().port(port).start().await;
     let (with, without) = users.split_at(25);
-    let (mut clients, refused) = split(join_all(with.iter().map(|user| Client::try_connect(&stack, user, Some("s")))).await);
+    let (mut clients, refused) =
+        split(join_all(with.iter().map(|user| Client::try_connect(&stack, user, Some("s")))).await);
     assert_eq!((clients.len(), refused), (25, vec![]));
     let (others, refused) = split(join_all(without.iter().map(|user| Client::try_connect(&stack, user, None))).await);
     assert_eq!((others.len(), statuses(&refused)), (0, BTreeSet::from([409])));
@@ -243,7 +242,8 @@ async fn exactly_500_messages_are_processed_at_once_and_all_are_answered() {
     let state = stack.state().await;
     let worker = &state["inFlight"]["worker"];
     assert_eq!((&worker["max"], &worker["limit"]), (&json!(500), &json!(500)), "{worker}");
-    let dead: u64 = state["queues"].as_object().into_iter().flatten().filter_map(|(_, q)| q["deadLettered"].as_u64()).sum();
+    let dead: u64 =
+        state["queues"].as_object().into_iter().flatten().filter_map(|(_, q)| q["deadLettered"].as_u64()).sum();
     assert_eq!((dead, &state["functions"]["worker"]["throttles"]), (0, &json!(0)), "{state:#}");
     drop(clients);
 }

@@ -113,7 +113,9 @@ async fn a_killed_route_function_is_an_error_frame_and_the_next_message_works() 
         let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
         assert!(killed.is_ok_and(|status| status.success()));
     }
-    stack.until("noticed", |state| state["functions"]["send_message"]["pids"].as_array().is_some_and(Vec::is_empty)).await;
+    stack
+        .until("noticed", |state| state["functions"]["send_message"]["pids"].as_array().is_some_and(Vec::is_empty))
+        .await;
     let (streamed, _) = client.ask(&conversation, "two").await;
     assert_eq!(streamed, "response for two");
 }

@@ -22,7 +22,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> anyhow::Result<()> {
-    let mut signals = Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+    let mut signals =
+        Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
     let stack = tokio::select! {
         stack = Stack::start(options) => stack?,
         () = signals.any() => return Ok(()),

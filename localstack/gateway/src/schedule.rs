@@ -22,7 +22,13 @@ pub struct Origin {
 }
 
 /// Invokes `function` every [`Schedule::every`], the first time after one of them, until `stop`.
-pub async fn run(schedule: Schedule, function: String, origin: Origin, invoker: Arc<dyn Invoker>, stop: CancellationToken) {
+pub async fn run(
+    schedule: Schedule,
+    function: String,
+    origin: Origin,
+    invoker: Arc<dyn Invoker>,
+    stop: CancellationToken,
+) {
     let running = TaskTracker::new();
     let mut due = tokio::time::interval_at(tokio::time::Instant::now() + schedule.every, schedule.every);
     due.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);

@@ -173,7 +173,7 @@ impl Stack {
         line.to_string()
     }
 
-    /// Stops in order, within [`STOP_TIME`]; at once when `hurry` completes.
+    /// Stops in order, within ten seconds; at once when `hurry` completes.
     pub async fn stop(self, hurry: impl Future<Output = ()>) {
         let deadline = Instant::now() + STOP_TIME;
         self.stop_public.cancel();
@@ -297,11 +297,8 @@ fn start_sources(
     for function in &template.functions {
         for source in function.event_sources.iter().filter(|source| source.enabled) {
             let url = template.queues.iter().find(|queue| queue.name == source.queue).map(|queue| queue.url.clone());
-            let queue = Source {
-                queues: services.queues.clone(),
-                name: source.queue.clone(),
-                url: url.unwrap_or_default(),
-            };
+            let queue =
+                Source { queues: services.queues.clone(), name: source.queue.clone(), url: url.unwrap_or_default() };
             let mapping = EventSource {
                 function: function.name.clone(),
                 queue_arn: source.queue_arn.clone(),
@@ -332,6 +329,8 @@ fn start_sources(
 async fn snapshot(Shared(state): Shared<Arc<State>>) -> Response {
     match state.snapshot().await {
         Ok(snapshot) => Json(snapshot).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "message": format!("{error:#}") }))).into_response(),
+        Err(error) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "message": format!("{error:#}") }))).into_response()
+        }
     }
 }

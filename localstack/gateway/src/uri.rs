@@ -25,7 +25,10 @@ pub fn decode(text: &str) -> String {
 pub fn query(query: Option<&str>) -> Vec<(String, String)> {
     let part = |text: &str| decode(&text.replace('+', " "));
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).map(|(name, value)| (part(name), part(value))).collect()
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(name, value)| (part(name), part(value)))
+        .collect()
 }
 
 #[cfg(test)]

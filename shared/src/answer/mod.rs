@@ -4,7 +4,7 @@
 //! the order of admission, and the two may differ by a race. So a worker answers, in number order, every unanswered message
 //! up to the one it was called for; who comes later finds it answered. Answers come in the order of history.
 //!
-//! A worker that dies comes back through the queue: it holds its message only for [`HOLD`] at a time. Whoever repeats an
+//! A worker that dies comes back through the queue: it holds its message only for seconds at a time. Whoever repeats an
 //! attempt streams no deltas, because it can't know which were seen; the `reply` is authoritative and carries everything.
 //! Ending is fenced by the claim, telling is remembered: a redelivery of a told message does nothing.
 

@@ -8,7 +8,7 @@
 //! - **I1, never more than `MaxClients` leases.** A lease needs a slot, slots are numbered below `MaxClients`, and a slot is
 //!   only written when it is absent, ended, or named by the very connection that writes (or that is taken over).
 //! - **I2, never two leases of a user.** There is one item per user, under the same rule. Both are taken in one transaction.
-//! - **I3, only a holder is heard.** [`Leases::admission`] puts the condition "this user item names this connection and has
+//! - **I3, only a holder is heard.** `Leases::admission` puts the condition "this user item names this connection and has
 //!   not ended" into the very transaction that stores a message.
 //! - **I4, fencing.** Renewing and releasing are conditioned on the connection id. A `$disconnect` that comes late names a
 //!   connection that no item names any more, and changes nothing.

@@ -2,17 +2,16 @@
 //! `leases/tests/model` finds by chance, these say by name.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, join_all};
-use gateway::aws::faults::{Call, Fault, Hook};
+use futures_util::future::join_all;
 
 use super::{Admission, Claimed, Draft, Ending, StoredMessage};
 use crate::clock::Clock as _;
 use crate::ids::{ConversationId, MessageId};
-use crate::testing::{Function, Stack, connection, conversation, draft, message_id, session, user};
+use crate::testing::{Before, Function, Stack, connection, conversation, draft, message_id, session, user};
 use crate::{Error, Result};
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -167,47 +166,47 @@ async fn only_the_holder_of_an_unexpired_lease_is_heard() {
     assert!(stack.snapshot().messages.is_empty());
 }
 
-/// Does something else just before the first transaction is executed.
-struct Before(Mutex<Option<BoxFuture<'static, ()>>>);
-
-impl std::fmt::Debug for Before {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Before")
-    }
+/// How a lease can be lost.
+#[derive(Debug, Clone, Copy)]
+enum Loss {
+    Released,
+    TakenOver,
+    /// Given back by a function that died before it freed the slot.
+    HalfReleased,
+    /// And the user is back, elsewhere.
+    HalfReleasedAndBack,
 }
 
-impl Hook for Before {
-    fn decide(&self, call: Call) -> BoxFuture<'_, Fault> {
-        let first = call.caller == "send_message" && call.operation == "TransactWriteItems";
-        let something = if first { self.0.lock().expect("the hook").take() } else { None };
-        async move {
-            if let Some(something) = something {
-                something.await;
-            }
-            Fault::none()
-        }
-        .boxed()
-    }
+impl Loss {
+    const ALL: [Self; 4] = [Self::Released, Self::TakenOver, Self::HalfReleased, Self::HalfReleasedAndBack];
 }
 
 #[tokio::test]
 async fn a_lease_lost_between_looking_and_writing_is_lost() {
-    for released in [true, false] {
+    for loss in Loss::ALL {
         let (stack, function) = connected().await;
-        let other = stack.function("other", 3, 2);
-        let lose = async move {
-            if released {
-                assert!(other.leases.release(&user("u"), &connection("c")).await.expect("released"));
-            } else {
-                other.leases.connect(&user("u"), &connection("d"), Some(&session("s"))).await.expect("taken over");
+        let (other, stack) = (stack.function("other", 3, 2), Arc::new(stack));
+        let lose = {
+            let stack = Arc::clone(&stack);
+            async move {
+                let slot = stack.snapshot().users["u"].slot;
+                if !matches!(loss, Loss::TakenOver) {
+                    assert!(other.leases.release(&user("u"), &connection("c")).await.expect("released"));
+                }
+                if matches!(loss, Loss::HalfReleased | Loss::HalfReleasedAndBack) {
+                    stack.put_connections(&[stack.slot_item(slot, "u", "c")]);
+                }
+                if matches!(loss, Loss::TakenOver | Loss::HalfReleasedAndBack) {
+                    other.leases.connect(&user("u"), &connection("d"), Some(&session("s"))).await.expect("a place");
+                }
             }
         };
-        stack.services.faults.install(Arc::new(Before(Mutex::new(Some(lose.boxed())))));
+        Before::install(&stack, "send_message", "TransactWriteItems", lose.boxed());
         let outcome = say(&stack, &function, draft(1, 0)).await;
-        assert!(matches!(outcome, Err(Error::LeaseExpired)), "{outcome:?}");
+        assert!(matches!(outcome, Err(Error::LeaseExpired)), "{loss:?}: {outcome:?}");
         let state = stack.snapshot();
-        assert!(state.messages.is_empty() && state.names.is_empty() && state.conversations.is_empty());
-        assert!(!state.users["u"].spoken);
+        assert!(state.messages.is_empty() && state.names.is_empty() && state.conversations.is_empty(), "{loss:?}");
+        assert!(!state.users["u"].spoken, "{loss:?}");
     }
 }
 
@@ -248,11 +247,14 @@ async fn of_two_workers_with_one_message_one_answers_it() {
     let (stack, function) = connected().await;
     let message = new(say(&stack, &function, draft(1, 0)).await);
     let Claimed::Yes(first) = function.messages.claim(&message).await.expect("a claim") else { panic!("it is queued") };
-    let Claimed::Yes(second) = function.messages.claim(&message).await.expect("a claim") else { panic!("it is claimed") };
+    let Claimed::Yes(second) = function.messages.claim(&message).await.expect("a claim") else {
+        panic!("it is claimed")
+    };
     assert!(!first.repeated && second.repeated);
     let done = |text: &str| Ending::Done { text: text.to_owned() };
     assert!(function.messages.end(first, done("The first")).await.expect("an answer").is_none());
-    let (_, answers) = function.messages.end(second, done("The second")).await.expect("an answer").expect("it holds it");
+    let (_, answers) =
+        function.messages.end(second, done("The second")).await.expect("an answer").expect("it holds it");
     assert_eq!(answers[0].text, "The second");
     assert_eq!(stack.snapshot().answers.len(), 1);
     assert!(answer(&function, &message).await.is_none(), "it was answered twice");

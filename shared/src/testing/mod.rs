@@ -1,6 +1,7 @@
 //! What this library's tests run against: the embedded DynamoDB behind the local gateway's door, over HTTP, with the SDK that
 //! the functions use. The real expressions meet a real engine; only time is ours.
 
+mod before;
 mod snapshot;
 
 use std::collections::HashMap;
@@ -23,12 +24,13 @@ use gateway::sqs::{Sqs, Storage};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{ManualClock, Timestamp};
+use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::config::{AdmissionConfig, ChatConfig, LeaseConfig};
 use crate::ids::{ConnectionId, ConversationId, MessageId, Random, SessionId, UserId};
 use crate::leases::Leases;
 use crate::messages::{Draft, Messages};
 
+pub(crate) use before::Before;
 pub(crate) use snapshot::{Message, Slot, Snapshot, User};
 
 pub(crate) const CONNECTIONS: &str = "connections";
@@ -133,6 +135,18 @@ impl Stack {
             let batch = json!({ "RequestItems": { CONNECTIONS: puts } });
             self.database.batch_write_item(request(batch)).expect("BatchWriteItem");
         }
+    }
+
+    /// A slot that is held for some time from now.
+    pub(crate) fn slot_item(&self, slot: u32, user: &str, connection: &str) -> Value {
+        json!({
+            "pk": { "S": format!("slot#{slot:05}") },
+            "slot_no": { "N": slot.to_string() },
+            "user_id": { "S": user },
+            "connection_id": { "S": connection },
+            "expires_at": { "N": self.clock.now().plus(self.config.lease).0.to_string() },
+            "spoken": { "BOOL": true },
+        })
     }
 
     /// DynamoDB calls of a function so far, by operation.

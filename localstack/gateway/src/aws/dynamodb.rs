@@ -161,7 +161,8 @@ fn run<Request: DeserializeOwned, Response: Serialize>(
     body: &[u8],
     call: impl FnOnce(Request) -> Result<Response, DynoxideError>,
 ) -> Result<Vec<u8>, DynoxideError> {
-    let request = serde_json::from_slice(body).map_err(|error| DynoxideError::SerializationException(error.to_string()))?;
+    let request =
+        serde_json::from_slice(body).map_err(|error| DynoxideError::SerializationException(error.to_string()))?;
     let response = call(request)?;
     serde_json::to_vec(&response).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
 }

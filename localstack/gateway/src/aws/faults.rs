@@ -79,10 +79,8 @@ impl Fault {
 /// DynamoDB's TransactionCanceledException: a code for each item, `None` where there was nothing wrong with it.
 pub fn transaction_cancelled(codes: &[&str]) -> Answer {
     let reasons: Vec<_> = codes.iter().map(|code| json!({ "Code": code })).collect();
-    let message = format!(
-        "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
-        codes.join(", ")
-    );
+    let message =
+        format!("Transaction cancelled, please refer cancellation reasons for specific reasons [{}]", codes.join(", "));
     let kind = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
     let body = json!({ "__type": kind, "Message": message, "CancellationReasons": reasons });
     Answer { status: 400, headers: Vec::new(), body: body.to_string().into_bytes() }
@@ -124,5 +122,121 @@ impl Faults {
 
     pub(super) fn hook(&self) -> Option<Arc<dyn Hook>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::FutureExt as _;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::aws::dynamodb::DynamoDb;
+    use crate::aws::meter::Meter;
+    use crate::aws::queues::Queues;
+    use crate::aws::{PATH, Services};
+    use crate::sqs::{Sqs, Storage, SystemClock};
+
+    /// One fault, and what was seen.
+    #[derive(Debug, Default)]
+    struct Once {
+        fault: Mutex<Option<Fault>>,
+        seen: Mutex<Vec<String>>,
+    }
+
+    impl Hook for Once {
+        fn decide(&self, call: Call) -> BoxFuture<'_, Fault> {
+            let line = format!("{} {} {}", call.caller, call.service, call.operation);
+            self.seen.lock().expect("seen").push(line);
+            let fault = self.fault.lock().expect("a fault").take().unwrap_or_default();
+            async move { fault }.boxed()
+        }
+
+        fn executed(&self, caller: &str, answer: &Answer) {
+            self.seen.lock().expect("seen").push(format!("{caller} heard {}", answer.status));
+        }
+    }
+
+    async fn served() -> (Arc<Services>, String) {
+        let queues = Sqs::open(Storage::Memory, "us-east-1", "000000000000", "http://127.0.0.1", Arc::new(SystemClock));
+        let services = Arc::new(Services {
+            dynamodb: DynamoDb::open(None).expect("a database in memory"),
+            queues: Queues::Embedded(queues.expect("queues in memory")),
+            meter: Meter::default(),
+            faults: Faults::default(),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}{PATH}", listener.local_addr().expect("its address"));
+        tokio::spawn(crate::server::serve(listener, services.router(), tokio_util::sync::CancellationToken::new()));
+        (services, url)
+    }
+
+    async fn create_queue(url: &str, name: &str) -> reqwest::Result<u16> {
+        let call = reqwest::Client::new()
+            .post(url)
+            .header("x-amz-target", "AmazonSQS.CreateQueue")
+            .header("authorization", "AWS4-HMAC-SHA256 Credential=LOCAL-worker/20260101/us-east-1/sqs/aws4_request")
+            .body(json!({ "QueueName": name }).to_string());
+        let response = call.send().await?;
+        let status = response.status().as_u16();
+        response.bytes().await.map(|_| status)
+    }
+
+    #[tokio::test]
+    async fn a_fault_says_whether_a_call_is_executed_and_what_is_heard_of_it() {
+        let (services, url) = served().await;
+        let hook = Arc::new(Once::default());
+        services.faults.install(hook.clone());
+        let cases = [
+            (Fault::none(), Some(200), true),
+            (Fault::refused(throttled()), Some(400), false),
+            (Fault::lost(Heard::Instead(internal_server_error())), Some(500), true),
+            (Fault::lost(Heard::Break), None, true),
+            (Fault::dropped(Heard::Break), None, false),
+        ];
+        for (number, (fault, status, executed)) in cases.into_iter().enumerate() {
+            let case = format!("{fault:?}");
+            *hook.fault.lock().expect("a fault") = Some(fault);
+            hook.seen.lock().expect("seen").clear();
+            assert_eq!(create_queue(&url, &format!("queue-{number}")).await.ok(), status, "{case}");
+            let is_there = services.queues.counts().contains_key(&format!("queue-{number}"));
+            assert_eq!(is_there, executed, "{case}");
+            let mut seen = vec!["worker sqs CreateQueue"];
+            seen.extend(executed.then_some("worker heard 200"));
+            assert_eq!(*hook.seen.lock().expect("seen"), seen, "{case}");
+        }
+        // What was not executed is not billed.
+        assert_eq!(services.meter.snapshot()["worker"]["sqs"]["CreateQueue"], Value::from(3));
+
+        services.faults.clear();
+        assert_eq!(create_queue(&url, "without").await.ok(), Some(200));
+        assert_eq!(hook.seen.lock().expect("seen").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_never_answered_waits_until_its_caller_goes_away() {
+        let (services, url) = served().await;
+        let hook = Arc::new(Once::default());
+        *hook.fault.lock().expect("a fault") = Some(Fault::lost(Heard::Nothing));
+        services.faults.install(hook);
+        tokio::select! {
+            status = create_queue(&url, "silent") => panic!("it was answered: {status:?}"),
+            () = async {
+                while services.queues.counts().is_empty() {
+                    tokio::task::yield_now().await;
+                }
+            } => {}
+        }
+        assert_eq!(create_queue(&url, "next").await.ok(), Some(200));
+    }
+
+    #[test]
+    fn a_cancelled_transaction_names_a_reason_for_each_item() {
+        let answer = transaction_cancelled(&["None", "TransactionConflict"]);
+        let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!(body["CancellationReasons"], json!([{ "Code": "None" }, { "Code": "TransactionConflict" }]));
+        assert!(body["Message"].as_str().is_some_and(|text| text.ends_with("[None, TransactionConflict]")), "{body}");
     }
 }

@@ -22,7 +22,13 @@ impl Meter {
             *count += 1;
             return;
         }
-        *counts.entry(caller.to_owned()).or_default().entry(service).or_default().entry(operation.to_owned()).or_default() += 1;
+        *counts
+            .entry(caller.to_owned())
+            .or_default()
+            .entry(service)
+            .or_default()
+            .entry(operation.to_owned())
+            .or_default() += 1;
     }
 
     pub fn snapshot(&self) -> Value {

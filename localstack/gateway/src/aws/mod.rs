@@ -1,7 +1,7 @@
 //! The AWS services that functions call, behind one door: `/_aws` takes the AWS JSON protocols of DynamoDB and SQS and
 //! dispatches on `X-Amz-Target`, in process.
 //!
-//! Everything a function asks of a service passes [`Services::call`]: here it is counted, here [`faults`] are injected, and
+//! Everything a function asks of a service passes `Services::call`: here it is counted, here [`faults`] are injected, and
 //! here permission checks belong. The engines are embedded, or other emulators' (`--dynamodb-endpoint-url` and the like), behind
 //! the same door.
 
@@ -13,10 +13,10 @@ pub mod remote;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::routing::post;
-use axum::Router;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
@@ -139,7 +139,8 @@ mod tests {
     #[test]
     fn a_call_is_its_functions_by_the_access_key() {
         let key = access_key("send_message");
-        let authorization = format!("AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/sqs/aws4_request, Signature=0");
+        let authorization =
+            format!("AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/sqs/aws4_request, Signature=0");
         assert_eq!(caller(&authorization), "send_message");
         assert_eq!(caller("AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request"), "other");
         assert_eq!(caller(""), "other");

@@ -140,7 +140,11 @@ fn from_embedded(message: crate::sqs::Message) -> event_source::Message {
         body: message.body,
         md5_of_body: message.md5_of_body,
         attributes: message.attributes,
-        message_attributes: message.message_attributes.into_iter().map(|(name, value)| (name, attribute(value))).collect(),
+        message_attributes: message
+            .message_attributes
+            .into_iter()
+            .map(|(name, value)| (name, attribute(value)))
+            .collect(),
     }
 }
 

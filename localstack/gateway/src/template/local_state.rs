@@ -43,8 +43,7 @@ pub(super) fn read(
             continue;
         };
         let fields = pairs(&view, "Fields").into_iter().map(|(_, name, attribute)| (name, attribute)).collect();
-        let view =
-            TableView { table: found.name.clone(), key_begins_with, expires: view.text("Expires"), fields };
+        let view = TableView { table: found.name.clone(), key_begins_with, expires: view.text("Expires"), fields };
         state.tables.insert(entry.key.clone(), view);
     }
     state
@@ -57,5 +56,7 @@ fn pairs(fields: &Fields<'_>, name: &str) -> Vec<(usize, String, String)> {
     }
     let text = |value: &Node| value.expect_text(&format!("A value of {name}"));
     let entries = node.entries().iter();
-    entries.filter_map(|entry| Some((entry.line, entry.key.clone(), fields.problems().keep(text(&entry.value))?))).collect()
+    entries
+        .filter_map(|entry| Some((entry.line, entry.key.clone(), fields.problems().keep(text(&entry.value))?)))
+        .collect()
 }

@@ -36,14 +36,23 @@ use yaml::{Data, Entry, Node};
 
 pub use error::{Problem as TemplateProblem, TemplateError};
 pub use model::{
-    Authorizer, Function, IdentitySource, LocalState, Locals, Queue, Route, Schedule, SqsEventSource, Table, TableView, Template,
-    WebSocketApi,
+    Authorizer, Function, IdentitySource, LocalState, Locals, Queue, Route, Schedule, SqsEventSource, Table, TableView,
+    Template, WebSocketApi,
 };
 
 const TEMPLATE: Schema = Schema {
     subject: "A template",
     required: &["Resources"],
-    optional: &["AWSTemplateFormatVersion", "Conditions", "Globals", "Mappings", "Metadata", "Outputs", "Parameters", "Transform"],
+    optional: &[
+        "AWSTemplateFormatVersion",
+        "Conditions",
+        "Globals",
+        "Mappings",
+        "Metadata",
+        "Outputs",
+        "Parameters",
+        "Transform",
+    ],
     ignored: &["Description"],
 };
 

@@ -45,7 +45,10 @@ pub(crate) fn events(
             Some("SQS") => sources.extend(source(function, event, &kind, timeout_seconds, context, queues)),
             Some("ScheduleV2") => schedules.extend(schedule(function, event, &kind, context)),
             Some(other) => {
-                kind.wrong("Type", &format!("is {other}, but the local stack has only events of the types SQS and ScheduleV2"));
+                kind.wrong(
+                    "Type",
+                    &format!("is {other}, but the local stack has only events of the types SQS and ScheduleV2"),
+                );
             }
             None => {}
         }

@@ -61,7 +61,8 @@ mod tests {
         assert_eq!(rate("rate(1 minute)"), Some(Duration::from_secs(60)));
         assert_eq!(rate("rate(5 minutes)"), Some(Duration::from_secs(300)));
         assert_eq!(rate("rate(2 days)"), Some(Duration::from_secs(172_800)));
-        for bad in ["rate(0 minutes)", "rate(1 minutes)", "rate(5 minute)", "rate(30 seconds)", "cron(* * * * ? *)", ""] {
+        for bad in ["rate(0 minutes)", "rate(1 minutes)", "rate(5 minute)", "rate(30 seconds)", "cron(* * * * ? *)", ""]
+        {
             assert_eq!(rate(bad), None, "{bad}");
         }
     }

@@ -17,16 +17,20 @@ use super::operation::{Operation, Outcome};
 use super::rules::{self, Broken, Write, rule};
 use super::tape::Tape;
 use crate::clock::{Clock as _, Timestamp};
-use crate::ids::{ConversationId, MessageId};
+use crate::ids::{ConnectionId, ConversationId, MessageId, UserId};
 use crate::leases::Connected;
-use crate::messages::{Admission, Role, Status, StoredMessage};
-use crate::testing::{Function, START, Snapshot, Stack, connection, conversation, message_id, servers, session, user};
+use crate::messages::Admission;
+use crate::testing::{
+    Function, Message, START, Snapshot, Stack, connection, conversation, message_id, servers, session, user,
+};
 use crate::{Error, Result};
 
 const LANES: usize = 3;
 const USERS: usize = 5;
 /// Of the real clock: a case takes some hundred milliseconds.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
+/// No operation needs as many; one that gives up makes some sixty.
+const MAX_CALLS: usize = 200;
 /// Longer than any unanswered message counts.
 const LONG: Duration = Duration::from_secs(301);
 
@@ -57,6 +61,7 @@ pub(super) struct Case {
 #[derive(Debug)]
 struct Running {
     number: usize,
+    calls: usize,
     operation: Operation,
     task: JoinHandle<()>,
     held: Option<Held>,
@@ -122,6 +127,11 @@ impl Case {
         }
     }
 
+    /// How much of the tape has been read.
+    pub(super) fn used(&self) -> usize {
+        self.tape.used()
+    }
+
     pub(super) async fn run(&mut self) -> Result<(), Broken> {
         while !self.tape.is_spent() {
             self.step().await?;
@@ -133,6 +143,10 @@ impl Case {
         let flying: Vec<usize> = (0..LANES).filter(|&lane| self.running[lane].is_some()).collect();
         let free = (0..LANES).find(|&lane| self.running[lane].is_none());
         let choice = self.tape.below(100);
+        // Operations that overlap mostly began at different times.
+        if !flying.is_empty() && self.tape.percent(30) {
+            self.let_pass(Duration::from_millis(1))?;
+        }
         match (free, flying.as_slice()) {
             (_, []) if choice < 40 => self.alone().await,
             (Some(lane), flying) if choice < if flying.is_empty() { 88 } else { 25 } => {
@@ -169,7 +183,12 @@ impl Case {
     fn any_operation(&mut self) -> Operation {
         match self.tape.below(20) {
             0..6 => {
-                let number = self.tape.below(USERS);
+                let busy = self.running.iter().flatten().next().map(|running| running.operation.user().as_str());
+                let busy = busy.and_then(|user| user.strip_prefix('u')?.parse().ok());
+                let number = match busy {
+                    Some(number) if self.tape.percent(50) => number,
+                    _ => self.tape.below(USERS),
+                };
                 let session = *self.tape.one_of(&[Some("a"), None, Some("a"), Some("b")]);
                 self.connect(number, session)
             }
@@ -186,7 +205,7 @@ impl Case {
                 let (id, conversation) = (self.any_message_id(), self.any_conversation());
                 Operation::Admit { user, connection, id, conversation }
             }
-            kind => self.any_work(kind == 19),
+            _ => self.any_work(),
         }
     }
 
@@ -197,13 +216,23 @@ impl Case {
         Operation::Connect { user: user(format!("u{number}")), connection: connection(name), session }
     }
 
-    /// Mostly one that has, or had, a place; sometimes an old one, or one that never was.
-    fn any_connection(&mut self) -> (crate::ids::UserId, crate::ids::ConnectionId) {
+    /// Mostly one that has a place; sometimes an old one, or one that never was.
+    fn any_connection(&mut self) -> (UserId, ConnectionId) {
+        let now = self.now();
+        let items = self.state.users.iter();
+        let (live, ended): (Vec<_>, Vec<_>) = items.partition(|(_, item)| item.expires_at > now);
         let choice = self.tape.below(10);
-        let items: Vec<_> = self.state.users.iter().map(|(name, item)| (name.clone(), item.connection.clone())).collect();
-        if choice < 7 && !items.is_empty() {
-            let (name, holder) = self.tape.one_of(&items);
-            return (user(name), connection(holder));
+        let holders = if choice < 8 { live } else { ended };
+        if choice < 9 && !holders.is_empty() {
+            // Operations that overlap are to meet.
+            let busy = self.running.iter().flatten().map(|running| running.operation.user().as_str());
+            let busy: Vec<_> = busy.filter_map(|user| holders.iter().find(|(name, _)| *name == user)).collect();
+            let (name, item) = match busy.as_slice() {
+                [] => self.tape.one_of(&holders),
+                busy if self.tape.percent(70) => self.tape.one_of(busy),
+                _ => self.tape.one_of(&holders),
+            };
+            return (user(name), connection(&item.connection));
         }
         if choice < 9 && !self.connections.is_empty() {
             let (number, name) = self.tape.one_of(&self.connections);
@@ -215,11 +244,7 @@ impl Case {
     /// Few, and the same for all users: so they repeat, also in other conversations.
     fn any_message_id(&mut self) -> MessageId {
         let id = message_id(self.tape.below(24) as u32);
-        if self.tape.percent(10) {
-            MessageId::parse(&id.as_str().to_uppercase()).expect("a message id")
-        } else {
-            id
-        }
+        if self.tape.percent(10) { MessageId::parse(&id.as_str().to_uppercase()).expect("a message id") } else { id }
     }
 
     fn any_conversation(&mut self) -> ConversationId {
@@ -229,55 +254,39 @@ impl Case {
         }
     }
 
-    /// Of a worker, on any message that was ever stored.
-    fn any_work(&mut self, settle: bool) -> Operation {
-        let messages: Vec<_> = self.state.messages.iter().map(|(place, message)| (place.clone(), message.clone())).collect();
-        if messages.is_empty() {
-            return self.connect(0, None);
+    /// Of a worker, on any message that was ever stored; or of the janitor.
+    fn any_work(&mut self) -> Operation {
+        let choice = self.tape.below(10);
+        let wanted = |message: &&Message| choice >= 8 || !message.is_answered();
+        let messages: Vec<_> = self.state.messages.values().filter(wanted).cloned().collect();
+        if choice == 0 || messages.is_empty() {
+            return Operation::Forget { user: user(format!("u{}", self.tape.below(USERS))) };
         }
-        let unanswered: Vec<_> = messages.iter().filter(|(_, message)| message.status != "done").cloned().collect();
-        let ended: Vec<_> = messages.iter().filter(|(_, message)| message.status == "done").cloned().collect();
-        let candidates = match (settle, ended.is_empty(), unanswered.is_empty()) {
-            (true, false, _) => ended,
-            (_, _, false) if !self.tape.percent(10) => unanswered,
-            _ => messages,
-        };
-        let ((in_conversation, seq), message) = self.tape.one_of(&candidates).clone();
-        let stored = StoredMessage {
-            id: MessageId::parse(&message.id).expect("a message id"),
-            user: user(message.user),
-            conversation: ConversationId::parse(&in_conversation).expect("a conversation id"),
-            seq,
-            role: Role::User,
-            text: "Hello".to_owned(),
-            status: Status::Queued,
-            reply_to: None,
-            error: None,
-            created_at: START,
-            told: false,
-        };
-        if settle && message.status == "done" {
-            Operation::Settle { message: Box::new(stored) }
+        let message = self.tape.one_of(&messages).clone();
+        let (user, id) = (user(&message.user), MessageId::parse(&message.id).expect("a message id"));
+        if message.is_answered() && choice == 8 {
+            Operation::Settle { user, id }
         } else {
-            Operation::Answer { message: Box::new(stored), fails: self.tape.percent(20) }
+            Operation::Answer { user, id, fails: self.tape.percent(20) }
         }
     }
 
     fn pass_time(&mut self) -> Result<(), Broken> {
         let now = self.now();
         let ends = self.state.users.values().map(|item| item.expires_at);
-        let ends: Vec<_> = ends.chain(self.state.slots.values().map(|slot| slot.expires_at)).filter(|&end| end > now).collect();
+        let ends: Vec<_> =
+            ends.chain(self.state.slots.values().map(|slot| slot.expires_at)).filter(|&end| end > now).collect();
         let until = |end: Timestamp| end.since(now);
         let millisecond = Duration::from_millis(1);
-        let by = match self.tape.below(9) {
-            0 => millisecond,
-            1 | 2 => Duration::from_millis(self.tape.below(3000) as u64),
-            3 if !ends.is_empty() => until(*self.tape.one_of(&ends)),
-            4 if !ends.is_empty() => until(*self.tape.one_of(&ends)).saturating_sub(millisecond),
-            5 if !ends.is_empty() => until(*self.tape.one_of(&ends)) + millisecond,
-            6 => self.stack.config.lease,
-            7 => self.stack.config.first_message,
-            8 => LONG,
+        let by = match self.tape.below(24) {
+            0..6 => millisecond,
+            6..13 => Duration::from_millis(self.tape.below(3000) as u64),
+            13..15 if !ends.is_empty() => until(*self.tape.one_of(&ends)),
+            15..19 if !ends.is_empty() => until(*self.tape.one_of(&ends)).saturating_sub(millisecond),
+            19 if !ends.is_empty() => until(*self.tape.one_of(&ends)) + millisecond,
+            20 => self.stack.config.lease,
+            21 => self.stack.config.first_message,
+            22 => LONG,
             _ => Duration::from_secs(1),
         };
         self.let_pass(by)
@@ -363,6 +372,7 @@ impl Case {
         let free = (0..self.stack.config.max_clients).filter(|&slot| self.state.is_free(slot, now)).collect();
         self.running[lane] = Some(Running {
             number,
+            calls: 0,
             operation,
             task,
             held: None,
@@ -438,6 +448,8 @@ impl Case {
         match self.events.recv().await {
             Some(Event::Arrived { lane: which, held }) if which == lane => {
                 if let Some(running) = &mut self.running[lane] {
+                    running.calls += 1;
+                    rule!(running.calls <= MAX_CALLS, "{} does not end", running.operation);
                     if running.retrying.as_ref() != Some(&held.operation) {
                         running.decided_at = now;
                     }
@@ -513,7 +525,7 @@ impl Case {
                 let named = self.state.names.get(&(user.to_owned(), message.id.key()));
                 rule!(named == Some(&place), "{operation} answered {admission:?}, and that is {named:?}");
             }
-            Ok(Outcome::Released(_) | Outcome::Answered(_) | Outcome::Settled) => {}
+            Ok(Outcome::Released(_) | Outcome::Answered(_) | Outcome::Settled | Outcome::Forgotten) => {}
             Err(Error::LeaseExpired) => rule!(seen.not_held, "{operation} held its lease all the time"),
             Err(Error::TooManyPending { .. }) => rule!(seen.full_pending, "{operation} had room"),
             Err(Error::ConversationNotFound) => {

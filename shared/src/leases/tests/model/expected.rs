@@ -1,5 +1,7 @@
 //! What an operation must answer that runs alone, without faults and while time stands still: the model proper.
 
+use std::time::Duration;
+
 use super::operation::{Operation, Outcome};
 use super::rules::{Broken, rule};
 use crate::clock::Timestamp;
@@ -8,6 +10,9 @@ use crate::leases::Connected;
 use crate::messages::Admission;
 use crate::testing::Snapshot;
 use crate::{Error, Result};
+
+/// As long a message counts that is never answered.
+const PENDING_FOR: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 pub(super) struct Alone<'a> {
@@ -40,7 +45,11 @@ impl Alone<'_> {
                 }
                 Some(_) => "already connected".to_owned(),
                 None if (0..self.config.max_clients).any(|slot| self.before.is_free(slot, self.now)) => {
-                    format!("a place until {}, replacing {:?}", self.now.plus(self.config.first_message), None::<String>)
+                    format!(
+                        "a place until {}, replacing {:?}",
+                        self.now.plus(self.config.first_message),
+                        None::<String>
+                    )
                 }
                 None => "full".to_owned(),
             },
@@ -66,7 +75,7 @@ impl Alone<'_> {
                     return format!("duplicate of {seq} in {conversation}");
                 }
                 let room = held.pending.len() < self.limits.max_pending_per_client
-                    || held.pending.values().any(|by| *by <= self.now);
+                    || held.pending.values().any(|since| since.plus(PENDING_FOR) <= self.now);
                 if !room {
                     return "too_many_pending".to_owned();
                 }
@@ -75,12 +84,13 @@ impl Alone<'_> {
                 }
                 format!("message {} in {conversation}", mine.unwrap_or(&0) + 1)
             }
-            Operation::Answer { message, .. } => {
-                let place = (message.conversation.as_str().to_owned(), message.seq);
-                let status = self.before.messages.get(&place).map(|message| message.status.as_str());
-                format!("answered: {}", matches!(status, Some("queued" | "processing")))
+            Operation::Answer { id, .. } => {
+                let place = self.before.names.get(&(user.to_owned(), id.key()));
+                let message = place.and_then(|place| self.before.messages.get(place));
+                format!("answered: {}", message.is_some_and(|message| !message.is_answered()))
             }
             Operation::Settle { .. } => "settled".to_owned(),
+            Operation::Forget { .. } => "forgotten".to_owned(),
         }
     }
 
@@ -110,20 +120,21 @@ impl Alone<'_> {
                 rule!(!kept && !held, "Release: {connection} still has a place");
                 Ok(())
             }
-            Ok(Outcome::Answered(_) | Outcome::Settled) => {
-                let (Operation::Answer { message, .. } | Operation::Settle { message }) = self.operation else {
-                    return Ok(());
-                };
-                let answered = matches!(outcome, Ok(Outcome::Answered(true) | Outcome::Settled));
-                let counted = self.after.users.get(user).is_some_and(|item| item.pending.contains_key(&message.id.key()));
-                rule!(!(answered && counted), "Pending: {} has ended and is still counted", message.id);
+            Ok(Outcome::Answered(_) | Outcome::Settled) => Ok(()),
+            Ok(Outcome::Forgotten) => {
+                let kept = self.after.users.get(user);
+                let needed = kept.is_none_or(|item| {
+                    item.expires_at > self.now || !item.pending.is_empty() || !item.overdue.is_empty()
+                });
+                rule!(needed, "Janitor: it left {kept:?}");
                 Ok(())
             }
             Ok(Outcome::Connected(_) | Outcome::Released(false)) | Err(_) => {
                 // Except that an admission takes what is overdue off the count before it looks further.
                 let mut before = self.before.clone();
-                if let (Operation::Admit { .. }, Some(item)) = (self.operation, before.users.get_mut(user)) {
-                    item.pending = self.after.users[user].pending.clone();
+                let item = before.users.get_mut(user).zip(self.after.users.get(user));
+                if let (Operation::Admit { .. }, Some((item, after))) = (self.operation, item) {
+                    (item.pending, item.overdue) = (after.pending.clone(), after.overdue.clone());
                 }
                 rule!(&before == self.after, "{} said no and changed something", self.operation);
                 Ok(())
@@ -151,6 +162,7 @@ pub(super) fn describe(outcome: &Result<Outcome>) -> String {
         }
         Ok(Outcome::Answered(answered)) => format!("answered: {answered}"),
         Ok(Outcome::Settled) => "settled".to_owned(),
+        Ok(Outcome::Forgotten) => "forgotten".to_owned(),
         Err(error @ (Error::Service { .. } | Error::Contended { .. } | Error::Corrupt { .. })) => error.to_string(),
         Err(error) => error.code().to_owned(),
     }

@@ -15,22 +15,39 @@ mod tape;
 use case::{Case, Mood};
 use tape::Tape;
 
+use crate::clock::Clock as _;
+use crate::testing::{Snapshot, Stack};
+
 /// Cases of each test, unless `LEASE_CASES` says otherwise.
-const CASES: u64 = 40;
+const CASES: u64 = 30;
 
 fn setting(name: &str) -> Option<u64> {
-    crate::config::environment(name).map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
+    crate::config::environment(name)
+        .map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
 }
 
-/// Runs a case, and answers how it failed.
-fn failure(numbers: &[u32], mood: Mood) -> Option<String> {
+/// The invariants of one state, for tests that bring it about in another way.
+pub(super) fn check_state(state: &Snapshot, stack: &Stack) -> Result<(), String> {
+    rules::state(state, stack.clock.now(), &stack.config, &stack.limits)
+}
+
+#[derive(Debug)]
+struct Failure {
+    report: String,
+    /// How much of the tape it took.
+    used: usize,
+}
+
+/// Runs a case.
+fn failure(numbers: &[u32], mood: Mood) -> Option<Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let mut case = Case::new(numbers, mood);
         let watch = case.watch();
         let broken = case.run().await.err();
         watch.abort();
-        broken.map(|broken| format!("{broken}\n\n{}\n\n{}", case.history.join("\n"), case.tables()))
+        let report = |broken| format!("{broken}\n\n{}\n\n{}", case.history.join("\n"), case.tables());
+        broken.map(|broken| Failure { report: report(broken), used: case.used() })
     })
 }
 
@@ -40,12 +57,13 @@ fn explore(mood: Mood) {
     for seed in first..first + cases {
         let numbers = Tape::from_seed(seed);
         let Some(whole) = failure(&numbers, mood) else { continue };
-        let least = tape::shrink(&numbers, |numbers| failure(numbers, mood).is_some());
-        let small = failure(&least, mood).unwrap_or_else(|| "It does not fail always.".to_owned());
+        let least = tape::shrink(&numbers[..whole.used], |numbers| failure(numbers, mood).is_some());
+        let small = failure(&least, mood).map_or_else(|| "It does not fail always.".to_owned(), |least| least.report);
         panic!(
             "Seed {seed}, case {} of {cases}. Replay it with LEASE_SEED={seed}.\n\nAs small as it was made:\n{small}\n\n\
-             The whole case:\n{whole}",
+             The whole case:\n{}",
             seed - first + 1,
+            whole.report,
         );
     }
 }

@@ -1,11 +1,11 @@
 //! What happens in a case: the operations of the functions, as values.
 
-use crate::Result;
 use crate::clock::Timestamp;
 use crate::ids::{ConnectionId, ConversationId, MessageId, SessionId, UserId};
 use crate::leases::Connected;
-use crate::messages::{Admission, Claimed, Draft, Ending, StoredMessage};
+use crate::messages::{Admission, Claimed, Draft, Ending};
 use crate::testing::Function;
+use crate::{Error, Result};
 
 #[derive(Debug, Clone)]
 pub(super) enum Operation {
@@ -30,12 +30,18 @@ pub(super) enum Operation {
     },
     /// A worker: claim and end.
     Answer {
-        message: Box<StoredMessage>,
+        user: UserId,
+        id: MessageId,
         fails: bool,
     },
     /// A redelivered message that has ended.
     Settle {
-        message: Box<StoredMessage>,
+        user: UserId,
+        id: MessageId,
+    },
+    /// The janitor: sweeps what an ended lease left behind.
+    Forget {
+        user: UserId,
     },
 }
 
@@ -48,6 +54,7 @@ pub(super) enum Outcome {
     /// Whether it was this worker that ended the message.
     Answered(bool),
     Settled,
+    Forgotten,
 }
 
 impl Operation {
@@ -63,20 +70,28 @@ impl Operation {
                 let draft = Draft { id: id.clone(), conversation: conversation.clone(), text: "Hello".to_owned() };
                 Outcome::Admitted(messages.admit(user, connection, &draft, limits).await?)
             }
-            Self::Answer { message, fails } => {
+            Self::Answer { user, id, fails } => {
                 let ending = if *fails {
                     Ending::Failed { code: "model_error", message: "No".to_owned() }
                 } else {
                     Ending::Done { text: "Hello yourself".to_owned() }
                 };
-                Outcome::Answered(match messages.claim(message).await? {
+                let message = messages.find(user, id).await?.ok_or(Error::ConversationNotFound)?;
+                Outcome::Answered(match messages.claim(&message).await? {
                     Claimed::Yes(claim) => messages.end(claim, ending).await?.is_some(),
                     Claimed::Ended(_) => false,
                 })
             }
-            Self::Settle { message } => {
-                messages.settle(message).await?;
+            Self::Settle { user, id } => {
+                let message = messages.find(user, id).await?.ok_or(Error::ConversationNotFound)?;
+                messages.settle(&message).await?;
                 Outcome::Settled
+            }
+            Self::Forget { user } => {
+                if let Some(lease) = leases.find(user).await? {
+                    leases.forget(user, &lease).await?;
+                }
+                Outcome::Forgotten
             }
         })
     }
@@ -86,19 +101,21 @@ impl Operation {
             Self::Connect { user, .. }
             | Self::Renew { user, .. }
             | Self::Release { user, .. }
-            | Self::Admit { user, .. } => user,
-            Self::Answer { message, .. } | Self::Settle { message } => &message.user,
+            | Self::Admit { user, .. }
+            | Self::Answer { user, .. }
+            | Self::Settle { user, .. }
+            | Self::Forget { user } => user,
         }
     }
 
-    /// For whom it acts; a worker acts for no connection.
+    /// For whom it acts; workers and the janitor act for no connection.
     pub(super) fn connection(&self) -> Option<&ConnectionId> {
         match self {
             Self::Connect { connection, .. }
             | Self::Renew { connection, .. }
             | Self::Release { connection, .. }
             | Self::Admit { connection, .. } => Some(connection),
-            Self::Answer { .. } | Self::Settle { .. } => None,
+            Self::Answer { .. } | Self::Settle { .. } | Self::Forget { .. } => None,
         }
     }
 }
@@ -113,10 +130,11 @@ impl std::fmt::Display for Operation {
             Self::Admit { user, connection, id, conversation } => {
                 write!(f, "admit {user} {connection} message {id} in {conversation}")
             }
-            Self::Answer { message, fails } => {
-                write!(f, "answer {} of {}{}", message.id, message.user, if *fails { ", failing" } else { "" })
+            Self::Answer { user, id, fails } => {
+                write!(f, "answer {id} of {user}{}", if *fails { ", failing" } else { "" })
             }
-            Self::Settle { message } => write!(f, "settle {} of {}", message.id, message.user),
+            Self::Settle { user, id } => write!(f, "settle {id} of {user}"),
+            Self::Forget { user } => write!(f, "forget {user}"),
         }
     }
 }

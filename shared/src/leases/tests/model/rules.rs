@@ -1,6 +1,6 @@
 //! The invariants, as rules on what is in the tables: of one state, and of one write.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::operation::Operation;
 use crate::clock::Timestamp;
@@ -52,7 +52,25 @@ pub(super) fn state(
         rule!(other.is_none(), "I2: {} holds leases of {user} and {other:?}", item.connection);
     }
     rule!(leases <= config.max_clients, "I1: {leases} leases are held");
+    waiting(state)?;
     numbering(state)
+}
+
+/// Nobody loses sight of an unanswered message: its user's item names it, and names no other.
+fn waiting(state: &Snapshot) -> Result<(), Broken> {
+    let unanswered = state.messages.values().filter(|message| !message.is_answered());
+    let unanswered: BTreeSet<_> = unanswered.map(|message| (&message.user, &message.id)).collect();
+    let named = state
+        .users
+        .iter()
+        .flat_map(|(user, item)| item.pending.keys().chain(item.overdue.keys()).map(move |id| (user, id)));
+    let named: Vec<_> = named.collect();
+    let set: BTreeSet<_> = named.iter().copied().collect();
+    rule!(
+        set == unanswered && named.len() == set.len(),
+        "Pending: {named:?} are named and {unanswered:?} are unanswered"
+    );
+    Ok(())
 }
 
 /// Conversations are numbered without gaps, and an id names one message.
@@ -110,8 +128,14 @@ impl Write<'_> {
             let (old, new) = (before.get(user), after.get(user));
             if old != new {
                 rule!(user == self.user(), "I4: {user}'s lease was changed by another's operation");
-                let new = new.ok_or_else(|| format!("{user}'s item was deleted"))?;
-                self.lease(old, new)?;
+                match new {
+                    Some(new) => self.lease(old, new)?,
+                    None => {
+                        let ended = old.is_some_and(|old| old.expires_at <= self.now);
+                        let sweeping = matches!(self.operation, Operation::Forget { .. });
+                        rule!(sweeping && ended, "{old:?} of {user} was deleted");
+                    }
+                }
             }
         }
         self.messages()
@@ -140,13 +164,17 @@ impl Write<'_> {
     /// A slot is free, one's own, or taken over; nobody else's is touched.
     fn slot(&self, number: u32, before: Option<&Slot>, after: Option<&Slot>) -> Result<(), Broken> {
         let connecting = matches!(self.operation, Operation::Connect { .. });
+        let sweeping = matches!(self.operation, Operation::Forget { .. }) && after.is_none();
         let own = before.is_some_and(|slot| Some(slot.connection.as_str()) == self.connection());
         let free = before.is_none_or(|slot| slot.expires_at <= self.now);
         let taken_over = before.is_some_and(|slot| {
             let lease = self.before.lease(self.user(), self.now);
             slot.user == self.user() && lease.is_some_and(|lease| lease.slot == number && self.takes_over(lease))
         });
-        rule!(own || (connecting && (free || taken_over)), "I4: slot {number} was {before:?}, and is {after:?}");
+        rule!(
+            own || (connecting && (free || taken_over)) || (sweeping && free),
+            "I4: slot {number} was {before:?}, and is {after:?}"
+        );
         if let Some(slot) = after {
             let mine = slot.user == self.user() && Some(slot.connection.as_str()) == self.connection();
             rule!(mine, "I4: slot {number} was given to {slot:?}");
@@ -155,9 +183,8 @@ impl Write<'_> {
     }
 
     fn lease(&self, before: Option<&User>, after: &User) -> Result<(), Broken> {
-        let shape = |item: &User| {
-            (item.slot, item.connection.clone(), item.session.clone(), item.expires_at, item.spoken)
-        };
+        let shape =
+            |item: &User| (item.slot, item.connection.clone(), item.session.clone(), item.expires_at, item.spoken);
         let Some(before) = before else {
             return self.granted(after);
         };
@@ -178,7 +205,9 @@ impl Write<'_> {
                 rule!(after.expires_at <= self.now, "Release: {after:?} is still held");
                 Ok(())
             }
-            _ if before.expires_at <= self.started_at => Err(format!("Renewal: {before:?} had ended, and is {after:?}")),
+            _ if before.expires_at <= self.started_at => {
+                Err(format!("Renewal: {before:?} had ended, and is {after:?}"))
+            }
             Operation::Renew { .. } => {
                 rule!(before.spoken && after.spoken, "Silence: a heartbeat renewed {before:?} to {after:?}");
                 rule!(lasts, "Renewal: it shortened {before:?} to {}", after.expires_at);
@@ -189,7 +218,9 @@ impl Write<'_> {
                 rule!(lasts, "Renewal: it shortened {before:?} to {}", after.expires_at);
                 Ok(())
             }
-            Operation::Answer { .. } | Operation::Settle { .. } => Err(format!("A worker changed {before:?}")),
+            Operation::Answer { .. } | Operation::Settle { .. } | Operation::Forget { .. } => {
+                Err(format!("A worker changed {before:?}"))
+            }
         }
     }
 
@@ -235,7 +266,8 @@ impl Write<'_> {
                 || matches!(step, ("queued" | "processing", "processing") | ("processing", "done" | "failed"));
             rule!(forward, "Status: {place:?} went from {} to {}", step.0, step.1);
         }
-        let new: Vec<_> = self.after.messages.iter().filter(|(place, _)| !self.before.messages.contains_key(place)).collect();
+        let new: Vec<_> =
+            self.after.messages.iter().filter(|(place, _)| !self.before.messages.contains_key(place)).collect();
         if new.is_empty() {
             return Ok(());
         }

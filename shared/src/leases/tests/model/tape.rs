@@ -5,7 +5,7 @@
 //! thirty lines, and the tape that it ends with is replayed like any other.
 
 /// Runs while making a failing case smaller.
-const MAX_SHRINKING_RUNS: usize = 400;
+const MAX_SHRINKING_RUNS: usize = 250;
 
 #[derive(Debug)]
 pub(super) struct Tape {
@@ -22,6 +22,10 @@ impl Tape {
         let mut rng = fastrand::Rng::with_seed(seed);
         let length = rng.usize(50..500);
         (0..length).map(|_| rng.u32(..)).collect()
+    }
+
+    pub(super) fn used(&self) -> usize {
+        self.next.min(self.numbers.len())
     }
 
     pub(super) fn is_spent(&self) -> bool {

@@ -1,0 +1,133 @@
+//! Races without a conductor: everybody at once, on as many threads as there are.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::clock::Clock as _;
+use crate::leases::{Connected, Leases};
+use crate::testing::{Stack, connection, draft, session, user};
+use crate::{Error, Result};
+
+const LEASE: Duration = Duration::from_secs(60);
+const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+
+/// Connects at once, each on a task of its own.
+async fn connect_all<'a>(
+    leases: &Leases,
+    clients: impl Iterator<Item = (String, String, Option<&'a str>)>,
+) -> Vec<Result<Connected>> {
+    let connects = clients.map(|(user_name, connection_name, session_name)| {
+        let (leases, session) = (leases.clone(), session_name.map(session));
+        tokio::spawn(
+            async move { leases.connect(&user(user_name), &connection(connection_name), session.as_ref()).await },
+        )
+    });
+    let connects: Vec<_> = connects.collect();
+    join_all(connects).await.into_iter().map(|result| result.expect("no panic")).collect()
+}
+
+fn granted(outcomes: &[Result<Connected>]) -> usize {
+    outcomes.iter().filter(|outcome| matches!(outcome, Ok(Connected::Granted { .. }))).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_200_users_at_once_exactly_50_get_the_50_places() {
+    let stack = Stack::start(50, LEASE, FIRST_MESSAGE);
+    let function = stack.function("connect", 3, 1);
+    let users = (0..200).map(|number| (format!("u{number}"), format!("c{number}"), None));
+    let outcomes = connect_all(&function.leases, users).await;
+    let full = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Connected::Full))).count();
+    assert_eq!((granted(&outcomes), full), (50, 150), "{outcomes:?}");
+    assert_eq!(stack.snapshot().held_slots(stack.clock.now()), 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_at_once_as_there_are_free_places_all_get_one() {
+    let stack = Stack::start(300, LEASE, FIRST_MESSAGE);
+    let mut slots: Vec<u32> = (0..300).collect();
+    fastrand::Rng::with_seed(5).shuffle(&mut slots);
+    let held = |slot: &u32| stack.slot_item(*slot, &format!("holder-{slot}"), &format!("holder-{slot}"));
+    stack.put_connections(&slots[10..].iter().map(held).collect::<Vec<_>>());
+    // A look shows a few of the ten that are free, and others are about to take the same.
+    let function = stack.function("connect", 3, 5);
+    let users = (0..10).map(|number| (format!("u{number}"), format!("c{number}"), None));
+    let outcomes = connect_all(&function.leases, users).await;
+    assert_eq!(granted(&outcomes), 10, "{outcomes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_100_connects_of_one_user_at_once_exactly_one_gets_a_place() {
+    let stack = Stack::start(50, LEASE, FIRST_MESSAGE);
+    let function = stack.function("connect", 3, 2);
+    let tabs = (0..100).map(|number| ("u".to_owned(), format!("c{number}"), None));
+    let outcomes = connect_all(&function.leases, tabs).await;
+    let others = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Connected::AlreadyConnected))).count();
+    assert_eq!((granted(&outcomes), others), (1, 99), "{outcomes:?}");
+    assert_eq!(stack.snapshot().held_slots(stack.clock.now()), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_one_sessions_takeovers_at_once_exactly_one_can_speak() {
+    let stack = Stack::start(2, LEASE, FIRST_MESSAGE);
+    let function = stack.function("connect", 3, 3);
+    let tabs = (0..30).map(|number| ("u".to_owned(), format!("c{number}"), Some("s")));
+    let outcomes = connect_all(&function.leases, tabs).await;
+    assert_eq!(granted(&outcomes), 30, "{outcomes:?}");
+
+    let speak = |number: u32| {
+        let messages = function.messages.clone();
+        async move {
+            let (user, connection) = (user("u"), connection(format!("c{number}")));
+            let limits = crate::config::AdmissionConfig { max_pending_per_client: 10, max_text_bytes: 1024 };
+            messages.admit(&user, &connection, &draft(number, 0), &limits).await
+        }
+    };
+    let heard = join_all((0..30).map(speak)).await;
+    let survivors: Vec<usize> = (0..30).filter(|&number| heard[number].is_ok()).collect();
+    assert_eq!(survivors.len(), 1, "{heard:?}");
+    assert!(
+        heard.iter().flat_map(Result::as_ref).count() == 1
+            && heard
+                .iter()
+                .all(|outcome| { outcome.as_ref().err().is_none_or(|error| matches!(error, Error::LeaseExpired)) })
+    );
+    assert_eq!(stack.snapshot().messages.len(), 1);
+
+    // Each that lost its place was replaced once: so each has its socket closed.
+    let replaced = outcomes.iter().filter_map(|outcome| match outcome {
+        Ok(Connected::Granted { replaced, .. }) => replaced.as_ref().map(|connection| connection.as_str().to_owned()),
+        _ => None,
+    });
+    let replaced: Vec<String> = replaced.collect();
+    let losers = (0..30).filter(|number| !survivors.contains(number)).map(|number| format!("c{number}"));
+    assert_eq!(replaced.len(), 29);
+    assert_eq!(replaced.into_iter().collect::<BTreeSet<_>>(), losers.collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_who_leave_make_room_for_as_many() {
+    let stack = Stack::start(20, LEASE, FIRST_MESSAGE);
+    let function = stack.function("connect", 3, 4);
+    let first = (0..20).map(|number| (format!("u{number}"), format!("c{number}"), None));
+    assert_eq!(granted(&connect_all(&function.leases, first).await), 20);
+
+    let leaving = (0..20).map(|number| {
+        let leases = function.leases.clone();
+        tokio::spawn(
+            async move { leases.release(&user(format!("u{number}")), &connection(format!("c{number}"))).await },
+        )
+    });
+    let leaving: Vec<_> = leaving.collect();
+    let coming = (0..20).map(|number| (format!("v{number}"), format!("d{number}"), None));
+    let mut places = granted(&connect_all(&function.leases, coming).await);
+    for left in join_all(leaving).await {
+        assert!(matches!(left, Ok(Ok(true))), "{left:?}");
+    }
+    // Who came too early tries again, and finds what is left.
+    let again = (0..20).map(|number| (format!("w{number}"), format!("e{number}"), None));
+    places += granted(&connect_all(&function.leases, again).await);
+    assert_eq!(places, 20);
+    assert_eq!(stack.snapshot().held_slots(stack.clock.now()), 20);
+}

@@ -1,0 +1,66 @@
+//! A scene, and every operation in it: what the systematic tests go through.
+
+use std::time::Duration;
+
+use crate::messages::{Claimed, Ending};
+use crate::testing::{Function, Stack, connection, draft, message_id, session, user};
+use crate::{Error, Result};
+
+pub(super) const LEASE: Duration = Duration::from_secs(60);
+pub(super) const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+/// Longer than any unanswered message counts.
+pub(super) const LONG: Duration = Duration::from_secs(301);
+
+/// An operation, each on a scene of its own: `u` holds a place with `c`, has said something, and has one message unanswered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Connect,
+    TakeOver,
+    Renew,
+    Release,
+    Admit,
+    Repeat,
+    Answer,
+    Forget,
+}
+
+pub(super) const KINDS: [Kind; 8] =
+    [Kind::Connect, Kind::TakeOver, Kind::Renew, Kind::Release, Kind::Admit, Kind::Repeat, Kind::Answer, Kind::Forget];
+
+pub(super) async fn scene() -> (Stack, Function) {
+    let stack = Stack::start(2, LEASE, FIRST_MESSAGE);
+    let friend = stack.function("friend", 1, 1);
+    let (user, connection) = (user("u"), connection("c"));
+    friend.leases.connect(&user, &connection, Some(&session("s"))).await.expect("a place");
+    friend.messages.admit(&user, &connection, &draft(0, 0), &stack.limits).await.expect("a message");
+    (stack, friend)
+}
+
+/// `name` is the new connection's, where there is one.
+pub(super) async fn run(kind: Kind, name: &str, stack: &Stack, function: &Function) -> Result<String> {
+    let Function { leases, messages } = function;
+    let (owner, held) = (user("u"), connection("c"));
+    Ok(match kind {
+        Kind::Connect => format!("{:?}", leases.connect(&user("v"), &connection(name), None).await?),
+        Kind::TakeOver => format!("{:?}", leases.connect(&owner, &connection(name), Some(&session("s"))).await?),
+        Kind::Renew => format!("{:?}", leases.renew(&owner, &held).await?),
+        Kind::Release => format!("{:?}", leases.release(&owner, &held).await?),
+        Kind::Admit => format!("{:?}", messages.admit(&owner, &held, &draft(1, 0), &stack.limits).await?),
+        Kind::Repeat => format!("{:?}", messages.admit(&owner, &held, &draft(0, 5), &stack.limits).await?),
+        Kind::Forget => {
+            let lease = leases.find(&owner).await?.ok_or(Error::LeaseExpired)?;
+            format!("{:?}", leases.forget(&owner, &lease).await?)
+        }
+        Kind::Answer => {
+            let message = messages.find(&owner, &message_id(0)).await?.ok_or(Error::ConversationNotFound)?;
+            match messages.claim(&message).await? {
+                // Whose claim was repeated by the SDK looks like a second try of the worker: not compared.
+                Claimed::Yes(claim) => {
+                    let ended = messages.end(claim, Ending::Done { text: "Hello yourself".to_owned() }).await?;
+                    format!("{:?}", ended.map(|(message, answers)| (message.status, answers.len())))
+                }
+                Claimed::Ended(message) => format!("{:?}", message.status),
+            }
+        }
+    })
+}
