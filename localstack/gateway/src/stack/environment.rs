@@ -4,6 +4,7 @@
 //! that they do not run on AWS. An address of one of the template's own APIs is replaced by the local one.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 
 use crate::aws;
 use crate::template::{Function, WebSocketApi};
@@ -23,6 +24,10 @@ pub(super) fn of(
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), services.clone()),
         ("AWS_ENDPOINT_URL_SQS".to_owned(), services),
     ]);
+    // Their output is shown on our standard error, and coloured only where that is a terminal.
+    if !std::io::stderr().is_terminal() {
+        environment.insert("NO_COLOR".to_owned(), "1".to_owned());
+    }
     if let [api] = apis {
         let management = format!("{internal_url}/{}", api.stage);
         environment.insert("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI".to_owned(), management);
