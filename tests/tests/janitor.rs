@@ -1,8 +1,8 @@
 //! What the schedule does: it runs once a minute, so this takes one.
 
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
 use serde_json::json;
-use tests::{Client, StackOptions, new_id};
+use tests::{Client, Stack, StackOptions, new_id};
 
 #[tokio::test]
 async fn who_has_lost_a_place_is_told_why_before_the_socket_is_closed() {
@@ -22,4 +22,20 @@ async fn who_has_lost_a_place_is_told_why_before_the_socket_is_closed() {
     for client in [&mut silent, &mut spoken] {
         assert_eq!(client.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1000));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_session_that_connects_many_times_at_once_every_socket_but_one_is_closed() {
+    let stack = Stack::quick().await;
+    let connecting = (0..20).map(|_| Client::try_connect(&stack, "alice", Some("phone")));
+    let clients: Vec<Client> = join_all(connecting).await.into_iter().map(|client| client.expect("let in")).collect();
+    // Those that were replaced before their own handshake was over could not be told at once.
+    let kept = stack.state().await["leases"][0]["connectionId"].clone();
+    stack.until("all others are closed", |state| state["connections"] == 1).await;
+    let told = join_all(clients.into_iter().map(async |mut client| {
+        client.try_send(&json!({ "action": "heartbeat" })).await;
+        client.receive_or_close().await.map(|frame| frame["type"].as_str().map(str::to_owned))
+    }));
+    let survivors = told.await.iter().filter(|frame| matches!(frame, Ok(Some(kind)) if kind == "heartbeat")).count();
+    assert_eq!((survivors, &stack.state().await["leases"][0]["connectionId"]), (1, &kept));
 }

@@ -48,8 +48,8 @@ async fn connect(
         }
     };
     if let Some(old) = replaced {
-        // Its place is gone whether it hears of it or not.
-        let told = dismiss(push, &old, ClosingCode::Replaced, "This session has connected again").await;
+        // Its place is gone whether it hears of it or not, and the janitor tries again.
+        let told = dismiss(push, &old, ClosingCode::Replaced, "You have connected again").await;
         if let Err(error) = told {
             tracing::warn!(connection = %old, "The replaced connection was not closed: {error}");
         }

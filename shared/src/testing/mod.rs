@@ -2,18 +2,21 @@
 //! the functions use. The real expressions meet a real engine; only time is ours.
 
 mod before;
+mod push;
 mod snapshot;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{
-    AsyncSleep, BehaviorVersion, Credentials, Region, Sleep, StalledStreamProtectionConfig,
+    AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, Sleep, StalledStreamProtectionConfig,
 };
+use aws_sdk_sqs::types::QueueAttributeName;
 use dynoxide::Database;
 use gateway::aws::Services;
 use gateway::aws::dynamodb::DynamoDb;
@@ -24,13 +27,18 @@ use gateway::sqs::{Sqs, Storage};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::answer::Answerer;
 use crate::clock::{Clock as _, ManualClock, Timestamp};
-use crate::config::{AdmissionConfig, ChatConfig, LeaseConfig};
+use crate::config::{AdmissionConfig, ChatConfig, LeaseConfig, MockLatency, QueueConfig};
 use crate::ids::{ConnectionId, ConversationId, MessageId, Random, SessionId, UserId};
 use crate::leases::Leases;
 use crate::messages::{Draft, Messages};
+use crate::model::Mock;
+use crate::push::Push;
+use crate::queue::{Job, Queue};
 
 pub(crate) use before::Before;
+pub(crate) use push::Connections;
 pub(crate) use snapshot::{Message, Slot, Snapshot, User};
 
 pub(crate) const CONNECTIONS: &str = "connections";
@@ -106,21 +114,60 @@ impl Stack {
 
     /// A function of its own name, whose SDK tries each call up to `attempts` times.
     pub(crate) fn function(&self, name: &str, attempts: u32, seed: u64) -> Function {
-        let config = aws_sdk_dynamodb::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static("us-east-1"))
-            .credentials_provider(Credentials::new(gateway::aws::access_key(name), "secret", None, None, "tests"))
-            .endpoint_url(&self.url)
-            .retry_config(RetryConfig::standard().with_max_attempts(attempts))
-            .sleep_impl(NoSleep)
-            .timeout_config(TimeoutConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .build();
-        let (db, random) = (Client::from_conf(config), Arc::new(Random::seeded(seed)));
+        let (db, random) = (Client::new(&self.sdk(name, attempts)), Arc::new(Random::seeded(seed)));
         let leases = Leases::new(db.clone(), self.config.clone(), self.clock.clone(), random.clone());
         let chat = ChatConfig { table: CHAT.to_owned() };
         let messages = Messages::new(db, chat, leases.clone(), self.clock.clone(), random);
         Function { leases, messages }
+    }
+
+    fn sdk(&self, name: &str, attempts: u32) -> SdkConfig {
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                gateway::aws::access_key(name),
+                "secret",
+                None,
+                None,
+                "tests",
+            )))
+            .endpoint_url(&self.url)
+            .retry_config(RetryConfig::standard().with_max_attempts(attempts))
+            .sleep_impl(SharedAsyncSleep::new(NoSleep))
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build()
+    }
+
+    /// What works on messages, with a mock model that answers at once, telling `connections`.
+    pub(crate) async fn answerer(&self, name: &str, connections: &Arc<Connections>) -> Answerer {
+        let Function { leases, messages } = self.function(name, 3, 1);
+        let random = Arc::new(Random::seeded(1));
+        let sqs = aws_sdk_sqs::Client::new(&self.sdk(name, 3));
+        let queue = sqs.create_queue().queue_name("messages.fifo").attributes(QueueAttributeName::FifoQueue, "true");
+        let url = queue.send().await.expect("CreateQueue").queue_url.expect("its URL");
+        Answerer {
+            messages,
+            leases,
+            queue: Queue::new(sqs, QueueConfig { url }),
+            model: Arc::new(Mock::new(MockLatency::Fixed(Duration::ZERO), Arc::clone(&random))),
+            push: Arc::clone(connections) as Arc<dyn Push>,
+            clock: self.clock.clone(),
+            random,
+        }
+    }
+
+    /// The jobs that are queued now, each with its receipt handle.
+    pub(crate) async fn receive(&self) -> Vec<(Job, String)> {
+        let sqs = aws_sdk_sqs::Client::new(&self.sdk("tests", 1));
+        let url = sqs.get_queue_url().queue_name("messages.fifo").send().await.expect("a queue").queue_url;
+        let received = sqs.receive_message().set_queue_url(url).max_number_of_messages(10).send().await;
+        let messages = received.expect("ReceiveMessage").messages.unwrap_or_default().into_iter().map(|message| {
+            let job = serde_json::from_str(&message.body.expect("a body")).expect("a job");
+            (job, message.receipt_handle.expect("a receipt handle"))
+        });
+        messages.collect()
     }
 
     /// What is in the tables, read beside the door: neither counted nor hooked.
@@ -135,6 +182,17 @@ impl Stack {
             let batch = json!({ "RequestItems": { CONNECTIONS: puts } });
             self.database.batch_write_item(request(batch)).expect("BatchWriteItem");
         }
+    }
+
+    /// Counts a message in its sender's item, beside the door.
+    pub(crate) fn count_pending(&self, user: &str, message: &MessageId, since: Timestamp) {
+        let update = json!({
+            "TableName": CONNECTIONS, "Key": { "pk": { "S": format!("user#{user}") } },
+            "UpdateExpression": "SET pending.#message = :since",
+            "ExpressionAttributeNames": { "#message": message.key() },
+            "ExpressionAttributeValues": { ":since": { "N": since.0.to_string() } },
+        });
+        self.database.update_item(request(update)).expect("UpdateItem");
     }
 
     /// A slot that is held for some time from now.

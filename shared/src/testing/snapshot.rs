@@ -29,6 +29,7 @@ pub(crate) struct User {
     pub(crate) spoken: bool,
     pub(crate) pending: BTreeMap<String, Timestamp>,
     pub(crate) overdue: BTreeMap<String, Timestamp>,
+    pub(crate) replaced: BTreeMap<String, Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,8 +118,13 @@ impl Snapshot {
 }
 
 impl User {
+    /// Given back by its connection.
+    pub(crate) fn is_released(&self) -> bool {
+        self.expires_at == Timestamp(0)
+    }
+
     fn read(item: &Value) -> Self {
-        let waiting = |name: &str| {
+        let moments = |name: &str| {
             let entries = item[name]["M"].as_object().into_iter().flatten();
             entries.map(|(id, since)| (id.clone(), Timestamp(integer(since)))).collect()
         };
@@ -128,8 +134,9 @@ impl User {
             session: item["session_id"]["S"].as_str().map(str::to_owned),
             expires_at: Timestamp(number(item, "expires_at")),
             spoken: item["spoken"]["BOOL"].as_bool().expect("spoken"),
-            pending: waiting("pending"),
-            overdue: waiting("overdue"),
+            pending: moments("pending"),
+            overdue: moments("overdue"),
+            replaced: moments("replaced"),
         }
     }
 }

@@ -89,7 +89,7 @@ struct Seen {
     /// The user item named this operation's connection, held; or did not.
     held: bool,
     not_held: bool,
-    /// Connections that had the place.
+    /// Connections that had the place and did not give it back.
     holders: BTreeSet<String>,
     full_pending: bool,
 }
@@ -484,13 +484,15 @@ impl Case {
                 seen.held |= self.state.is_held_by(user, connection.as_str(), running.started_at);
                 seen.not_held |= !held;
             }
+            if let Some(item) = self.state.users.get(user).filter(|item| !item.is_released()) {
+                seen.holders.insert(item.connection.clone());
+            }
             if let Some(lease) = self.state.lease(user, running.started_at) {
                 let session = match &running.operation {
                     Operation::Connect { session, .. } => session.as_ref().map(|session| session.as_str()),
                     _ => None,
                 };
                 seen.other_session |= session.is_none() || lease.session.as_deref() != session;
-                seen.holders.insert(lease.connection.clone());
                 seen.full_pending |= lease.pending.len() >= self.stack.limits.max_pending_per_client;
             }
         }

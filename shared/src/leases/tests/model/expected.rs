@@ -45,11 +45,9 @@ impl Alone<'_> {
                 }
                 Some(_) => "already connected".to_owned(),
                 None if (0..self.config.max_clients).any(|slot| self.before.is_free(slot, self.now)) => {
-                    format!(
-                        "a place until {}, replacing {:?}",
-                        self.now.plus(self.config.first_message),
-                        None::<String>
-                    )
+                    let until = self.now.plus(self.config.first_message);
+                    let left = self.before.users.get(user).filter(|item| !item.is_released());
+                    format!("a place until {until}, replacing {:?}", left.map(|item| &item.connection))
                 }
                 None => "full".to_owned(),
             },
@@ -124,7 +122,10 @@ impl Alone<'_> {
             Ok(Outcome::Forgotten) => {
                 let kept = self.after.users.get(user);
                 let needed = kept.is_none_or(|item| {
-                    item.expires_at > self.now || !item.pending.is_empty() || !item.overdue.is_empty()
+                    item.expires_at > self.now
+                        || !item.pending.is_empty()
+                        || !item.overdue.is_empty()
+                        || !item.replaced.is_empty()
                 });
                 rule!(needed, "Janitor: it left {kept:?}");
                 Ok(())

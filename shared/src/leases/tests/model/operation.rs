@@ -89,6 +89,9 @@ impl Operation {
             }
             Self::Forget { user } => {
                 if let Some(lease) = leases.find(user).await? {
+                    for (connection, _) in &lease.replaced {
+                        leases.forget_replaced(user, connection).await?;
+                    }
                     leases.forget(user, &lease).await?;
                 }
                 Outcome::Forgotten

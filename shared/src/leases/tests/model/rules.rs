@@ -128,6 +128,7 @@ impl Write<'_> {
             let (old, new) = (before.get(user), after.get(user));
             if old != new {
                 rule!(user == self.user(), "I4: {user}'s lease was changed by another's operation");
+                old.map_or(Ok(()), |old| self.sockets(old, new))?;
                 match new {
                     Some(new) => self.lease(old, new)?,
                     None => {
@@ -179,6 +180,18 @@ impl Write<'_> {
             let mine = slot.user == self.user() && Some(slot.connection.as_str()) == self.connection();
             rule!(mine, "I4: slot {number} was given to {slot:?}");
         }
+        Ok(())
+    }
+
+    /// A connection that loses its place is not lost sight of: its socket may be open.
+    fn sockets(&self, before: &User, after: Option<&User>) -> Result<(), Broken> {
+        let remembered = |connection: &String| after.is_some_and(|item| item.replaced.contains_key(connection));
+        let lost = !before.is_released() && after.is_some_and(|after| after.connection != before.connection);
+        rule!(!lost || remembered(&before.connection), "Sockets: {before:?} became {after:?}");
+        let sweeping = matches!(self.operation, Operation::Forget { .. });
+        let forgotten = before.replaced.keys().find(|connection| !remembered(connection));
+        rule!(sweeping || forgotten.is_none(), "Sockets: {forgotten:?} of {before:?} was forgotten");
+        rule!(after.is_some() || forgotten.is_none(), "Sockets: {before:?} was deleted");
         Ok(())
     }
 

@@ -1,11 +1,14 @@
 //! Tidying up, once a minute: what nobody else is left to do.
 //!
 //! No limit depends on it: a place is free the moment its lease ends, whoever is told. It closes the sockets of those whose
-//! lease has ended, after telling them; deletes items that mean nothing any more; and drives messages again that have waited
+//! lease has ended or has passed to another connection, after telling them; deletes items that mean nothing any more; and drives messages again that have waited
 //! too long, because a crash came between table and queue, or no worker could live with them.
 //!
 //! Every write is conditioned on what was seen, and in an order that a crash can't hurt: a socket is closed before its item
 //! goes, a message is counted before it is queued again. So it is harmless to run twice at once, and to be cut off anywhere.
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -16,6 +19,7 @@ use crate::answer::Answerer;
 use crate::clock::Timestamp;
 use crate::ids::{MessageId, UserId};
 use crate::leases::Lease;
+use crate::messages::Status;
 use crate::protocol::ClosingCode;
 use crate::push::dismiss;
 use crate::queue::Job;
@@ -23,11 +27,19 @@ use crate::queue::Job;
 /// A lease that ended less than this ago is left alone: by another machine's clock it may still last.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
 
-/// A message that waits longer is looked after; longer than a worker may take, so that none is at work on it.
+/// A message that waits longer is looked after; longer than a worker may take, so that none is at work on it. Each time it
+/// is queued again, it is given twice as long.
 const STUCK_AFTER: Duration = Duration::from_secs(90);
 
-/// How often a message is queued again before it is given up.
+/// How often a message that workers began with is queued again before it is given up: it may be what kills them.
 const MAX_REDRIVES: u32 = 3;
+
+/// A message that no worker has begun with by then is given up: its sender has long gone. Until then a long queue is no
+/// reason to give up on what waits in it.
+const LONGEST_WAIT: Duration = Duration::from_secs(12 * 3600);
+
+/// A replaced connection may not be open yet: it is while its own `$connect` runs, which the API waits 29 s for.
+const OPEN_BY: Duration = Duration::from_secs(35);
 
 /// Users looked after at once.
 const SIDE_BY_SIDE: usize = 16;
@@ -72,6 +84,12 @@ async fn look_after(answerer: &Answerer, user: &UserId, lease: &Lease, report: &
             unstick(answerer, user, &message, now, report).await?;
         }
     }
+    for (connection, since) in &lease.replaced {
+        dismiss(&*answerer.push, connection, ClosingCode::Replaced, "You have connected again").await?;
+        if now.since(*since) > OPEN_BY {
+            answerer.leases.forget_replaced(user, connection).await?;
+        }
+    }
     if lease.expires_at.plus(CLOCK_SKEW) > now {
         return Ok(());
     }
@@ -103,12 +121,19 @@ async fn unstick(
     if message.claimed_at.is_some_and(|at| now.since(at) < STUCK_AFTER) {
         return Ok(()); // a worker is at it
     }
-    if message.redriven >= MAX_REDRIVES {
-        tracing::error!(message = %id, "Given up after {MAX_REDRIVES} redrives");
+    let waited = now.since(message.created_at);
+    let hopeless = match message.status {
+        Status::Processing => message.redriven >= MAX_REDRIVES,
+        _ => waited > LONGEST_WAIT,
+    };
+    if hopeless {
+        tracing::error!(message = %id, redriven = message.redriven, "Given up after {} s", waited.as_secs());
         answerer.give_up(&message).await?;
         report.given_up += 1;
-    } else if answerer.messages.count_redrive(&message).await? {
-        tracing::warn!(message = %id, "Waited for {} s, queued again", now.since(message.created_at).as_secs());
+    } else if waited > STUCK_AFTER * (1 << message.redriven.min(16))
+        && answerer.messages.count_redrive(&message).await?
+    {
+        tracing::warn!(message = %id, "Waited for {} s, queued again", waited.as_secs());
         answerer.queue.send_again(&Job::from(&message), message.redriven + 1).await?;
         report.redriven += 1;
     }

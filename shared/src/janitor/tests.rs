@@ -1,0 +1,219 @@
+//! The janitor against the real engines, with a clock that the test moves. That it runs on its schedule and closes real
+//! sockets, the end-to-end tests show.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{LONGEST_WAIT, MAX_REDRIVES, OPEN_BY, Report, STUCK_AFTER, run};
+use crate::answer::Answerer;
+use crate::leases::Connected;
+use crate::messages::{Admission, Claimed, Ending, Status, StoredMessage};
+use crate::testing::{Connections, Stack, connection, draft, message_id, session, user};
+
+const LEASE: Duration = Duration::from_secs(60);
+const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Scene {
+    stack: Stack,
+    connections: Arc<Connections>,
+    answerer: Answerer,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let stack = Stack::start(5, LEASE, FIRST_MESSAGE);
+        let connections = Arc::new(Connections::default());
+        let answerer = stack.answerer("janitor", &connections).await;
+        Self { stack, connections, answerer }
+    }
+
+    async fn connect(&self, name: &str, socket: &str) -> Connected {
+        self.answerer.leases.connect(&user(name), &connection(socket), Some(&session("s"))).await.expect("an answer")
+    }
+
+    /// Admitted by the connection `name` of user `name`, and then not queued: its function died.
+    async fn say(&self, name: &str, id: u32) -> StoredMessage {
+        let (user, connection) = (user(name), connection(name));
+        match self.answerer.messages.admit(&user, &connection, &draft(id, id), &self.stack.limits).await {
+            Ok(Admission::New(message)) => message,
+            other => panic!("not new: {other:?}"),
+        }
+    }
+
+    async fn tidy_up(&self) -> Report {
+        run(&self.answerer).await.expect("a run")
+    }
+
+    async fn message(&self, name: &str, id: u32) -> StoredMessage {
+        self.answerer.messages.find(&user(name), &message_id(id)).await.expect("a read").expect("the message")
+    }
+
+    /// A worker takes the message and is never heard of again.
+    async fn begin(&self, message: &StoredMessage) {
+        assert!(matches!(self.answerer.messages.claim(message).await, Ok(Claimed::Yes(_))));
+    }
+
+    fn frames(&self, socket: &str) -> Vec<Value> {
+        self.connections.told(&connection(socket))
+    }
+}
+
+fn redriven(redriven: u32) -> Report {
+    Report { redriven, ..Report::default() }
+}
+
+#[tokio::test]
+async fn a_message_that_never_reached_the_queue_is_queued_and_answered() {
+    let scene = Scene::new().await;
+    scene.connect("u", "u").await;
+    scene.say("u", 1).await;
+    scene.stack.clock.advance(STUCK_AFTER);
+    assert_eq!(scene.tidy_up().await.redriven, 0, "not before its time");
+    scene.stack.clock.advance(SECOND);
+    scene.connect("u", "u2").await;
+    assert_eq!(scene.tidy_up().await.redriven, 1);
+    assert_eq!(scene.tidy_up().await.redriven, 0, "it has been queued just now");
+
+    let jobs = scene.stack.receive().await;
+    let [(job, receipt)] = &jobs[..] else { panic!("{jobs:?}") };
+    let deadline = scene.answerer.clock.now().plus(LEASE);
+    scene.answerer.run(job, receipt, deadline).await.expect("an answer");
+    let frames = scene.frames("u2");
+    let reply = frames.last().expect("a frame");
+    assert_eq!((&reply["type"], &reply["replies"][0]["text"]), (&json!("reply"), &json!("response for Hello")));
+    assert!(scene.stack.snapshot().users["u"].pending.is_empty());
+}
+
+#[tokio::test]
+async fn two_at_once_queue_a_message_once_and_leave_one_of_nothing() {
+    let scene = Scene::new().await;
+    for name in ["a", "b", "c"] {
+        scene.connect(name, name).await;
+    }
+    for (name, id) in [("a", 1), ("b", 2)] {
+        scene.say(name, id).await;
+    }
+    scene.stack.clock.advance(STUCK_AFTER + SECOND);
+    let other = scene.stack.answerer("another janitor", &scene.connections).await;
+    let (one, two) = tokio::join!(run(&scene.answerer), run(&other));
+    let (one, two) = (one.expect("a run"), two.expect("a run"));
+    assert_eq!((one.redriven + two.redriven, one.failures + two.failures), (2, 0), "{one:?} {two:?}");
+    assert_eq!(scene.stack.receive().await.len(), 2);
+    // Told at least once; what has ended is gone, what waits is still counted.
+    for (name, code) in [("a", "lease_expired"), ("b", "lease_expired"), ("c", "first_message")] {
+        assert_eq!(scene.frames(name)[0]["code"], code);
+        assert!(scene.connections.closed(&connection(name)) > 0);
+    }
+    let state = scene.stack.snapshot();
+    assert_eq!(state.users.keys().collect::<Vec<_>>(), ["a", "b"]);
+    assert!(state.slots.is_empty(), "{state:?}");
+}
+
+#[tokio::test]
+async fn a_message_that_kills_its_workers_is_given_up_and_its_user_is_told() {
+    let scene = Scene::new().await;
+    scene.connect("u", "u").await;
+    let message = scene.say("u", 1).await;
+    let mut redrives = 0;
+    let report = loop {
+        let now = scene.message("u", 1).await;
+        scene.begin(&now).await;
+        scene.stack.clock.advance(STUCK_AFTER - SECOND);
+        assert_eq!(scene.tidy_up().await.redriven, 0, "a worker may be at it");
+        scene.stack.clock.advance(STUCK_AFTER * (1 << redrives));
+        scene.connect("u", &format!("u{redrives}")).await;
+        let report = scene.tidy_up().await;
+        if report.given_up > 0 {
+            break report;
+        }
+        assert_eq!(report.redriven, 1);
+        redrives += 1;
+    };
+    assert_eq!((redrives, report.given_up), (MAX_REDRIVES, 1));
+    let frames = scene.frames(&format!("u{redrives}"));
+    let [error] = &frames[..] else { panic!("{frames:?}") };
+    assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("reply_failed")));
+    assert_eq!(error["id"], json!(message.id));
+    assert_eq!(scene.message("u", 1).await.status, Status::Failed);
+    assert!(scene.stack.snapshot().users["u"].pending.is_empty());
+    assert_eq!(scene.tidy_up().await, Report::default());
+}
+
+#[tokio::test]
+async fn a_message_that_only_waits_is_not_given_up_for_hours() {
+    let scene = Scene::new().await;
+    scene.connect("u", "u").await;
+    scene.say("u", 1).await;
+    let mut redriven = 0;
+    let began = scene.answerer.clock.now();
+    while scene.answerer.clock.now().since(began) < LONGEST_WAIT {
+        scene.stack.clock.advance(LEASE);
+        let report = scene.tidy_up().await;
+        assert_eq!(report.given_up, 0);
+        redriven += report.redriven;
+    }
+    assert!((5..12).contains(&redriven), "queued again {redriven} times");
+    scene.stack.clock.advance(LEASE);
+    assert_eq!(scene.tidy_up().await.given_up, 1);
+    assert_eq!(scene.message("u", 1).await.status, Status::Failed);
+}
+
+#[tokio::test]
+async fn an_answered_message_that_is_still_counted_is_counted_no_longer() {
+    let scene = Scene::new().await;
+    scene.connect("u", "u").await;
+    let message = scene.say("u", 1).await;
+    let Ok(Claimed::Yes(claim)) = scene.answerer.messages.claim(&message).await else { panic!("not claimed") };
+    scene.answerer.messages.end(claim, Ending::Done { text: "hi".to_owned() }).await.expect("an end");
+    // As an end leaves it whose user item was being taken just then.
+    scene.stack.count_pending("u", &message.id, message.created_at);
+    scene.stack.clock.advance(STUCK_AFTER + SECOND);
+    scene.tidy_up().await;
+    assert!(!scene.stack.snapshot().users.contains_key("u"), "nothing keeps it");
+}
+
+#[tokio::test]
+async fn one_user_that_cannot_be_reached_does_not_keep_the_others_waiting() {
+    let scene = Scene::new().await;
+    for name in ["a", "b"] {
+        scene.connect(name, name).await;
+    }
+    scene.connections.break_line(&connection("a"));
+    scene.stack.clock.advance(FIRST_MESSAGE + SECOND);
+    assert_eq!(scene.tidy_up().await, Report { closed: 1, failures: 1, ..redriven(0) });
+    assert_eq!(scene.stack.snapshot().users.keys().collect::<Vec<_>>(), ["a"], "the next run tries again");
+}
+
+#[tokio::test]
+async fn a_replaced_connection_is_closed_even_when_it_opens_only_later() {
+    let scene = Scene::new().await;
+    scene.connect("u", "first").await;
+    assert!(matches!(scene.connect("u", "second").await, Connected::Granted { replaced: Some(_), .. }));
+    // Whoever took the place has died, or found nothing to close yet.
+    scene.tidy_up().await;
+    assert_eq!(scene.frames("first")[0]["code"], "replaced");
+    assert!(scene.frames("second").is_empty());
+    assert_eq!(scene.answerer.leases.find(&user("u")).await.expect("a read").expect("an item").replaced.len(), 1);
+    scene.answerer.leases.release(&user("u"), &connection("second")).await.expect("a release");
+    scene.tidy_up().await;
+    assert!(scene.stack.snapshot().users.contains_key("u"), "remembered until it must be open");
+    scene.stack.clock.advance(OPEN_BY + SECOND);
+    scene.tidy_up().await;
+    scene.tidy_up().await;
+    assert!(scene.stack.snapshot().users.is_empty());
+}
+
+#[tokio::test]
+async fn whoever_comes_back_after_the_end_of_a_lease_has_the_old_socket_closed() {
+    let scene = Scene::new().await;
+    scene.connect("u", "old").await;
+    scene.stack.clock.advance(FIRST_MESSAGE + SECOND);
+    let connected = scene.answerer.leases.connect(&user("u"), &connection("new"), None).await.expect("an answer");
+    assert!(matches!(connected, Connected::Granted { replaced: Some(old), .. } if old == connection("old")));
+    scene.tidy_up().await;
+    assert_eq!(scene.frames("old")[0]["code"], "replaced");
+    assert!(scene.frames("new").is_empty());
+}

@@ -1,0 +1,91 @@
+//! Holding a place, and giving it back.
+
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+
+use super::{KEEP_ENDED, Lease, Leases, RELEASED, built, slot_key, user_key};
+use crate::clock::Timestamp;
+use crate::dynamo::{self, conditional, n, s, time};
+use crate::ids::{ConnectionId, UserId};
+use crate::{Error, Result};
+
+impl Leases {
+    /// Makes the lease last `LeaseSeconds` from now; a silent client's lease stays as it is. Answers when it ends.
+    ///
+    /// # Errors
+    /// [`Error::LeaseExpired`] when this connection holds no lease.
+    pub async fn renew(&self, user: &UserId, connection: &ConnectionId) -> Result<Timestamp> {
+        let lease = self.held(user, connection).await?;
+        if !lease.spoken {
+            return Ok(lease.expires_at);
+        }
+        self.extend(user, &lease).await
+    }
+
+    /// A message was heard again (it had been admitted before): it renews as a new one does.
+    pub(crate) async fn heard(&self, user: &UserId, lease: &Lease) -> Result<Timestamp> {
+        self.extend(user, lease).await
+    }
+
+    /// Both items or neither (I5).
+    async fn extend(&self, user: &UserId, lease: &Lease) -> Result<Timestamp> {
+        let now = self.clock.now();
+        let expires_at = now.plus(self.config.lease);
+        let extended = |key: String| {
+            let update = self
+                .held_by(key, &lease.connection, now)
+                .update_expression("SET expires_at = :expires, #ttl = :ttl, spoken = :yes")
+                .expression_attribute_names("#ttl", "ttl")
+                .expression_attribute_values(":expires", time(expires_at))
+                .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
+                .expression_attribute_values(":yes", AttributeValue::Bool(true));
+            Ok::<_, Error>(TransactWriteItem::builder().update(built(update.build())?).build())
+        };
+        let items = [extended(user_key(user))?, extended(slot_key(lease.slot))?];
+        let extended = dynamo::transact(&self.db, &self.random, &items).await?;
+        extended.map(|()| expires_at).map_err(|_| Error::LeaseExpired)
+    }
+
+    /// Gives the place back. `false`: this connection held none (I4), and nothing was changed.
+    pub async fn release(&self, user: &UserId, connection: &ConnectionId) -> Result<bool> {
+        let Some(lease) = self.find(user).await? else { return Ok(false) };
+        if &lease.connection != connection {
+            return Ok(false);
+        }
+        let ended = conditional(&self.random, "UpdateItem", || {
+            self.db
+                .update_item()
+                .table_name(&self.config.table)
+                .key("pk", s(user_key(user)))
+                .condition_expression("connection_id = :connection")
+                .update_expression("SET expires_at = :never")
+                .expression_attribute_values(":connection", s(connection.as_str()))
+                .expression_attribute_values(":never", time(RELEASED))
+                .send()
+        })
+        .await?;
+        if ended.is_none() {
+            return Ok(false);
+        }
+        self.free_slot(lease.slot, connection).await?;
+        Ok(true)
+    }
+
+    async fn free_slot(&self, slot: u32, connection: &ConnectionId) -> Result<()> {
+        conditional(&self.random, "DeleteItem", || {
+            self.db
+                .delete_item()
+                .table_name(&self.config.table)
+                .key("pk", s(slot_key(slot)))
+                .condition_expression("connection_id = :connection")
+                .expression_attribute_values(":connection", s(connection.as_str()))
+                .send()
+        })
+        .await
+        .map(|_| ())
+    }
+
+    async fn held(&self, user: &UserId, connection: &ConnectionId) -> Result<Lease> {
+        let lease = self.find(user).await?;
+        lease.filter(|lease| lease.is_held(connection, self.clock.now())).ok_or(Error::LeaseExpired)
+    }
+}

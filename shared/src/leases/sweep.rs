@@ -1,0 +1,77 @@
+//! For the janitor: everybody's leases, and what may be forgotten of them.
+
+use super::{Lease, Leases, USER_KEY, slot_key, user_key};
+use crate::dynamo::{Fields, conditional, n, s, time};
+use crate::ids::{ConnectionId, UserId};
+use crate::{Error, Result};
+
+impl Leases {
+    /// All user items, ended ones too.
+    pub async fn all(&self) -> Result<Vec<(UserId, Lease)>> {
+        let mut pages = self
+            .db
+            .scan()
+            .table_name(&self.config.table)
+            .consistent_read(true)
+            .filter_expression("begins_with(pk, :user)")
+            .expression_attribute_values(":user", s(USER_KEY))
+            .into_paginator()
+            .items()
+            .send();
+        let mut all = Vec::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| Error::service("Scan", &error))?;
+            let user = Fields(&item).text("pk")?;
+            all.push((UserId::parse(user.strip_prefix(USER_KEY).unwrap_or(user))?, Lease::read(&item)?));
+        }
+        Ok(all)
+    }
+
+    /// Deletes what an ended lease left behind, unless it has been taken again, messages still wait, or a socket may still be open.
+    pub async fn forget(&self, user: &UserId, ended: &Lease) -> Result<()> {
+        let now = self.clock.now();
+        conditional(&self.random, "DeleteItem", || {
+            self.db
+                .delete_item()
+                .table_name(&self.config.table)
+                .key("pk", s(user_key(user)))
+                .condition_expression(
+                    "connection_id = :connection AND expires_at <= :now AND size(pending) = :none AND size(overdue) = :none \
+                     AND size(replaced) = :none",
+                )
+                .expression_attribute_values(":connection", s(ended.connection.as_str()))
+                .expression_attribute_values(":now", time(now))
+                .expression_attribute_values(":none", n(0))
+                .send()
+        })
+        .await?;
+        conditional(&self.random, "DeleteItem", || {
+            self.db
+                .delete_item()
+                .table_name(&self.config.table)
+                .key("pk", s(slot_key(ended.slot)))
+                .condition_expression("connection_id = :connection AND expires_at <= :now")
+                .expression_attribute_values(":connection", s(ended.connection.as_str()))
+                .expression_attribute_values(":now", time(now))
+                .send()
+        })
+        .await
+        .map(|_| ())
+    }
+
+    /// The socket of a replaced connection is closed for certain.
+    pub async fn forget_replaced(&self, user: &UserId, connection: &ConnectionId) -> Result<()> {
+        conditional(&self.random, "UpdateItem", || {
+            self.db
+                .update_item()
+                .table_name(&self.config.table)
+                .key("pk", s(user_key(user)))
+                .condition_expression("attribute_exists(replaced.#connection)")
+                .update_expression("REMOVE replaced.#connection")
+                .expression_attribute_names("#connection", connection.as_str())
+                .send()
+        })
+        .await
+        .map(|_| ())
+    }
+}

@@ -1,0 +1,160 @@
+//! Taking a place: by a new client, or by a session whose line broke.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+
+use super::{Connected, KEEP_ENDED, Lease, Leases, RELEASED, built, slot_key, user_key};
+use crate::Result;
+use crate::clock::Timestamp;
+use crate::dynamo::{self, n, s, time};
+use crate::ids::{ConnectionId, SessionId, UserId};
+
+impl Leases {
+    /// Takes a place.
+    pub async fn connect(
+        &self,
+        user: &UserId,
+        connection: &ConnectionId,
+        session: Option<&SessionId>,
+    ) -> Result<Connected> {
+        let mut slot = self.random.below(self.config.max_clients);
+        let mut free = Vec::new();
+        // What an earlier connection of this user left, if that has not been tidied up yet.
+        let mut ended: Option<Lease> = None;
+        loop {
+            let expires_at = self.clock.now().plus(self.config.first_message);
+            let refused = match self.take(user, connection, session, slot, ended.as_ref(), expires_at).await? {
+                Ok(()) => {
+                    return Ok(Connected::Granted { expires_at, replaced: ended.map(|lease| lease.connection) });
+                }
+                Err(refused) => refused,
+            };
+            if let Some(item) = refused.item(0) {
+                if item.is_empty() {
+                    ended = None; // tidied up meanwhile
+                    continue;
+                }
+                let held = Lease::read(item)?;
+                // An answer to an earlier try of this very call was lost.
+                if &held.connection == connection {
+                    return Ok(Connected::Granted { expires_at: held.expires_at, replaced: None });
+                }
+                if held.expires_at <= self.clock.now() {
+                    ended = (!held.is_released()).then_some(held);
+                    continue;
+                }
+                if session.is_none() || held.session.as_ref() != session {
+                    return Ok(Connected::AlreadyConnected);
+                }
+                match self.take_over(user, connection, &held).await? {
+                    Some(expires_at) => {
+                        return Ok(Connected::Granted { expires_at, replaced: Some(held.connection) });
+                    }
+                    None => continue, // changed meanwhile: look again
+                }
+            }
+            if free.is_empty() {
+                free = self.free_slots().await?;
+            }
+            match free.pop() {
+                Some(next) => slot = next,
+                None => return Ok(Connected::Full),
+            }
+        }
+    }
+
+    /// Takes `slot` and the user's item, both or neither. The item is free when it is absent, was given back, or is as it
+    /// was left when the lease `ended`.
+    async fn take(
+        &self,
+        user: &UserId,
+        connection: &ConnectionId,
+        session: Option<&SessionId>,
+        slot: u32,
+        ended: Option<&Lease>,
+        expires_at: Timestamp,
+    ) -> Result<std::result::Result<(), dynamo::Refused>> {
+        let now = self.clock.now();
+        // An update, not a put: messages that are still being answered stay counted.
+        let mut user_item = Update::builder()
+            .table_name(&self.config.table)
+            .key("pk", s(user_key(user)))
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":slot", n(slot))
+            .expression_attribute_values(":connection", s(connection.as_str()))
+            .expression_attribute_values(":expires", time(expires_at))
+            .expression_attribute_values(":no", AttributeValue::Bool(false))
+            .expression_attribute_values(":none", AttributeValue::M(HashMap::new()))
+            .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let mut set =
+            "SET slot_no = :slot, connection_id = :connection, expires_at = :expires, spoken = :no, #ttl = :ttl, \
+                       pending = if_not_exists(pending, :none), overdue = if_not_exists(overdue, :none), "
+                .to_owned();
+        user_item = match ended {
+            Some(ended) => {
+                set.push_str("replaced.#old = :now");
+                user_item
+                    .condition_expression("connection_id = :old AND expires_at <= :now")
+                    .expression_attribute_names("#old", ended.connection.as_str())
+                    .expression_attribute_values(":old", s(ended.connection.as_str()))
+                    .expression_attribute_values(":now", time(now))
+            }
+            None => {
+                set.push_str("replaced = if_not_exists(replaced, :none)");
+                user_item
+                    .condition_expression("attribute_not_exists(pk) OR expires_at = :released")
+                    .expression_attribute_values(":released", time(RELEASED))
+            }
+        };
+        user_item = match session {
+            Some(session) => user_item
+                .update_expression(format!("{set}, session_id = :session"))
+                .expression_attribute_values(":session", s(session.as_str())),
+            None => user_item.update_expression(format!("{set} REMOVE session_id")),
+        };
+        let slot_item = Put::builder()
+            .table_name(&self.config.table)
+            .item("pk", s(slot_key(slot)))
+            .item("slot_no", n(slot))
+            .item("user_id", s(user.as_str()))
+            .item("connection_id", s(connection.as_str()))
+            .item("expires_at", time(expires_at))
+            .item("spoken", AttributeValue::Bool(false))
+            .item("ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
+            .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
+            .expression_attribute_values(":now", time(now));
+        let items = [
+            TransactWriteItem::builder().update(built(user_item.build())?).build(),
+            TransactWriteItem::builder().put(built(slot_item.build())?).build(),
+        ];
+        dynamo::transact(&self.db, &self.random, &items).await
+    }
+
+    /// Moves `held` to another connection of the same session. `None`: it is not as it was.
+    async fn take_over(&self, user: &UserId, connection: &ConnectionId, held: &Lease) -> Result<Option<Timestamp>> {
+        let now = self.clock.now();
+        let expires_at = if held.spoken { now.plus(self.config.lease) } else { held.expires_at };
+        let move_item = |key: String, and: &str| {
+            self.held_by(key, &held.connection, now)
+                // A message that was accepted meanwhile made it last longer.
+                .condition_expression("connection_id = :connection AND expires_at > :now AND spoken = :spoken")
+                .expression_attribute_values(":spoken", AttributeValue::Bool(held.spoken))
+                .update_expression(format!("SET connection_id = :new, expires_at = :expires, #ttl = :ttl{and}"))
+                .expression_attribute_names("#ttl", "ttl")
+                .expression_attribute_values(":new", s(connection.as_str()))
+                .expression_attribute_values(":expires", time(expires_at))
+                .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
+        };
+        let user_item = move_item(user_key(user), ", replaced.#old = :now")
+            .expression_attribute_names("#old", held.connection.as_str())
+            .build();
+        let slot_item = move_item(slot_key(held.slot), "").build();
+        let items = [
+            TransactWriteItem::builder().update(built(user_item)?).build(),
+            TransactWriteItem::builder().update(built(slot_item)?).build(),
+        ];
+        Ok(dynamo::transact(&self.db, &self.random, &items).await?.is_ok().then_some(expires_at))
+    }
+}
