@@ -162,7 +162,7 @@ where
 }
 
 /// Full jitter: spreads those who met once, so that they don't meet again.
-async fn pause(random: &Random, attempt: u32) {
+pub(crate) async fn pause(random: &Random, attempt: u32) {
     let ceiling_ms = 10u32 << attempt.min(6);
     tokio::time::sleep(Duration::from_millis(u64::from(1 + random.below(ceiling_ms)))).await;
 }

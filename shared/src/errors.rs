@@ -10,12 +10,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     #[error("{0}")]
     BadRequest(String),
+    /// What is well-formed and can't be: a field, and what is wrong with it.
+    #[error("{field} {problem}")]
+    Invalid { field: &'static str, problem: String },
     #[error("This action is not known; known are sendMessage and heartbeat")]
     UnknownAction,
     #[error("The text has {actual_bytes} bytes, at most {limit_bytes} are allowed")]
     TextTooLarge { actual_bytes: usize, limit_bytes: usize },
     #[error("There is no such conversation")]
     ConversationNotFound,
+    #[error("There is no such message")]
+    MessageNotFound,
     #[error("There is no such upload")]
     MediaNotFound,
     #[error("{pending} messages are not answered yet, at most {limit} are allowed; wait for an answer")]
@@ -54,6 +59,10 @@ impl Error {
         Self::BadRequest(message.into())
     }
 
+    pub fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
+        Self::Invalid { field, problem: problem.into() }
+    }
+
     /// A call of an AWS service that failed, with the whole chain of causes.
     pub fn service(operation: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut detail = error.to_string();
@@ -69,9 +78,11 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::BadRequest(_)
+            | Self::Invalid { .. }
             | Self::UnknownAction
             | Self::TextTooLarge { .. }
             | Self::ConversationNotFound
+            | Self::MessageNotFound
             | Self::MediaNotFound
             | Self::TooManyPending { .. }
             | Self::LeaseExpired => Class::Rejected,
@@ -83,10 +94,11 @@ impl Error {
     /// The code of the contract.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::BadRequest(_) => "bad_request",
+            Self::BadRequest(_) | Self::Invalid { .. } => "bad_request",
             Self::UnknownAction => "unknown_action",
             Self::TextTooLarge { .. } => "too_large",
             Self::ConversationNotFound => "conversation_not_found",
+            Self::MessageNotFound => "message_not_found",
             Self::MediaNotFound => "media_not_found",
             Self::TooManyPending { .. } => "too_many_pending",
             Self::LeaseExpired => "lease_expired",

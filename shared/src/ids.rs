@@ -44,9 +44,13 @@ id!(
     /// One client instance, chosen by it: what lets it take its own place back.
     SessionId
 );
-id!(ConversationId);
 id!(
-    /// Chosen by the client, once per message; kept as it was written, compared without regard to case.
+    /// Made here, when a conversation is.
+    ConversationId
+);
+id!(
+    /// A message's: chosen by the client, once per message; kept as it was written, compared without regard to case. An
+    /// answer's: its message's, and which of its answers it is.
     MessageId
 );
 
@@ -86,8 +90,8 @@ impl ConversationId {
         if is_token(text) { Ok(Self(text.to_owned())) } else { Err(Error::ConversationNotFound) }
     }
 
-    pub fn is_uuid(&self) -> bool {
-        is_uuid(&self.0)
+    pub fn generate(random: &Random) -> Self {
+        Self(random.uuid())
     }
 }
 
@@ -98,15 +102,27 @@ impl MessageId {
         if is_uuid(text) { Ok(Self(text.to_owned())) } else { Err(Error::bad_request("id must be a UUID")) }
     }
 
+    /// The id of a message or of an answer. `None`: there can be no such thing.
+    pub fn parse_any(text: &str) -> Option<Self> {
+        let id = Self(text.to_owned());
+        (is_uuid(text) || id.question().is_some()).then_some(id)
+    }
+
     /// The form that keys are made of.
     pub fn key(&self) -> String {
         self.0.to_ascii_lowercase()
     }
 
-    /// The id of the `index`th answer to this message: derived, so that answering twice writes the same items.
+    /// The id of the `index`th answer to this message.
     pub fn answer(&self, index: usize) -> Self {
-        let namespace = uuid::Uuid::try_parse(&self.0).unwrap_or_default();
-        Self(uuid::Uuid::new_v5(&namespace, format!("answer-{index}").as_bytes()).to_string())
+        Self(format!("{}-{index}", self.0))
+    }
+
+    /// Of an answer's id: the message's, and which of its answers it is.
+    pub fn question(&self) -> Option<(Self, usize)> {
+        let (message, index) = self.0.split_at_checked(UUID_CHARS)?;
+        let index = index.strip_prefix('-').filter(|digits| digits.len() == 1)?.parse().ok()?;
+        is_uuid(message).then(|| (Self(message.to_owned()), index))
     }
 }
 
@@ -114,22 +130,28 @@ fn is_token(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
+const UUID_CHARS: usize = 36;
+
 fn is_uuid(text: &str) -> bool {
-    text.len() == 36 && uuid::Uuid::try_parse(text).is_ok()
+    text.len() == UUID_CHARS && uuid::Uuid::try_parse(text).is_ok()
 }
 
-/// The source of randomness: slots to begin with, jitter, tokens that tell attempts apart.
+/// The source of randomness: slots to begin with, jitter, tokens that tell attempts apart, ids.
 #[derive(Debug)]
-pub struct Random(Mutex<fastrand::Rng>);
+pub struct Random {
+    rng: Mutex<fastrand::Rng>,
+    /// Everything can be foretold: for tests.
+    seeded: bool,
+}
 
 impl Random {
     #[allow(clippy::disallowed_methods, reason = "the one place where randomness comes from the system")]
     pub fn from_system() -> Self {
-        Self(Mutex::new(fastrand::Rng::new()))
+        Self { rng: Mutex::new(fastrand::Rng::new()), seeded: false }
     }
 
     pub fn seeded(seed: u64) -> Self {
-        Self(Mutex::new(fastrand::Rng::with_seed(seed)))
+        Self { rng: Mutex::new(fastrand::Rng::with_seed(seed)), seeded: true }
     }
 
     /// A number in `0..bound`; 0 for a bound of 0.
@@ -141,13 +163,26 @@ impl Random {
         self.with(|rng| rng.shuffle(items));
     }
 
+    /// A UUID that nobody else has: from the system's randomness, because this generator has only 64 bits of state.
+    #[allow(clippy::disallowed_methods, reason = "the one place where ids are made")]
+    pub fn uuid(&self) -> String {
+        let uuid = if self.seeded {
+            let mut bytes = [0; 16];
+            self.with(|rng| rng.fill(&mut bytes));
+            uuid::Builder::from_random_bytes(bytes).into_uuid()
+        } else {
+            uuid::Uuid::new_v4()
+        };
+        uuid.to_string()
+    }
+
     /// Enough bits to tell one attempt from every other.
     pub fn token(&self) -> String {
         format!("{:016x}", self.with(|rng| rng.u64(..)))
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut fastrand::Rng) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        f(&mut self.rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 
@@ -169,8 +204,21 @@ mod tests {
         let lower = MessageId::parse("6f9619ff-8b86-d011-b42d-00c04fc964ff").expect("a UUID");
         assert_eq!(upper.as_str(), "6F9619FF-8B86-D011-B42D-00C04FC964FF");
         assert_eq!(upper.key(), lower.key());
-        assert_eq!(upper.answer(0), lower.answer(0));
-        assert_ne!(upper.answer(0), upper.answer(1));
+    }
+
+    #[test]
+    fn an_answers_id_says_what_it_answers() {
+        let message = MessageId::parse("6f9619ff-8b86-d011-b42d-00c04fc964ff").expect("a UUID");
+        for index in 0..3 {
+            let answer = message.answer(index);
+            assert_eq!(answer.question(), Some((message.clone(), index)));
+            assert_eq!(MessageId::parse_any(answer.as_str()), Some(answer));
+        }
+        assert_eq!(message.question(), None);
+        for bad in ["", "x-1", "6f9619ff-8b86-d011-b42d-00c04fc964ff-", "6f9619ff-8b86-d011-b42d-00c04fc964ff-10", "ä"]
+        {
+            assert_eq!(MessageId::parse_any(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //!
 //! - [`leases`]: who may communicate: places, sessions, expiry. The four limits begin here.
 //! - [`messages`]: a message's life: admitted, queued, claimed, answered.
+//! - [`conversations`]: what messages are said in: made, listed, read, deleted. [`users`]: who says them. [`paging`]: lists.
 //! - [`answer`]: what the worker does with a queued message.
 //! - [`janitor`]: what is left to do when nobody else does.
 //! - [`queue`], [`model`], [`push`]: what it does it with.
@@ -13,6 +14,7 @@ pub mod answer;
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod conversations;
 pub mod dynamo;
 pub mod errors;
 pub mod ids;
@@ -20,11 +22,13 @@ pub mod janitor;
 pub mod leases;
 pub mod messages;
 pub mod model;
+pub mod paging;
 pub mod protocol;
 pub mod push;
 pub mod queue;
 pub mod route;
 #[cfg(test)]
 mod testing;
+pub mod users;
 
 pub use errors::{Error, Result};

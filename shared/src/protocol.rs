@@ -210,6 +210,7 @@ mod tests {
             text,
             status: Status::Done,
             reply_to: None,
+            first_answer: None,
             error: None,
             created_at: Timestamp(0),
             claimed_at: None,

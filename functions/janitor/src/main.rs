@@ -19,7 +19,7 @@ async fn tidy_up(answerer: &Answerer, _due: LambdaEvent<Value>) -> Result<(), Er
     }
     if report.failures > 0 {
         // Seen by whoever watches the function's errors.
-        return Err(format!("{} users were not tidied up", report.failures).into());
+        return Err(format!("{} things were not tidied up", report.failures).into());
     }
     Ok(())
 }

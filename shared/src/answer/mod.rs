@@ -19,7 +19,8 @@ use futures_util::StreamExt;
 
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{ChatConfig, LeaseConfig, Lookup, ModelConfig, QueueConfig};
-use crate::ids::{Random, UserId};
+use crate::conversations::Conversations;
+use crate::ids::{MessageId, Random, UserId};
 use crate::leases::Leases;
 use crate::messages::{Claim, Claimed, Ending, Messages, Role, Status, StoredMessage};
 use crate::model::{Model, ModelError, Prompt, Turn};
@@ -57,6 +58,7 @@ const TELL_ATTEMPTS: u32 = 4;
 #[derive(Debug, Clone)]
 pub struct Answerer {
     pub messages: Messages,
+    pub conversations: Conversations,
     pub leases: Leases,
     pub queue: Queue,
     pub model: Arc<dyn Model>,
@@ -75,14 +77,12 @@ impl Answerer {
         let push = aws_sdk_apigatewaymanagement::config::Builder::from(aws)
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(POST_TIMEOUT).build())
             .build();
+        let chat = ChatConfig::read(lookup)?;
+        let messages = Messages::new(db.clone(), chat.clone(), leases.clone(), Arc::clone(&clock), Arc::clone(&random));
+        let conversations = Conversations::new(db, chat, messages.clone(), Arc::clone(&clock), Arc::clone(&random));
         Ok(Self {
-            messages: Messages::new(
-                db,
-                ChatConfig::read(lookup)?,
-                leases.clone(),
-                Arc::clone(&clock),
-                Arc::clone(&random),
-            ),
+            messages,
+            conversations,
             leases,
             queue: Queue::new(aws_sdk_sqs::Client::new(aws), QueueConfig::read(lookup)?),
             model: crate::model::from_config(ModelConfig::read(lookup)?, Arc::clone(&random)),
@@ -129,7 +129,12 @@ impl Answerer {
 
     async fn answer(&self, job: &Job, stop_at: Timestamp) -> Result<()> {
         let mut turns: Vec<Turn> = Vec::new();
-        for (message, answers) in self.messages.turns(&job.conversation_id, job.seq).await? {
+        let said = self.messages.turns(&job.conversation_id, job.seq).await?;
+        if said.turns.last().is_none_or(|(message, _)| message.seq != job.seq) {
+            return self.deleted(&job.user_id, &job.message_id).await;
+        }
+        let mut last_seq = said.last_seq;
+        for (message, answers) in said.turns {
             let asked = Turn { role: Role::User, text: message.text.clone() };
             let answers = if message.status.is_final() {
                 if message.seq == job.seq {
@@ -141,8 +146,9 @@ impl Answerer {
                     return Err(Error::OutOfTime { at: stop_at });
                 }
                 turns.push(asked.clone());
-                let answers = self.answer_one(&message, turns.clone(), stop_at).await?;
+                let answers = self.answer_one(&message, turns.clone(), last_seq, stop_at).await?;
                 turns.pop();
+                last_seq = answers.iter().map(|answer| answer.seq).fold(last_seq, u64::max);
                 answers
             };
             // What was not answered is no part of the talk.
@@ -158,21 +164,29 @@ impl Answerer {
         &self,
         message: &StoredMessage,
         turns: Vec<Turn>,
+        last_seq: u64,
         stop_at: Timestamp,
     ) -> Result<Vec<StoredMessage>> {
         let claim = match self.messages.claim(message).await? {
             Claimed::Yes(claim) => claim,
             // Another worker was faster; it tells.
             Claimed::Ended(_) => return Ok(Vec::new()),
+            Claimed::Deleted => return self.deleted(&message.user, &message.id).await.map(|()| Vec::new()),
         };
         let writer = Writer::start(self, &claim);
         let (ending, writer) = self.generate(turns, stop_at, writer, &claim).await;
         let ended = match writer {
             // The last delta is on its way while the end is written; the reply waits for both.
-            Some(writer) => tokio::join!(self.messages.end(claim, ending), writer.finish()).0?,
-            None => self.messages.end(claim, ending).await?,
+            Some(writer) => tokio::join!(self.messages.end(claim, ending, last_seq), writer.finish()).0?,
+            None => self.messages.end(claim, ending, last_seq).await?,
         };
-        let Some((message, answers)) = ended else { return Ok(Vec::new()) };
+        let Some((message, answers)) = ended else {
+            // Another worker has it, or it was deleted.
+            if self.messages.find(&message.user, &message.id).await?.is_none() {
+                self.deleted(&message.user, &message.id).await?;
+            }
+            return Ok(Vec::new());
+        };
         self.tell(&message, &answers).await?;
         Ok(answers)
     }
@@ -236,10 +250,20 @@ impl Answerer {
     pub(crate) async fn give_up(&self, message: &StoredMessage) -> Result<()> {
         let Claimed::Yes(claim) = self.messages.claim(message).await? else { return Ok(()) };
         let ending = Ending::Failed { code: "reply_failed", message: "It could not be answered".to_owned() };
-        match self.messages.end(claim, ending).await? {
+        let last_seq = message.seq;
+        match self.messages.end(claim, ending, last_seq).await? {
             Some((message, answers)) => self.tell(&message, &answers).await,
             None => Ok(()),
         }
+    }
+
+    /// A message whose conversation was deleted while it waited. Its user is told, if it was still waited for.
+    pub(crate) async fn deleted(&self, user: &UserId, message: &MessageId) -> Result<()> {
+        if self.leases.settled(user, std::slice::from_ref(message)).await? == 0 {
+            return Ok(());
+        }
+        let frame = ServerFrame::error(Some(message.clone()), &Error::ConversationNotFound);
+        self.deliver(user, frame.to_json()).await
     }
 
     /// For a redelivery: makes sure that an end was counted and told.

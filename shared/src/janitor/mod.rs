@@ -1,8 +1,9 @@
 //! Tidying up, once a minute: what nobody else is left to do.
 //!
 //! No limit depends on it: a place is free the moment its lease ends, whoever is told. It closes the sockets of those whose
-//! lease has ended or has passed to another connection, after telling them; deletes items that mean nothing any more; and drives messages again that have waited
-//! too long, because a crash came between table and queue, or no worker could live with them.
+//! lease has ended or has passed to another connection, after telling them; deletes items that mean nothing any more; drives messages again that have waited
+//! too long, because a crash came between table and queue, or no worker could live with them; and goes on deleting what deleted
+//! conversations held.
 //!
 //! Every write is conditioned on what was seen, and in an order that a crash can't hurt: a socket is closed before its item
 //! goes, a message is counted before it is queued again. So it is harmless to run twice at once, and to be cut off anywhere.
@@ -14,7 +15,6 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
-use crate::Result;
 use crate::answer::Answerer;
 use crate::clock::Timestamp;
 use crate::ids::{MessageId, UserId};
@@ -23,6 +23,7 @@ use crate::messages::Status;
 use crate::protocol::ClosingCode;
 use crate::push::dismiss;
 use crate::queue::Job;
+use crate::{Error, Result};
 
 /// A lease that ended less than this ago is left alone: by another machine's clock it may still last.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
@@ -41,6 +42,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(12 * 3600);
 /// A replaced connection may not be open yet: it is while its own `$connect` runs, which the API waits 29 s for.
 const OPEN_BY: Duration = Duration::from_secs(35);
 
+/// Spent on deleted conversations; what is left waits for the next run.
+const SWEEP_FOR: Duration = Duration::from_secs(20);
+
 /// Users looked after at once.
 const SIDE_BY_SIDE: usize = 16;
 
@@ -50,7 +54,9 @@ pub struct Report {
     pub closed: u32,
     pub redriven: u32,
     pub given_up: u32,
-    /// Users for whom something failed; the next run tries again.
+    /// Deleted conversations of which nothing is left.
+    pub deleted: u32,
+    /// Users, or deletions, for which something failed; the next run tries again.
     pub failures: u32,
 }
 
@@ -72,9 +78,33 @@ pub async fn run(answerer: &Answerer) -> Result<Report> {
         closed: sum.closed + one.closed,
         redriven: sum.redriven + one.redriven,
         given_up: sum.given_up + one.given_up,
+        deleted: sum.deleted + one.deleted,
         failures: sum.failures + one.failures,
     };
-    Ok(reports.buffer_unordered(SIDE_BY_SIDE).fold(Report::default(), async |total, one| sum(total, one)).await)
+    let total =
+        reports.buffer_unordered(SIDE_BY_SIDE).fold(Report::default(), async |total, one| sum(total, one)).await;
+    Ok(sum(total, sweep(answerer).await))
+}
+
+/// Goes on with the conversations that are being deleted.
+async fn sweep(answerer: &Answerer) -> Report {
+    let mut report = Report::default();
+    let stop_at = answerer.clock.now().plus(SWEEP_FOR);
+    let swept = async {
+        for deletion in answerer.conversations.deletions().await? {
+            let time = stop_at.since(answerer.clock.now());
+            if time.is_zero() {
+                break;
+            }
+            report.deleted += u32::from(answerer.conversations.sweep(&deletion, time).await?);
+        }
+        Ok::<_, Error>(())
+    };
+    if let Err(error) = swept.await {
+        tracing::warn!("Deleted conversations were not tidied up: {error}");
+        report.failures += 1;
+    }
+    report
 }
 
 async fn look_after(answerer: &Answerer, user: &UserId, lease: &Lease, report: &mut Report) -> Result<()> {
@@ -116,7 +146,7 @@ async fn unstick(
         Some(message) if !message.status.is_final() => message,
         Some(message) => return answerer.messages.settle(&message).await,
         // Deleted, with its conversation.
-        None => return answerer.leases.settled(user, std::slice::from_ref(id)).await,
+        None => return answerer.deleted(user, id).await,
     };
     if message.claimed_at.is_some_and(|at| now.since(at) < STUCK_AFTER) {
         return Ok(()); // a worker is at it

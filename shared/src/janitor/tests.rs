@@ -36,6 +36,7 @@ impl Scene {
 
     /// Admitted by the connection `name` of user `name`, and then not queued: its function died.
     async fn say(&self, name: &str, id: u32) -> StoredMessage {
+        self.stack.make_conversations(name, [id]);
         let (user, connection) = (user(name), connection(name));
         match self.answerer.messages.admit(&user, &connection, &draft(id, id), &self.stack.limits).await {
             Ok(Admission::New(message)) => message,
@@ -167,7 +168,7 @@ async fn an_answered_message_that_is_still_counted_is_counted_no_longer() {
     scene.connect("u", "u").await;
     let message = scene.say("u", 1).await;
     let Ok(Claimed::Yes(claim)) = scene.answerer.messages.claim(&message).await else { panic!("not claimed") };
-    scene.answerer.messages.end(claim, Ending::Done { text: "hi".to_owned() }).await.expect("an end");
+    scene.answerer.messages.end(claim, Ending::Done { text: "hi".to_owned() }, message.seq).await.expect("an end");
     // As an end leaves it whose user item was being taken just then.
     scene.stack.count_pending("u", &message.id, message.created_at);
     scene.stack.clock.advance(STUCK_AFTER + SECOND);

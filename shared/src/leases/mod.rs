@@ -33,6 +33,7 @@
 //! item is written by more than one client, so there is no hot key.
 
 mod hold;
+mod occupancy;
 mod pending;
 mod search;
 mod sweep;
@@ -50,6 +51,8 @@ use crate::config::LeaseConfig;
 use crate::dynamo::{Fields, Item, s, time};
 use crate::ids::{ConnectionId, MessageId, Random, SessionId, UserId};
 use crate::{Error, Result};
+
+pub use occupancy::{Admittance, Occupancy};
 
 /// How long an ended item may lie before TTL may sweep it: unanswered messages are counted in it.
 const KEEP_ENDED: std::time::Duration = std::time::Duration::from_secs(24 * 3600);

@@ -61,10 +61,11 @@ impl Leases {
         Ok(TransactWriteItem::builder().update(built(update.build())?).build())
     }
 
-    /// Takes messages off their sender's count that were answered.
-    pub(crate) async fn settled(&self, user: &UserId, messages: &[MessageId]) -> Result<()> {
+    /// Takes messages off their sender's count that were answered, or were deleted. How many were still counted.
+    pub(crate) async fn settled(&self, user: &UserId, messages: &[MessageId]) -> Result<usize> {
+        let mut settled = 0;
         for message in messages {
-            conditional(&self.random, "UpdateItem", || {
+            let counted = conditional(&self.random, "UpdateItem", || {
                 self.db
                     .update_item()
                     .table_name(&self.config.table)
@@ -75,8 +76,9 @@ impl Leases {
                     .send()
             })
             .await?;
+            settled += usize::from(counted.is_some());
         }
-        Ok(())
+        Ok(settled)
     }
 
     /// A message that has waited too long no longer counts against its sender: a worker that died does not lock its user out.

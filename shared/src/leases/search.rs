@@ -6,6 +6,7 @@
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
 use super::{Leases, built, slot_key};
+use crate::clock::Timestamp;
 use crate::dynamo::{Fields, Item, s};
 use crate::{Error, Result};
 
@@ -18,8 +19,9 @@ impl Leases {
         let mut slots: Vec<u32> = (0..self.config.max_clients).collect();
         self.random.shuffle(&mut slots);
         for batch in slots.chunks(BATCH) {
-            let taken = self.taken(batch).await?;
-            let free: Vec<u32> = batch.iter().copied().filter(|slot| !taken.contains(slot)).collect();
+            let taken = self.ends(batch.iter().copied()).await?;
+            let is_taken = |slot: &u32| taken.iter().any(|(number, _)| number == slot);
+            let free: Vec<u32> = batch.iter().copied().filter(|slot| !is_taken(slot)).collect();
             if !free.is_empty() {
                 return Ok(free);
             }
@@ -27,14 +29,15 @@ impl Leases {
         Ok(Vec::new())
     }
 
-    async fn taken(&self, slots: &[u32]) -> Result<Vec<u32>> {
+    /// Of these slots, the ones that are taken, each with the end of its lease.
+    pub(super) async fn ends(&self, slots: impl Iterator<Item = u32>) -> Result<Vec<(u32, Timestamp)>> {
         let now = self.clock.now();
-        let mut keys: Vec<Item> =
-            slots.iter().map(|&slot| Item::from([("pk".to_owned(), s(slot_key(slot)))])).collect();
+        let mut keys: Vec<Item> = slots.map(|slot| Item::from([("pk".to_owned(), s(slot_key(slot)))])).collect();
         let mut taken = Vec::new();
         while !keys.is_empty() {
+            let rest = keys.split_off(keys.len().min(BATCH));
             let request = KeysAndAttributes::builder()
-                .set_keys(Some(std::mem::take(&mut keys)))
+                .set_keys(Some(std::mem::replace(&mut keys, rest)))
                 .consistent_read(true)
                 .projection_expression("pk, slot_no, expires_at");
             let output = self
@@ -46,13 +49,14 @@ impl Leases {
                 .map_err(|error| Error::service("BatchGetItem", &error))?;
             for item in output.responses().into_iter().flat_map(|tables| tables.values()).flatten() {
                 let fields = Fields(item);
-                if fields.time("expires_at")? > now {
-                    taken.push(fields.number("slot_no")?);
+                let end = fields.time("expires_at")?;
+                if end > now {
+                    taken.push((fields.number("slot_no")?, end));
                 }
             }
             // DynamoDB may leave keys for another call.
-            let rest = output.unprocessed_keys().and_then(|tables| tables.get(&self.config.table));
-            keys = rest.map(|rest| rest.keys().to_vec()).unwrap_or_default();
+            let left = output.unprocessed_keys().and_then(|tables| tables.get(&self.config.table));
+            keys.extend(left.into_iter().flat_map(|left| left.keys().iter().cloned()));
         }
         Ok(taken)
     }

@@ -51,18 +51,17 @@ impl Messages {
         for attempt in 0..MAX_ATTEMPTS {
             let (lease, last_seq) = self.lease_and_conversation(user, &draft.conversation).await?;
             let lease = lease.filter(|lease| lease.is_held(connection, self.clock.now())).ok_or(Error::LeaseExpired)?;
-            if last_seq.is_none() && !draft.conversation.is_uuid() {
-                return Err(Error::ConversationNotFound);
-            }
+            let last_seq = last_seq.ok_or(Error::ConversationNotFound)?;
             let message = StoredMessage {
                 id: draft.id.clone(),
                 user: user.clone(),
                 conversation: draft.conversation.clone(),
-                seq: last_seq.unwrap_or(0) + 1,
+                seq: last_seq + 1,
                 role: Role::User,
                 text: draft.text.clone(),
                 status: Status::Queued,
                 reply_to: None,
+                first_answer: None,
                 error: None,
                 created_at: self.clock.now(),
                 claimed_at: None,
@@ -98,11 +97,8 @@ impl Messages {
                 self.make_room(user, &lease, limits).await?;
             } else if refused.item(1).is_some() {
                 return Err(Error::LeaseExpired);
-            } else if last_seq.is_none() && refused.item(4).is_some() && refused.item(2).is_none() {
-                // Its first number is taken, and not by us: the conversation is another user's.
-                return Err(Error::ConversationNotFound);
             } else {
-                // Another message of this conversation took the number.
+                // Another message or answer of this conversation took the number; or it was deleted.
                 let ceiling_ms = 2u32 << attempt.min(5);
                 tokio::time::sleep(Duration::from_millis(u64::from(self.random.below(ceiling_ms)))).await;
             }
@@ -118,7 +114,7 @@ impl Messages {
     ) -> Result<(Option<Lease>, Option<u64>)> {
         let (lease_table, lease_key) = self.leases.key_of(user);
         let conversation_item =
-            Item::from([("pk".to_owned(), s(user_key(user))), ("sk".to_owned(), s(format!("conv#{conversation}")))]);
+            Item::from([("pk".to_owned(), s(user_key(user))), ("sk".to_owned(), s(conversation_key(conversation)))]);
         let get = |key| KeysAndAttributes::builder().keys(key).consistent_read(true).build();
         let output = self
             .db
@@ -138,27 +134,17 @@ impl Messages {
         Ok((lease, last_seq))
     }
 
-    /// Takes the conversation's next number; the first message of an unknown conversation makes it.
-    fn numbering(&self, message: &StoredMessage, last_seq: Option<u64>) -> Result<TransactWriteItem> {
+    /// Takes the conversation's next number.
+    fn numbering(&self, message: &StoredMessage, last_seq: u64) -> Result<TransactWriteItem> {
         let update = Update::builder()
             .table_name(&self.config.table)
             .key("pk", s(user_key(&message.user)))
-            .key("sk", s(format!("conv#{}", message.conversation)))
+            .key("sk", s(conversation_key(&message.conversation)))
+            .condition_expression("last_seq = :last")
+            .update_expression("SET last_seq = :next, updated_at = :now")
+            .expression_attribute_values(":last", n(last_seq))
             .expression_attribute_values(":next", n(message.seq))
             .expression_attribute_values(":now", time(message.created_at));
-        let update = match last_seq {
-            Some(last_seq) => update
-                .condition_expression("last_seq = :last")
-                .expression_attribute_values(":last", n(last_seq))
-                .update_expression("SET last_seq = :next, updated_at = :now"),
-            None => update
-                .condition_expression("attribute_not_exists(pk)")
-                .expression_attribute_values(":id", s(message.conversation.as_str()))
-                .expression_attribute_values(":title", s("New conversation"))
-                .update_expression(
-                    "SET id = :id, title = :title, last_seq = :next, created_at = :now, updated_at = :now",
-                ),
-        };
         Ok(TransactWriteItem::builder().update(built(update.build())?).build())
     }
 
@@ -177,7 +163,7 @@ impl Messages {
     fn storing(&self, message: &StoredMessage) -> Result<TransactWriteItem> {
         let put = Put::builder()
             .table_name(&self.config.table)
-            .set_item(Some(message.item(seq_key(message.seq))))
+            .set_item(Some(message.item()))
             .condition_expression("attribute_not_exists(pk)");
         Ok(TransactWriteItem::builder().put(built(put.build())?).build())
     }

@@ -1,16 +1,25 @@
 //! What the worker does to messages: finds the ones to answer, claims, ends, and marks them told.
 
-use std::collections::BTreeMap;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem, Update};
-
-use super::{Messages, Role, Status, StoredMessage, built, conversation_key, seq_key};
-use crate::dynamo::{self, conditional, n, s, time};
+use super::{Messages, Role, Status, StoredMessage, built, conversation_key, seq_key, user_key};
+use crate::dynamo::{self, Fields, conditional, n, s, time};
 use crate::ids::{ConversationId, MessageId};
 use crate::{Error, Result};
 
-/// Items read of a conversation: its last turns. A client's pending messages are always among them.
-const TURNS: i32 = 60;
+/// Items read of a conversation, up to the message that is to be answered: its last turns.
+const TURNS: usize = 60;
+
+/// Tries to take numbers for answers while messages arrive.
+const MAX_ATTEMPTS: u32 = 32;
+
+/// What was said last, in order: messages each with its answers.
+#[derive(Debug, Default)]
+pub struct Turns {
+    pub turns: Vec<(StoredMessage, Vec<StoredMessage>)>,
+    /// The highest number in use when they were read.
+    pub last_seq: u64,
+}
 
 /// A message under one attempt to answer it.
 #[derive(Debug)]
@@ -26,6 +35,8 @@ pub enum Claimed {
     Yes(Claim),
     /// It has ended meanwhile: as it is now.
     Ended(StoredMessage),
+    /// With its conversation.
+    Deleted,
 }
 
 /// How a message ends.
@@ -36,36 +47,44 @@ pub enum Ending {
 }
 
 impl Messages {
-    /// The last turns of a conversation up to message `seq`, in order: messages each with its answers.
-    pub async fn turns(
-        &self,
-        conversation: &ConversationId,
-        seq: u64,
-    ) -> Result<Vec<(StoredMessage, Vec<StoredMessage>)>> {
-        let output = self
+    /// The last turns of a conversation up to message `seq`.
+    pub async fn turns(&self, conversation: &ConversationId, seq: u64) -> Result<Turns> {
+        let mut pages = self
             .db
             .query()
             .table_name(&self.config.table)
-            .key_condition_expression("pk = :pk AND sk < :after")
+            .key_condition_expression("pk = :pk")
             .expression_attribute_values(":pk", s(conversation_key(conversation)))
-            .expression_attribute_values(":after", s(seq_key(seq + 1)))
             .scan_index_forward(false)
-            .limit(TURNS)
+            .limit(i32::try_from(TURNS).unwrap_or(i32::MAX))
             .consistent_read(true)
-            .send()
-            .await
-            .map_err(|error| Error::service("Query", &error))?;
-        let mut turns: BTreeMap<u64, (Option<StoredMessage>, Vec<StoredMessage>)> = BTreeMap::new();
-        // Newest first, and an answer sorts after its message: so reversed.
-        for item in output.items().iter().rev() {
-            let message = StoredMessage::read(item)?;
-            let turn = turns.entry(message.seq).or_default();
+            .into_paginator()
+            .items()
+            .send();
+        // Newest first. Answers come after their messages, so none is met before all of its answers.
+        let mut read = Turns::default();
+        let mut answers: Vec<StoredMessage> = Vec::new();
+        let mut looked_at = 0;
+        while let Some(item) = pages.next().await {
+            let message = StoredMessage::read(&item.map_err(|error| Error::service("Query", &error))?)?;
+            read.last_seq = read.last_seq.max(message.seq);
+            looked_at += usize::from(message.seq <= seq);
             match message.role {
-                Role::User => turn.0 = Some(message),
-                Role::Assistant => turn.1.push(message),
+                Role::Assistant => answers.push(message),
+                Role::User if message.seq > seq => {}
+                Role::User => {
+                    let mut own: Vec<_> =
+                        answers.extract_if(.., |a| a.reply_to.as_ref() == Some(&message.id)).collect();
+                    own.reverse();
+                    read.turns.push((message, own));
+                }
+            }
+            if looked_at == TURNS {
+                break;
             }
         }
-        Ok(turns.into_values().filter_map(|(message, answers)| Some((message?, answers))).collect())
+        read.turns.reverse();
+        Ok(read)
     }
 
     /// Takes a message to answer it. Whoever claims last holds it: the queue gives a message to one worker at a time, so an
@@ -99,17 +118,88 @@ impl Messages {
             }
             None => match self.message_at(&message.conversation, message.seq).await? {
                 Some(ended) => Ok(Claimed::Ended(ended)),
-                None => Err(Error::ConversationNotFound), // deleted meanwhile
+                None => Ok(Claimed::Deleted),
             },
         }
     }
 
-    /// Ends a message and stores its answers, all or nothing; takes it off its sender's count. `None`: the claim was lost.
-    pub async fn end(&self, claim: Claim, ending: Ending) -> Result<Option<(StoredMessage, Vec<StoredMessage>)>> {
-        let Claim { mut message, token, .. } = claim;
-        let now = self.clock.now();
-        let mut answers = Vec::new();
-        let update = Update::builder()
+    /// Ends a message and stores its answers under the next numbers, all or nothing; takes it off its sender's count. `None`:
+    /// the claim was lost, or the conversation deleted. `last_seq` is the last number in use, as far as is known.
+    pub async fn end(
+        &self,
+        claim: Claim,
+        ending: Ending,
+        last_seq: u64,
+    ) -> Result<Option<(StoredMessage, Vec<StoredMessage>)>> {
+        let Claim { message, token, .. } = claim;
+        let mut last_seq = last_seq.max(message.seq);
+        // Without the settlement if the user item is gone, and the count with it.
+        let mut counted = true;
+        for _ in 0..MAX_ATTEMPTS {
+            let (message, answers) = self.ended(&message, &ending, last_seq);
+            let mut items = vec![self.ending(&message, &token)?];
+            if !answers.is_empty() {
+                items.push(self.taking_numbers(&message, last_seq, answers.len())?);
+            }
+            let settlement = items.len();
+            if counted {
+                // With it, so that a client that has its answer may send the next at once.
+                items.push(self.leases.settlement(&message.user, &message.id)?);
+            }
+            for answer in &answers {
+                let put = Put::builder().table_name(&self.config.table).set_item(Some(answer.item()));
+                items.push(TransactWriteItem::builder().put(built(put.build())?).build());
+            }
+            let Err(refused) = dynamo::transact(&self.db, &self.random, &items).await? else {
+                return Ok(Some((message, answers)));
+            };
+            if refused.item(0).is_some() {
+                return Ok(None);
+            }
+            if counted && refused.item(settlement).is_some() {
+                counted = false;
+            }
+            if let Some(conversation) = refused.item(1).filter(|_| settlement == 2) {
+                if conversation.is_empty() {
+                    return Ok(None);
+                }
+                last_seq = Fields(conversation).number("last_seq")?;
+            }
+        }
+        Err(Error::Contended { operation: "end", attempts: MAX_ATTEMPTS })
+    }
+
+    /// A message and its answers as they are to be stored.
+    fn ended(&self, message: &StoredMessage, ending: &Ending, last_seq: u64) -> (StoredMessage, Vec<StoredMessage>) {
+        let mut message = message.clone();
+        match ending {
+            Ending::Done { text } => {
+                message.status = Status::Done;
+                message.first_answer = Some(last_seq + 1);
+                let answer = StoredMessage {
+                    id: message.id.answer(0),
+                    seq: last_seq + 1,
+                    role: Role::Assistant,
+                    text: text.clone(),
+                    reply_to: Some(message.id.clone()),
+                    first_answer: None,
+                    created_at: self.clock.now(),
+                    ..message.clone()
+                };
+                (message, vec![answer])
+            }
+            Ending::Failed { code, message: detail } => {
+                message.status = Status::Failed;
+                message.error = Some(((*code).to_owned(), detail.clone()));
+                (message, Vec::new())
+            }
+        }
+    }
+
+    /// The write that ends a message, fenced by the claim's token.
+    fn ending(&self, message: &StoredMessage, token: &str) -> Result<TransactWriteItem> {
+        let mut set = "SET #status = :status, ended_at = :now".to_owned();
+        let mut update = Update::builder()
             .table_name(&self.config.table)
             .key("pk", s(conversation_key(&message.conversation)))
             .key("sk", s(seq_key(message.seq)))
@@ -117,47 +207,32 @@ impl Messages {
             .expression_attribute_names("#status", "status")
             .expression_attribute_values(":processing", s(Status::Processing.as_str()))
             .expression_attribute_values(":token", s(token))
-            .expression_attribute_values(":now", time(now));
-        let update = match ending {
-            Ending::Done { text } => {
-                message.status = Status::Done;
-                answers.push(StoredMessage {
-                    id: message.id.answer(0),
-                    role: Role::Assistant,
-                    text,
-                    reply_to: Some(message.id.clone()),
-                    created_at: now,
-                    ..message.clone()
-                });
-                update.update_expression("SET #status = :status, ended_at = :now")
-            }
-            Ending::Failed { code, message: detail } => {
-                message.status = Status::Failed;
-                message.error = Some((code.to_owned(), detail.clone()));
-                update
-                    .update_expression(
-                        "SET #status = :status, ended_at = :now, error_code = :code, error_message = :detail",
-                    )
-                    .expression_attribute_values(":code", s(code))
-                    .expression_attribute_values(":detail", s(detail))
-            }
-        };
-        let update = update.expression_attribute_values(":status", s(message.status.as_str()));
-        let mut items = vec![TransactWriteItem::builder().update(built(update.build())?).build()];
-        for (index, answer) in answers.iter().enumerate() {
-            let key = format!("{}#{index}", seq_key(message.seq));
-            let put = Put::builder().table_name(&self.config.table).set_item(Some(answer.item(key)));
-            items.push(TransactWriteItem::builder().put(built(put.build())?).build());
+            .expression_attribute_values(":status", s(message.status.as_str()))
+            .expression_attribute_values(":now", time(self.clock.now()));
+        if let Some(first) = message.first_answer {
+            set.push_str(", first_answer = :first");
+            update = update.expression_attribute_values(":first", n(first));
         }
-        // With the settlement, so that a client that has its answer may send the next at once. Without it if the user item is
-        // gone, and the count with it.
-        items.push(self.leases.settlement(&message.user, &message.id)?);
-        let mut written = dynamo::transact(&self.db, &self.random, &items).await?;
-        if written.as_ref().is_err_and(|refused| refused.item(0).is_none()) {
-            items.pop();
-            written = dynamo::transact(&self.db, &self.random, &items).await?;
+        if let Some((code, detail)) = &message.error {
+            set.push_str(", error_code = :code, error_message = :detail");
+            update = update
+                .expression_attribute_values(":code", s(code.as_str()))
+                .expression_attribute_values(":detail", s(detail.as_str()));
         }
-        Ok(written.is_ok().then_some((message, answers)))
+        Ok(TransactWriteItem::builder().update(built(update.update_expression(set).build())?).build())
+    }
+
+    fn taking_numbers(&self, message: &StoredMessage, last_seq: u64, count: usize) -> Result<TransactWriteItem> {
+        let update = Update::builder()
+            .table_name(&self.config.table)
+            .key("pk", s(user_key(&message.user)))
+            .key("sk", s(conversation_key(&message.conversation)))
+            .condition_expression("last_seq = :last")
+            .update_expression("SET last_seq = :next")
+            .expression_attribute_values(":last", n(last_seq))
+            .expression_attribute_values(":next", n(last_seq + count as u64))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        Ok(TransactWriteItem::builder().update(built(update.build())?).build())
     }
 
     /// Counts that a message is queued again; `false` where somebody else did, or it has moved on.
@@ -202,6 +277,6 @@ impl Messages {
     /// For a redelivered message that has ended: off its sender's count, should that have been missed.
     pub async fn settle(&self, message: &StoredMessage) -> Result<()> {
         let id: &MessageId = &message.id;
-        self.leases.settled(&message.user, std::slice::from_ref(id)).await
+        self.leases.settled(&message.user, std::slice::from_ref(id)).await.map(|_| ())
     }
 }

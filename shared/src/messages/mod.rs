@@ -2,14 +2,16 @@
 //!
 //! | item | pk | sk |
 //! |---|---|---|
+//! | user | `user#USER` | `me` |
 //! | conversation | `user#USER` | `conv#CONVERSATION` |
 //! | which message an id names | `user#USER` | `msg#ID` |
-//! | message | `conv#CONVERSATION` | `SEQ` (12 digits) |
-//! | answer to it | `conv#CONVERSATION` | `SEQ#INDEX` |
+//! | message or answer | `conv#CONVERSATION` | `SEQ` (12 digits) |
+//! | conversation being deleted | `deleted` | `conv#CONVERSATION` |
 //!
-//! A conversation numbers its messages 1, 2, 3…: the number is taken in the transaction that stores the message, so the
-//! order of a conversation is one and the same for history, the model's context and the worker, whatever clocks say.
-//! An id names one message of its user for ever ([`Admission::Duplicate`]); nothing is keyed by another user's id.
+//! A conversation is a log: its messages and answers are numbered 1, 2, 3… as they come. The number is taken in the
+//! transaction that stores the item, so that order is one and the same for history, the model's context and the worker,
+//! whatever clocks say, and what came after an item is what has a higher number. An id names one message of its user as long
+//! as its conversation exists ([`Admission::Duplicate`]); nothing is keyed by another user's id.
 //!
 //! A message is `queued`, then `processing` under one attempt's token, then for good `done`, `failed` or `cancelled`. The
 //! write that ends it is conditioned on that token: of two workers that hold the same message, one can answer.
@@ -62,6 +64,16 @@ impl Messages {
         Ok(output.item)
     }
 
+    /// The message or answer that an id of this user names.
+    pub async fn find_any(&self, user: &UserId, id: &MessageId) -> Result<Option<StoredMessage>> {
+        let Some((question, index)) = id.question() else { return self.find(user, id).await };
+        let Some(message) = self.find(user, &question).await? else { return Ok(None) };
+        let Some(first) = message.first_answer else { return Ok(None) };
+        let answer = self.message_at(&message.conversation, first + index as u64).await?;
+        // A number beyond the last answer is another item's.
+        Ok(answer.filter(|answer| answer.id.key() == id.key()))
+    }
+
     /// The message that an id of this user names.
     pub async fn find(&self, user: &UserId, id: &MessageId) -> Result<Option<StoredMessage>> {
         match self.get(user_key(user), id_key(id)).await? {
@@ -74,7 +86,7 @@ impl Messages {
         }
     }
 
-    async fn message_at(&self, conversation: &ConversationId, seq: u64) -> Result<Option<StoredMessage>> {
+    pub(crate) async fn message_at(&self, conversation: &ConversationId, seq: u64) -> Result<Option<StoredMessage>> {
         self.get(conversation_key(conversation), seq_key(seq)).await?.as_ref().map(StoredMessage::read).transpose()
     }
 }
@@ -123,12 +135,14 @@ pub struct StoredMessage {
     pub id: MessageId,
     pub user: UserId,
     pub conversation: ConversationId,
-    /// The place in the conversation; an answer has its message's.
+    /// The place in the conversation.
     pub seq: u64,
     pub role: Role,
     pub text: String,
     pub status: Status,
     pub reply_to: Option<MessageId>,
+    /// Where the answers to this message begin.
+    pub first_answer: Option<u64>,
     /// Code and message of a failure.
     pub error: Option<(String, String)>,
     pub created_at: Timestamp,
@@ -141,11 +155,11 @@ pub struct StoredMessage {
 }
 
 impl StoredMessage {
-    fn read(item: &Item) -> Result<Self> {
+    pub(crate) fn read(item: &Item) -> Result<Self> {
         let fields = Fields(item);
         let status = fields.text("status")?;
         Ok(Self {
-            id: MessageId::parse(fields.text("id")?)?,
+            id: stored_id(&fields, "id")?,
             user: UserId::parse(fields.text("user_id")?)?,
             conversation: ConversationId::parse(fields.text("conversation_id")?)?,
             seq: fields.number("seq")?,
@@ -155,7 +169,8 @@ impl StoredMessage {
                 key: fields.optional_text("id").unwrap_or_default().to_owned(),
                 detail: format!("unknown status `{status}`"),
             })?,
-            reply_to: fields.optional_text("reply_to").map(MessageId::parse).transpose()?,
+            reply_to: fields.optional_text("reply_to").map(|_| stored_id(&fields, "reply_to")).transpose()?,
+            first_answer: fields.number("first_answer").ok(),
             error: fields
                 .optional_text("error_code")
                 .map(|code| (code.to_owned(), fields.optional_text("error_message").unwrap_or_default().to_owned())),
@@ -166,10 +181,10 @@ impl StoredMessage {
         })
     }
 
-    fn item(&self, sk: String) -> Item {
+    fn item(&self) -> Item {
         let mut item = Item::from([
             ("pk".to_owned(), s(conversation_key(&self.conversation))),
-            ("sk".to_owned(), s(sk)),
+            ("sk".to_owned(), s(seq_key(self.seq))),
             ("id".to_owned(), s(self.id.as_str())),
             ("user_id".to_owned(), s(self.user.as_str())),
             ("conversation_id".to_owned(), s(self.conversation.as_str())),
@@ -189,23 +204,30 @@ impl StoredMessage {
     }
 }
 
-fn user_key(user: &UserId) -> String {
+fn stored_id(fields: &Fields<'_>, name: &str) -> Result<MessageId> {
+    let text = fields.text(name)?;
+    MessageId::parse_any(text)
+        .ok_or_else(|| Error::Corrupt { key: text.to_owned(), detail: format!("no valid `{name}`") })
+}
+
+pub(crate) fn user_key(user: &UserId) -> String {
     format!("user#{user}")
 }
 
-fn conversation_key(conversation: &ConversationId) -> String {
+/// Of a conversation among its user's items, and of its messages.
+pub(crate) fn conversation_key(conversation: &ConversationId) -> String {
     format!("conv#{conversation}")
 }
 
-fn id_key(id: &MessageId) -> String {
+pub(crate) fn id_key(id: &MessageId) -> String {
     format!("msg#{}", id.key())
 }
 
 /// Digits enough that text order is number order.
-fn seq_key(seq: u64) -> String {
+pub(crate) fn seq_key(seq: u64) -> String {
     format!("{seq:012}")
 }
 
-fn built<T>(result: std::result::Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T> {
+pub(crate) fn built<T>(result: std::result::Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T> {
     result.map_err(|error| Error::Corrupt { key: "request".to_owned(), detail: error.to_string() })
 }

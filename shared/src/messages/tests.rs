@@ -20,6 +20,7 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// `u` is connected with `c`.
 async fn connected() -> (Stack, Function) {
     let stack = Stack::start(5, LEASE, FIRST_MESSAGE);
+    stack.make_conversations("u", 0..30);
     let function = stack.function("send_message", 3, 1);
     function.leases.connect(&user("u"), &connection("c"), Some(&session("s"))).await.expect("a place");
     (stack, function)
@@ -49,9 +50,9 @@ fn new(outcome: Result<Admission>) -> StoredMessage {
 async fn answer(function: &Function, message: &StoredMessage) -> Option<(StoredMessage, Vec<StoredMessage>)> {
     match function.messages.claim(message).await.expect("a claim") {
         Claimed::Yes(claim) => {
-            function.messages.end(claim, Ending::Done { text: "Hello yourself".to_owned() }).await.expect("an end")
+            function.messages.end(claim, Ending::Done { text: "Hello yourself".to_owned() }, 0).await.expect("an end")
         }
-        Claimed::Ended(_) => None,
+        Claimed::Ended(_) | Claimed::Deleted => None,
     }
 }
 
@@ -97,6 +98,7 @@ async fn an_id_is_the_same_in_capitals_and_names_the_first_message_for_ever() {
 async fn two_users_may_use_the_same_id() {
     let (stack, function) = connected().await;
     new(say(&stack, &function, draft(1, 0)).await);
+    stack.make_conversations("v", [1]);
     let (user, connection) = (user("v"), connection("d"));
     function.leases.connect(&user, &connection, None).await.expect("a place");
     new(function.messages.admit(&user, &connection, &draft(1, 1), &stack.limits).await);
@@ -205,7 +207,7 @@ async fn a_lease_lost_between_looking_and_writing_is_lost() {
         let outcome = say(&stack, &function, draft(1, 0)).await;
         assert!(matches!(outcome, Err(Error::LeaseExpired)), "{loss:?}: {outcome:?}");
         let state = stack.snapshot();
-        assert!(state.messages.is_empty() && state.names.is_empty() && state.conversations.is_empty(), "{loss:?}");
+        assert!(state.messages.is_empty() && state.names.is_empty(), "{loss:?}");
         assert!(!state.users["u"].spoken, "{loss:?}");
     }
 }
@@ -252,9 +254,9 @@ async fn of_two_workers_with_one_message_one_answers_it() {
     };
     assert!(!first.repeated && second.repeated);
     let done = |text: &str| Ending::Done { text: text.to_owned() };
-    assert!(function.messages.end(first, done("The first")).await.expect("an answer").is_none());
+    assert!(function.messages.end(first, done("The first"), 1).await.expect("an answer").is_none());
     let (_, answers) =
-        function.messages.end(second, done("The second")).await.expect("an answer").expect("it holds it");
+        function.messages.end(second, done("The second"), 1).await.expect("an answer").expect("it holds it");
     assert_eq!(answers[0].text, "The second");
     assert_eq!(stack.snapshot().answers.len(), 1);
     assert!(answer(&function, &message).await.is_none(), "it was answered twice");

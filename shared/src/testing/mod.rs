@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::Answerer;
 use crate::clock::{Clock as _, ManualClock, Timestamp};
 use crate::config::{AdmissionConfig, ChatConfig, LeaseConfig, MockLatency, QueueConfig};
+use crate::conversations::Conversations;
 use crate::ids::{ConnectionId, ConversationId, MessageId, Random, SessionId, UserId};
 use crate::leases::Leases;
 use crate::messages::{Draft, Messages};
@@ -58,11 +59,12 @@ pub(crate) struct Stack {
     stop: CancellationToken,
 }
 
-/// The two modules under test, as one function has them.
+/// The modules under test, as one function has them.
 #[derive(Debug, Clone)]
 pub(crate) struct Function {
     pub(crate) leases: Leases,
     pub(crate) messages: Messages,
+    pub(crate) conversations: Conversations,
 }
 
 impl Stack {
@@ -74,9 +76,15 @@ impl Stack {
                     "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }] }),
             json!({ "TableName": CHAT, "BillingMode": "PAY_PER_REQUEST",
                     "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" },
-                                             { "AttributeName": "sk", "AttributeType": "S" }],
+                                             { "AttributeName": "sk", "AttributeType": "S" },
+                                             { "AttributeName": "updated_at", "AttributeType": "N" }],
                     "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" },
-                                  { "AttributeName": "sk", "KeyType": "RANGE" }] }),
+                                  { "AttributeName": "sk", "KeyType": "RANGE" }],
+                    "LocalSecondaryIndexes": [{
+                        "IndexName": "by_updated_at",
+                        "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" },
+                                      { "AttributeName": "updated_at", "KeyType": "RANGE" }],
+                        "Projection": { "ProjectionType": "INCLUDE", "NonKeyAttributes": ["id", "title", "created_at"] } }] }),
         ] {
             database.create_table(request(table)).expect("CreateTable");
         }
@@ -117,8 +125,9 @@ impl Stack {
         let (db, random) = (Client::new(&self.sdk(name, attempts)), Arc::new(Random::seeded(seed)));
         let leases = Leases::new(db.clone(), self.config.clone(), self.clock.clone(), random.clone());
         let chat = ChatConfig { table: CHAT.to_owned() };
-        let messages = Messages::new(db, chat, leases.clone(), self.clock.clone(), random);
-        Function { leases, messages }
+        let messages = Messages::new(db.clone(), chat.clone(), leases.clone(), self.clock.clone(), Arc::clone(&random));
+        let conversations = Conversations::new(db, chat, messages.clone(), self.clock.clone(), random);
+        Function { leases, messages, conversations }
     }
 
     fn sdk(&self, name: &str, attempts: u32) -> SdkConfig {
@@ -142,13 +151,14 @@ impl Stack {
 
     /// What works on messages, with a mock model that answers at once, telling `connections`.
     pub(crate) async fn answerer(&self, name: &str, connections: &Arc<Connections>) -> Answerer {
-        let Function { leases, messages } = self.function(name, 3, 1);
+        let Function { leases, messages, conversations } = self.function(name, 3, 1);
         let random = Arc::new(Random::seeded(1));
         let sqs = aws_sdk_sqs::Client::new(&self.sdk(name, 3));
         let queue = sqs.create_queue().queue_name("messages.fifo").attributes(QueueAttributeName::FifoQueue, "true");
         let url = queue.send().await.expect("CreateQueue").queue_url.expect("its URL");
         Answerer {
             messages,
+            conversations,
             leases,
             queue: Queue::new(sqs, QueueConfig { url }),
             model: Arc::new(Mock::new(MockLatency::Fixed(Duration::ZERO), Arc::clone(&random))),
@@ -181,6 +191,19 @@ impl Stack {
             let puts: Vec<_> = chunk.iter().map(|item| json!({ "PutRequest": { "Item": item } })).collect();
             let batch = json!({ "RequestItems": { CONNECTIONS: puts } });
             self.database.batch_write_item(request(batch)).expect("BatchWriteItem");
+        }
+    }
+
+    /// Makes conversations of a user, beside the door: those of [`conversation`].
+    pub(crate) fn make_conversations(&self, user: &str, numbers: impl IntoIterator<Item = u32>) {
+        for number in numbers {
+            let (id, now) = (conversation(number), self.clock.now().0.to_string());
+            let item = json!({
+                "pk": { "S": format!("user#{user}") }, "sk": { "S": format!("conv#{id}") },
+                "id": { "S": id }, "title": { "S": "Talk" }, "last_seq": { "N": "0" },
+                "created_at": { "N": now }, "updated_at": { "N": now },
+            });
+            self.database.put_item(request(json!({ "TableName": CHAT, "Item": item }))).expect("PutItem");
         }
     }
 
@@ -273,16 +296,19 @@ pub(crate) fn draft(id: u32, conversation_number: u32) -> Draft {
     Draft { id: message_id(id), conversation: conversation(conversation_number), text: "Hello".to_owned() }
 }
 
-/// Conversations count their messages 1, 2, 3…, and each message has the one id that names it.
+/// Conversations count their messages and answers 1, 2, 3…, and each message has the one id that names it.
 pub(crate) fn assert_numbered(stack: &Stack) {
     let state = stack.snapshot();
     for ((user, conversation), last) in &state.conversations {
         for seq in 1..=*last {
             let place = (conversation.clone(), seq);
-            let message = state.messages.get(&place).unwrap_or_else(|| panic!("{place:?} is missing"));
+            let Some(message) = state.messages.get(&place) else {
+                assert!(state.answers.contains_key(&place), "{place:?} is missing");
+                continue;
+            };
             assert_eq!(state.names.get(&(user.clone(), message.id.clone())), Some(&place));
         }
     }
-    assert_eq!(state.conversations.values().sum::<u64>(), state.messages.len() as u64);
+    assert_eq!(state.conversations.values().sum::<u64>() as usize, state.messages.len() + state.answers.len());
     assert_eq!(state.names.len(), state.messages.len());
 }

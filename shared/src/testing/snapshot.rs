@@ -17,7 +17,10 @@ pub(crate) struct Snapshot {
     /// Where the message is that a user's id names.
     pub(crate) names: BTreeMap<(String, String), (String, u64)>,
     pub(crate) messages: BTreeMap<(String, u64), Message>,
-    pub(crate) answers: BTreeSet<(String, u64)>,
+    /// Conversations that are being deleted.
+    pub(crate) deleted: BTreeSet<String>,
+    /// The ids of the messages that they answer.
+    pub(crate) answers: BTreeMap<(String, u64), String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,30 +75,29 @@ impl Snapshot {
 
     fn read_chat(&mut self, item: &Value) {
         let (pk, sk) = (text(item, "pk"), text(item, "sk"));
+        if pk == "deleted" {
+            self.deleted.insert(text(item, "conversation_id"));
+            return;
+        }
         if let Some(user) = pk.strip_prefix("user#") {
             if let Some(conversation) = sk.strip_prefix("conv#") {
                 let key = (user.to_owned(), conversation.to_owned());
                 self.conversations.insert(key, number(item, "last_seq") as u64);
             } else {
-                let id = sk.strip_prefix("msg#").expect("a message's name").to_owned();
+                let Some(id) = sk.strip_prefix("msg#").map(str::to_owned) else { return };
                 let place = (text(item, "conversation_id"), number(item, "seq") as u64);
                 self.names.insert((user.to_owned(), id), place);
             }
             return;
         }
         let conversation = pk.strip_prefix("conv#").expect("a conversation's key").to_owned();
-        match sk.split_once('#') {
-            Some((seq, _)) => {
-                self.answers.insert((conversation, seq.parse().expect("a number")));
-            }
-            None => {
-                let message = Message {
-                    id: text(item, "id").to_lowercase(),
-                    user: text(item, "user_id"),
-                    status: text(item, "status"),
-                };
-                self.messages.insert((conversation, sk.parse().expect("a number")), message);
-            }
+        let place = (conversation, sk.parse().expect("a number"));
+        if text(item, "role") == "assistant" {
+            self.answers.insert(place, text(item, "reply_to").to_lowercase());
+        } else {
+            let id = text(item, "id").to_lowercase();
+            let message = Message { id, user: text(item, "user_id"), status: text(item, "status") };
+            self.messages.insert(place, message);
         }
     }
 

@@ -67,6 +67,7 @@ async fn recovers(stack: &Stack, friend: &Function, what: &str) {
         let connected = friend.leases.connect(&user, &connection, None).await;
         assert!(matches!(connected, Ok(Connected::Granted { .. })), "{what}: {connected:?}");
         let number = number as u32 + 10;
+        stack.make_conversations(name, [number]);
         let admitted = friend.messages.admit(&user, &connection, &draft(number, number), &stack.limits).await;
         assert!(matches!(admitted, Ok(Admission::New(_))), "{what}: {admitted:?}");
     }

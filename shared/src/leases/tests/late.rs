@@ -37,6 +37,7 @@ async fn a_disconnect_that_is_late_leaves_the_successors_place_alone() {
 #[tokio::test]
 async fn a_takeover_that_meets_the_first_message_gets_a_full_lease() {
     let stack = Arc::new(Stack::start(2, LEASE, FIRST_MESSAGE));
+    stack.make_conversations("u", [0]);
     let (old, new) = (stack.function("old", 1, 1), stack.function("new", 1, 2));
     old.leases.connect(&user("u"), &connection("c"), Some(&session("s"))).await.expect("a place");
     let speak = {
@@ -60,6 +61,7 @@ async fn a_takeover_that_meets_the_first_message_gets_a_full_lease() {
 #[tokio::test]
 async fn a_renewal_that_comes_too_late_takes_nothing_from_one_in_time() {
     let stack = Arc::new(Stack::start(2, LEASE, FIRST_MESSAGE));
+    stack.make_conversations("u", [0]);
     let (early, late) = (stack.function("early", 1, 1), stack.function("late", 1, 2));
     let (user, connection) = (user("u"), connection("c"));
     early.leases.connect(&user, &connection, None).await.expect("a place");

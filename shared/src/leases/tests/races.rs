@@ -71,6 +71,7 @@ async fn of_100_connects_of_one_user_at_once_exactly_one_gets_a_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_one_sessions_takeovers_at_once_exactly_one_can_speak() {
     let stack = Stack::start(2, LEASE, FIRST_MESSAGE);
+    stack.make_conversations("u", [0]);
     let function = stack.function("connect", 3, 3);
     let tabs = (0..30).map(|number| ("u".to_owned(), format!("c{number}"), Some("s")));
     let outcomes = connect_all(&function.leases, tabs).await;

@@ -29,6 +29,7 @@ pub(super) const KINDS: [Kind; 8] =
 
 pub(super) async fn scene() -> (Stack, Function) {
     let stack = Stack::start(2, LEASE, FIRST_MESSAGE);
+    stack.make_conversations("u", [0, 5]);
     let friend = stack.function("friend", 1, 1);
     let (user, connection) = (user("u"), connection("c"));
     friend.leases.connect(&user, &connection, Some(&session("s"))).await.expect("a place");
@@ -38,7 +39,7 @@ pub(super) async fn scene() -> (Stack, Function) {
 
 /// `name` is the new connection's, where there is one.
 pub(super) async fn run(kind: Kind, name: &str, stack: &Stack, function: &Function) -> Result<String> {
-    let Function { leases, messages } = function;
+    let Function { leases, messages, .. } = function;
     let (owner, held) = (user("u"), connection("c"));
     Ok(match kind {
         Kind::Connect => format!("{:?}", leases.connect(&user("v"), &connection(name), None).await?),
@@ -56,10 +57,12 @@ pub(super) async fn run(kind: Kind, name: &str, stack: &Stack, function: &Functi
             match messages.claim(&message).await? {
                 // Whose claim was repeated by the SDK looks like a second try of the worker: not compared.
                 Claimed::Yes(claim) => {
-                    let ended = messages.end(claim, Ending::Done { text: "Hello yourself".to_owned() }).await?;
+                    let ended =
+                        messages.end(claim, Ending::Done { text: "Hello yourself".to_owned() }, message.seq).await?;
                     format!("{:?}", ended.map(|(message, answers)| (message.status, answers.len())))
                 }
                 Claimed::Ended(message) => format!("{:?}", message.status),
+                Claimed::Deleted => "deleted".to_owned(),
             }
         }
     })

@@ -27,6 +27,8 @@ use crate::{Error, Result};
 
 const LANES: usize = 3;
 const USERS: usize = 5;
+/// Conversations of each user.
+const TALKS: u32 = 2;
 /// Of the real clock: a case takes some hundred milliseconds.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// No operation needs as many; one that gives up makes some sixty.
@@ -101,6 +103,10 @@ impl Case {
         let (lease, first) = *tape.one_of(&[(60, 10), (10, 60)]);
         let mut stack = Stack::start(max_clients, Duration::from_secs(lease), Duration::from_secs(first));
         stack.limits.max_pending_per_client = 2;
+        for number in 0..USERS as u32 {
+            stack.make_conversations(&format!("u{number}"), TALKS * number..TALKS * (number + 1));
+        }
+        let state = stack.snapshot();
         let attempts = *tape.one_of(&[1, 3]);
         let fault_percent = if mood.faults { *tape.one_of(&[10, 30]) } else { 0 };
         let seed = tape.below(usize::MAX) as u64;
@@ -120,7 +126,7 @@ impl Case {
             running,
             events,
             gate,
-            state: Snapshot::default(),
+            state,
             connections: Vec::new(),
             started: 0,
             history: vec![first_line],
@@ -202,7 +208,7 @@ impl Case {
             }
             11..17 => {
                 let (user, connection) = self.any_connection();
-                let (id, conversation) = (self.any_message_id(), self.any_conversation());
+                let (id, conversation) = (self.any_message_id(), self.any_conversation(&user));
                 Operation::Admit { user, connection, id, conversation }
             }
             _ => self.any_work(),
@@ -247,10 +253,13 @@ impl Case {
         if self.tape.percent(10) { MessageId::parse(&id.as_str().to_uppercase()).expect("a message id") } else { id }
     }
 
-    fn any_conversation(&mut self) -> ConversationId {
-        match self.tape.below(12) {
-            11 => ConversationId::parse("not-a-uuid").expect("a conversation id"),
-            number => conversation(number as u32 / 2),
+    /// Mostly the user's own.
+    fn any_conversation(&mut self, user: &UserId) -> ConversationId {
+        let number: Option<u32> = user.as_str().strip_prefix('u').and_then(|number| number.parse().ok());
+        match (self.tape.below(12) as u32, number.filter(|number| *number < USERS as u32)) {
+            (11, _) => ConversationId::parse("not-a-uuid").expect("a conversation id"),
+            (choice @ 2.., Some(user)) => conversation(TALKS * user + choice % TALKS),
+            _ => conversation(self.tape.below(TALKS as usize * USERS) as u32),
         }
     }
 
@@ -559,6 +568,8 @@ impl Case {
         let connect = self.connect(0, None);
         let Operation::Connect { user, connection, .. } = connect.clone() else { return Ok(()) };
         self.run_alone(connect).await?;
+        self.stack.make_conversations(user.as_str(), [u32::MAX]);
+        self.state = self.stack.snapshot();
         let (id, conversation) = (message_id(u32::MAX), conversation(u32::MAX));
         self.run_alone(Operation::Admit { user, connection, id, conversation }).await
     }

@@ -66,9 +66,7 @@ impl Alone<'_> {
                     return "lease_expired".to_owned();
                 };
                 let mine = self.before.conversations.get(&(user.to_owned(), conversation.as_str().to_owned()));
-                if mine.is_none() && !conversation.is_uuid() {
-                    return "conversation_not_found".to_owned();
-                }
+                let Some(last) = mine else { return "conversation_not_found".to_owned() };
                 if let Some((conversation, seq)) = self.before.names.get(&(user.to_owned(), id.key())) {
                     return format!("duplicate of {seq} in {conversation}");
                 }
@@ -77,10 +75,7 @@ impl Alone<'_> {
                 if !room {
                     return "too_many_pending".to_owned();
                 }
-                if mine.is_none() && self.before.messages.contains_key(&(conversation.as_str().to_owned(), 1)) {
-                    return "conversation_not_found".to_owned(); // another user's
-                }
-                format!("message {} in {conversation}", mine.unwrap_or(&0) + 1)
+                format!("message {} in {conversation}", last + 1)
             }
             Operation::Answer { id, .. } => {
                 let place = self.before.names.get(&(user.to_owned(), id.key()));

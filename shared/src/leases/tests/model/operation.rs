@@ -59,7 +59,7 @@ pub(super) enum Outcome {
 
 impl Operation {
     pub(super) async fn run(&self, function: &Function, limits: &crate::config::AdmissionConfig) -> Result<Outcome> {
-        let Function { leases, messages } = function;
+        let Function { leases, messages, .. } = function;
         Ok(match self {
             Self::Connect { user, connection, session } => {
                 Outcome::Connected(leases.connect(user, connection, session.as_ref()).await?)
@@ -78,8 +78,8 @@ impl Operation {
                 };
                 let message = messages.find(user, id).await?.ok_or(Error::ConversationNotFound)?;
                 Outcome::Answered(match messages.claim(&message).await? {
-                    Claimed::Yes(claim) => messages.end(claim, ending).await?.is_some(),
-                    Claimed::Ended(_) => false,
+                    Claimed::Yes(claim) => messages.end(claim, ending, message.seq).await?.is_some(),
+                    Claimed::Ended(_) | Claimed::Deleted => false,
                 })
             }
             Self::Settle { user, id } => {

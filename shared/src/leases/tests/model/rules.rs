@@ -76,7 +76,8 @@ fn waiting(state: &Snapshot) -> Result<(), Broken> {
 /// Conversations are numbered without gaps, and an id names one message.
 fn numbering(state: &Snapshot) -> Result<(), Broken> {
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
-    for (conversation, seq) in state.messages.keys() {
+    let places: BTreeSet<_> = state.messages.keys().chain(state.answers.keys()).collect();
+    for (conversation, seq) in places {
         let count = counts.entry(conversation).or_default();
         *count += 1;
         // In the order of the keys.
@@ -94,8 +95,9 @@ fn numbering(state: &Snapshot) -> Result<(), Broken> {
         let is_it = message.is_some_and(|message| &message.user == user && &message.id == id);
         rule!(is_it, "Duplicates: {id} of {user} names {message:?} at {place:?}");
     }
-    for place in &state.answers {
-        let status = state.messages.get(place).map(|message| message.status.as_str());
+    for (place, id) in &state.answers {
+        let asked = state.messages.iter().find(|(at, message)| at.0 == place.0 && &message.id == id);
+        let status = asked.map(|(_, message)| message.status.as_str());
         rule!(status == Some("done"), "Answers: {place:?} is {status:?} and has an answer");
     }
     Ok(())

@@ -1,0 +1,145 @@
+//! Deleting a conversation, however long it is.
+//!
+//! One transaction takes the conversation away from its user and puts it among those being deleted. From then on it is not
+//! found, nothing can be added to it (every write that adds is conditioned on the conversation), and whoever comes by can
+//! delete some more of what it held: the request itself, for a moment, and then the janitor, until nothing is left. Of a
+//! message its name goes before the message itself, so a crash leaves nothing that the next round does not find.
+//!
+//! Messages that still wait stay counted until a worker or the janitor comes to them, finds them gone and tells their user.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{Delete, DeleteRequest, Put, TransactWriteItem, WriteRequest};
+
+use super::Conversations;
+use crate::dynamo::{self, Fields, Item, s, time};
+use crate::ids::{ConversationId, UserId};
+use crate::messages::{Role, StoredMessage, built, conversation_key, id_key, seq_key, user_key};
+use crate::{Error, Result};
+
+/// The key of all conversations that are being deleted.
+const DELETED: &str = "deleted";
+
+/// Messages deleted in one round; twice as many items.
+const ROUND: i32 = 100;
+
+/// Items in one BatchWriteItem.
+const BATCH: usize = 25;
+
+/// A conversation that is being deleted.
+#[derive(Debug, Clone)]
+pub struct Deletion {
+    pub conversation: ConversationId,
+    pub user: UserId,
+}
+
+impl Conversations {
+    /// Takes a conversation away from its user.
+    ///
+    /// # Errors
+    /// [`Error::ConversationNotFound`] when it is not there or not this user's.
+    pub async fn delete(&self, user: &UserId, id: &ConversationId) -> Result<Deletion> {
+        let taken = Delete::builder()
+            .table_name(&self.config.table)
+            .key("pk", s(user_key(user)))
+            .key("sk", s(conversation_key(id)))
+            .condition_expression("attribute_exists(pk)")
+            .build();
+        let remembered = Put::builder()
+            .table_name(&self.config.table)
+            .item("pk", s(DELETED))
+            .item("sk", s(conversation_key(id)))
+            .item("conversation_id", s(id.as_str()))
+            .item("user_id", s(user.as_str()))
+            .item("created_at", time(self.clock.now()))
+            .build();
+        let items = [
+            TransactWriteItem::builder().delete(built(taken)?).build(),
+            TransactWriteItem::builder().put(built(remembered)?).build(),
+        ];
+        match dynamo::transact(&self.db, &self.random, &items).await? {
+            Ok(()) => Ok(Deletion { conversation: id.clone(), user: user.clone() }),
+            Err(_) => Err(Error::ConversationNotFound),
+        }
+    }
+
+    /// Some of the conversations that are being deleted.
+    pub async fn deletions(&self) -> Result<Vec<Deletion>> {
+        let output = self
+            .db
+            .query()
+            .table_name(&self.config.table)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", s(DELETED))
+            .limit(ROUND)
+            .send()
+            .await
+            .map_err(|error| Error::service("Query", &error))?;
+        let read = |item: &Item| {
+            let fields = Fields(item);
+            let conversation = ConversationId::parse(fields.text("conversation_id")?)?;
+            Ok(Deletion { conversation, user: UserId::parse(fields.text("user_id")?)? })
+        };
+        output.items().iter().map(read).collect()
+    }
+
+    /// Deletes what the conversation held, for at most `time`. Whether nothing is left.
+    pub async fn sweep(&self, deletion: &Deletion, time: Duration) -> Result<bool> {
+        let stop_at = self.clock.now().plus(time);
+        while self.sweep_some(deletion).await? {
+            if self.clock.now() >= stop_at {
+                return Ok(false);
+            }
+        }
+        self.remove(vec![key(DELETED.to_owned(), conversation_key(&deletion.conversation))]).await?;
+        Ok(true)
+    }
+
+    /// One round; whether there was anything.
+    async fn sweep_some(&self, deletion: &Deletion) -> Result<bool> {
+        let pk = conversation_key(&deletion.conversation);
+        let output = self
+            .db
+            .query()
+            .table_name(&self.config.table)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", s(pk.as_str()))
+            .limit(ROUND)
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Error::service("Query", &error))?;
+        let messages = output.items().iter().map(StoredMessage::read).collect::<Result<Vec<_>>>()?;
+        let asked = messages.iter().filter(|message| message.role == Role::User);
+        self.remove(asked.map(|message| key(user_key(&message.user), id_key(&message.id))).collect()).await?;
+        self.remove(messages.iter().map(|message| key(pk.clone(), seq_key(message.seq))).collect()).await?;
+        Ok(!messages.is_empty())
+    }
+
+    async fn remove(&self, keys: Vec<Item>) -> Result<()> {
+        let mut requests: Vec<WriteRequest> = Vec::new();
+        for key in keys {
+            let delete = built(DeleteRequest::builder().set_key(Some(key)).build())?;
+            requests.push(WriteRequest::builder().delete_request(delete).build());
+        }
+        let mut refusals = 0;
+        while !requests.is_empty() {
+            let batch: Vec<_> = requests.drain(..requests.len().min(BATCH)).collect();
+            let output = dynamo::conditional(&self.random, "BatchWriteItem", || {
+                self.db.batch_write_item().request_items(&self.config.table, batch.clone()).send()
+            });
+            // DynamoDB may leave some for another call.
+            let left = output.await?.and_then(|output| output.unprocessed_items?.remove(&self.config.table));
+            if let Some(left) = left.filter(|left| !left.is_empty()) {
+                requests.extend(left);
+                dynamo::pause(&self.random, refusals).await;
+                refusals += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn key(pk: String, sk: String) -> Item {
+    Item::from([("pk".to_owned(), s(pk)), ("sk".to_owned(), s(sk))])
+}

@@ -1,0 +1,115 @@
+//! Reading a conversation. It is a log that only grows at its end, so a page never loses or repeats what was there before.
+
+use serde::{Deserialize, Serialize};
+
+use super::Conversations;
+use crate::dynamo::{Item, s};
+use crate::ids::{ConversationId, MessageId, UserId};
+use crate::messages::{StoredMessage, conversation_key, seq_key};
+use crate::paging::{Limit, List, Page};
+use crate::{Error, Result};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// As they came.
+    #[default]
+    Asc,
+    Desc,
+}
+
+/// Which part of a conversation to read.
+#[derive(Debug, Clone, Default)]
+pub struct Range {
+    /// A cursor brings its own.
+    pub order: Option<Order>,
+    /// Only what came after this message or answer.
+    pub after: Option<MessageId>,
+    pub cursor: Option<String>,
+}
+
+/// Where a reading goes on, and what was asked for when it began.
+#[derive(Serialize, Deserialize)]
+struct Position {
+    order: Order,
+    /// Only what has a higher number.
+    after: u64,
+    seq: u64,
+}
+
+impl Conversations {
+    /// # Errors
+    /// [`Error::ConversationNotFound`] and [`Error::MessageNotFound`] when the conversation, or what to read after, is not there
+    /// or not this user's.
+    pub async fn history(
+        &self,
+        user: &UserId,
+        id: &ConversationId,
+        range: &Range,
+        limit: Limit,
+    ) -> Result<Page<StoredMessage>> {
+        self.get(user, id).await?;
+        let list = List::of(user, id.as_str());
+        let after = match &range.after {
+            Some(after) => Some(self.find(user, id, after).await?.seq),
+            None => None,
+        };
+        let position = match &range.cursor {
+            Some(cursor) => {
+                let position: Position = list.position(cursor)?;
+                if range.order.is_some_and(|order| order != position.order)
+                    || after.is_some_and(|after| after != position.after)
+                {
+                    return Err(Error::bad_request(
+                        "The cursor is of a reading in another order or after another message",
+                    ));
+                }
+                position
+            }
+            None => Position { order: range.order.unwrap_or_default(), after: after.unwrap_or(0), seq: 0 },
+        };
+        let start = range.cursor.is_some().then(|| {
+            Item::from([("pk".to_owned(), s(conversation_key(id))), ("sk".to_owned(), s(seq_key(position.seq)))])
+        });
+        // One more, to know whether there is another page.
+        let mut items = self
+            .db
+            .query()
+            .table_name(&self.config.table)
+            .key_condition_expression("pk = :pk AND sk > :after")
+            .expression_attribute_values(":pk", s(conversation_key(id)))
+            .expression_attribute_values(":after", s(seq_key(position.after)))
+            .scan_index_forward(position.order == Order::Asc)
+            .consistent_read(true)
+            .limit(i32::try_from(limit.get() + 1).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(start)
+            .into_paginator()
+            .items()
+            .send();
+        let mut messages = Vec::new();
+        while messages.len() <= limit.get()
+            && let Some(item) = items.next().await
+        {
+            messages.push(StoredMessage::read(&item.map_err(|error| Error::service("Query", &error))?)?);
+        }
+        let more = messages.len() > limit.get();
+        messages.truncate(limit.get());
+        let next = messages.last().filter(|_| more).map(|last| list.cursor(Position { seq: last.seq, ..position }));
+        Ok(Page { items: messages, next })
+    }
+
+    /// One message or answer.
+    ///
+    /// # Errors
+    /// [`Error::ConversationNotFound`] or [`Error::MessageNotFound`] when it is not there or not this user's.
+    pub async fn message(&self, user: &UserId, id: &ConversationId, message: &MessageId) -> Result<StoredMessage> {
+        // First, because what is being deleted may be there still.
+        self.get(user, id).await?;
+        self.find(user, id, message).await
+    }
+
+    async fn find(&self, user: &UserId, id: &ConversationId, message: &MessageId) -> Result<StoredMessage> {
+        let found = self.messages.find_any(user, message).await?;
+        found.filter(|found| &found.conversation == id).ok_or(Error::MessageNotFound)
+    }
+}

@@ -1,0 +1,197 @@
+//! Conversations: made, listed, renamed, read and deleted. Their items are in the table of [`crate::messages`].
+//!
+//! A conversation is found under its user's key and nowhere else: another user's is not there. Everything that belongs to it
+//! is read only after it was found so.
+
+mod deletion;
+mod history;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::ReturnValue;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::ChatConfig;
+use crate::dynamo::{Fields, Item, conditional, n, s, time};
+use crate::ids::{ConversationId, Random, UserId};
+use crate::messages::{Messages, conversation_key, user_key};
+use crate::paging::{Limit, List, Page};
+use crate::{Error, Result};
+
+pub use deletion::Deletion;
+pub use history::{Order, Range};
+
+/// Sorts a user's conversations by their last use. Only they have its sort key, so nothing else is in it.
+const BY_USE: &str = "by_updated_at";
+
+#[derive(Debug, Clone)]
+pub struct Conversation {
+    pub id: ConversationId,
+    pub title: String,
+    pub created_at: Timestamp,
+    /// When a message was last sent, or the title changed.
+    pub updated_at: Timestamp,
+}
+
+/// A conversation's title: 1 to 100 characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Title(String);
+
+impl Title {
+    pub const MAX_CHARS: usize = 100;
+
+    /// # Errors
+    /// When it is empty or too long.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text.chars().count() {
+            1..=Self::MAX_CHARS => Ok(Self(text.to_owned())),
+            chars => {
+                Err(Error::invalid("title", format!("has {chars} characters, but must have 1 to {}", Self::MAX_CHARS)))
+            }
+        }
+    }
+}
+
+impl Default for Title {
+    fn default() -> Self {
+        Self("New conversation".to_owned())
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Conversations {
+    db: Client,
+    config: ChatConfig,
+    messages: Messages,
+    clock: Arc<dyn Clock>,
+    random: Arc<Random>,
+}
+
+/// Where the list of conversations goes on.
+#[derive(Serialize, Deserialize)]
+struct Position {
+    updated_at: i64,
+    id: ConversationId,
+}
+
+impl Conversations {
+    pub fn new(db: Client, config: ChatConfig, messages: Messages, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
+        Self { db, config, messages, clock, random }
+    }
+
+    pub async fn create(&self, user: &UserId, title: Title) -> Result<Conversation> {
+        let now = self.clock.now();
+        let id = ConversationId::generate(&self.random);
+        let conversation = Conversation { id, title: title.0, created_at: now, updated_at: now };
+        // The SDK repeats a call whose answer was lost: the same item again, unless it has been used already.
+        conditional(&self.random, "PutItem", || {
+            self.db
+                .put_item()
+                .table_name(&self.config.table)
+                .item("pk", s(user_key(user)))
+                .item("sk", s(conversation_key(&conversation.id)))
+                .item("id", s(conversation.id.as_str()))
+                .item("title", s(conversation.title.as_str()))
+                .item("last_seq", n(0))
+                .item("created_at", time(now))
+                .item("updated_at", time(now))
+                .condition_expression("attribute_not_exists(pk)")
+                .send()
+        })
+        .await?;
+        Ok(conversation)
+    }
+
+    /// # Errors
+    /// [`Error::ConversationNotFound`] when it is not there or not this user's.
+    pub async fn get(&self, user: &UserId, id: &ConversationId) -> Result<Conversation> {
+        let output = self
+            .db
+            .get_item()
+            .table_name(&self.config.table)
+            .key("pk", s(user_key(user)))
+            .key("sk", s(conversation_key(id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Error::service("GetItem", &error))?;
+        output.item.as_ref().map(Conversation::read).transpose()?.ok_or(Error::ConversationNotFound)
+    }
+
+    /// # Errors
+    /// [`Error::ConversationNotFound`] when it is not there or not this user's.
+    pub async fn rename(&self, user: &UserId, id: &ConversationId, title: Title) -> Result<Conversation> {
+        let renamed = conditional(&self.random, "UpdateItem", || {
+            self.db
+                .update_item()
+                .table_name(&self.config.table)
+                .key("pk", s(user_key(user)))
+                .key("sk", s(conversation_key(id)))
+                .condition_expression("attribute_exists(pk)")
+                .update_expression("SET title = :title, updated_at = :now")
+                .expression_attribute_values(":title", s(title.0.as_str()))
+                .expression_attribute_values(":now", time(self.clock.now()))
+                .return_values(ReturnValue::AllNew)
+                .send()
+        })
+        .await?;
+        let item = renamed.and_then(|output| output.attributes).ok_or(Error::ConversationNotFound)?;
+        Conversation::read(&item)
+    }
+
+    /// The most recently used first.
+    pub async fn list(&self, user: &UserId, limit: Limit, cursor: Option<&str>) -> Result<Page<Conversation>> {
+        let list = List::of(user, "conversations");
+        let start = cursor.map(|cursor| list.position::<Position>(cursor)).transpose()?.map(|position| {
+            Item::from([
+                ("pk".to_owned(), s(user_key(user))),
+                ("sk".to_owned(), s(conversation_key(&position.id))),
+                ("updated_at".to_owned(), n(position.updated_at)),
+            ])
+        });
+        // One more, to know whether there is another page.
+        let mut items = self
+            .db
+            .query()
+            .table_name(&self.config.table)
+            .index_name(BY_USE)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", s(user_key(user)))
+            .scan_index_forward(false)
+            .consistent_read(true)
+            .limit(i32::try_from(limit.get() + 1).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(start)
+            .into_paginator()
+            .items()
+            .send();
+        let mut conversations = Vec::new();
+        while conversations.len() <= limit.get()
+            && let Some(item) = items.next().await
+        {
+            conversations.push(Conversation::read(&item.map_err(|error| Error::service("Query", &error))?)?);
+        }
+        let more = conversations.len() > limit.get();
+        conversations.truncate(limit.get());
+        let next = conversations
+            .last()
+            .filter(|_| more)
+            .map(|last| list.cursor(Position { updated_at: last.updated_at.0, id: last.id.clone() }));
+        Ok(Page { items: conversations, next })
+    }
+}
+
+impl Conversation {
+    fn read(item: &Item) -> Result<Self> {
+        let fields = Fields(item);
+        Ok(Self {
+            id: ConversationId::parse(fields.text("id")?)?,
+            title: fields.text("title")?.to_owned(),
+            created_at: fields.time("created_at")?,
+            updated_at: fields.time("updated_at")?,
+        })
+    }
+}

@@ -1,0 +1,106 @@
+//! Pages of a list, and the cursors that lead from one to the next.
+//!
+//! A cursor says where in a list to go on, and of which list of whose it is. It is opaque and not secret: what is read is
+//! decided by who asks, never by a cursor, so a forged one can at most skip in its own owner's list. One of another list, or
+//! of another user, is refused, because it can only be a mistake.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::ids::UserId;
+use crate::{Error, Result};
+
+/// Some items of a list.
+#[derive(Debug)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Leads to the next page; there is none after the last.
+    pub next: Option<String>,
+}
+
+/// How many items a page may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit(u8);
+
+impl Limit {
+    pub const DEFAULT: Self = Self(20);
+    pub const MOST: u8 = 100;
+
+    /// # Errors
+    /// When it is not 1 to 100.
+    pub fn new(limit: u32) -> Result<Self> {
+        match u8::try_from(limit) {
+            Ok(limit @ 1..=Self::MOST) => Ok(Self(limit)),
+            _ => Err(Error::invalid("limit", format!("must be 1 to {}", Self::MOST))),
+        }
+    }
+
+    pub(crate) fn get(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// A list of one user.
+#[derive(Debug, Clone)]
+pub(crate) struct List {
+    /// Too short to be turned back, long enough not to meet another's.
+    tag: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire<T> {
+    list: String,
+    at: T,
+}
+
+impl List {
+    pub(crate) fn of(user: &UserId, name: &str) -> Self {
+        let mut digest = Sha256::new();
+        digest.update(user.as_str());
+        digest.update([0]);
+        digest.update(name);
+        Self { tag: URL_SAFE_NO_PAD.encode(&digest.finalize()[..9]) }
+    }
+
+    pub(crate) fn cursor(&self, at: impl Serialize) -> String {
+        let wire = Wire { list: self.tag.clone(), at };
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(&wire).expect("a position has only string keys and plain values"))
+    }
+
+    /// Where a cursor leads to.
+    ///
+    /// # Errors
+    /// When it is no cursor, or not one of this list.
+    pub(crate) fn position<T: DeserializeOwned>(&self, cursor: &str) -> Result<T> {
+        let wire: Option<Wire<T>> =
+            URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|json| serde_json::from_slice(&json).ok());
+        match wire {
+            Some(wire) if wire.list == self.tag => Ok(wire.at),
+            _ => Err(Error::bad_request("The cursor is not one of this list: begin again without one")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::user;
+
+    #[test]
+    fn a_cursor_leads_to_its_place_in_its_list_of_its_user_only() {
+        let list = List::of(&user("alice"), "conversations");
+        let cursor = list.cursor(42);
+        assert_eq!(list.position::<u32>(&cursor).expect("its own"), 42);
+        assert!(List::of(&user("bob"), "conversations").position::<u32>(&cursor).is_err());
+        assert!(List::of(&user("alice"), "messages").position::<u32>(&cursor).is_err());
+        // Names of users and lists can't run into each other.
+        assert!(List::of(&user("alicecon"), "versations").position::<u32>(&cursor).is_err());
+        assert!(list.position::<String>(&cursor).is_err());
+        for bad in ["", "x", "!!!", "bm9uc2Vuc2U", &cursor[1..]] {
+            assert!(list.position::<u32>(bad).is_err(), "{bad}");
+        }
+    }
+}
