@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::ids::{ConversationId, MessageId};
@@ -57,28 +58,42 @@ pub enum ClosingCode {
     Replaced,
 }
 
-#[derive(Debug, Clone, Serialize)]
+/// A message or an answer to one.
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
+    #[schema(value_type = String)]
     id: MessageId,
+    #[schema(value_type = String)]
     conversation_id: ConversationId,
+    /// `user` or `assistant`
     role: &'static str,
+    /// `text`, `image`, `audio` or `video`
     #[serde(rename = "type")]
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     text: Option<String>,
+    /// `queued`, `processing`, `done`, `failed` or `cancelled`
     status: &'static str,
+    /// Of an answer: the message that it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     reply_to: Option<MessageId>,
+    /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     error: Option<MessageError>,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    /// In a frame: its text did not fit, and is to be had here.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
     truncated: bool,
 }
 
-#[derive(Debug, Clone, Serialize)]
-struct MessageError {
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct MessageError {
     code: String,
     message: String,
 }

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use crate::rest::Rest;
 use crate::stack::{PATIENCE, Stack};
 
 pub type Frame = Value;
@@ -23,6 +24,8 @@ pub struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// The selected subprotocol.
     pub subprotocol: Option<String>,
+    /// The same user's REST API.
+    pub rest: Rest,
 }
 
 impl Client {
@@ -52,7 +55,8 @@ impl Client {
             Ok((socket, response)) => {
                 let subprotocol = response.headers().get("sec-websocket-protocol");
                 let subprotocol = subprotocol.and_then(|value| value.to_str().ok()).map(str::to_owned);
-                Ok(Self { socket, subprotocol })
+                let token = headers.iter().find_map(|(_, value)| value.strip_prefix("Bearer ")).unwrap_or_default();
+                Ok(Self { socket, subprotocol, rest: stack.rest_with(token) })
             }
             Err(Error::Http(response)) => Err(response.status()),
             Err(error) => panic!("the handshake failed: {error}"),
@@ -131,6 +135,12 @@ impl Client {
         let accepted = self.receive().await;
         assert_eq!((&accepted["type"], &accepted["id"]), (&json!("accepted"), &json!(id)), "{accepted}");
         self.answer(&id).await
+    }
+
+    /// The same, in a new conversation.
+    pub async fn ask_afresh(&mut self, text: &str) -> (String, Frame) {
+        let conversation = self.rest.new_conversation().await;
+        self.ask(&conversation, text).await
     }
 
     /// Collects an answer whose message was accepted: deltas without gaps, then the end.

@@ -2,12 +2,14 @@
 //! client does. A stack that is dropped is stopped as an operator stops it, and must leave no process behind.
 
 mod client;
+mod rest;
 mod stack;
 
 pub use client::{Client, Frame, Refused};
+pub use rest::{Answer, Rest};
 pub use stack::{Stack, StackOptions, gateway_program, workspace};
 
-/// A new UUID: message and conversation ids are the client's to choose.
+/// A new UUID: message ids are the client's to choose.
 #[allow(clippy::disallowed_methods, reason = "the one place where the tests make ids")]
 pub fn new_id() -> String {
     uuid::Uuid::new_v4().to_string()

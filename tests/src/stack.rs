@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::rest::Rest;
+
 /// How long anything may take before a test gives up, on a loaded machine with two cores.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -104,6 +106,16 @@ impl Stack {
         let response = request.send().await.expect("an answer");
         let body: Value = response.json().await.expect("JSON");
         body["accessToken"].as_str().unwrap_or_else(|| panic!("no token: {body}")).to_owned()
+    }
+
+    /// The REST API as this user sees it.
+    pub async fn rest(&self, username: &str) -> Rest {
+        self.rest_with(&self.token(username).await)
+    }
+
+    /// The REST API with this token.
+    pub fn rest_with(&self, token: &str) -> Rest {
+        Rest::new(&self.url, token, &self.http)
     }
 
     pub async fn get(&self, path: &str) -> reqwest::Response {

@@ -38,7 +38,7 @@ async fn a_frame_that_is_no_known_action_is_an_unknown_action() {
     ] {
         refused(&mut client, frame, "unknown_action", None).await;
     }
-    let (streamed, _) = client.ask(&new_id(), "still here").await;
+    let (streamed, _) = client.ask_afresh("still here").await;
     assert_eq!(streamed, "response for still here");
 }
 
@@ -46,7 +46,7 @@ async fn a_frame_that_is_no_known_action_is_an_unknown_action() {
 async fn a_message_with_wrong_or_missing_parts_is_a_bad_request() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "bob").await;
-    let (id, conversation) = (new_id(), new_id());
+    let (id, conversation) = (new_id(), client.rest.new_conversation().await);
     let frame = |parts: Value| {
         let mut frame = json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "text": "x" });
         for (name, value) in parts.as_object().expect("parts") {
@@ -87,14 +87,14 @@ async fn another_users_conversation_is_not_found() {
     let stack = Stack::quick().await;
     let mut alice = Client::connect(&stack, "alice").await;
     let mut mallory = Client::connect(&stack, "mallory").await;
-    let conversation = new_id();
+    let conversation = alice.rest.new_conversation().await;
     alice.ask(&conversation, "mine").await;
     let id = new_id();
     let frame = json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "text": "let me in" });
     refused(&mut mallory, &frame.to_string(), "conversation_not_found", Some(&id)).await;
     let (streamed, _) = alice.ask(&conversation, "still mine").await;
     assert_eq!(streamed, "response for still mine");
-    let (streamed, _) = mallory.ask(&new_id(), "my own").await;
+    let (streamed, _) = mallory.ask_afresh("my own").await;
     assert_eq!(streamed, "response for my own");
 }
 
@@ -105,7 +105,8 @@ async fn one_users_message_ids_are_not_anothers() {
     let mut bob = Client::connect(&stack, "bob").await;
     let id = new_id();
     for (client, text) in [(&mut alice, "from alice"), (&mut bob, "from bob")] {
-        client.send_message(&id, &new_id(), text).await;
+        let conversation = client.rest.new_conversation().await;
+        client.send_message(&id, &conversation, text).await;
         let accepted = client.receive().await;
         assert_eq!((&accepted["duplicate"], &accepted["message"]["text"]), (&json!(false), &json!(text)));
         let (streamed, _) = client.answer(&id).await;
@@ -130,7 +131,7 @@ async fn frames_beyond_the_gateways_quotas_close_the_connection_with_their_code(
     // The places of both are free again, and others were not disturbed.
     stack.until("free", |state| state["leases"].as_array().is_some_and(Vec::is_empty)).await;
     let mut client = Client::connect(&stack, "bob").await;
-    let (streamed, _) = client.ask(&new_id(), "back").await;
+    let (streamed, _) = client.ask_afresh("back").await;
     assert_eq!(streamed, "response for back");
 }
 
@@ -205,7 +206,7 @@ async fn a_second_connection_of_a_user_is_a_conflict_and_a_bad_session_a_bad_req
     }
     let refused = Client::try_connect(&stack, "bob", Some("no%20good")).await;
     assert_eq!(refused.err().map(|status| status.as_u16()), Some(400));
-    let (streamed, _) = first.ask(&new_id(), "undisturbed").await;
+    let (streamed, _) = first.ask_afresh("undisturbed").await;
     assert_eq!(streamed, "response for undisturbed");
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use tests::{Client, Stack, StackOptions, new_id};
+use tests::{Client, Stack, StackOptions};
 
 fn run(args: &[&str]) -> Output {
     let mut command = Command::new(tests::gateway_program());
@@ -94,7 +94,7 @@ async fn interrupt_and_terminate_exit_with_0_and_leave_nothing() {
     for signal in ["INT", "TERM"] {
         let mut stack = Stack::quick().await;
         let mut client = Client::connect(&stack, "alice").await;
-        client.ask(&new_id(), "hello").await;
+        client.ask_afresh("hello").await;
         stack.signal(signal);
         assert_eq!(stack.stop(), Some(0), "{}", stack.log());
     }

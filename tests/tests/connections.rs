@@ -19,7 +19,7 @@ async fn a_heartbeat_tells_when_the_lease_ends_and_renews_it_once_the_client_has
     };
     let (first, second) = (heartbeat().await, heartbeat().await);
     assert_eq!(first, second, "silence is not rewarded");
-    client.ask(&new_id(), "hello").await;
+    client.ask_afresh("hello").await;
     client.send(&json!({ "action": "heartbeat" })).await;
     let renewed = client.receive_type("heartbeat").await;
     // RFC 3339 of one form: text order is time order.
@@ -34,7 +34,7 @@ async fn a_place_is_free_again_when_its_client_has_left() {
     first.close().await;
     stack.until("free", |state| state["leases"].as_array().is_some_and(Vec::is_empty)).await;
     let mut second = Client::connect(&stack, "bob").await;
-    let (streamed, _) = second.ask(&new_id(), "my turn").await;
+    let (streamed, _) = second.ask_afresh("my turn").await;
     assert_eq!(streamed, "response for my turn");
 }
 
@@ -42,14 +42,14 @@ async fn a_place_is_free_again_when_its_client_has_left() {
 async fn a_session_takes_its_own_place_back_and_the_old_socket_is_told() {
     let stack = StackOptions::default().param("MaxClients", 1).param("MockLatencyMs", 0).start().await;
     let mut old = Client::connect_with_session(&stack, "alice", "laptop").await;
-    old.ask(&new_id(), "before").await;
+    old.ask_afresh("before").await;
     let mut new = Client::connect_with_session(&stack, "alice", "laptop").await;
     let closing = old.receive().await;
     assert_eq!((&closing["type"], &closing["code"]), (&json!("closing"), &json!("replaced")), "{closing}");
     assert_eq!(old.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1000));
     // The old one's $disconnect comes after all this, and changes nothing.
     stack.until("one connection", |state| state["connections"] == 1).await;
-    let (streamed, _) = new.ask(&new_id(), "after").await;
+    let (streamed, _) = new.ask_afresh("after").await;
     assert_eq!(streamed, "response for after");
     let state = stack.state().await;
     assert_eq!(state["leases"].as_array().map(Vec::len), Some(1), "{state:#}");
@@ -60,7 +60,8 @@ async fn an_answer_reaches_its_user_on_the_connection_they_have_now() {
     let stack = StackOptions::default().param("MockLatencyMs", 0).start().await;
     let mut old = Client::connect_with_session(&stack, "alice", "phone").await;
     let id = new_id();
-    old.send_message(&id, &new_id(), "!slow 1500").await;
+    let conversation = old.rest.new_conversation().await;
+    old.send_message(&id, &conversation, "!slow 1500").await;
     old.receive_type("accepted").await;
     let mut new = Client::connect_with_session(&stack, "alice", "phone").await;
     let (streamed, reply) = new.answer(&id).await;
@@ -79,11 +80,12 @@ async fn a_silent_client_loses_its_place_and_its_messages_are_refused() {
     let mut silent = Client::connect(&stack, "alice").await;
     stack.until("over", |state| state["leases"].as_array().is_some_and(Vec::is_empty)).await;
     let mut next = Client::connect(&stack, "bob").await;
-    let (streamed, _) = next.ask(&new_id(), "thank you").await;
+    let (streamed, _) = next.ask_afresh("thank you").await;
     assert_eq!(streamed, "response for thank you");
 
     let id = new_id();
-    silent.send_message(&id, &new_id(), "too late").await;
+    let conversation = silent.rest.new_conversation().await;
+    silent.send_message(&id, &conversation, "too late").await;
     let error = silent.receive().await;
     assert_eq!((&error["code"], &error["id"]), (&json!("lease_expired"), &json!(id)), "{error}");
     silent.send(&json!({ "action": "heartbeat" })).await;
@@ -94,7 +96,7 @@ async fn a_silent_client_loses_its_place_and_its_messages_are_refused() {
 async fn no_more_than_the_allowed_messages_of_a_client_wait() {
     let stack = StackOptions::default().param("MaxPendingPerClient", 3).start().await;
     let mut client = Client::connect(&stack, "alice").await;
-    let conversation = new_id();
+    let conversation = client.rest.new_conversation().await;
     let ids: Vec<String> = (0..4).map(|_| new_id()).collect();
     for id in &ids {
         client.send_message(id, &conversation, "!slow 700").await;
@@ -125,7 +127,7 @@ async fn no_more_than_the_allowed_messages_of_a_client_wait() {
 async fn the_state_shows_what_is_going_on() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "alice").await;
-    client.ask(&new_id(), "hello").await;
+    client.ask_afresh("hello").await;
     let state = stack.state().await;
     assert_eq!(state["capacity"], 50);
     assert_eq!(state["connections"], 1);

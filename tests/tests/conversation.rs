@@ -10,7 +10,7 @@ use tests::{Client, Stack, StackOptions, new_id};
 async fn a_message_is_accepted_streamed_and_answered() {
     let stack = Stack::quick().await;
     let mut alice = Client::connect(&stack, "alice").await;
-    let (id, conversation) = (new_id(), new_id());
+    let (id, conversation) = (new_id(), alice.rest.new_conversation().await);
     alice.send_message(&id, &conversation, "hello there").await;
 
     let accepted = alice.receive().await;
@@ -47,7 +47,7 @@ async fn a_browser_brings_its_token_as_a_subprotocol() {
     let mut bob =
         Client::with_headers(&stack, "", &[("Sec-WebSocket-Protocol", &offered)]).await.expect("it is let in");
     assert_eq!(bob.subprotocol.as_deref(), Some("parley.v1"));
-    let (streamed, _) = bob.ask(&new_id(), "hi").await;
+    let (streamed, _) = bob.ask_afresh("hi").await;
     assert_eq!(streamed, "response for hi");
 }
 
@@ -55,7 +55,7 @@ async fn a_browser_brings_its_token_as_a_subprotocol() {
 async fn texts_of_any_script_and_of_the_greatest_length_come_back_whole() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "carol").await;
-    let conversation = new_id();
+    let conversation = client.rest.new_conversation().await;
     for text in ["日本語 🙂 café", "\"quotes\" and \\ and \u{0}", " leading and trailing ", &"x".repeat(16_384)] {
         let (streamed, reply) = client.ask(&conversation, text).await;
         assert_eq!(streamed, format!("response for {text}"));
@@ -67,7 +67,7 @@ async fn texts_of_any_script_and_of_the_greatest_length_come_back_whole() {
 async fn messages_of_one_conversation_are_answered_in_their_order() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "dave").await;
-    let conversation = new_id();
+    let conversation = client.rest.new_conversation().await;
     let ids: Vec<String> = (0..10).map(|_| new_id()).collect();
     // Without waiting for anything; the first takes longest.
     for (index, id) in ids.iter().enumerate() {
@@ -90,9 +90,11 @@ async fn conversations_are_answered_side_by_side() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "erin").await;
     let (slow, fast) = (new_id(), new_id());
-    client.send_message(&slow, &new_id(), "!slow 2000").await;
+    let conversation = client.rest.new_conversation().await;
+    client.send_message(&slow, &conversation, "!slow 2000").await;
     client.receive_type("accepted").await;
-    client.send_message(&fast, &new_id(), "hurry").await;
+    let conversation = client.rest.new_conversation().await;
+    client.send_message(&fast, &conversation, "hurry").await;
     let reply = client.receive_type("reply").await;
     assert_eq!(reply["id"], fast);
     let reply = client.receive_type("reply").await;
@@ -103,14 +105,15 @@ async fn conversations_are_answered_side_by_side() {
 async fn an_id_sent_again_is_one_message_with_one_answer() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "frank").await;
-    let (id, conversation) = (new_id(), new_id());
+    let (id, conversation) = (new_id(), client.rest.new_conversation().await);
     client.send_message(&id, &conversation, "once").await;
     client.receive_type("accepted").await;
     let (_, reply) = client.answer(&id).await;
 
     // The same frame, another text, another conversation: the first message each time, and no second answer.
-    for (conversation, text) in [(conversation.clone(), "once"), (conversation.clone(), "twice"), (new_id(), "once")] {
-        client.send_message(&id, &conversation, text).await;
+    let other = client.rest.new_conversation().await;
+    for (conversation, text) in [(&conversation, "once"), (&conversation, "twice"), (&other, "once")] {
+        client.send_message(&id, conversation, text).await;
         let accepted = client.receive().await;
         assert_eq!(accepted["type"], "accepted", "{accepted}");
         assert_eq!(accepted["duplicate"], true);
@@ -129,7 +132,7 @@ async fn an_id_sent_again_is_one_message_with_one_answer() {
 async fn an_id_sent_many_times_at_once_is_one_message() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "grace").await;
-    let (id, conversation) = (new_id(), new_id());
+    let (id, conversation) = (new_id(), client.rest.new_conversation().await);
     for _ in 0..20 {
         client.send_message(&id, &conversation, "again").await;
     }
@@ -152,7 +155,7 @@ async fn an_id_sent_many_times_at_once_is_one_message() {
 async fn a_model_that_fails_for_good_is_told_and_the_conversation_goes_on() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "heidi").await;
-    let conversation = new_id();
+    let conversation = client.rest.new_conversation().await;
     let (streamed, error) = client.ask(&conversation, "!fail please").await;
     assert_eq!((streamed.as_str(), &error["type"], &error["code"]), ("", &json!("error"), &json!("reply_failed")));
     let (streamed, _) = client.ask(&conversation, "still there?").await;
@@ -163,7 +166,7 @@ async fn a_model_that_fails_for_good_is_told_and_the_conversation_goes_on() {
 async fn a_model_that_fails_for_the_moment_is_asked_again() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "ivan").await;
-    let (streamed, reply) = client.ask(&new_id(), "!flaky 3").await;
+    let (streamed, reply) = client.ask_afresh("!flaky 3").await;
     assert_eq!(streamed, "response for !flaky 3");
     assert_eq!(reply["type"], "reply");
 }
@@ -175,7 +178,7 @@ async fn fifty_clients_talk_at_once_and_each_gets_its_own_answers() {
         let stack = &stack;
         async move {
             let mut client = Client::connect(stack, &format!("user-{number}")).await;
-            let conversation = new_id();
+            let conversation = client.rest.new_conversation().await;
             for turn in 0..3 {
                 let text = format!("{number} says {turn}");
                 let (streamed, reply) = client.ask(&conversation, &text).await;
@@ -199,6 +202,6 @@ async fn fifty_clients_talk_at_once_and_each_gets_its_own_answers() {
 async fn the_mocks_latency_is_that_of_the_template_by_default() {
     let stack = StackOptions::default().start().await;
     let mut client = Client::connect(&stack, "judy").await;
-    let (streamed, _) = client.ask(&new_id(), "when you can").await;
+    let (streamed, _) = client.ask_afresh("when you can").await;
     assert_eq!(streamed, "response for when you can");
 }

@@ -2,7 +2,7 @@
 
 use futures_util::future::{join, join_all};
 use serde_json::json;
-use tests::{Client, Stack, StackOptions, new_id};
+use tests::{Client, Stack, StackOptions};
 
 #[tokio::test]
 async fn who_has_lost_a_place_is_told_why_before_the_socket_is_closed() {
@@ -14,7 +14,7 @@ async fn who_has_lost_a_place_is_told_why_before_the_socket_is_closed() {
         .await;
     let mut silent = Client::connect(&stack, "silent").await;
     let mut spoken = Client::connect(&stack, "spoken").await;
-    spoken.ask(&new_id(), "hello, and good-bye").await;
+    spoken.ask_afresh("hello, and good-bye").await;
     let (of_silent, of_spoken) = join(silent.receive(), spoken.receive()).await;
     for (frame, code) in [(of_silent, "first_message"), (of_spoken, "lease_expired")] {
         assert_eq!((&frame["type"], &frame["code"]), (&json!("closing"), &json!(code)), "{frame}");

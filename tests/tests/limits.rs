@@ -33,7 +33,7 @@ async fn of_300_users_at_once_exactly_50_get_in_and_all_of_them_can_talk() {
         assert_eq!((clients.len(), refused.len()), (50, 250));
         assert_eq!(statuses(&refused), BTreeSet::from([503]));
         assert_eq!(leases(&stack.state().await), 50);
-        let talking = clients.iter_mut().map(async |client| client.ask(&new_id(), "me").await.0);
+        let talking = clients.iter_mut().map(async |client| client.ask_afresh("me").await.0);
         for answer in join_all(talking).await {
             assert_eq!(answer, "response for me");
         }
@@ -53,7 +53,7 @@ async fn of_100_connections_of_one_user_at_once_exactly_1_gets_in() {
         assert_eq!((clients.len(), refused.len()), (1, 99), "round {round}");
         assert_eq!(statuses(&refused), BTreeSet::from([409]));
         let mut client = clients.pop().expect("one");
-        assert_eq!(client.ask(&new_id(), "me").await.0, "response for me");
+        assert_eq!(client.ask_afresh("me").await.0, "response for me");
         client.close().await;
         stack.until("free", |state| leases(state) == 0).await;
     }
@@ -63,7 +63,7 @@ async fn of_100_connections_of_one_user_at_once_exactly_1_gets_in() {
 async fn a_session_that_connects_many_times_at_once_has_one_survivor_that_can_talk() {
     let stack = Stack::quick().await;
     let mut first = Client::connect_with_session(&stack, "alice", "phone").await;
-    first.ask(&new_id(), "before").await;
+    first.ask_afresh("before").await;
     for _ in 0..3 {
         let connecting = (0..20).map(|_| Client::try_connect(&stack, "alice", Some("phone")));
         let (clients, refused) = split(join_all(connecting).await);
@@ -76,7 +76,7 @@ async fn a_session_that_connects_many_times_at_once_has_one_survivor_that_can_ta
             client.try_send(&json!({ "action": "heartbeat" })).await;
             match client.receive_or_close().await {
                 Ok(frame) if frame["type"] == "heartbeat" => {
-                    assert_eq!(client.ask(&new_id(), "me").await.0, "response for me");
+                    assert_eq!(client.ask_afresh("me").await.0, "response for me");
                     survivors += 1;
                     client.close().await;
                 }
@@ -113,7 +113,7 @@ async fn while_200_users_come_and_go_there_are_never_more_than_50_and_then_a_fre
                         Ok(mut client) => {
                             got_in += 1;
                             if (user + round) % 3 == 0 {
-                                client.ask(&new_id(), "quick").await;
+                                client.ask_afresh("quick").await;
                             }
                             // Some say good-bye, some just go.
                             if user % 2 == 0 {
@@ -150,7 +150,7 @@ async fn after_a_crash_with_50_clients_their_sessions_come_back_at_once_and_othe
     let users: Vec<String> = (0..50).map(|user| format!("user-{user}")).collect();
     let connecting = users.iter().map(|user| Client::try_connect(&stack, user, Some("s")));
     let (mut clients, _) = split(join_all(connecting).await);
-    join_all(clients.iter_mut().map(async |client| client.ask(&new_id(), "hello").await)).await;
+    join_all(clients.iter_mut().map(async |client| client.ask_afresh("hello").await)).await;
     stack.kill();
     drop(clients);
 
@@ -218,7 +218,7 @@ async fn exactly_500_messages_are_processed_at_once_and_all_are_answered() {
     let talks = clients.into_iter().map(async |mut client| {
         let ids: Vec<String> = (0..14).map(|_| new_id()).collect();
         // Ten conversations; four messages more wait behind others or for a free worker.
-        let conversations: Vec<String> = (0..14).map(|_| new_id()).collect();
+        let conversations = join_all((0..14).map(|_| client.rest.new_conversation())).await;
         for (id, conversation) in ids.iter().zip(&conversations) {
             client.send_message(id, conversation, "hello").await;
         }

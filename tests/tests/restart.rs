@@ -20,7 +20,7 @@ async fn a_stop_lets_running_answers_finish_and_frees_the_places() {
     let mut stack = on(&data).start().await;
     let port = stack.port();
     let mut client = Client::connect(&stack, "alice").await;
-    let (id, conversation) = (new_id(), new_id());
+    let (id, conversation) = (new_id(), client.rest.new_conversation().await);
     client.send_message(&id, &conversation, "!slow 1500").await;
     client.receive_type("accepted").await;
     stack.until("at work", |state| state["inFlight"]["worker"]["now"] == 1).await;
@@ -47,13 +47,13 @@ async fn after_a_crash_accepted_messages_are_answered_and_sessions_come_back() {
     let port = stack.port();
     let mut alice = Client::connect_with_session(&stack, "alice", "phone").await;
     let mut bob = Client::connect(&stack, "bob").await;
-    let conversation = new_id();
+    let conversation = alice.rest.new_conversation().await;
     let ids: Vec<String> = (0..3).map(|_| new_id()).collect();
     for id in &ids {
         alice.send_message(id, &conversation, "!slow 800").await;
         assert_eq!(alice.receive_type("accepted").await["id"], json!(id));
     }
-    bob.ask(&new_id(), "hello").await;
+    bob.ask_afresh("hello").await;
     stack.kill();
 
     let stack = on(&data).param("LeaseSeconds", 5).port(port).start().await;
@@ -76,7 +76,7 @@ async fn after_a_crash_accepted_messages_are_answered_and_sessions_come_back() {
     assert_eq!(answered, ids);
     stack.until("over", |state| state["leases"].as_array().is_some_and(|leases| leases.len() < 2)).await;
     let mut bob = Client::connect(&stack, "bob").await;
-    let (streamed, _) = bob.ask(&new_id(), "again").await;
+    let (streamed, _) = bob.ask_afresh("again").await;
     assert_eq!(streamed, "response for again");
 }
 
@@ -84,7 +84,7 @@ async fn after_a_crash_accepted_messages_are_answered_and_sessions_come_back() {
 async fn a_workers_death_costs_no_message_and_makes_no_second_answer() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "alice").await;
-    let (id, conversation) = (new_id(), new_id());
+    let (id, conversation) = (new_id(), client.rest.new_conversation().await);
     client.send_message(&id, &conversation, "!slow 1000").await;
     client.receive_type("accepted").await;
     stack.until("held", |state| state["bill"]["calls"]["worker"]["sqs"]["ChangeMessageVisibility"] == 1).await;
@@ -107,7 +107,7 @@ async fn a_workers_death_costs_no_message_and_makes_no_second_answer() {
 async fn a_killed_route_function_is_an_error_frame_and_the_next_message_works() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "alice").await;
-    let conversation = new_id();
+    let conversation = client.rest.new_conversation().await;
     client.ask(&conversation, "one").await;
     for pid in stack.pids("send_message").await {
         let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status();

@@ -1,0 +1,55 @@
+//! `/api/admission`: tells a browser, which can't see why a handshake was refused, whether one would be now.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use shared::leases::Admittance;
+use utoipa::ToSchema;
+
+use crate::Deps;
+use crate::input::Speaker;
+use crate::problem::{Problem, Unauthorized};
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Admission {
+    state: AdmissionState,
+    /// Places taken.
+    in_use: u32,
+    /// Places.
+    capacity: u32,
+    /// When to try again: until then at the latest a place is lost by its holder, if nothing is heard of it. 0 when open.
+    retry_after_seconds: u64,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AdmissionState {
+    /// There is a free place.
+    Open,
+    /// All places are taken.
+    Full,
+    /// This user has a place.
+    Connected,
+}
+
+/// Whether this user could connect now.
+#[utoipa::path(get, path = "/api/admission", tag = "users", responses(
+    (status = 200, body = Admission),
+    (status = 401, description = "No valid token", body = Unauthorized),
+    (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn admission(State(deps): State<Deps>, speaker: Speaker) -> Result<Json<Admission>, Problem> {
+    let occupancy = deps.leases.occupancy(&speaker.user).await?;
+    let now = deps.clock.now();
+    Ok(Json(Admission {
+        state: match occupancy.state {
+            Admittance::Open => AdmissionState::Open,
+            Admittance::Full => AdmissionState::Full,
+            Admittance::Connected => AdmissionState::Connected,
+        },
+        in_use: occupancy.in_use,
+        capacity: occupancy.capacity,
+        retry_after_seconds: occupancy.free_at.map_or(0, |at| at.since(now).as_millis().div_ceil(1000).max(1) as u64),
+    }))
+}

@@ -1,0 +1,111 @@
+//! `/api/conversations/{id}/messages`
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Serialize;
+use shared::Error;
+use shared::conversations::{Order, Range};
+use shared::ids::{ConversationId, MessageId};
+use shared::protocol::Message;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::Deps;
+use crate::conversations::limit;
+use crate::input::{Query, Speaker};
+use crate::problem::{Problem, Unauthorized};
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct MessagePage {
+    items: Vec<Message>,
+    /// Of the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_cursor: Option<String>,
+}
+
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "lowercase")]
+#[allow(dead_code, reason = "the schema of what `Query` reads")]
+pub(crate) enum OrderName {
+    Asc,
+    Desc,
+}
+
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "the documentation of what `Query` reads")]
+pub(crate) struct HistoryQuery {
+    /// How many items at most.
+    #[param(minimum = 1, maximum = 100, default = 20, nullable = false)]
+    limit: Option<u32>,
+    /// `nextCursor` of the page before; it brings `order` and `after` with it.
+    #[param(nullable = false)]
+    cursor: Option<String>,
+    /// As they came (`asc`), or the newest first.
+    #[param(inline, default = "asc", nullable = false)]
+    order: Option<OrderName>,
+    /// The id of a message or answer: only what came after it.
+    #[param(nullable = false)]
+    after: Option<String>,
+}
+
+fn order(text: &str) -> Result<Order, Error> {
+    match text {
+        "asc" => Ok(Order::Asc),
+        "desc" => Ok(Order::Desc),
+        _ => Err(Error::invalid("order", "must be asc or desc")),
+    }
+}
+
+fn message_id(text: &str) -> Result<MessageId, Error> {
+    MessageId::parse_any(text).ok_or(Error::MessageNotFound)
+}
+
+/// What was said in a conversation: messages and answers in the order in which they came.
+#[utoipa::path(get, path = "/api/conversations/{id}/messages", tag = "messages",
+    params(("id" = String, Path), HistoryQuery),
+    responses(
+        (status = 200, body = MessagePage),
+        (status = 400, description = "Not a cursor of this list", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "No valid token", body = Unauthorized),
+        (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter can't be so", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn list(
+    State(deps): State<Deps>,
+    speaker: Speaker,
+    Path(id): Path<String>,
+    Query(mut query): Query,
+) -> Result<Json<MessagePage>, Problem> {
+    let limit = limit(&mut query);
+    let (cursor, order, after) = (query.text("cursor"), query.parsed("order", order), query.text("after"));
+    query.ignore_others();
+    query.finish()?;
+    let id = ConversationId::parse(&id)?;
+    let after = after.as_deref().map(message_id).transpose()?;
+    let page = deps.conversations.history(&speaker.user, &id, &Range { order, after, cursor }, limit).await?;
+    Ok(Json(MessagePage { items: page.items.iter().map(Message::from).collect(), next_cursor: page.next }))
+}
+
+/// One message or answer.
+#[utoipa::path(get, path = "/api/conversations/{id}/messages/{messageId}", tag = "messages",
+    params(("id" = String, Path), ("messageId" = String, Path)),
+    responses(
+        (status = 200, body = Message),
+        (status = 401, description = "No valid token", body = Unauthorized),
+        (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn get(
+    State(deps): State<Deps>,
+    speaker: Speaker,
+    Path((id, message)): Path<(String, String)>,
+) -> Result<Json<Message>, Problem> {
+    let id = ConversationId::parse(&id)?;
+    let message = deps.conversations.message(&speaker.user, &id, &message_id(&message)?).await?;
+    Ok(Json(Message::from(&message)))
+}

@@ -1,0 +1,92 @@
+//! Errors as `application/problem+json` (RFC 9457). Here an error is logged, once, and becomes a response that says which rule
+//! said no, and nothing of the inside.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use shared::Error;
+use shared::errors::Class;
+use utoipa::ToSchema;
+
+/// What went wrong (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// `about:blank`: the status says what kind of problem it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What is wrong with this request.
+    detail: String,
+    /// Of 422: each field that can't be as it is.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    errors: Vec<FieldError>,
+}
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct FieldError {
+    pub(crate) field: String,
+    /// What is wrong with it.
+    pub(crate) message: String,
+}
+
+/// What the HTTP API itself answers where there is no valid token.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Unauthorized {
+    #[schema(example = "Unauthorized")]
+    message: String,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Error");
+        Self { kind: "about:blank", title, status: status.as_u16(), detail: detail.into(), errors: Vec::new() }
+    }
+
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "The path does not have this method; see the header Allow")
+    }
+
+    pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
+        let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
+        let detail = format!("Not as it must be: {}", fields.join(", "));
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error.class() {
+            Class::Rejected => tracing::debug!(code = error.code(), "Refused: {error}"),
+            Class::Retry => tracing::warn!("{error}"),
+            Class::Bug => tracing::error!("{error}"),
+        }
+        match error {
+            Error::Invalid { field, problem } => {
+                Self::invalid(vec![FieldError { field: field.to_owned(), message: problem }])
+            }
+            Error::BadRequest(_) => Self::new(StatusCode::BAD_REQUEST, error.public_message()),
+            Error::ConversationNotFound | Error::MessageNotFound | Error::MediaNotFound => {
+                Self::not_found(error.public_message())
+            }
+            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.public_message()),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(self)).into_response();
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}

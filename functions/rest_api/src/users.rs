@@ -1,0 +1,33 @@
+//! `/api/me`
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use shared::clock::Timestamp;
+use shared::ids::UserId;
+use utoipa::ToSchema;
+
+use crate::Deps;
+use crate::input::Speaker;
+use crate::problem::{Problem, Unauthorized};
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct User {
+    #[schema(value_type = String)]
+    id: UserId,
+    username: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+/// Who the token speaks for. The first call of a new user creates it.
+#[utoipa::path(get, path = "/api/me", tag = "users", responses(
+    (status = 200, body = User),
+    (status = 401, description = "No valid token", body = Unauthorized),
+    (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn me(State(deps): State<Deps>, speaker: Speaker) -> Result<Json<User>, Problem> {
+    let user = deps.users.meet(&speaker.user, &speaker.username).await?;
+    Ok(Json(User { id: user.id, username: user.username, created_at: user.created_at }))
+}
