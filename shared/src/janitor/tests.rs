@@ -218,3 +218,25 @@ async fn whoever_comes_back_after_the_end_of_a_lease_has_the_old_socket_closed()
     assert_eq!(scene.frames("old")[0]["code"], "replaced");
     assert!(scene.frames("new").is_empty());
 }
+
+#[tokio::test]
+async fn what_a_deleted_conversation_left_behind_is_deleted_and_who_waits_for_an_answer_is_told() {
+    let scene = Scene::new().await;
+    scene.connect("u", "u").await;
+    let message = scene.say("u", 1).await;
+    scene.begin(&message).await;
+    // The request that deleted it died at once.
+    scene.answerer.conversations.delete(&user("u"), &message.conversation).await.expect("deleted");
+    assert_eq!(scene.tidy_up().await, Report { deleted: 1, ..Report::default() });
+    let state = scene.stack.snapshot();
+    assert!(state.messages.is_empty() && state.names.is_empty() && state.deleted.is_empty(), "{state:?}");
+    // And so did the worker that had the message.
+    assert!(scene.frames("u").is_empty());
+    scene.stack.clock.advance(STUCK_AFTER + SECOND);
+    scene.connect("u", "u2").await;
+    scene.tidy_up().await;
+    let frames = scene.frames("u2");
+    let [error] = &frames[..] else { panic!("{frames:?}") };
+    assert_eq!((&error["code"], &error["id"]), (&json!("conversation_not_found"), &json!(message.id)));
+    assert!(scene.stack.snapshot().users["u"].pending.is_empty());
+}
