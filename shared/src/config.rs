@@ -84,6 +84,26 @@ impl QueueConfig {
 }
 
 #[derive(Debug, Clone)]
+pub struct MediaConfig {
+    pub bucket: String,
+    /// Where browsers see the storage: addresses are signed for it.
+    pub public_endpoint: String,
+    pub max_bytes: u64,
+    pub presign: Duration,
+}
+
+impl MediaConfig {
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            bucket: required(lookup, "MEDIA_BUCKET")?,
+            public_endpoint: required(lookup, "MEDIA_ENDPOINT_URL")?,
+            max_bytes: number(lookup, "MAX_MEDIA_BYTES")?,
+            presign: Duration::from_secs(number(lookup, "PRESIGN_SECONDS")?),
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
 pub struct AuthConfig {
     pub issuer: String,
     pub audience: String,

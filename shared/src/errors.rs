@@ -23,6 +23,10 @@ pub enum Error {
     MessageNotFound,
     #[error("There is no such upload")]
     MediaNotFound,
+    #[error("The upload is not what it says: its bytes are not of the type {content_type}")]
+    MediaMismatch { content_type: String },
+    #[error("The upload has {actual_bytes} bytes, at most {limit_bytes} are allowed")]
+    MediaTooLarge { actual_bytes: u64, limit_bytes: u64 },
     #[error("{pending} messages are not answered yet, at most {limit} are allowed; wait for an answer")]
     TooManyPending { pending: usize, limit: usize, retry_after_ms: u64 },
     #[error("This connection no longer holds a place; connect again")]
@@ -84,6 +88,8 @@ impl Error {
             | Self::ConversationNotFound
             | Self::MessageNotFound
             | Self::MediaNotFound
+            | Self::MediaMismatch { .. }
+            | Self::MediaTooLarge { .. }
             | Self::TooManyPending { .. }
             | Self::LeaseExpired => Class::Rejected,
             Self::Service { .. } | Self::Contended { .. } | Self::OutOfTime { .. } => Class::Retry,
@@ -94,9 +100,9 @@ impl Error {
     /// The code of the contract.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::BadRequest(_) | Self::Invalid { .. } => "bad_request",
+            Self::BadRequest(_) | Self::Invalid { .. } | Self::MediaMismatch { .. } => "bad_request",
             Self::UnknownAction => "unknown_action",
-            Self::TextTooLarge { .. } => "too_large",
+            Self::TextTooLarge { .. } | Self::MediaTooLarge { .. } => "too_large",
             Self::ConversationNotFound => "conversation_not_found",
             Self::MessageNotFound => "message_not_found",
             Self::MediaNotFound => "media_not_found",

@@ -54,6 +54,35 @@ id!(
     MessageId
 );
 
+id!(
+    /// An uploaded object, as its user names it.
+    MediaKey
+);
+
+impl MediaKey {
+    pub fn generate(random: &Random, extension: &str) -> Self {
+        Self(format!("{}.{extension}", random.uuid()))
+    }
+
+    /// Of the `index`th answer to a message.
+    pub fn of_answer(answer: &MessageId, extension: &str) -> Self {
+        Self(format!("{}.{extension}", answer.key()))
+    }
+
+    /// # Errors
+    /// When it can't be the key of any object.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let valid = text.rsplit_once('.').is_some_and(|(name, extension)| {
+            let plain = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            (UUID_CHARS..=UUID_CHARS + 2).contains(&name.len())
+                && (2..=4).contains(&extension.len())
+                && plain(name)
+                && plain(extension)
+        });
+        if valid { Ok(Self(text.to_owned())) } else { Err(Error::MediaNotFound) }
+    }
+}
+
 impl UserId {
     /// # Errors
     /// When it is empty or too long to be part of a key.

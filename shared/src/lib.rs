@@ -20,6 +20,7 @@ pub mod errors;
 pub mod ids;
 pub mod janitor;
 pub mod leases;
+pub mod media;
 pub mod messages;
 pub mod model;
 pub mod paging;
