@@ -24,5 +24,7 @@ pub mod sqs;
 pub mod stack;
 pub mod state;
 pub mod template;
+#[cfg(test)]
+mod testing;
 pub mod uri;
 pub mod websocket;
