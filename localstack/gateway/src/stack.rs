@@ -9,6 +9,8 @@
 mod data_dir;
 mod environment;
 mod http_apis;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
