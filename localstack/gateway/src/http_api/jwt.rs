@@ -1,10 +1,10 @@
 //! JWT authorizers: whether a request's token is its issuer's, for this API, in time, and of a scope that the route wants.
 //!
 //! AWS: only RSA signatures; `kid` must name a key of the issuer; `iss` must be the configured one; `aud`, or `client_id`
-//! where there is no `aud`, one of the audience; `exp`, `nbf` and `iat` are held against the clock, to the second; `scope` or
+//! where there is no `aud`, one of the audience; `exp`, `nbf` and `iat` are held against the clock; `scope` or
 //! `scp` must have one of the route's scopes.
 //!
-//! Unconfirmed: the wording of `error_description` but for the audience; that a token without `exp` is refused; 401 also
+//! Unconfirmed: that the clock has no leeway; the wording of `error_description` but for the audience; that a token without `exp` is refused; 401 also
 //! where the issuer can't be reached; whether PSS signatures count as RSA (here not, so that what works here works there).
 
 use axum::body::Body;
@@ -109,8 +109,8 @@ impl JwtAuthorizer {
         if !audience.is_some_and(|claimed| texts(claimed).iter().any(|one| self.spec.audience.contains(one))) {
             return Err("the token does not have a valid audience");
         }
-        #[allow(clippy::cast_precision_loss, reason = "seconds since 1970 fit")]
-        let now = (now_ms() / 1000) as f64;
+        #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit")]
+        let now = now_ms() as f64 / 1000.0;
         let time = |name: &str| match claims.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(value) => value.as_f64().map(Some).ok_or("the token has a time that is no number"),

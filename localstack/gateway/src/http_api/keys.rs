@@ -17,8 +17,6 @@ const KEEP: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// AWS does not publish its own.
 const REFETCH_AFTER: Duration = Duration::from_secs(10);
-
-/// Who waited while the issuer did not answer does not ask once more.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// API Gateway's quotas on an issuer.
@@ -30,6 +28,8 @@ pub struct Keys {
     issuer: String,
     http: reqwest::Client,
     pub(super) refetch_after: Duration,
+    /// Who waited while the issuer did not answer does not ask once more.
+    pub(super) retry_after: Duration,
     last: Mutex<Option<Fetched>>,
 }
 
@@ -47,7 +47,13 @@ struct Discovery {
 impl Keys {
     pub fn of(issuer: &str) -> Self {
         let http = reqwest::Client::new();
-        Self { issuer: issuer.to_owned(), http, refetch_after: REFETCH_AFTER, last: Mutex::new(None) }
+        Self {
+            issuer: issuer.to_owned(),
+            http,
+            refetch_after: REFETCH_AFTER,
+            retry_after: RETRY_AFTER,
+            last: Mutex::new(None),
+        }
     }
 
     /// The key of this id, if the issuer has it and it can be used.
@@ -58,7 +64,7 @@ impl Keys {
                 let age = last.at.elapsed();
                 age < KEEP && (keys.find(id).is_some() || age < self.refetch_after)
             }
-            Err(_) => last.at.elapsed() < RETRY_AFTER,
+            Err(_) => last.at.elapsed() < self.retry_after,
         });
         if !usable {
             let keys = self.fetch().await;

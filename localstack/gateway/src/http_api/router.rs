@@ -55,7 +55,7 @@ async fn serve(
 }
 
 fn select<'a>(apis: &'a [Arc<Api>], path: &str) -> Option<&'a Arc<Api>> {
-    let stage = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+    let stage = path.strip_prefix('/').unwrap_or(path).split('/').next().unwrap_or_default();
     let of_stage = |stage: &str| apis.iter().find(|api| api.spec.stage == stage);
     of_stage(stage).filter(|api| !api.is_default()).or_else(|| apis.iter().find(|api| api.is_default()))
 }

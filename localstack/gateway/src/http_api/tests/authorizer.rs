@@ -79,6 +79,20 @@ async fn unknown_keys_are_not_looked_for_again_and_again() {
 }
 
 #[tokio::test]
+async fn many_requests_ask_the_issuer_once_whether_it_answers_or_not() {
+    for (keys, status) in [(json!({ "keys": [KEY.jwk("a")] }), 200), (json!("nonsense"), 401)] {
+        let issuer = Issuer::start().await;
+        *issuer.keys.lock().unwrap() = keys;
+        let bench = Bench::guarded(&issuer, &[]).await;
+        let token = issuer.token(json!({}));
+        for answer in futures_util::future::join_all((0..8).map(|_| bench.get_with("/me", &token))).await {
+            assert_eq!(answer.status, status);
+        }
+        assert_eq!(issuer.asked(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_new_key_of_the_issuer_is_found_once_the_issuer_may_be_asked_again() {
     let issuer = Issuer::start().await;
     let spec = JwtAuthorizer {

@@ -74,7 +74,7 @@ impl Bench {
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
         Self::with(&[("GET /me", "me"), ("GET /open", "open")], |api| {
             let mut authorizer = super::JwtAuthorizer::new(&spec);
-            authorizer.keys.refetch_after = NEVER;
+            (authorizer.keys.refetch_after, authorizer.keys.retry_after) = (NEVER, NEVER);
             api.authorizers.insert("Users".into(), authorizer);
             api.spec.authorizers.insert("Users".into(), spec);
             api.spec.routes[0].authorization = Some(Authorization { authorizer: "Users".into(), scopes });
