@@ -1,5 +1,5 @@
-//! A local gateway: runs the WebSocket APIs, functions, queues and tables of a SAM template on one machine, from the very
-//! template that deploys them. It knows nothing of the application in it.
+//! A local gateway: runs the WebSocket and HTTP APIs, functions, queues and tables of a SAM template on one machine, from the
+//! very template that deploys them. It knows nothing of the application in it.
 //!
 //! - [`template`] reads the template: a small, strict subset; what it does not understand is an error with its line.
 //! - [`stack`] makes of it what runs: engines, function host, event sources, listeners; and stops it again.

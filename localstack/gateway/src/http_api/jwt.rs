@@ -4,8 +4,9 @@
 //! where there is no `aud`, one of the audience; `exp`, `nbf` and `iat` are held against the clock; `scope` or
 //! `scp` must have one of the route's scopes.
 //!
-//! Unconfirmed: that the clock has no leeway; the wording of `error_description` but for the audience; that a token without `exp` is refused; 401 also
-//! where the issuer can't be reached; whether PSS signatures count as RSA (here not, so that what works here works there).
+//! Unconfirmed: that the clock has no leeway; the wording of `error_description` but for the audience; that a token without
+//! `exp` is refused; 401 also where the issuer can't be reached; whether PSS signatures count as RSA (here not, so that what
+//! works here works there).
 
 use axum::body::Body;
 use axum::response::Response;

@@ -1,7 +1,7 @@
 //! The public keys of one issuer: found by OpenID discovery, kept, and fetched again for a key that is not among them.
 //!
-//! Invariant: however many requests come, the issuer is asked by one of them at a time, and not sooner than
-//! [`Keys::refetch_after`] after the last answer: a flood of bad tokens must not become one of requests to the issuer.
+//! Invariant: however many requests come, the issuer is asked by one of them at a time, and not sooner than 10 s after its last
+//! answer, or 1 s after a failure: a flood of bad tokens must not become one of requests to the issuer.
 
 use std::time::Duration;
 

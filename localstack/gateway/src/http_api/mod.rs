@@ -2,7 +2,8 @@
 //! functions may answer to them.
 //!
 //! - [`router()`] is where requests come in and which API they are for; [`handle`] is a request's way through its API.
-//! - [`routes`] selects the route, [`jwt`] decides who may use it ([`keys`] are the issuer's), [`cors`] who may read the answer.
+//! - [`routes`] selects the route, [`jwt`] decides who may use it ([`keys`] are the issuer's), [`cors`] who may read the
+//!   answer.
 //! - [`event`] is what the function sees, [`response`] what its answer comes to.
 //!
 //! A request that was read runs to its end in a task of the API's own, as on AWS: a client that leaves cancels nothing but
