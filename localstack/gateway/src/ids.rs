@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 
+use crate::clock::now_ms;
+
 const BYTES: usize = 11;
 
 /// A connection, request or message id, such as `BFHPhfCWIAMCKlQ=`.
@@ -11,6 +13,12 @@ pub fn gateway_id() -> String {
     let mut bytes = [0; BYTES];
     fastrand::fill(&mut bytes);
     URL_SAFE.encode(bytes)
+}
+
+/// An id for tracing, as the edge puts it into `X-Amzn-Trace-Id`.
+#[allow(clippy::disallowed_methods, reason = "a trace id is random")]
+pub fn trace_id() -> String {
+    format!("Root=1-{:08x}-{:024x}", now_ms() / 1000, fastrand::u128(..) >> 32)
 }
 
 /// Whether it could have come from [`gateway_id`].

@@ -1,9 +1,9 @@
-//! A local gateway: runs the WebSocket APIs, functions, queues and tables of a SAM template on one machine, from the very
-//! template that deploys them. It knows nothing of the application in it.
+//! A local gateway: runs the WebSocket and HTTP APIs, functions, queues and tables of a SAM template on one machine, from the
+//! very template that deploys them. It knows nothing of the application in it.
 //!
 //! - [`template`] reads the template: a small, strict subset; what it does not understand is an error with its line.
 //! - [`stack`] makes of it what runs: engines, function host, event sources, listeners; and stops it again.
-//! - [`websocket`] is API Gateway; [`host`] is Lambda (over the Runtime API), [`build`] makes its programs, [`event_source`]
+//! - [`websocket`] and [`http_api`] are API Gateway; [`host`] is Lambda (over the Runtime API), [`build`] makes its programs, [`event_source`]
 //!   polls queues for it, [`schedule`] invokes by the clock; [`aws`] is the door to the services, [`sqs`] the queues themselves.
 //! - [`oidc`] is the user pool; [`state`] what one sees of it all; [`server`] accepts connections.
 
@@ -12,6 +12,7 @@ pub mod build;
 pub mod clock;
 pub mod event_source;
 pub mod host;
+pub mod http_api;
 pub mod ids;
 pub mod invoke;
 pub mod logging;
@@ -23,5 +24,7 @@ pub mod sqs;
 pub mod stack;
 pub mod state;
 pub mod template;
+#[cfg(test)]
+mod testing;
 pub mod uri;
 pub mod websocket;

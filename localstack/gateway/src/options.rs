@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Runs a SAM template on this machine: WebSocket APIs, functions, queues and tables.
+/// Runs a SAM template on this machine: WebSocket and HTTP APIs, functions, queues and tables.
 #[derive(Debug, Clone, Parser)]
 #[command(version, about, max_term_width = 110)]
 pub struct Options {

@@ -3,11 +3,14 @@
 //! Two listeners: the public one at the port that was asked for, and one at a free port for the functions: Runtime API,
 //! services, management API. So that when the stack stops, the public one can close while what runs finishes its work.
 //!
-//! Stopping: no new clients and no new messages from queues; running batches finish and answer; then the sockets are closed
+//! Stopping: no new clients and no new messages from queues; running requests and batches finish and answer; then the sockets are closed
 //! and their `$disconnect`s run; then the processes end. What does not finish in time comes back at the next start.
 
 mod data_dir;
 mod environment;
+mod http_apis;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -37,6 +40,7 @@ use crate::aws::remote::Remote;
 use crate::aws::{self, Services};
 use crate::event_source::{self, EventSource};
 use crate::host::{FunctionSpec, Host};
+use crate::http_api;
 use crate::invoke::{InvokeEndpoint, Invoker};
 use crate::oidc::Issuer;
 use crate::options::Options;
@@ -67,6 +71,7 @@ pub struct Stack {
     url: String,
     websocket_url: Option<String>,
     apis: Vec<Arc<Api>>,
+    http_apis: Vec<Arc<http_api::Api>>,
     services: Arc<Services>,
     host: Option<Host>,
     sources: Vec<JoinHandle<()>>,
@@ -118,10 +123,14 @@ impl Stack {
                 (Some(host.clone()), Arc::new(host))
             }
         };
-        let apis = websocket_apis(&template, options, &format!("127.0.0.1:{port}"), &invoker)?;
+        let domain = format!("127.0.0.1:{port}");
+        let apis = websocket_apis(&template, options, &domain, &invoker)?;
+        let http_apis = http_apis::http_apis(&template, &domain, ACCOUNT_ID, &invoker)?;
+        // Functions, too, may call the APIs, and need an address of them that is still there while the stack stops.
+        let every_api = websocket::router_before(apis.clone(), http_api::router(http_apis.clone()));
 
         let internal_router = host.as_ref().map_or_else(Router::new, Host::router).merge(services.router());
-        let internal_router = internal_router.fallback_service(websocket::router(apis.clone()));
+        let internal_router = internal_router.fallback_service(every_api.clone());
         servers.spawn(crate::server::serve(internal, internal_router, stop_internal.clone()));
 
         let stop_sources = CancellationToken::new();
@@ -133,14 +142,14 @@ impl Stack {
             services: Arc::clone(&services),
             host: host.clone(),
         });
-        let dotenv = environment::dotenv(&template.functions, &template.websocket_apis, &url, REGION);
+        let dotenv = environment::dotenv(&template, &url, REGION);
         let public_router = Router::new()
             .route("/_local/health", get(|| async { Json(json!({ "status": "ok" })) }))
             .route("/_local/state", get(snapshot).with_state(state))
             .route("/_local/environment", get(move || async move { dotenv }))
             .merge(Arc::new(issuer).router())
             .merge(services.router())
-            .fallback_service(websocket::router(apis.clone()));
+            .fallback_service(every_api);
         let stop_public = CancellationToken::new();
         servers.spawn(crate::server::serve(public, public_router, stop_public.clone()));
         let dynamodb = Arc::clone(&services);
@@ -153,6 +162,7 @@ impl Stack {
             url,
             websocket_url,
             apis,
+            http_apis,
             services,
             host,
             sources,
@@ -180,8 +190,16 @@ impl Stack {
         self.stop_sources.cancel();
         let orderly = async {
             let batches = futures_util::future::join_all(self.sources);
-            if timeout_at(deadline - STOP_RESERVE, batches).await.is_err() {
+            let requests = futures_util::future::join_all(self.http_apis.iter().map(|api| api.shutdown()));
+            let (batches, requests) = tokio::join!(
+                timeout_at(deadline - STOP_RESERVE, batches),
+                timeout_at(deadline - STOP_RESERVE, requests)
+            );
+            if batches.is_err() {
                 tracing::warn!("Running batches are cut off, their messages come back");
+            }
+            if requests.is_err() {
+                tracing::warn!("Running requests are cut off");
             }
             let closing = futures_util::future::join_all(self.apis.iter().map(|api| api.shutdown()));
             if timeout_at(deadline - STOP_RESERVE / 3, closing).await.is_err() {
@@ -255,7 +273,7 @@ fn function_specs(
             memory_mb: function.memory_mb,
             timeout: function.timeout,
             concurrency: function.reserved_concurrency,
-            environment: environment::of(function, &template.websocket_apis, internal_url, REGION),
+            environment: environment::of(function, template, internal_url, REGION),
         })
     };
     template.functions.iter().map(spec).collect()

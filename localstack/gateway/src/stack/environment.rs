@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 
 use crate::aws;
-use crate::template::{Function, WebSocketApi};
+use crate::template::{Function, Template};
 
 pub(super) fn of(
     function: &Function,
-    apis: &[WebSocketApi],
+    template: &Template,
     internal_url: &str,
     region: &str,
 ) -> BTreeMap<String, String> {
@@ -28,30 +28,37 @@ pub(super) fn of(
     if !std::io::stderr().is_terminal() {
         environment.insert("NO_COLOR".to_owned(), "1".to_owned());
     }
-    if let [api] = apis {
+    if let [api] = template.websocket_apis.as_slice() {
         let management = format!("{internal_url}/{}", api.stage);
         environment.insert("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI".to_owned(), management);
     }
+    let api_ids = own_apis(template);
     for (name, value) in &function.environment {
-        environment.insert(name.clone(), localize(value, apis, internal_url, region));
+        environment.insert(name.clone(), localize(value, &api_ids, internal_url, region));
     }
     environment
 }
 
 /// What functions that run elsewhere need, as a `.env` file: the variables of all of them, with the public address.
-pub(super) fn dotenv(functions: &[Function], apis: &[WebSocketApi], url: &str, region: &str) -> String {
+pub(super) fn dotenv(template: &Template, url: &str, region: &str) -> String {
     let mut all = BTreeMap::from([("AWS_REGION".to_owned(), region.to_owned())]);
-    for function in functions {
-        all.extend(of(function, apis, url, region));
+    for function in &template.functions {
+        all.extend(of(function, template, url, region));
     }
     all.insert("AWS_ACCESS_KEY_ID".to_owned(), aws::access_key("invoke-endpoint"));
     all.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
 }
 
-fn localize(value: &str, apis: &[WebSocketApi], internal_url: &str, region: &str) -> String {
+/// The ids of all APIs, WebSocket and HTTP: the same listeners have them, and a path says which is meant.
+fn own_apis(template: &Template) -> Vec<&str> {
+    let websocket = template.websocket_apis.iter().map(|api| api.api_id.as_str());
+    websocket.chain(template.http_apis.iter().map(|api| api.api_id.as_str())).collect()
+}
+
+fn localize(value: &str, api_ids: &[&str], internal_url: &str, region: &str) -> String {
     let mut value = value.to_owned();
-    for api in apis {
-        let host = format!("{}.execute-api.{region}.amazonaws.com", api.api_id);
+    for api_id in api_ids {
+        let host = format!("{api_id}.execute-api.{region}.amazonaws.com");
         value = value.replace(&format!("https://{host}"), internal_url);
         value = value.replace(&format!("wss://{host}"), &internal_url.replacen("http", "ws", 1));
     }
@@ -62,23 +69,13 @@ fn localize(value: &str, apis: &[WebSocketApi], internal_url: &str, region: &str
 mod tests {
     use super::*;
 
-    fn api() -> WebSocketApi {
-        WebSocketApi {
-            logical_id: "Api".to_owned(),
-            api_id: "api".to_owned(),
-            name: "api".to_owned(),
-            stage: "ws".to_owned(),
-            route_selection: Vec::new(),
-            authorizer: None,
-            routes: BTreeMap::new(),
-        }
-    }
-
     #[test]
     fn an_address_of_an_own_api_becomes_the_local_one_and_others_stay() {
-        let localize = |value: &str| localize(value, &[api()], "http://127.0.0.1:1", "us-east-1");
+        let localize = |value: &str| localize(value, &["api", "httpapi"], "http://127.0.0.1:1", "us-east-1");
         assert_eq!(localize("https://api.execute-api.us-east-1.amazonaws.com/ws"), "http://127.0.0.1:1/ws");
         assert_eq!(localize("wss://api.execute-api.us-east-1.amazonaws.com/ws"), "ws://127.0.0.1:1/ws");
+        assert_eq!(localize("https://httpapi.execute-api.us-east-1.amazonaws.com"), "http://127.0.0.1:1");
+        assert_eq!(localize("https://httpapi.execute-api.us-east-1.amazonaws.com/v1/a"), "http://127.0.0.1:1/v1/a");
         let other = "https://other.execute-api.us-east-1.amazonaws.com/ws";
         assert_eq!(localize(other), other);
     }

@@ -6,13 +6,15 @@
 use std::collections::BTreeMap;
 
 use super::error::{Problems, hint};
-use super::resources::{FUNCTION, Kind, WEBSOCKET_API};
+use super::fields::Schema;
+use super::resources::{FUNCTION, HTTP_API, Kind, WEBSOCKET_API};
 use super::yaml::{Data, Entry, Node};
 
 /// The sections, and the properties that SAM takes only from each resource itself.
-const SECTIONS: [(&str, Kind, &[&str]); 2] = [
-    ("Function", Kind::Function, &["Events", "FunctionName", "Policies"]),
-    ("WebSocketApi", Kind::WebSocketApi, &["Auth", "Description", "Name", "Routes", "StageName"]),
+const SECTIONS: [(&str, Kind, &Schema, &[&str]); 3] = [
+    ("Function", Kind::Function, &FUNCTION, &["Events", "FunctionName", "Policies"]),
+    ("HttpApi", Kind::HttpApi, &HTTP_API, &["Description", "DisableExecuteApiEndpoint", "Name", "StageName"]),
+    ("WebSocketApi", Kind::WebSocketApi, &WEBSOCKET_API, &["Auth", "Description", "Name", "Routes", "StageName"]),
 ];
 
 #[derive(Debug, Default)]
@@ -22,7 +24,7 @@ impl Globals {
     pub(crate) fn read(section: Option<&Node>, problems: &Problems) -> Self {
         let mut globals = BTreeMap::new();
         for entry in section.map(Node::entries).unwrap_or_default() {
-            let Some((name, kind, forbidden)) = SECTIONS.iter().find(|(name, ..)| *name == entry.key) else {
+            let Some((name, kind, schema, forbidden)) = SECTIONS.iter().find(|(name, ..)| *name == entry.key) else {
                 let hint = hint(&entry.key, SECTIONS.iter().map(|(name, ..)| *name));
                 problems.add(entry.line, format!("Globals.{} is not understood{hint}", entry.key));
                 continue;
@@ -31,7 +33,6 @@ impl Globals {
                 problems.push(entry.value.not(&format!("Globals.{name}"), "a map"));
                 continue;
             }
-            let schema = if *kind == Kind::Function { FUNCTION } else { WEBSOCKET_API };
             for property in entry.value.entries() {
                 let known = || schema.names().filter(|known| !forbidden.contains(known));
                 if !known().any(|known| known == property.key) {

@@ -19,6 +19,7 @@ mod model;
 mod parameters;
 mod pattern;
 mod resources;
+mod route_key;
 mod scope;
 #[cfg(test)]
 mod tests;
@@ -36,9 +37,10 @@ use yaml::{Data, Entry, Node};
 
 pub use error::{Problem as TemplateProblem, TemplateError};
 pub use model::{
-    Authorizer, Function, IdentitySource, LocalState, Locals, Queue, Route, Schedule, SqsEventSource, Table, TableView,
-    Template, WebSocketApi,
+    Authorization, Authorizer, Cors, Function, HttpApi, HttpRoute, IdentitySource, JwtAuthorizer, LocalState, Locals,
+    Queue, Route, Schedule, SqsEventSource, Table, TableView, Template, WebSocketApi,
 };
+pub use route_key::{RouteKey, Segment};
 
 const TEMPLATE: Schema = Schema {
     subject: "A template",
@@ -134,6 +136,7 @@ fn read(
     let parameters = scope.parameters.iter().map(|(name, value)| (name.clone(), value.text.clone())).collect();
     Some(Template {
         websocket_apis: resources::websocket_apis(&context, &functions),
+        http_apis: resources::http_apis(&context, &functions),
         local_state: local_state::read(template.node("Metadata"), &parameters, &tables, problems),
         tables,
         user_pool_clients: resources::user_pool_clients(&context),

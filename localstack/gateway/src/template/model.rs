@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::route_key::RouteKey;
+
 /// The local values that references resolve to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Locals {
@@ -22,6 +24,7 @@ pub struct Template {
     pub parameters: BTreeMap<String, String>,
     pub functions: Vec<Function>,
     pub websocket_apis: Vec<WebSocketApi>,
+    pub http_apis: Vec<HttpApi>,
     pub queues: Vec<Queue>,
     pub tables: Vec<Table>,
     /// Client ids, as `!Ref` gives them.
@@ -134,6 +137,57 @@ pub struct Route {
     pub integration_timeout: Duration,
     /// Whether the function's answer goes to the client as a frame.
     pub route_response: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpApi {
+    pub logical_id: String,
+    /// The logical id in lower case, because it is part of host names.
+    pub api_id: String,
+    pub name: String,
+    /// `$default`, or what its paths begin with.
+    pub stage: String,
+    pub stage_variables: BTreeMap<String, String>,
+    pub cors: Option<Cors>,
+    /// By the names that the template gives them.
+    pub authorizers: BTreeMap<String, JwtAuthorizer>,
+    pub routes: Vec<HttpRoute>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwtAuthorizer {
+    pub issuer: String,
+    pub audience: Vec<String>,
+    /// A header or a parameter of the query.
+    pub identity_source: IdentitySource,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cors {
+    pub allow_origins: Vec<String>,
+    pub allow_methods: Vec<String>,
+    pub allow_headers: Vec<String>,
+    pub expose_headers: Vec<String>,
+    pub max_age_seconds: Option<i32>,
+    pub allow_credentials: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpRoute {
+    pub key: RouteKey,
+    /// [`Function::name`]
+    pub function: String,
+    pub integration_timeout: Duration,
+    pub authorization: Option<Authorization>,
+}
+
+/// What a request for a route must bring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authorization {
+    /// Of [`HttpApi::authorizers`].
+    pub authorizer: String,
+    /// The token must have one of them, if there are any.
+    pub scopes: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

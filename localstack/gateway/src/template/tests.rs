@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{IdentitySource, Locals, Template, TemplateError, load, parse};
 
 mod cross_checks;
+mod http_api;
 mod language;
 mod project;
 mod resources;

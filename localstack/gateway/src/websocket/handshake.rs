@@ -18,7 +18,7 @@ use super::policy::{Verdict, evaluate};
 use super::registry::Connection;
 use super::{Api, connection, routes};
 use crate::clock::now_ms;
-use crate::ids::gateway_id;
+use crate::ids::{gateway_id, trace_id};
 use crate::invoke::InvokeError;
 use crate::server::HeaderCase;
 use crate::template::IdentitySource;
@@ -193,11 +193,6 @@ fn read(api: &Api, request: &Request<Body>, peer: SocketAddr) -> Handshake {
         headers.push((name.to_owned(), value.to_owned()));
     }
     Handshake { headers, query: crate::uri::query(request.uri().query()) }
-}
-
-#[allow(clippy::disallowed_methods, reason = "a trace id is random")]
-fn trace_id() -> String {
-    format!("Root=1-{:08x}-{:024x}", now_ms() / 1000, fastrand::u128(..) >> 32)
 }
 
 fn websocket_key(method: &Method, headers: &HeaderMap) -> Result<String, &'static str> {

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::invoke::Invoker;
 use crate::template::WebSocketApi;
 use registry::Registry;
-pub use router::router;
+pub use router::{router, router_before};
 
 /// API Gateway's quotas. Only tests and impatient developers change them.
 #[derive(Debug, Clone)]

@@ -1,4 +1,5 @@
-//! `/{stage}` and below it: where the WebSocket APIs and their management APIs are.
+//! `/{stage}` and below it: where the WebSocket APIs and their management APIs are. What is of none of their stages is the
+//! fallback's.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use axum::{Json, Router};
 use futures_util::StreamExt as _;
 use http::{Request, StatusCode};
 use serde_json::json;
+use tower_service::Service as _;
 
 use super::{Api, handshake, management};
 
@@ -22,13 +24,33 @@ pub fn router(apis: Vec<Arc<Api>>) -> Router {
     Router::new().fallback_service(serve.with_state(apis))
 }
 
+/// Serves the paths of the APIs, and leaves the others to the fallback.
+pub fn router_before(apis: Vec<Arc<Api>>, fallback: Router) -> Router {
+    Router::new().fallback_service(serve_or_leave.with_state((apis, fallback)))
+}
+
+async fn serve_or_leave(
+    State((apis, mut fallback)): State<(Vec<Arc<Api>>, Router)>,
+    peer: ConnectInfo<SocketAddr>,
+    request: Request<Body>,
+) -> Response {
+    let (stage, _) = split(request.uri().path());
+    if apis.iter().any(|api| api.spec.stage == stage) {
+        return serve(State(apis), peer, request).await;
+    }
+    match fallback.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
 async fn serve(
     State(apis): State<Vec<Arc<Api>>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request<Body>,
 ) -> Response {
-    let path = request.uri().path().trim_start_matches('/').to_owned();
-    let (stage, rest) = path.split_once('/').unwrap_or((&path, ""));
+    let path = request.uri().path().to_owned();
+    let (stage, rest) = split(&path);
     let api = apis.iter().find(|api| api.spec.stage == stage);
     match (api, management::connection_id(rest)) {
         (Some(api), None) if rest.is_empty() => handshake::upgrade(Arc::clone(api), request, peer).await,
@@ -43,6 +65,12 @@ async fn serve(
         (Some(_), None) | (None, Some(_)) => management::forbidden(),
         (None, None) => (StatusCode::NOT_FOUND, Json(json!({ "message": "Not Found" }))).into_response(),
     }
+}
+
+/// The stage of a path, and what follows it.
+fn split(path: &str) -> (&str, &str) {
+    let path = path.trim_start_matches('/');
+    path.split_once('/').unwrap_or((path, ""))
 }
 
 /// As much of a body as can be posted, and one byte more where it is too large. It is read to its end all the same: a

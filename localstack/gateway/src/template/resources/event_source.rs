@@ -1,16 +1,18 @@
 //! A function's `Events`: of the type SQS, with the checks that Lambda makes when it creates an event source mapping, and
-//! schedules.
+//! schedules. Those of the type `HttpApi` are routes of their API and are read with it (`http_event`).
 
 use std::time::Duration;
 
 use super::super::fields::{Fields, Schema};
 use super::super::model::{Queue, Schedule, SqsEventSource};
 use super::super::yaml::{Data, Entry};
+use super::http_event::HTTP_API_EVENT;
 use super::queue::{DEFAULT_VISIBILITY_TIMEOUT_SECONDS, FIFO_SUFFIX};
 use super::schedule::schedule;
 use super::{Context, Kind, Resource};
 
-const EVENT: Schema = Schema { subject: "An event", required: &["Type", "Properties"], optional: &[], ignored: &[] };
+pub(super) const EVENT: Schema =
+    Schema { subject: "An event", required: &["Type", "Properties"], optional: &[], ignored: &[] };
 
 pub(crate) const SQS_EVENT: Schema = Schema {
     subject: "An event of the type SQS",
@@ -44,11 +46,10 @@ pub(crate) fn events(
         match kind.text("Type").as_deref() {
             Some("SQS") => sources.extend(source(function, event, &kind, timeout_seconds, context, queues)),
             Some("ScheduleV2") => schedules.extend(schedule(function, event, &kind, context)),
+            Some(HTTP_API_EVENT) => {}
             Some(other) => {
-                kind.wrong(
-                    "Type",
-                    &format!("is {other}, but the local stack has only events of the types SQS and ScheduleV2"),
-                );
+                let known = "SQS, ScheduleV2 and HttpApi";
+                kind.wrong("Type", &format!("is {other}, but the local stack has only events of the types {known}"));
             }
             None => {}
         }

@@ -5,6 +5,8 @@
 
 mod event_source;
 mod function;
+mod http_api;
+mod http_event;
 mod policy;
 mod queue;
 mod references;
@@ -24,6 +26,7 @@ use super::scope::Scope;
 use super::yaml::{Data, Entry, Node};
 
 pub(crate) use function::{FUNCTION, functions};
+pub(crate) use http_api::{HTTP_API, http_apis};
 pub(crate) use policy::managed_policies;
 pub(crate) use queue::queues;
 pub(crate) use table::tables;
@@ -41,12 +44,15 @@ pub(crate) fn schemas() -> Vec<&'static Schema> {
         &websocket::ROUTE_RESPONSE,
     ]);
     schemas.extend([&event_source::SQS_EVENT, &schedule::SCHEDULE_EVENT, &websocket::AUTH, &table::INDEX]);
+    schemas.extend([&HTTP_API, &http_api::AUTH, &http_api::AUTHORIZER, &http_api::JWT_CONFIGURATION, &http_api::CORS]);
+    schemas.extend([&http_event::HTTP_EVENT, &http_event::EVENT_AUTH]);
     schemas
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Function,
+    HttpApi,
     ManagedPolicy,
     Queue,
     RouteResponse,
@@ -57,7 +63,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [(&str, Kind); 8] = [
+    pub(crate) const ALL: [(&str, Kind); 9] = [
         ("AWS::ApiGatewayV2::RouteResponse", Kind::RouteResponse),
         ("AWS::Cognito::UserPool", Kind::UserPool),
         ("AWS::Cognito::UserPoolClient", Kind::UserPoolClient),
@@ -65,6 +71,7 @@ impl Kind {
         ("AWS::IAM::ManagedPolicy", Kind::ManagedPolicy),
         ("AWS::SQS::Queue", Kind::Queue),
         ("AWS::Serverless::Function", Kind::Function),
+        ("AWS::Serverless::HttpApi", Kind::HttpApi),
         ("AWS::Serverless::WebSocketApi", Kind::WebSocketApi),
     ];
 
@@ -174,7 +181,13 @@ fn declare_generated(scope: &mut Scope<'_>, problems: &Problems) {
     let mut only_deployed = |id: String, what: &str| drop(generated.insert(id, format!("{what} made by SAM")));
     for resource in scope.resources.values() {
         match resource.kind {
-            Kind::Function => only_deployed(format!("{}Role", resource.id), "a role"),
+            Kind::Function => {
+                only_deployed(format!("{}Role", resource.id), "a role");
+                for event in http_event::names(resource) {
+                    only_deployed(format!("{}{event}Permission", resource.id), "a permission");
+                }
+            }
+            Kind::HttpApi => drop(http_api::stage_id(resource).map(|id| only_deployed(id, "a stage"))),
             Kind::WebSocketApi => {
                 let stage = resource.properties.get("StageName").and_then(Node::as_text);
                 let stage = stage.filter(|stage| stage != websocket::DEFAULT_STAGE).unwrap_or("Default".to_owned());

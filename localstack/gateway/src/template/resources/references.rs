@@ -12,7 +12,7 @@ impl Resource {
             Kind::Function | Kind::Table => self.name(scope),
             Kind::ManagedPolicy => self.attribute(scope, self.line, "PolicyArn"),
             Kind::Queue => self.attribute(scope, self.line, "QueueUrl"),
-            Kind::WebSocketApi => Ok(self.api_id()),
+            Kind::HttpApi | Kind::WebSocketApi => Ok(self.api_id()),
             Kind::UserPool => Ok(format!("{}_{}", scope.locals.region, self.id)),
             Kind::RouteResponse | Kind::UserPoolClient => Ok(self.id.clone()),
         }
@@ -35,7 +35,10 @@ impl Resource {
             (Kind::ManagedPolicy, "PolicyArn") => {
                 format!("arn:{PARTITION}:iam::{}:policy/{}", locals.account_id, self.name(scope)?)
             }
-            (Kind::WebSocketApi, "ApiId") => self.api_id(),
+            (Kind::HttpApi | Kind::WebSocketApi, "ApiId") => self.api_id(),
+            (Kind::HttpApi, "ApiEndpoint") => {
+                format!("https://{}.execute-api.{}.{URL_SUFFIX}", self.api_id(), locals.region)
+            }
             (Kind::WebSocketApi, "ApiEndpoint") => {
                 format!("wss://{}.execute-api.{}.{URL_SUFFIX}", self.api_id(), locals.region)
             }
@@ -61,7 +64,7 @@ impl Resource {
             Kind::Queue => "QueueName",
             Kind::Table => "TableName",
             Kind::ManagedPolicy => "ManagedPolicyName",
-            Kind::RouteResponse | Kind::UserPool | Kind::UserPoolClient | Kind::WebSocketApi => "",
+            Kind::HttpApi | Kind::RouteResponse | Kind::UserPool | Kind::UserPoolClient | Kind::WebSocketApi => "",
         };
         if scope.naming.borrow().contains(&self.id) {
             return Err(Problem::new(self.line, format!("The {property} of {} depends on itself", self.id)));
@@ -90,7 +93,7 @@ impl Resource {
             Kind::Function | Kind::Table => &["Arn"],
             Kind::Queue => &["Arn", "QueueName", "QueueUrl"],
             Kind::ManagedPolicy => &["PolicyArn"],
-            Kind::WebSocketApi => &["ApiEndpoint", "ApiId"],
+            Kind::HttpApi | Kind::WebSocketApi => &["ApiEndpoint", "ApiId"],
             Kind::UserPool => &["Arn", "ProviderURL", "UserPoolId"],
             Kind::UserPoolClient => &["ClientId"],
             Kind::RouteResponse => &[],

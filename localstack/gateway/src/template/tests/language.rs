@@ -158,7 +158,7 @@ fn globals_are_merged_as_sam_merges_them() {
     let expected = [
         (3, "Globals.Function cannot have \"Policies\""),
         (4, "Globals.Function cannot have \"Timeuot\": did you mean \"Timeout\"?"),
-        (5, "Globals.Api is not understood (known: Function, WebSocketApi)"),
+        (5, "Globals.Api is not understood (known: Function, HttpApi, WebSocketApi)"),
     ];
     assert_problems(source, &expected);
 }

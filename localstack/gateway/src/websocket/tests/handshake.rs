@@ -4,7 +4,6 @@ use http::HeaderValue;
 use serde_json::json;
 
 use super::client::{RawClient, TEXT};
-use super::functions::policy;
 use super::*;
 use crate::invoke::InvokeError;
 

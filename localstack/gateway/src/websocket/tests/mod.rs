@@ -5,7 +5,6 @@
 mod client;
 mod closing;
 mod event_shapes;
-mod functions;
 mod handshake;
 mod limits;
 mod management;
@@ -13,13 +12,12 @@ mod messages;
 mod races;
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -28,14 +26,9 @@ use tokio_util::task::TaskTracker;
 use super::registry::Registry;
 use super::{Api, Limits};
 use crate::template::{Authorizer, IdentitySource, Route, WebSocketApi};
+use crate::testing::functions::Functions;
+use crate::testing::{NEVER, PATIENCE, within};
 use client::{Client, RawClient, Upgrade};
-use functions::{Functions, allow};
-
-/// Nothing here takes that long: what does not come by then does not come.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Far beyond [`PATIENCE`]: what only a time-out would end fails its test.
-const NEVER: Duration = Duration::from_secs(600);
 
 /// A running API in front of scripted functions. Its routes: `join` without and `echo` with a route response, both and
 /// `$default` to the functions of their name; `$connect` and `$disconnect` likewise.
@@ -67,9 +60,7 @@ impl Bench {
         let address = listener.local_addr().unwrap();
         let functions = Arc::new(Functions::default());
         functions.answers("authorizer", allow());
-        functions.script("echo", |event| {
-            Ok(serde_json::json!({ "statusCode": 200, "body": event["body"] }).to_string().into())
-        });
+        functions.script("echo", |event| Ok(json!({ "statusCode": 200, "body": event["body"] }).to_string().into()));
         let mut api = Api {
             spec: spec(),
             domain: address.to_string(),
@@ -193,10 +184,18 @@ fn route<'a>(api: &'a mut Api, key: &str) -> &'a mut Route {
     api.spec.routes.get_mut(key).unwrap()
 }
 
-/// Waits, but not for ever.
-async fn within<T>(what: impl Display, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(result) => result,
-        Err(_) => panic!("Waited in vain until: {what}"),
-    }
+/// What an authorizer answers to let a client in.
+pub(super) fn allow() -> Value {
+    policy("Allow")
+}
+
+pub(super) fn policy(effect: &str) -> Value {
+    json!({
+        "principalId": "user-1",
+        "policyDocument": {
+            "Version": "2012-10-17",
+            "Statement": [{ "Action": "execute-api:Invoke", "Effect": effect, "Resource": "*" }],
+        },
+        "context": { "userId": "user-1", "level": 7, "admin": true },
+    })
 }

@@ -16,7 +16,7 @@ use axum::body::Bytes;
 type Script = Arc<dyn Fn(&Value) -> Result<Bytes, InvokeError> + Send + Sync>;
 
 #[derive(Default)]
-pub(super) struct Functions {
+pub(crate) struct Functions {
     state: Mutex<State>,
     called: Notify,
 }
@@ -31,19 +31,19 @@ struct State {
 }
 
 impl Functions {
-    pub(super) fn answers(&self, function: &str, answer: Value) {
+    pub(crate) fn answers(&self, function: &str, answer: Value) {
         self.script(function, move |_| Ok(answer.to_string().into()));
     }
 
     /// `errorMessage` is what AWS calls it.
-    pub(super) fn fails(&self, function: &str, error_message: &str) {
+    pub(crate) fn fails(&self, function: &str, error_message: &str) {
         let (name, message) = (function.to_owned(), error_message.to_owned());
         self.script(function, move |_| {
             Err(InvokeError::FunctionError { function: name.clone(), message: message.clone() })
         });
     }
 
-    pub(super) fn script<F>(&self, function: &str, script: F)
+    pub(crate) fn script<F>(&self, function: &str, script: F)
     where
         F: Fn(&Value) -> Result<Bytes, InvokeError> + Send + Sync + 'static,
     {
@@ -51,14 +51,14 @@ impl Functions {
     }
 
     /// From now on its calls are seen, and answered only with a permit each.
-    pub(super) fn hold(&self, function: &str) -> Arc<Semaphore> {
+    pub(crate) fn hold(&self, function: &str) -> Arc<Semaphore> {
         let gate = Arc::new(Semaphore::new(0));
         self.lock().gates.insert(function.to_owned(), Arc::clone(&gate));
         gate
     }
 
     /// The function's next event: waits for it.
-    pub(super) async fn event(&self, function: &str) -> Value {
+    pub(crate) async fn event(&self, function: &str) -> Value {
         let called = async {
             loop {
                 let mut called = std::pin::pin!(self.called.notified());
@@ -73,7 +73,7 @@ impl Functions {
     }
 
     /// How often it has been called.
-    pub(super) fn count(&self, function: &str) -> usize {
+    pub(crate) fn count(&self, function: &str) -> usize {
         self.lock().counts.get(function).copied().unwrap_or(0)
     }
 
@@ -112,20 +112,4 @@ impl fmt::Debug for Functions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(&self.lock().counts).finish()
     }
-}
-
-/// What an authorizer answers to let a client in.
-pub(super) fn allow() -> Value {
-    policy("Allow")
-}
-
-pub(super) fn policy(effect: &str) -> Value {
-    json!({
-        "principalId": "user-1",
-        "policyDocument": {
-            "Version": "2012-10-17",
-            "Statement": [{ "Action": "execute-api:Invoke", "Effect": effect, "Resource": "*" }],
-        },
-        "context": { "userId": "user-1", "level": 7, "admin": true },
-    })
 }
