@@ -55,7 +55,9 @@ impl Client {
             Ok((socket, response)) => {
                 let subprotocol = response.headers().get("sec-websocket-protocol");
                 let subprotocol = subprotocol.and_then(|value| value.to_str().ok()).map(str::to_owned);
-                let token = headers.iter().find_map(|(_, value)| value.strip_prefix("Bearer ")).unwrap_or_default();
+                let values = headers.iter().map(|(_, value)| *value);
+                let token = values.filter_map(|value| Some(value.split_once("earer")?.1)).next().unwrap_or_default();
+                let token = token.trim_start_matches([' ', '.']);
                 Ok(Self { socket, subprotocol, rest: stack.rest_with(token) })
             }
             Err(Error::Http(response)) => Err(response.status()),

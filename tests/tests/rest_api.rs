@@ -311,14 +311,13 @@ async fn the_document_and_its_page_are_served_without_a_token_and_need_no_other_
     let stack = Stack::quick().await;
     let response = stack.get("/docs").await;
     assert_eq!(response.status(), 200);
-    assert!(response.url().path().starts_with("/docs"), "{}", response.url());
     let page = response.text().await.expect("a page");
+    assert!(page.contains("swagger-ui-bundle.js"), "{page}");
     for reference in page.split(['"', '\'']).filter(|text| text.ends_with(".js") || text.ends_with(".css")) {
-        let file = stack.get(&format!("/docs/{}", reference.trim_start_matches("./"))).await;
+        assert!(reference.starts_with("./docs/"), "{reference} is elsewhere");
+        let file = stack.get(&reference[1..]).await;
         assert_eq!(file.status(), 200, "{reference}");
-        assert!(!reference.contains("//"), "{reference} is on another host");
-        let text = file.text().await.expect("text");
-        assert!(text.len() > 100, "{reference}");
+        assert!(file.bytes().await.expect("a body").len() > 10_000, "{reference}");
     }
     let document: Value = stack.get("/openapi.json").await.json().await.expect("JSON");
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1.")), "{document}");

@@ -2,14 +2,15 @@
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use utoipa_swagger_ui::SwaggerUi;
 
 use crate::problem::Problem;
-use crate::{Deps, admission, conversations, messages, users};
+use crate::{Deps, admission, conversations, docs, messages, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -45,9 +46,16 @@ pub(crate) fn router(deps: Deps) -> Router {
     let (router, document) = documented().split_for_parts();
     router
         .with_state(deps)
-        .merge(SwaggerUi::new("/docs").url("/openapi.json", document))
-        .fallback(async |request: Request| Problem::not_found(format!("There is no {}", request.uri().path())))
-        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .merge(docs::router(document))
+        .method_not_allowed_fallback(async |method: Method| unserved(&method, Problem::method_not_allowed()))
+        .fallback(async |request: Request| {
+            unserved(request.method(), Problem::not_found(format!("There is no {}", request.uri().path())))
+        })
+}
+
+/// A preflight is no request for anything; what it may be told, the API itself adds.
+fn unserved(method: &Method, problem: Problem) -> Response {
+    if method == Method::OPTIONS { StatusCode::NO_CONTENT.into_response() } else { problem.into_response() }
 }
 
 fn documented() -> OpenApiRouter<Deps> {

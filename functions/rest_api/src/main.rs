@@ -6,6 +6,7 @@
 mod admission;
 mod api;
 mod conversations;
+mod docs;
 mod input;
 mod messages;
 mod problem;

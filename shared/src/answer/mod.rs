@@ -16,6 +16,7 @@ use std::time::Duration;
 use aws_config::SdkConfig;
 use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
 use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
 
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{ChatConfig, LeaseConfig, Lookup, ModelConfig, QueueConfig};
@@ -99,7 +100,8 @@ impl Answerer {
     pub async fn run(&self, job: &Job, receipt_handle: &str, deadline: Timestamp) -> Result<()> {
         let stop_at = self.stop_at(deadline);
         let result = tokio::select! {
-            result = self.answer(job, stop_at) => result,
+            // Boxed: as one type, the futures of all calls below would be too deep for the compiler.
+            result = Box::pin(self.answer(job, stop_at)) as BoxFuture<'_, Result<()>> => result,
             lost = self.keep(receipt_handle) => Err(lost),
         };
         if result.is_err()

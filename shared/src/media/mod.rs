@@ -176,7 +176,8 @@ impl Media {
     }
 
     async fn sign_get(&self, name: String) -> Result<String> {
-        let signing = PresigningConfig::expires_in(self.config.presign).map_err(|error| Error::service("presign", &error))?;
+        let signing =
+            PresigningConfig::expires_in(self.config.presign).map_err(|error| Error::service("presign", &error))?;
         let request = self.public.get_object().bucket(&self.config.bucket).key(name).presigned(signing).await;
         Ok(request.map_err(|error| Error::service("presign", &error))?.uri().to_owned())
     }

@@ -48,8 +48,9 @@ impl Sample {
     /// A square of colours, as PNG.
     pub fn picture() -> Self {
         let shade = |at: u32| (at * 255 / (SIDE - 1)) as u8;
-        let pixels: Vec<u8> =
-            (0..SIDE).flat_map(|y| (0..SIDE).flat_map(move |x| [shade(x), shade(y), 255 - shade((x + y) / 2)])).collect();
+        let pixels: Vec<u8> = (0..SIDE)
+            .flat_map(|y| (0..SIDE).flat_map(move |x| [shade(x), shade(y), 255 - shade((x + y) / 2)]))
+            .collect();
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, SIDE, SIDE);
         encoder.set_color(png::ColorType::Rgb);
