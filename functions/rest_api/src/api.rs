@@ -4,6 +4,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use utoipa::openapi::{RefOr, Required};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -43,7 +44,12 @@ impl Modify for Bearer {
 }
 
 pub(crate) fn router(deps: Deps) -> Router {
-    let (router, document) = documented().split_for_parts();
+    let (router, mut document) = documented().split_for_parts();
+    // A conversation can be made of nothing: a body that may be absent is something else than one that may be null.
+    let create = document.paths.paths.get_mut("/api/conversations").and_then(|path| path.post.as_mut());
+    if let Some(RefOr::T(body)) = create.and_then(|create| create.request_body.as_mut()) {
+        body.required = Some(Required::False);
+    }
     router
         .with_state(deps)
         .merge(docs::router(document))

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::Deps;
 use crate::conversations::limit;
 use crate::input::{Query, Speaker};
-use crate::problem::{Problem, Unauthorized};
+use crate::problem::Problem;
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -43,7 +43,7 @@ pub(crate) struct HistoryQuery {
     #[param(nullable = false)]
     cursor: Option<String>,
     /// As they came (`asc`), or the newest first.
-    #[param(inline, default = "asc", nullable = false)]
+    #[param(inline, value_type = OrderName, default = "asc", required = false)]
     order: Option<OrderName>,
     /// The id of a message or answer: only what came after it.
     #[param(nullable = false)]
@@ -68,7 +68,7 @@ fn message_id(text: &str) -> Result<MessageId, Error> {
     responses(
         (status = 200, body = MessagePage),
         (status = 400, description = "Not a cursor of this list", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", body = Unauthorized),
+        (status = 401, description = "No valid token", headers(("www-authenticate" = String, description = "What is wrong with it"))),
         (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A parameter can't be so", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
@@ -95,7 +95,7 @@ pub(crate) async fn list(
     params(("id" = String, Path), ("messageId" = String, Path)),
     responses(
         (status = 200, body = Message),
-        (status = 401, description = "No valid token", body = Unauthorized),
+        (status = 401, description = "No valid token", headers(("www-authenticate" = String, description = "What is wrong with it"))),
         (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
     )

@@ -33,13 +33,6 @@ pub(crate) struct FieldError {
     pub(crate) message: String,
 }
 
-/// What the HTTP API itself answers where there is no valid token.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Unauthorized {
-    #[schema(example = "Unauthorized")]
-    message: String,
-}
-
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Error");
