@@ -19,6 +19,14 @@ fn required(lookup: Lookup<'_>, name: &'static str) -> Result<String, Error> {
     lookup(name).filter(|value| !value.is_empty()).ok_or(Error::ConfigMissing { name })
 }
 
+fn url(lookup: Lookup<'_>, name: &'static str) -> Result<String, Error> {
+    let value = required(lookup, name)?;
+    if value.starts_with("https://") || value.starts_with("http://") {
+        return Ok(value.trim_end_matches('/').to_owned());
+    }
+    Err(Error::ConfigInvalid { name, value, expected: "a URL that starts with https:// or http://" })
+}
+
 fn number<T: FromStr + PartialOrd + From<u8>>(lookup: Lookup<'_>, name: &'static str) -> Result<T, Error> {
     let value = required(lookup, name)?;
     match value.parse::<T>() {
@@ -96,7 +104,7 @@ impl MediaConfig {
     pub fn read(lookup: Lookup<'_>) -> Result<Self, Error> {
         Ok(Self {
             bucket: required(lookup, "MEDIA_BUCKET")?,
-            public_endpoint: required(lookup, "MEDIA_ENDPOINT_URL")?,
+            public_endpoint: url(lookup, "MEDIA_ENDPOINT_URL")?,
             max_bytes: number(lookup, "MAX_MEDIA_BYTES")?,
             presign: Duration::from_secs(number(lookup, "PRESIGN_SECONDS")?),
         })
@@ -115,10 +123,58 @@ impl AuthConfig {
     }
 }
 
-/// Which model answers.
-#[derive(Debug, Clone, Copy)]
-pub enum ModelConfig {
+/// Which model answers, and what it is told.
+#[derive(Debug, Clone)]
+pub struct ModelConfig {
+    pub provider: Provider,
+    /// Of a conversation, at most.
+    pub context_tokens: usize,
+}
+
+#[derive(Debug, Clone)]
+pub enum Provider {
     Mock { latency: MockLatency },
+    OpenAi(OpenAiConfig),
+}
+
+/// An OpenAI-compatible endpoint.
+#[derive(Debug, Clone)]
+pub struct OpenAiConfig {
+    /// With its version, e.g. `https://api.openai.com/v1`.
+    pub base_url: String,
+    pub model: String,
+    pub api_key: ApiKey,
+}
+
+/// Where the key of a model's endpoint is.
+#[derive(Clone)]
+pub enum ApiKey {
+    /// A secret of Secrets Manager or a parameter of SSM.
+    Arn(String),
+    Value(String),
+    /// Endpoints of one's own need none.
+    None,
+}
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Arn(arn) => write!(f, "Arn({arn})"),
+            Self::Value(_) => f.write_str("Value(…)"),
+            Self::None => f.write_str("None"),
+        }
+    }
+}
+
+impl ApiKey {
+    fn read(lookup: Lookup<'_>) -> Self {
+        let given = |name| lookup(name).filter(|value| !value.is_empty());
+        match (given("LLM_API_KEY"), given("LLM_API_KEY_SECRET_ARN")) {
+            (Some(value), _) => Self::Value(value),
+            (None, Some(arn)) => Self::Arn(arn),
+            (None, None) => Self::None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,22 +186,36 @@ pub enum MockLatency {
 
 impl ModelConfig {
     pub fn read(lookup: Lookup<'_>) -> Result<Self, Error> {
-        let provider = required(lookup, "LLM_PROVIDER")?;
-        if provider != "mock" {
-            return Err(Error::ConfigInvalid { name: "LLM_PROVIDER", value: provider, expected: "mock" });
-        }
+        let name = required(lookup, "LLM_PROVIDER")?;
+        let provider = match name.as_str() {
+            "mock" => Provider::Mock { latency: MockLatency::read(lookup)? },
+            "openai" => Provider::OpenAi(OpenAiConfig {
+                base_url: url(lookup, "LLM_BASE_URL")?,
+                model: required(lookup, "LLM_MODEL")?,
+                api_key: ApiKey::read(lookup),
+            }),
+            _ => {
+                let expected = "mock, openai or bedrock";
+                return Err(Error::ConfigInvalid { name: "LLM_PROVIDER", value: name, expected });
+            }
+        };
+        Ok(Self { provider, context_tokens: number::<u64>(lookup, "LLM_CONTEXT_TOKENS")? as usize })
+    }
+}
+
+impl MockLatency {
+    fn read(lookup: Lookup<'_>) -> Result<Self, Error> {
         let value = required(lookup, "MOCK_LATENCY_MS")?;
-        let latency = match value.as_str() {
-            "default" => MockLatency::ByType,
+        match value.as_str() {
+            "default" => Ok(Self::ByType),
             text => match text.parse() {
-                Ok(ms) => MockLatency::Fixed(Duration::from_millis(ms)),
+                Ok(ms) => Ok(Self::Fixed(Duration::from_millis(ms))),
                 Err(_) => {
                     let expected = "`default` or a whole number of milliseconds";
-                    return Err(Error::ConfigInvalid { name: "MOCK_LATENCY_MS", value, expected });
+                    Err(Error::ConfigInvalid { name: "MOCK_LATENCY_MS", value, expected })
                 }
             },
-        };
-        Ok(Self::Mock { latency })
+        }
     }
 }
 

@@ -13,7 +13,7 @@ pub enum Error {
     /// What is well-formed and can't be: a field, and what is wrong with it.
     #[error("{field} {problem}")]
     Invalid { field: &'static str, problem: String },
-    #[error("This action is not known; known are sendMessage and heartbeat")]
+    #[error("This action is not known; known are sendMessage, heartbeat and cancel")]
     UnknownAction,
     #[error("The text has {actual_bytes} bytes, at most {limit_bytes} are allowed")]
     TextTooLarge { actual_bytes: usize, limit_bytes: usize },
@@ -104,7 +104,8 @@ impl Error {
             Self::UnknownAction => "unknown_action",
             Self::TextTooLarge { .. } | Self::MediaTooLarge { .. } => "too_large",
             Self::ConversationNotFound => "conversation_not_found",
-            Self::MessageNotFound => "message_not_found",
+            // The contract has no code of its own for it: REST says 404, and only `cancel` can meet it otherwise.
+            Self::MessageNotFound => "bad_request",
             Self::MediaNotFound => "media_not_found",
             Self::TooManyPending { .. } => "too_many_pending",
             Self::LeaseExpired => "lease_expired",

@@ -22,6 +22,7 @@ pub mod janitor;
 pub mod leases;
 pub mod media;
 pub mod messages;
+mod metrics;
 pub mod model;
 pub mod paging;
 pub mod protocol;

@@ -6,7 +6,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
-use crate::ids::{ConversationId, MessageId};
+use crate::ids::{ConversationId, MediaKey, MessageId};
+use crate::media::{Attachment, Kind};
 use crate::messages::{Draft, Role, StoredMessage};
 use crate::{Error, Result};
 
@@ -74,6 +75,9 @@ pub struct Message {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    media: Option<MessageMedia>,
     /// `queued`, `processing`, `done`, `failed` or `cancelled`
     status: &'static str,
     /// Of an answer: the message that it answers.
@@ -92,20 +96,40 @@ pub struct Message {
     truncated: bool,
 }
 
+/// An image, audio or video.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageMedia {
+    #[schema(value_type = String)]
+    key: MediaKey,
+    /// Good for a while; ask again for another.
+    url: String,
+    content_type: String,
+    bytes: u64,
+}
+
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct MessageError {
     code: String,
     message: String,
 }
 
-impl From<&StoredMessage> for Message {
-    fn from(stored: &StoredMessage) -> Self {
+impl Message {
+    /// `url` is its media's address.
+    pub fn new(stored: &StoredMessage, url: Option<String>) -> Self {
+        let media = stored.media.as_ref().zip(url).map(|(attachment, url)| MessageMedia {
+            key: attachment.key.clone(),
+            url,
+            content_type: attachment.content_type.clone(),
+            bytes: attachment.bytes,
+        });
         Self {
             id: stored.id.clone(),
             conversation_id: stored.conversation.clone(),
             role: if stored.role == Role::User { "user" } else { "assistant" },
-            kind: "text",
-            text: Some(stored.text.clone()),
+            kind: stored.media.as_ref().and_then(Attachment::kind).map_or("text", Kind::as_str),
+            text: (media.is_none() || !stored.text.is_empty()).then(|| stored.text.clone()),
+            media,
             status: stored.status.as_str(),
             reply_to: stored.reply_to.clone(),
             error: stored.error.clone().map(|(code, message)| MessageError { code, message }),
@@ -113,9 +137,7 @@ impl From<&StoredMessage> for Message {
             truncated: false,
         }
     }
-}
 
-impl Message {
     fn truncate(&mut self) {
         self.text = None;
         self.truncated = true;
@@ -166,6 +188,12 @@ pub fn parse_send_message(body: &str, max_text_bytes: usize) -> Result<Draft, (O
     draft(&frame, max_text_bytes).map_err(|error| (id, error))
 }
 
+/// The message that a client wants no answer to any more.
+pub fn parse_cancel(body: &str) -> Result<MessageId> {
+    let frame = parse_object(body)?;
+    MessageId::parse(string(&frame, "id")?.ok_or_else(|| Error::bad_request("id is missing"))?)
+}
+
 /// The id that an answer to this frame can carry, whatever else is wrong with it.
 pub fn id_of(body: &str) -> Option<MessageId> {
     parse_object(body).ok().as_ref().and_then(frame_id)
@@ -188,14 +216,11 @@ fn draft(frame: &Map<String, Value>, max_text_bytes: usize) -> Result<Draft> {
     if text.len() > max_text_bytes {
         return Err(Error::TextTooLarge { actual_bytes: text.len(), limit_bytes: max_text_bytes });
     }
-    if media.is_some() {
-        // Nothing can have been uploaded.
-        return Err(Error::MediaNotFound);
-    }
-    if text.is_empty() {
+    if text.is_empty() && media.is_none() {
         return Err(Error::bad_request("text or media is missing"));
     }
-    Ok(Draft { id, conversation: ConversationId::parse(conversation)?, text: text.to_owned() })
+    let media = media.map(MediaKey::parse).transpose()?;
+    Ok(Draft { id, conversation: ConversationId::parse(conversation)?, text: text.to_owned(), media })
 }
 
 /// `null` counts as absent.
@@ -227,8 +252,10 @@ mod tests {
             reply_to: None,
             first_answer: None,
             error: None,
+            media: None,
             created_at: Timestamp(0),
             claimed_at: None,
+            cancelled: false,
             redriven: 0,
             told: false,
         }
@@ -237,8 +264,8 @@ mod tests {
     fn reply(text: &str, answer: &str) -> Value {
         let frame = ServerFrame::Reply {
             id: MessageId::parse(ID).expect("a UUID"),
-            message: (&stored(text.to_owned())).into(),
-            replies: vec![(&stored(answer.to_owned())).into()],
+            message: Message::new(&stored(text.to_owned()), None),
+            replies: vec![Message::new(&stored(answer.to_owned()), None)],
         };
         let json = frame.to_json();
         assert!(json.len() <= MAX_FRAME_BYTES, "{} bytes", json.len());

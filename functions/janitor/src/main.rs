@@ -2,18 +2,18 @@
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
-use shared::answer::Answerer;
+use shared::answer::Finisher;
 use shared::config::environment;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let aws = shared::route::init().await;
-    let answerer = Answerer::from_environment(&aws, &environment)?;
-    run(service_fn(|event| tidy_up(&answerer, event))).await
+    let finisher = Finisher::from_environment(&aws, &environment)?;
+    run(service_fn(|event| tidy_up(&finisher, event))).await
 }
 
-async fn tidy_up(answerer: &Answerer, _due: LambdaEvent<Value>) -> Result<(), Error> {
-    let report = shared::janitor::run(answerer).await?;
+async fn tidy_up(finisher: &Finisher, _due: LambdaEvent<Value>) -> Result<(), Error> {
+    let report = shared::janitor::run(finisher).await?;
     if report != shared::janitor::Report::default() {
         tracing::info!(?report, "Tidied up");
     }

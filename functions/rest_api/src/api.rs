@@ -4,14 +4,14 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use utoipa::openapi::{RefOr, Required};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{RefOr, Required};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::Problem;
-use crate::{Deps, admission, conversations, docs, messages, users};
+use crate::{Deps, admission, conversations, docs, media, messages, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,6 +28,7 @@ use crate::{Deps, admission, conversations, docs, messages, users};
         (name = "users", description = "Who speaks, and whether there is a place"),
         (name = "conversations", description = "What messages are said in"),
         (name = "messages", description = "What was said"),
+        (name = "media", description = "Images, audio and video"),
     )
 )]
 struct Documentation;
@@ -72,4 +73,6 @@ fn documented() -> OpenApiRouter<Deps> {
         .routes(routes!(conversations::get, conversations::rename, conversations::delete))
         .routes(routes!(messages::list))
         .routes(routes!(messages::get))
+        .routes(routes!(media::upload))
+        .routes(routes!(media::get))
 }

@@ -65,6 +65,17 @@ impl Fields {
         }
     }
 
+    /// A whole number that is not negative.
+    pub(crate) fn integer(&mut self, field: &'static str) -> Option<u64> {
+        match self.values.remove(field)?.as_u64() {
+            Some(number) => Some(number),
+            None => {
+                self.wrong(field, "must be a whole number");
+                None
+            }
+        }
+    }
+
     /// A text that means something.
     pub(crate) fn parsed<T>(&mut self, field: &'static str, parse: impl Fn(&str) -> Result<T, Error>) -> Option<T> {
         match parse(&self.text(field)?) {

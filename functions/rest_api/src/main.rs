@@ -8,6 +8,7 @@ mod api;
 mod conversations;
 mod docs;
 mod input;
+mod media;
 mod messages;
 mod problem;
 mod users;
@@ -16,10 +17,11 @@ use std::sync::Arc;
 
 use lambda_http::Error;
 use shared::clock::{Clock, SystemClock};
-use shared::config::{ChatConfig, LeaseConfig, environment};
+use shared::config::{ChatConfig, LeaseConfig, MediaConfig, environment};
 use shared::conversations::Conversations;
 use shared::ids::Random;
 use shared::leases::Leases;
+use shared::media::Media;
 use shared::messages::Messages;
 use shared::users::Users;
 
@@ -28,6 +30,8 @@ use shared::users::Users;
 struct Deps {
     conversations: Conversations,
     leases: Leases,
+    media: Media,
+    messages: Messages,
     users: Users,
     clock: Arc<dyn Clock>,
 }
@@ -40,10 +44,21 @@ async fn main() -> Result<(), Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let chat = ChatConfig::read(&environment)?;
     let leases = Leases::new(db.clone(), LeaseConfig::read(&environment)?, clock.clone(), random.clone());
-    let messages = Messages::new(db.clone(), chat.clone(), leases.clone(), clock.clone(), random.clone());
+    let media = Media::new(&aws, &environment, MediaConfig::read(&environment)?, clock.clone(), random.clone())?;
+    let messages =
+        Messages::new(db.clone(), chat.clone(), leases.clone(), media.clone(), clock.clone(), random.clone());
     let deps = Deps {
-        conversations: Conversations::new(db.clone(), chat.clone(), messages, clock.clone(), random),
+        conversations: Conversations::new(
+            db.clone(),
+            chat.clone(),
+            messages.clone(),
+            media.clone(),
+            clock.clone(),
+            random,
+        ),
         leases,
+        media,
+        messages,
         users: Users::new(db, chat, clock.clone()),
         clock,
     };

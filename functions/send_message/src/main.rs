@@ -7,11 +7,12 @@ use std::sync::Arc;
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::clock::SystemClock;
-use shared::config::{AdmissionConfig, ChatConfig, LeaseConfig, QueueConfig, environment};
+use shared::config::{AdmissionConfig, ChatConfig, LeaseConfig, MediaConfig, QueueConfig, environment};
 use shared::ids::{MessageId, Random};
 use shared::leases::Leases;
+use shared::media::Media;
 use shared::messages::{Admission, Messages};
-use shared::protocol::{Message, ServerFrame, parse_send_message};
+use shared::protocol::{ServerFrame, parse_send_message};
 use shared::queue::{Job, Queue};
 use shared::route::{Speaker, refuse, respond};
 
@@ -28,8 +29,9 @@ async fn main() -> Result<(), Error> {
     let random = Arc::new(Random::from_system());
     let clock = Arc::new(SystemClock);
     let leases = Leases::new(db.clone(), LeaseConfig::read(&environment)?, clock.clone(), random.clone());
+    let media = Media::new(&aws, &environment, MediaConfig::read(&environment)?, clock.clone(), random.clone())?;
     let deps = Deps {
-        messages: Messages::new(db, ChatConfig::read(&environment)?, leases, clock, random),
+        messages: Messages::new(db, ChatConfig::read(&environment)?, leases, media, clock, random),
         queue: Queue::new(aws_sdk_sqs::Client::new(&aws), QueueConfig::read(&environment)?),
         limits: AdmissionConfig::read(&environment)?,
     };
@@ -63,7 +65,8 @@ async fn accept(
         if !message.status.is_final() {
             deps.queue.send(&Job::from(message)).await?;
         }
-        Ok(ServerFrame::Accepted { id: message.id.clone(), duplicate, message: Message::from(message) })
+        let shown = deps.messages.show(message).await?;
+        Ok(ServerFrame::Accepted { id: message.id.clone(), duplicate, message: shown })
     };
     admitted.await.map_err(|error| (Some(draft.id.clone()), error))
 }

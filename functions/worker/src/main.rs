@@ -10,7 +10,7 @@ use shared::queue::Job;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let aws = shared::route::init().await;
-    let answerer = Answerer::from_environment(&aws, &environment)?;
+    let answerer = Answerer::from_environment(&aws, &environment).await?;
     run(service_fn(|event| work(&answerer, event))).await
 }
 

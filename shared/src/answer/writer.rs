@@ -39,8 +39,8 @@ impl Writer {
         // Unbounded, but what is in it is at most one answer.
         let (pieces, received) = mpsc::unbounded_channel();
         let state = State {
-            leases: answerer.leases.clone(),
-            push: Arc::clone(&answerer.push),
+            leases: answerer.finisher.leases.clone(),
+            push: Arc::clone(&answerer.finisher.push),
             user: claim.message.user.clone(),
             id: claim.message.id.clone(),
             seq: 0,

@@ -3,18 +3,19 @@
 //! One transaction takes the conversation away from its user and puts it among those being deleted. From then on it is not
 //! found, nothing can be added to it (every write that adds is conditioned on the conversation), and whoever comes by can
 //! delete some more of what it held: the request itself, for a moment, and then the janitor, until nothing is left. Of a
-//! message its name goes before the message itself, so a crash leaves nothing that the next round does not find.
+//! message its name and its media go before the message itself, so a crash leaves nothing that the next round does not find.
 //!
 //! Messages that still wait stay counted until a worker or the janitor comes to them, finds them gone and tells their user.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{Delete, DeleteRequest, Put, TransactWriteItem, WriteRequest};
 
 use super::Conversations;
 use crate::dynamo::{self, Fields, Item, s, time};
-use crate::ids::{ConversationId, UserId};
-use crate::messages::{Role, StoredMessage, built, conversation_key, id_key, seq_key, user_key};
+use crate::ids::{ConversationId, MediaKey, UserId};
+use crate::messages::{Role, StoredMessage, built, conversation_key, id_key, media_key, seq_key, user_key};
 use crate::{Error, Result};
 
 /// The key of all conversations that are being deleted.
@@ -110,8 +111,18 @@ impl Conversations {
             .await
             .map_err(|error| Error::service("Query", &error))?;
         let messages = output.items().iter().map(StoredMessage::read).collect::<Result<Vec<_>>>()?;
+        let mut media: HashMap<&UserId, Vec<MediaKey>> = HashMap::new();
         let asked = messages.iter().filter(|message| message.role == Role::User);
         self.remove(asked.map(|message| key(user_key(&message.user), id_key(&message.id))).collect()).await?;
+        for message in &messages {
+            if let Some(attachment) = &message.media {
+                media.entry(&message.user).or_default().push(attachment.key.clone());
+            }
+        }
+        for (user, keys) in media {
+            self.media.delete(user, &keys).await?;
+            self.remove(keys.iter().map(|used| key(user_key(user), media_key(used))).collect()).await?;
+        }
         self.remove(messages.iter().map(|message| key(pk.clone(), seq_key(message.seq))).collect()).await?;
         Ok(!messages.is_empty())
     }

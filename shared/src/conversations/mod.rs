@@ -18,6 +18,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::ChatConfig;
 use crate::dynamo::{Fields, Item, conditional, n, s, time};
 use crate::ids::{ConversationId, Random, UserId};
+use crate::media::Media;
 use crate::messages::{Messages, conversation_key, user_key};
 use crate::paging::{Limit, List, Page};
 use crate::{Error, Result};
@@ -67,6 +68,7 @@ pub struct Conversations {
     db: Client,
     config: ChatConfig,
     messages: Messages,
+    media: Media,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
 }
@@ -79,8 +81,15 @@ struct Position {
 }
 
 impl Conversations {
-    pub fn new(db: Client, config: ChatConfig, messages: Messages, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
-        Self { db, config, messages, clock, random }
+    pub fn new(
+        db: Client,
+        config: ChatConfig,
+        messages: Messages,
+        media: Media,
+        clock: Arc<dyn Clock>,
+        random: Arc<Random>,
+    ) -> Self {
+        Self { db, config, messages, media, clock, random }
     }
 
     pub async fn create(&self, user: &UserId, title: Title) -> Result<Conversation> {

@@ -38,7 +38,8 @@ impl Scene {
     }
 
     async fn say(&self, conversation: &ConversationId, id: u32) -> StoredMessage {
-        let draft = Draft { id: message_id(id), conversation: conversation.clone(), text: format!("{id}") };
+        let draft =
+            Draft { id: message_id(id), conversation: conversation.clone(), text: format!("{id}"), media: None };
         let limits = &self.stack.limits;
         match self.function.messages.admit(&self.alice, &connection("c"), &draft, limits).await {
             Ok(Admission::New(message)) => message,
@@ -48,8 +49,8 @@ impl Scene {
 
     async fn answer(&self, message: &StoredMessage) -> Option<(StoredMessage, Vec<StoredMessage>)> {
         let Ok(Claimed::Yes(claim)) = self.function.messages.claim(message).await else { panic!("not claimed") };
-        let text = format!("answer to {}", message.text);
-        self.function.messages.end(claim, Ending::Done { text }, message.seq).await.expect("an end")
+        let ending = Ending::text(format!("answer to {}", message.text));
+        self.function.messages.end(claim, ending, None, message.seq).await.expect("an end")
     }
 
     /// All pages, and how many there were.
@@ -199,12 +200,12 @@ async fn a_message_that_arrives_while_an_answer_is_stored_takes_the_number_and_n
     let worker = scene.stack.function("worker", 3, 2);
     let Ok(Claimed::Yes(claim)) = worker.messages.claim(&message).await else { panic!("not claimed") };
     let (other, user, limits) = (scene.function.clone(), scene.alice.clone(), scene.stack.limits);
-    let draft = Draft { id: message_id(2), conversation: talk.clone(), text: "2".to_owned() };
+    let draft = Draft { id: message_id(2), conversation: talk.clone(), text: "2".to_owned(), media: None };
     let admit =
         async move { drop(other.messages.admit(&user, &connection("c"), &draft, &limits).await.expect("accepted")) };
     Before::install(&scene.stack, "worker", "TransactWriteItems", admit.boxed());
-    let ending = Ending::Done { text: "answer".to_owned() };
-    let (_, answers) = worker.messages.end(claim, ending, message.seq).await.expect("an end").expect("its claim");
+    let ending = Ending::text("answer");
+    let (_, answers) = worker.messages.end(claim, ending, None, message.seq).await.expect("an end").expect("its claim");
     assert_eq!(answers[0].seq, 3);
     assert_eq!(texts(&scene.read(&talk, Order::Asc, 10).await.0), ["1", "2", "answer"]);
     crate::testing::assert_numbered(&scene.stack);
@@ -230,7 +231,7 @@ async fn of_a_deleted_conversation_nothing_is_found_at_once_and_nothing_is_left_
     not_found("message", conversations.message(&scene.alice, &talk, &last.id).await.err());
     not_found("rename", conversations.rename(&scene.alice, &talk, Title::default()).await.err());
     not_found("delete", conversations.delete(&scene.alice, &talk).await.err());
-    let draft = Draft { id: message_id(500), conversation: talk.clone(), text: "late".to_owned() };
+    let draft = Draft { id: message_id(500), conversation: talk.clone(), text: "late".to_owned(), media: None };
     let said = scene.function.messages.admit(&scene.alice, &connection("c"), &draft, &scene.stack.limits).await;
     not_found("admit", said.err());
 
@@ -253,7 +254,7 @@ async fn an_answer_that_comes_after_the_deletion_is_not_stored() {
     let message = scene.say(&talk, 1).await;
     let Ok(Claimed::Yes(claim)) = scene.function.messages.claim(&message).await else { panic!("not claimed") };
     let deletion = scene.function.conversations.delete(&scene.alice, &talk).await.expect("deleted");
-    let ended = scene.function.messages.end(claim, Ending::Done { text: "answer".to_owned() }, 1).await;
+    let ended = scene.function.messages.end(claim, Ending::text("answer"), None, 1).await;
     assert!(ended.expect("an end").is_none());
     assert!(scene.function.conversations.sweep(&deletion, LONG).await.expect("a sweep"));
     let state = scene.stack.snapshot();

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
-use crate::answer::Answerer;
+use crate::answer::Finisher;
 use crate::clock::Timestamp;
 use crate::ids::{MessageId, UserId};
 use crate::leases::Lease;
@@ -64,11 +64,11 @@ pub struct Report {
 ///
 /// # Errors
 /// When the leases can't be read; what fails for one user is counted and does not keep the others waiting.
-pub async fn run(answerer: &Answerer) -> Result<Report> {
-    let users = answerer.leases.all().await?;
+pub async fn run(finisher: &Finisher) -> Result<Report> {
+    let users = finisher.leases.all().await?;
     let reports = futures_util::stream::iter(users).map(async |(user, lease)| {
         let mut report = Report::default();
-        if let Err(error) = look_after(answerer, &user, &lease, &mut report).await {
+        if let Err(error) = look_after(finisher, &user, &lease, &mut report).await {
             tracing::warn!(%user, "Not tidied up: {error}");
             report.failures += 1;
         }
@@ -83,20 +83,20 @@ pub async fn run(answerer: &Answerer) -> Result<Report> {
     };
     let total =
         reports.buffer_unordered(SIDE_BY_SIDE).fold(Report::default(), async |total, one| sum(total, one)).await;
-    Ok(sum(total, sweep(answerer).await))
+    Ok(sum(total, sweep(finisher).await))
 }
 
 /// Goes on with the conversations that are being deleted.
-async fn sweep(answerer: &Answerer) -> Report {
+async fn sweep(finisher: &Finisher) -> Report {
     let mut report = Report::default();
-    let stop_at = answerer.clock.now().plus(SWEEP_FOR);
+    let stop_at = finisher.clock.now().plus(SWEEP_FOR);
     let swept = async {
-        for deletion in answerer.conversations.deletions().await? {
-            let time = stop_at.since(answerer.clock.now());
+        for deletion in finisher.conversations.deletions().await? {
+            let time = stop_at.since(finisher.clock.now());
             if time.is_zero() {
                 break;
             }
-            report.deleted += u32::from(answerer.conversations.sweep(&deletion, time).await?);
+            report.deleted += u32::from(finisher.conversations.sweep(&deletion, time).await?);
         }
         Ok::<_, Error>(())
     };
@@ -107,17 +107,17 @@ async fn sweep(answerer: &Answerer) -> Report {
     report
 }
 
-async fn look_after(answerer: &Answerer, user: &UserId, lease: &Lease, report: &mut Report) -> Result<()> {
-    let now = answerer.clock.now();
+async fn look_after(finisher: &Finisher, user: &UserId, lease: &Lease, report: &mut Report) -> Result<()> {
+    let now = finisher.clock.now();
     for (message, since) in lease.unanswered() {
         if now.since(since) > STUCK_AFTER {
-            unstick(answerer, user, &message, now, report).await?;
+            unstick(finisher, user, &message, now, report).await?;
         }
     }
     for (connection, since) in &lease.replaced {
-        dismiss(&*answerer.push, connection, ClosingCode::Replaced, "You have connected again").await?;
+        dismiss(&*finisher.push, connection, ClosingCode::Replaced, "You have connected again").await?;
         if now.since(*since) > OPEN_BY {
-            answerer.leases.forget_replaced(user, connection).await?;
+            finisher.leases.forget_replaced(user, connection).await?;
         }
     }
     if lease.expires_at.plus(CLOCK_SKEW) > now {
@@ -129,24 +129,24 @@ async fn look_after(answerer: &Answerer, user: &UserId, lease: &Lease, report: &
         } else {
             (ClosingCode::FirstMessage, "You sent no message in time")
         };
-        dismiss(&*answerer.push, &lease.connection, code, message).await?;
+        dismiss(&*finisher.push, &lease.connection, code, message).await?;
         report.closed += 1;
     }
-    answerer.leases.forget(user, lease).await
+    finisher.leases.forget(user, lease).await
 }
 
 async fn unstick(
-    answerer: &Answerer,
+    finisher: &Finisher,
     user: &UserId,
     id: &MessageId,
     now: Timestamp,
     report: &mut Report,
 ) -> Result<()> {
-    let message = match answerer.messages.find(user, id).await? {
+    let message = match finisher.messages.find(user, id).await? {
         Some(message) if !message.status.is_final() => message,
-        Some(message) => return answerer.messages.settle(&message).await,
+        Some(message) => return finisher.messages.settle(&message).await,
         // Deleted, with its conversation.
-        None => return answerer.deleted(user, id).await,
+        None => return finisher.deleted(user, id).await,
     };
     if message.claimed_at.is_some_and(|at| now.since(at) < STUCK_AFTER) {
         return Ok(()); // a worker is at it
@@ -158,13 +158,13 @@ async fn unstick(
     };
     if hopeless {
         tracing::error!(message = %id, redriven = message.redriven, "Given up after {} s", waited.as_secs());
-        answerer.give_up(&message).await?;
+        finisher.give_up(&message).await?;
         report.given_up += 1;
     } else if waited > STUCK_AFTER * (1 << message.redriven.min(16))
-        && answerer.messages.count_redrive(&message).await?
+        && finisher.messages.count_redrive(&message).await?
     {
         tracing::warn!(message = %id, "Waited for {} s, queued again", waited.as_secs());
-        answerer.queue.send_again(&Job::from(&message), message.redriven + 1).await?;
+        finisher.queue.send_again(&Job::from(&message), message.redriven + 1).await?;
         report.redriven += 1;
     }
     Ok(())

@@ -1,18 +1,19 @@
 //! Admission: the one write that decides whether a message is accepted.
 //!
 //! A transaction over the sender's lease (still held, few enough pending), its slot (renewed with it), the conversation
-//! (the next number), the id (new) and the message (`queued`). Either all of it is there or nothing is; which of the
+//! (the next number), the id (new), the message (`queued`) and the upload that it uses, if any (not used before). Either all of it is there or nothing is; which of the
 //! conditions said no is read from the refusal itself.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 
-use super::{Messages, Role, Status, StoredMessage, built, conversation_key, id_key, seq_key, user_key};
+use super::{Messages, Role, Status, StoredMessage, built, conversation_key, id_key, media_key, seq_key, user_key};
 use crate::config::AdmissionConfig;
 use crate::dynamo::{self, Fields, Item, n, s, time};
-use crate::ids::{ConnectionId, ConversationId, MessageId, UserId};
+use crate::ids::{ConnectionId, ConversationId, MediaKey, MessageId, UserId};
 use crate::leases::Lease;
+use crate::media::Attachment;
 use crate::{Error, Result};
 
 /// An unanswered message counts against its sender for at most this long: a lost worker cannot lock its user out.
@@ -24,12 +25,17 @@ const RETRY_AFTER_MS: u64 = 1000;
 /// Admissions that met a concurrent one of the same conversation and are tried again.
 const MAX_ATTEMPTS: u32 = 32;
 
+/// The place of the write that uses an upload, in the transaction.
+const USING: usize = 5;
+
 /// What a client wants to send, checked.
 #[derive(Debug)]
 pub struct Draft {
     pub id: MessageId,
     pub conversation: ConversationId,
+    /// May be empty where there is media.
     pub text: String,
+    pub media: Option<MediaKey>,
 }
 
 #[derive(Debug)]
@@ -48,10 +54,19 @@ impl Messages {
         draft: &Draft,
         limits: &AdmissionConfig,
     ) -> Result<Admission> {
+        let mut media = None;
         for attempt in 0..MAX_ATTEMPTS {
             let (lease, last_seq) = self.lease_and_conversation(user, &draft.conversation).await?;
             let lease = lease.filter(|lease| lease.is_held(connection, self.clock.now())).ok_or(Error::LeaseExpired)?;
             let last_seq = last_seq.ok_or(Error::ConversationNotFound)?;
+            if let Some(key) = draft.media.as_ref().filter(|_| media.is_none()) {
+                // A message that is sent again has used its upload already.
+                if let Some(first) = self.find(user, &draft.id).await? {
+                    self.leases.heard(user, &lease).await?;
+                    return Ok(Admission::Duplicate(first));
+                }
+                media = Some(self.media.take(user, key).await?);
+            }
             let message = StoredMessage {
                 id: draft.id.clone(),
                 user: user.clone(),
@@ -63,20 +78,25 @@ impl Messages {
                 reply_to: None,
                 first_answer: None,
                 error: None,
+                media: media.clone(),
                 created_at: self.clock.now(),
                 claimed_at: None,
+                cancelled: false,
                 redriven: 0,
                 told: false,
             };
             let [user_item, slot_item] =
                 self.leases.admission(user, &lease, &message.id, message.created_at, limits.max_pending_per_client)?;
-            let items = [
+            let mut items = vec![
                 user_item,
                 slot_item,
                 self.numbering(&message, last_seq)?,
                 self.naming(&message)?,
                 self.storing(&message)?,
             ];
+            if let Some(attachment) = &message.media {
+                items.push(self.using(user, attachment)?);
+            }
             let Err(refused) = dynamo::transact(&self.db, &self.random, &items).await? else {
                 return Ok(Admission::New(message));
             };
@@ -92,6 +112,9 @@ impl Messages {
                 let first = self.named_by(pointer).await?;
                 self.leases.heard(user, &lease).await?;
                 return Ok(Admission::Duplicate(first));
+            }
+            if refused.item(USING).is_some() {
+                return Err(Error::MediaNotFound); // another message has it
             }
             if let Some(Some(lease)) = held {
                 self.make_room(user, &lease, limits).await?;
@@ -164,6 +187,15 @@ impl Messages {
         let put = Put::builder()
             .table_name(&self.config.table)
             .set_item(Some(message.item()))
+            .condition_expression("attribute_not_exists(pk)");
+        Ok(TransactWriteItem::builder().put(built(put.build())?).build())
+    }
+
+    fn using(&self, user: &UserId, attachment: &Attachment) -> Result<TransactWriteItem> {
+        let put = Put::builder()
+            .table_name(&self.config.table)
+            .item("pk", s(user_key(user)))
+            .item("sk", s(media_key(&attachment.key)))
             .condition_expression("attribute_not_exists(pk)");
         Ok(TransactWriteItem::builder().put(built(put.build())?).build())
     }

@@ -1,10 +1,14 @@
 //! What the worker does to messages: finds the ones to answer, claims, ends, and marks them told.
 
+use std::collections::HashMap;
+
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 
 use super::{Messages, Role, Status, StoredMessage, built, conversation_key, seq_key, user_key};
 use crate::dynamo::{self, Fields, conditional, n, s, time};
 use crate::ids::{ConversationId, MessageId};
+use crate::media::Attachment;
+use crate::model::Usage;
 use crate::{Error, Result};
 
 /// Items read of a conversation, up to the message that is to be answered: its last turns.
@@ -42,8 +46,41 @@ pub enum Claimed {
 /// How a message ends.
 #[derive(Debug)]
 pub enum Ending {
-    Done { text: String },
-    Failed { code: &'static str, message: String },
+    Done {
+        replies: Vec<Reply>,
+    },
+    /// With what there was of an answer.
+    Cancelled {
+        replies: Vec<Reply>,
+    },
+    Failed {
+        code: &'static str,
+        message: String,
+    },
+}
+
+/// What an answer took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// As the model counted; some don't.
+    pub usage: Option<Usage>,
+    /// To the first piece of text, and in all.
+    pub first_ms: Option<u64>,
+    pub total_ms: u64,
+}
+
+/// One answer to a message, to be stored.
+#[derive(Debug, Clone, Default)]
+pub struct Reply {
+    pub text: String,
+    pub media: Option<Attachment>,
+}
+
+impl Ending {
+    /// One text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Done { replies: vec![Reply { text: text.into(), media: None }] }
+    }
 }
 
 impl Messages {
@@ -90,37 +127,82 @@ impl Messages {
     /// Takes a message to answer it. Whoever claims last holds it: the queue gives a message to one worker at a time, so an
     /// earlier holder is dead or has lost it.
     pub async fn claim(&self, message: &StoredMessage) -> Result<Claimed> {
+        match self.take(message, &[Status::Queued, Status::Processing]).await? {
+            Some(claim) => Ok(Claimed::Yes(claim)),
+            None => Ok(match self.message_at(&message.conversation, message.seq).await? {
+                Some(ended) => Claimed::Ended(ended),
+                None => Claimed::Deleted,
+            }),
+        }
+    }
+
+    /// Takes a message that has one of these statuses.
+    async fn take(&self, message: &StoredMessage, statuses: &[Status]) -> Result<Option<Claim>> {
         let token = self.random.token();
+        let names: Vec<String> = statuses.iter().map(|status| format!(":{}", status.as_str())).collect();
+        let values = names.iter().cloned().zip(statuses.iter().map(|status| s(status.as_str())));
+        let mut values: HashMap<String, AttributeValue> = values.collect();
+        values.insert(":taken".to_owned(), s(Status::Processing.as_str()));
         let claimed = conditional(&self.random, "UpdateItem", || {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
                 .key("pk", s(conversation_key(&message.conversation)))
                 .key("sk", s(seq_key(message.seq)))
-                .condition_expression("#status IN (:queued, :processing)")
-                .update_expression("SET #status = :processing, attempt = :token, claimed_at = :now")
+                .condition_expression(format!("#status IN ({})", names.join(", ")))
+                .update_expression("SET #status = :taken, attempt = :token, claimed_at = :now")
                 .expression_attribute_names("#status", "status")
-                .expression_attribute_values(":queued", s(Status::Queued.as_str()))
-                .expression_attribute_values(":processing", s(Status::Processing.as_str()))
+                .set_expression_attribute_values(Some(values.clone()))
                 .expression_attribute_values(":token", s(token.as_str()))
                 .expression_attribute_values(":now", time(self.clock.now()))
                 .return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld)
                 .send()
         })
         .await?;
-        match claimed {
-            Some(output) => {
-                let old = output.attributes().map(StoredMessage::read).transpose()?;
-                let mut message = old.unwrap_or_else(|| message.clone());
-                let repeated = message.status == Status::Processing;
-                message.status = Status::Processing;
-                Ok(Claimed::Yes(Claim { message, token, repeated }))
-            }
-            None => match self.message_at(&message.conversation, message.seq).await? {
-                Some(ended) => Ok(Claimed::Ended(ended)),
-                None => Ok(Claimed::Deleted),
-            },
+        let Some(output) = claimed else { return Ok(None) };
+        let old = output.attributes().map(StoredMessage::read).transpose()?;
+        let mut message = old.unwrap_or_else(|| message.clone());
+        let repeated = message.status == Status::Processing;
+        message.status = Status::Processing;
+        Ok(Some(Claim { message, token, repeated }))
+    }
+
+    /// Marks a message as cancelled, unless it has ended. A claim comes back where nobody had begun with it.
+    pub async fn cancel(&self, message: &StoredMessage) -> Result<Option<Claim>> {
+        let marked = conditional(&self.random, "UpdateItem", || {
+            self.db
+                .update_item()
+                .table_name(&self.config.table)
+                .key("pk", s(conversation_key(&message.conversation)))
+                .key("sk", s(seq_key(message.seq)))
+                .condition_expression("#status IN (:queued, :processing)")
+                .update_expression("SET cancelled = :yes")
+                .expression_attribute_names("#status", "status")
+                .expression_attribute_values(":queued", s(Status::Queued.as_str()))
+                .expression_attribute_values(":processing", s(Status::Processing.as_str()))
+                .expression_attribute_values(":yes", AttributeValue::Bool(true))
+                .send()
+        })
+        .await?;
+        match marked {
+            Some(_) => self.take(message, &[Status::Queued]).await,
+            None => Ok(None),
         }
+    }
+
+    /// Whether a message is marked as cancelled, or gone altogether.
+    pub async fn is_cancelled(&self, message: &StoredMessage) -> Result<bool> {
+        let output = self
+            .db
+            .get_item()
+            .table_name(&self.config.table)
+            .key("pk", s(conversation_key(&message.conversation)))
+            .key("sk", s(seq_key(message.seq)))
+            .projection_expression("cancelled")
+            .send()
+            .await
+            .map_err(|error| Error::service("GetItem", &error))?;
+        Ok(output.item().is_none_or(|item| Fields(item).flag("cancelled")))
     }
 
     /// Ends a message and stores its answers under the next numbers, all or nothing; takes it off its sender's count. `None`:
@@ -129,6 +211,7 @@ impl Messages {
         &self,
         claim: Claim,
         ending: Ending,
+        measured: Option<Measured>,
         last_seq: u64,
     ) -> Result<Option<(StoredMessage, Vec<StoredMessage>)>> {
         let Claim { message, token, .. } = claim;
@@ -137,7 +220,7 @@ impl Messages {
         let mut counted = true;
         for _ in 0..MAX_ATTEMPTS {
             let (message, answers) = self.ended(&message, &ending, last_seq);
-            let mut items = vec![self.ending(&message, &token)?];
+            let mut items = vec![self.ending(&message, &token, measured)?];
             if !answers.is_empty() {
                 items.push(self.taking_numbers(&message, last_seq, answers.len())?);
             }
@@ -173,20 +256,23 @@ impl Messages {
     fn ended(&self, message: &StoredMessage, ending: &Ending, last_seq: u64) -> (StoredMessage, Vec<StoredMessage>) {
         let mut message = message.clone();
         match ending {
-            Ending::Done { text } => {
-                message.status = Status::Done;
-                message.first_answer = Some(last_seq + 1);
-                let answer = StoredMessage {
-                    id: message.id.answer(0),
-                    seq: last_seq + 1,
+            Ending::Done { replies } | Ending::Cancelled { replies } => {
+                let done = matches!(ending, Ending::Done { .. });
+                message.status = if done { Status::Done } else { Status::Cancelled };
+                message.first_answer = (!replies.is_empty()).then_some(last_seq + 1);
+                let answer = |(index, reply): (usize, &Reply)| StoredMessage {
+                    id: message.id.answer(index),
+                    seq: last_seq + 1 + index as u64,
                     role: Role::Assistant,
-                    text: text.clone(),
+                    text: reply.text.clone(),
+                    media: reply.media.clone(),
                     reply_to: Some(message.id.clone()),
                     first_answer: None,
                     created_at: self.clock.now(),
                     ..message.clone()
                 };
-                (message, vec![answer])
+                let answers = replies.iter().enumerate().map(answer).collect();
+                (message, answers)
             }
             Ending::Failed { code, message: detail } => {
                 message.status = Status::Failed;
@@ -197,7 +283,7 @@ impl Messages {
     }
 
     /// The write that ends a message, fenced by the claim's token.
-    fn ending(&self, message: &StoredMessage, token: &str) -> Result<TransactWriteItem> {
+    fn ending(&self, message: &StoredMessage, token: &str, measured: Option<Measured>) -> Result<TransactWriteItem> {
         let mut set = "SET #status = :status, ended_at = :now".to_owned();
         let mut update = Update::builder()
             .table_name(&self.config.table)
@@ -218,6 +304,18 @@ impl Messages {
             update = update
                 .expression_attribute_values(":code", s(code.as_str()))
                 .expression_attribute_values(":detail", s(detail.as_str()));
+        }
+        let measured = measured.unwrap_or_default();
+        for (name, value) in [
+            ("first_ms", measured.first_ms),
+            ("total_ms", Some(measured.total_ms).filter(|ms| *ms > 0)),
+            ("input_tokens", measured.usage.map(|usage| usage.input_tokens)),
+            ("output_tokens", measured.usage.map(|usage| usage.output_tokens)),
+        ] {
+            if let Some(value) = value {
+                set.push_str(&format!(", {name} = :{name}"));
+                update = update.expression_attribute_values(format!(":{name}"), n(value));
+            }
         }
         Ok(TransactWriteItem::builder().update(built(update.update_expression(set).build())?).build())
     }

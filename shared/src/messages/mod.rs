@@ -6,6 +6,7 @@
 //! | conversation | `user#USER` | `conv#CONVERSATION` |
 //! | which message an id names | `user#USER` | `msg#ID` |
 //! | message or answer | `conv#CONVERSATION` | `SEQ` (12 digits) |
+//! | upload that is used | `user#USER` | `media#KEY` |
 //! | conversation being deleted | `deleted` | `conv#CONVERSATION` |
 //!
 //! A conversation is a log: its messages and answers are numbered 1, 2, 3… as they come. The number is taken in the
@@ -29,25 +30,53 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use crate::clock::{Clock, Timestamp};
 use crate::config::ChatConfig;
 use crate::dynamo::{Fields, Item, n, s, time};
-use crate::ids::{ConversationId, MessageId, Random, UserId};
+use crate::ids::{ConversationId, MediaKey, MessageId, Random, UserId};
 use crate::leases::Leases;
+use crate::media::{Attachment, Media};
+use crate::protocol::Message;
 use crate::{Error, Result};
 
 pub use admit::{Admission, Draft};
-pub use answers::{Claim, Claimed, Ending};
+pub use answers::{Claim, Claimed, Ending, Measured, Reply};
 
 #[derive(Debug, Clone)]
 pub struct Messages {
     db: Client,
     config: ChatConfig,
     leases: Leases,
+    media: Media,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
 }
 
 impl Messages {
-    pub fn new(db: Client, config: ChatConfig, leases: Leases, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
-        Self { db, config, leases, clock, random }
+    pub fn new(
+        db: Client,
+        config: ChatConfig,
+        leases: Leases,
+        media: Media,
+        clock: Arc<dyn Clock>,
+        random: Arc<Random>,
+    ) -> Self {
+        Self { db, config, leases, media, clock, random }
+    }
+
+    pub(crate) fn media(&self) -> &Media {
+        &self.media
+    }
+
+    /// A message as clients see it: its media with an address that is good for a while from now.
+    pub async fn show(&self, message: &StoredMessage) -> Result<Message> {
+        let url = match &message.media {
+            Some(attachment) => Some(self.media.link(&message.user, &attachment.key).await?),
+            None => None,
+        };
+        Ok(Message::new(message, url))
+    }
+
+    /// Several of them.
+    pub async fn show_all(&self, messages: &[StoredMessage]) -> Result<Vec<Message>> {
+        futures_util::future::try_join_all(messages.iter().map(|message| self.show(message))).await
     }
 
     async fn get(&self, pk: String, sk: String) -> Result<Option<Item>> {
@@ -145,9 +174,12 @@ pub struct StoredMessage {
     pub first_answer: Option<u64>,
     /// Code and message of a failure.
     pub error: Option<(String, String)>,
+    pub media: Option<Attachment>,
     pub created_at: Timestamp,
     /// When a worker last began with it.
     pub claimed_at: Option<Timestamp>,
+    /// Its sender wants no answer any more.
+    pub cancelled: bool,
     /// How often it was queued again for having waited too long.
     pub redriven: u32,
     /// Its end was told to the user (or there was nobody to tell).
@@ -174,8 +206,10 @@ impl StoredMessage {
             error: fields
                 .optional_text("error_code")
                 .map(|code| (code.to_owned(), fields.optional_text("error_message").unwrap_or_default().to_owned())),
+            media: attachment(&fields)?,
             created_at: fields.time("created_at")?,
             claimed_at: fields.time("claimed_at").ok(),
+            cancelled: fields.flag("cancelled"),
             redriven: fields.number("redriven").unwrap_or(0),
             told: fields.flag("told"),
         })
@@ -197,11 +231,25 @@ impl StoredMessage {
         if let Some(reply_to) = &self.reply_to {
             item.insert("reply_to".to_owned(), s(reply_to.as_str()));
         }
+        if let Some(Attachment { key, content_type, bytes }) = &self.media {
+            item.insert("media_key".to_owned(), s(key.as_str()));
+            item.insert("media_type".to_owned(), s(content_type.as_str()));
+            item.insert("media_bytes".to_owned(), n(bytes));
+        }
         if self.told {
             item.insert("told".to_owned(), AttributeValue::Bool(true));
         }
         item
     }
+}
+
+fn attachment(fields: &Fields<'_>) -> Result<Option<Attachment>> {
+    let Some(key) = fields.optional_text("media_key") else { return Ok(None) };
+    Ok(Some(Attachment {
+        key: MediaKey::parse(key)?,
+        content_type: fields.text("media_type")?.to_owned(),
+        bytes: fields.number("media_bytes")?,
+    }))
 }
 
 fn stored_id(fields: &Fields<'_>, name: &str) -> Result<MessageId> {
@@ -217,6 +265,11 @@ pub(crate) fn user_key(user: &UserId) -> String {
 /// Of a conversation among its user's items, and of its messages.
 pub(crate) fn conversation_key(conversation: &ConversationId) -> String {
     format!("conv#{conversation}")
+}
+
+/// That an upload is used: once.
+pub(crate) fn media_key(key: &MediaKey) -> String {
+    format!("media#{key}")
 }
 
 pub(crate) fn id_key(id: &MessageId) -> String {

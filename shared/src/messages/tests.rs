@@ -50,7 +50,7 @@ fn new(outcome: Result<Admission>) -> StoredMessage {
 async fn answer(function: &Function, message: &StoredMessage) -> Option<(StoredMessage, Vec<StoredMessage>)> {
     match function.messages.claim(message).await.expect("a claim") {
         Claimed::Yes(claim) => {
-            function.messages.end(claim, Ending::Done { text: "Hello yourself".to_owned() }, 0).await.expect("an end")
+            function.messages.end(claim, Ending::text("Hello yourself"), None, 0).await.expect("an end")
         }
         Claimed::Ended(_) | Claimed::Deleted => None,
     }
@@ -83,6 +83,7 @@ async fn an_id_is_the_same_in_capitals_and_names_the_first_message_for_ever() {
         id: MessageId::parse(id).expect("a message id"),
         conversation: conversation(number),
         text: "Hello".to_owned(),
+        media: None,
     };
     let lower = "0a0b0c0d-0000-4000-8000-00000000abcd";
     let first = new(say(&stack, &function, draft_of(lower, 0)).await);
@@ -238,6 +239,7 @@ async fn another_users_conversation_is_not_found_and_not_written_to() {
         id: message_id(3),
         conversation: ConversationId::parse("mine").expect("a conversation id"),
         text: "Hello".to_owned(),
+        media: None,
     };
     let outcome = function.messages.admit(&user, &connection, &unnamed, &stack.limits).await;
     assert!(matches!(outcome, Err(Error::ConversationNotFound)), "{outcome:?}");
@@ -253,10 +255,13 @@ async fn of_two_workers_with_one_message_one_answers_it() {
         panic!("it is claimed")
     };
     assert!(!first.repeated && second.repeated);
-    let done = |text: &str| Ending::Done { text: text.to_owned() };
-    assert!(function.messages.end(first, done("The first"), 1).await.expect("an answer").is_none());
-    let (_, answers) =
-        function.messages.end(second, done("The second"), 1).await.expect("an answer").expect("it holds it");
+    assert!(function.messages.end(first, Ending::text("The first"), None, 1).await.expect("an answer").is_none());
+    let (_, answers) = function
+        .messages
+        .end(second, Ending::text("The second"), None, 1)
+        .await
+        .expect("an answer")
+        .expect("it holds it");
     assert_eq!(answers[0].text, "The second");
     assert_eq!(stack.snapshot().answers.len(), 1);
     assert!(answer(&function, &message).await.is_none(), "it was answered twice");

@@ -1,4 +1,5 @@
-//! The mock model, with the manners that the contract gives it: it says `response for …` after its latency, word by word.
+//! The mock model, with the manners that the contract gives it: it says `response for …` after its latency, word by word; to
+//! audio it adds a tone, to images and video a tone and a picture.
 //! A text starting `!fail` makes it fail for good, `!flaky N` fail N times and then answer, `!slow MS` take that long.
 
 use std::sync::Arc;
@@ -6,12 +7,13 @@ use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 
-use super::{Model, ModelError, Prompt};
+use super::{Model, ModelError, Piece, Prompt};
 use crate::config::MockLatency;
 use crate::ids::Random;
+use crate::media::{Kind, Sample};
 
-/// Latency of a text answer, uniformly below this.
-const TEXT_LATENCY_MS: u32 = 1000;
+/// Width of the range that latencies are drawn from, in milliseconds.
+const SPREAD_MS: u32 = 1000;
 
 #[derive(Debug)]
 pub struct Mock {
@@ -26,24 +28,39 @@ impl Mock {
 }
 
 impl Model for Mock {
-    fn answer(&self, prompt: Prompt) -> BoxStream<'static, Result<String, ModelError>> {
-        let text = prompt.turns.last().map(|turn| turn.text.clone()).unwrap_or_default();
+    fn name(&self) -> &'static str {
+        "mock"
+    }
+
+    fn answer(&self, prompt: Prompt) -> BoxStream<'static, Result<Piece, ModelError>> {
+        let last = prompt.turns.last();
+        let text = last.map(|turn| turn.text.clone()).unwrap_or_default();
+        let kind = last.and_then(|turn| turn.media.as_ref()).map(|media| media.kind);
+        let (at_least_ms, samples) = match kind {
+            None => (0, vec![]),
+            Some(Kind::Audio) => (SPREAD_MS, vec![Sample::tone()]),
+            Some(Kind::Image | Kind::Video) => (2 * SPREAD_MS, vec![Sample::tone(), Sample::picture()]),
+        };
         let mut latency = match self.latency {
-            MockLatency::ByType => Duration::from_millis(self.random.below(TEXT_LATENCY_MS + 1).into()),
+            MockLatency::ByType => Duration::from_millis((at_least_ms + self.random.below(SPREAD_MS + 1)).into()),
             MockLatency::Fixed(latency) => latency,
         };
         let mut failure = None;
         match order(&text) {
             Some(("!fail", _)) => failure = Some(ModelError::Final("The mock model was told to fail".to_owned())),
             Some(("!flaky", Some(times))) if u64::from(prompt.attempt) < times => {
-                failure = Some(ModelError::Transient(format!("The mock model fails {times} times")));
+                failure = Some(ModelError::transient(format!("The mock model fails {times} times")));
             }
             Some(("!slow", Some(ms))) => latency = Duration::from_millis(ms),
             _ => {}
         }
-        let pieces: Vec<Result<String, ModelError>> = match failure {
+        let pieces: Vec<Result<Piece, ModelError>> = match failure {
             Some(failure) => vec![Err(failure)],
-            None => words(&format!("response for {text}")).map(Ok).collect(),
+            None => {
+                let text = format!("response for {text}");
+                let words = words(&text).map(Piece::Text);
+                words.chain(samples.into_iter().map(Piece::Media)).map(Ok).collect()
+            }
         };
         stream::once(async move {
             tokio::time::sleep(latency).await;
@@ -74,13 +91,33 @@ fn words(text: &str) -> impl Iterator<Item = String> {
 mod tests {
     use super::*;
     use crate::messages::Role;
-    use crate::model::Turn;
+    use crate::model::{Shown, Turn};
+
+    async fn pieces(text: &str, kind: Option<Kind>, attempt: u32) -> Result<Vec<Piece>, ModelError> {
+        let mock = Mock::new(MockLatency::Fixed(Duration::ZERO), Arc::new(Random::seeded(1)));
+        let media = kind.map(|kind| Shown { kind, url: String::new() });
+        let prompt = Prompt { turns: vec![Turn { role: Role::User, text: text.to_owned(), media }], attempt };
+        mock.answer(prompt).collect::<Vec<_>>().await.into_iter().collect()
+    }
 
     async fn answer(text: &str, attempt: u32) -> Result<String, ModelError> {
-        let mock = Mock::new(MockLatency::Fixed(Duration::ZERO), Arc::new(Random::seeded(1)));
-        let prompt = Prompt { turns: vec![Turn { role: Role::User, text: text.to_owned() }], attempt };
-        let pieces: Vec<_> = mock.answer(prompt).collect().await;
-        pieces.into_iter().collect()
+        let said = |piece| if let Piece::Text(text) = piece { text } else { panic!("{piece:?}") };
+        Ok(pieces(text, None, attempt).await?.into_iter().map(said).collect())
+    }
+
+    #[tokio::test]
+    async fn it_answers_media_with_media() {
+        for (kind, expected) in [
+            (None, vec![]),
+            (Some(Kind::Audio), vec![Sample::tone()]),
+            (Some(Kind::Image), vec![Sample::tone(), Sample::picture()]),
+            (Some(Kind::Video), vec![Sample::tone(), Sample::picture()]),
+        ] {
+            let pieces = pieces("look", kind, 0).await.expect("an answer");
+            let media =
+                pieces.into_iter().filter_map(|piece| if let Piece::Media(media) = piece { Some(media) } else { None });
+            assert_eq!(media.collect::<Vec<_>>(), expected, "{kind:?}");
+        }
     }
 
     #[tokio::test]
@@ -97,7 +134,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_flaky_one_answers_after_its_failures() {
-        assert!(matches!(answer("!flaky 2", 1).await, Err(ModelError::Transient(_))));
+        assert!(matches!(answer("!flaky 2", 1).await, Err(ModelError::Transient { .. })));
         assert_eq!(answer("!flaky 2", 2).await.expect("answers"), "response for !flaky 2");
     }
 }

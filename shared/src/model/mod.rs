@@ -1,22 +1,54 @@
 //! What answers: a conversation in, a stream of text out. Errors say whether another try can help.
 
 mod mock;
+mod openai;
+mod secret;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
 
 use futures_util::stream::BoxStream;
 
-use crate::config::ModelConfig;
+use crate::Result;
+use crate::config::{ModelConfig, Provider};
 use crate::ids::Random;
+use crate::media::{Kind, Sample};
 use crate::messages::Role;
 
 pub use mock::Mock;
+pub use openai::OpenAi;
 
 #[derive(Debug, Clone)]
 pub struct Turn {
     pub role: Role,
     pub text: String,
+    pub media: Option<Shown>,
+}
+
+/// Media of a turn, as a model can look at it.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    pub kind: Kind,
+    pub url: String,
+}
+
+/// A piece of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    Text(String),
+    Media(Sample),
+    /// At the end, from models that count.
+    Usage(Usage),
+}
+
+/// Tokens that a model has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub input_tokens: u64,
+    pub output_tokens: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -29,19 +61,32 @@ pub struct Prompt {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    #[error("{0}")]
-    Transient(String),
+    /// Another try may help, not before the time that the model gave.
+    #[error("{reason}")]
+    Transient { reason: String, retry_after: Option<Duration> },
     #[error("{0}")]
     Final(String),
 }
 
-pub trait Model: Send + Sync + fmt::Debug {
-    /// The answer, piece by piece as it comes.
-    fn answer(&self, prompt: Prompt) -> BoxStream<'static, Result<String, ModelError>>;
+impl ModelError {
+    pub(crate) fn transient(reason: impl Into<String>) -> Self {
+        Self::Transient { reason: reason.into(), retry_after: None }
+    }
 }
 
-pub fn from_config(config: ModelConfig, random: Arc<Random>) -> Arc<dyn Model> {
-    match config {
-        ModelConfig::Mock { latency } => Arc::new(Mock::new(latency, random)),
-    }
+pub trait Model: Send + Sync + fmt::Debug {
+    /// The provider's name, as `LLM_PROVIDER` has it.
+    fn name(&self) -> &'static str;
+
+    /// The answer, piece by piece as it comes.
+    fn answer(&self, prompt: Prompt) -> BoxStream<'static, Result<Piece, ModelError>>;
+}
+
+/// # Errors
+/// When its key can't be had.
+pub async fn from_config(config: ModelConfig, aws: &SdkConfig, random: Arc<Random>) -> Result<Arc<dyn Model>> {
+    Ok(match config.provider {
+        Provider::Mock { latency } => Arc::new(Mock::new(latency, random)),
+        Provider::OpenAi(config) => Arc::new(OpenAi::new(config, aws).await?),
+    })
 }

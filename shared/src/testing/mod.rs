@@ -27,12 +27,13 @@ use gateway::sqs::{Sqs, Storage};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::Answerer;
+use crate::answer::{Answerer, Finisher};
 use crate::clock::{Clock as _, ManualClock, Timestamp};
-use crate::config::{AdmissionConfig, ChatConfig, LeaseConfig, MockLatency, QueueConfig};
+use crate::config::{AdmissionConfig, ChatConfig, LeaseConfig, MediaConfig, MockLatency, QueueConfig};
 use crate::conversations::Conversations;
 use crate::ids::{ConnectionId, ConversationId, MessageId, Random, SessionId, UserId};
 use crate::leases::Leases;
+use crate::media::Media;
 use crate::messages::{Draft, Messages};
 use crate::model::Mock;
 use crate::push::Push;
@@ -125,8 +126,29 @@ impl Stack {
         let (db, random) = (Client::new(&self.sdk(name, attempts)), Arc::new(Random::seeded(seed)));
         let leases = Leases::new(db.clone(), self.config.clone(), self.clock.clone(), random.clone());
         let chat = ChatConfig { table: CHAT.to_owned() };
-        let messages = Messages::new(db.clone(), chat.clone(), leases.clone(), self.clock.clone(), Arc::clone(&random));
-        let conversations = Conversations::new(db, chat, messages.clone(), self.clock.clone(), random);
+        let media = MediaConfig {
+            bucket: "media".to_owned(),
+            public_endpoint: self.url.clone(),
+            max_bytes: 1024,
+            presign: Duration::from_secs(900),
+        };
+        let media = Media::new(
+            &self.sdk(name, attempts),
+            &|_| Some(self.url.clone()),
+            media,
+            self.clock.clone(),
+            Arc::clone(&random),
+        );
+        let media = media.expect("a client of storage");
+        let messages = Messages::new(
+            db.clone(),
+            chat.clone(),
+            leases.clone(),
+            media.clone(),
+            self.clock.clone(),
+            Arc::clone(&random),
+        );
+        let conversations = Conversations::new(db, chat, messages.clone(), media, self.clock.clone(), random);
         Function { leases, messages, conversations }
     }
 
@@ -156,16 +178,17 @@ impl Stack {
         let sqs = aws_sdk_sqs::Client::new(&self.sdk(name, 3));
         let queue = sqs.create_queue().queue_name("messages.fifo").attributes(QueueAttributeName::FifoQueue, "true");
         let url = queue.send().await.expect("CreateQueue").queue_url.expect("its URL");
-        Answerer {
+        let finisher = Finisher {
             messages,
             conversations,
             leases,
             queue: Queue::new(sqs, QueueConfig { url }),
-            model: Arc::new(Mock::new(MockLatency::Fixed(Duration::ZERO), Arc::clone(&random))),
             push: Arc::clone(connections) as Arc<dyn Push>,
             clock: self.clock.clone(),
-            random,
-        }
+            random: Arc::clone(&random),
+        };
+        let model = Arc::new(Mock::new(MockLatency::Fixed(Duration::ZERO), random));
+        Answerer { finisher, model, context_tokens: 1000 }
     }
 
     /// The jobs that are queued now, each with its receipt handle.
@@ -293,7 +316,7 @@ pub(crate) fn conversation(number: u32) -> ConversationId {
 }
 
 pub(crate) fn draft(id: u32, conversation_number: u32) -> Draft {
-    Draft { id: message_id(id), conversation: conversation(conversation_number), text: "Hello".to_owned() }
+    Draft { id: message_id(id), conversation: conversation(conversation_number), text: "Hello".to_owned(), media: None }
 }
 
 /// Conversations count their messages and answers 1, 2, 3…, and each message has the one id that names it.

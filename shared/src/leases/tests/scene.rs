@@ -57,8 +57,7 @@ pub(super) async fn run(kind: Kind, name: &str, stack: &Stack, function: &Functi
             match messages.claim(&message).await? {
                 // Whose claim was repeated by the SDK looks like a second try of the worker: not compared.
                 Claimed::Yes(claim) => {
-                    let ended =
-                        messages.end(claim, Ending::Done { text: "Hello yourself".to_owned() }, message.seq).await?;
+                    let ended = messages.end(claim, Ending::text("Hello yourself"), None, message.seq).await?;
                     format!("{:?}", ended.map(|(message, answers)| (message.status, answers.len())))
                 }
                 Claimed::Ended(message) => format!("{:?}", message.status),

@@ -11,6 +11,7 @@ use crate::Result;
 
 /// What the case waits for.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "few, and soon gone")]
 pub(super) enum Event {
     /// A call is held.
     Arrived { lane: usize, held: Held },

@@ -46,6 +46,7 @@ pub(super) enum Operation {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "few, and soon gone")]
 pub(super) enum Outcome {
     Connected(Connected),
     Renewed(Timestamp),
@@ -67,18 +68,19 @@ impl Operation {
             Self::Renew { user, connection } => Outcome::Renewed(leases.renew(user, connection).await?),
             Self::Release { user, connection } => Outcome::Released(leases.release(user, connection).await?),
             Self::Admit { user, connection, id, conversation } => {
-                let draft = Draft { id: id.clone(), conversation: conversation.clone(), text: "Hello".to_owned() };
+                let draft =
+                    Draft { id: id.clone(), conversation: conversation.clone(), text: "Hello".to_owned(), media: None };
                 Outcome::Admitted(messages.admit(user, connection, &draft, limits).await?)
             }
             Self::Answer { user, id, fails } => {
                 let ending = if *fails {
                     Ending::Failed { code: "model_error", message: "No".to_owned() }
                 } else {
-                    Ending::Done { text: "Hello yourself".to_owned() }
+                    Ending::text("Hello yourself")
                 };
                 let message = messages.find(user, id).await?.ok_or(Error::ConversationNotFound)?;
                 Outcome::Answered(match messages.claim(&message).await? {
-                    Claimed::Yes(claim) => messages.end(claim, ending, message.seq).await?.is_some(),
+                    Claimed::Yes(claim) => messages.end(claim, ending, None, message.seq).await?.is_some(),
                     Claimed::Ended(_) | Claimed::Deleted => false,
                 })
             }

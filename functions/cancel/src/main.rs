@@ -1,0 +1,43 @@
+//! `cancel`: stops the answer to a message. What came of it is told by a `reply`, from here where nobody had begun with the
+//! message, and otherwise from the worker that has it.
+//!
+//! The route has no response, because there is none to give where all is well; what is wrong is pushed.
+
+use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use shared::answer::Finisher;
+use shared::config::environment;
+use shared::protocol::{ServerFrame, id_of, parse_cancel};
+use shared::push::PushError;
+use shared::route::{Speaker, log, status};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let aws = shared::route::init().await;
+    let finisher = Finisher::from_environment(&aws, &environment)?;
+    run(service_fn(|event| cancel(&finisher, event))).await
+}
+
+async fn cancel(
+    finisher: &Finisher,
+    event: LambdaEvent<ApiGatewayWebsocketProxyRequest>,
+) -> Result<ApiGatewayProxyResponse, Error> {
+    let event = event.payload;
+    let speaker = Speaker::of(&event.request_context)?;
+    let body = event.body.as_deref().unwrap_or_default();
+    let cancelled = async {
+        let message = parse_cancel(body)?;
+        // As everywhere: only who holds a place is heard.
+        finisher.leases.renew(&speaker.user, &speaker.connection).await?;
+        finisher.cancel(&speaker.user, &message).await
+    };
+    if let Err(error) = cancelled.await {
+        log(&event.request_context, &error);
+        let frame = ServerFrame::error(id_of(body), &error).to_json();
+        match finisher.push.post(&speaker.connection, frame).await {
+            Ok(()) | Err(PushError::Gone) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(status(200))
+}

@@ -1,0 +1,158 @@
+//! Ending messages and telling their users: what all functions do that have to do with answers, with a model or without.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::{ChatConfig, LeaseConfig, Lookup, MediaConfig, QueueConfig};
+use crate::conversations::Conversations;
+use crate::ids::{MessageId, Random, UserId};
+use crate::leases::Leases;
+use crate::media::Media;
+use crate::messages::{Claim, Claimed, Ending, Messages, Status, StoredMessage};
+use crate::protocol::ServerFrame;
+use crate::push::{ManagementApi, Push, PushError};
+use crate::queue::Queue;
+use crate::{Error, Result};
+
+/// A client that does not read holds up nobody longer than this.
+const POST_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Tries to tell an end before the message goes back to the queue.
+const ATTEMPTS: u32 = 5;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone)]
+pub struct Finisher {
+    pub messages: Messages,
+    pub conversations: Conversations,
+    pub leases: Leases,
+    pub queue: Queue,
+    pub push: Arc<dyn Push>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<Random>,
+}
+
+impl Finisher {
+    /// As a function has it.
+    pub fn from_environment(aws: &SdkConfig, lookup: Lookup<'_>) -> Result<Self> {
+        let db = aws_sdk_dynamodb::Client::new(aws);
+        let random = Arc::new(Random::from_system());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let leases = Leases::new(db.clone(), LeaseConfig::read(lookup)?, Arc::clone(&clock), Arc::clone(&random));
+        let push = aws_sdk_apigatewaymanagement::config::Builder::from(aws)
+            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(POST_TIMEOUT).build())
+            .build();
+        let chat = ChatConfig::read(lookup)?;
+        let media = Media::new(aws, lookup, MediaConfig::read(lookup)?, Arc::clone(&clock), Arc::clone(&random))?;
+        let messages = Messages::new(
+            db.clone(),
+            chat.clone(),
+            leases.clone(),
+            media.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+        );
+        let conversations =
+            Conversations::new(db, chat, messages.clone(), media, Arc::clone(&clock), Arc::clone(&random));
+        Ok(Self {
+            messages,
+            conversations,
+            leases,
+            queue: Queue::new(aws_sdk_sqs::Client::new(aws), QueueConfig::read(lookup)?),
+            push: Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::from_conf(push))),
+            clock,
+            random,
+        })
+    }
+
+    /// Ends a message that can't be answered, and tells its user.
+    pub(crate) async fn give_up(&self, message: &StoredMessage) -> Result<()> {
+        let Claimed::Yes(claim) = self.messages.claim(message).await? else { return Ok(()) };
+        self.end_now(claim, Ending::Failed { code: "reply_failed", message: "It could not be answered".to_owned() })
+            .await
+    }
+
+    /// Stops the answer to a message: at once where nobody has begun with it, otherwise whoever works on it does.
+    ///
+    /// # Errors
+    /// [`Error::MessageNotFound`] when this user has no such message.
+    pub async fn cancel(&self, user: &UserId, id: &MessageId) -> Result<()> {
+        let message = self.messages.find(user, id).await?.ok_or(Error::MessageNotFound)?;
+        if let Some(claim) = self.messages.cancel(&message).await? {
+            self.end_now(claim, Ending::Cancelled { replies: Vec::new() }).await?;
+        }
+        Ok(())
+    }
+
+    async fn end_now(&self, claim: Claim, ending: Ending) -> Result<()> {
+        let last_seq = claim.message.seq;
+        match self.messages.end(claim, ending, None, last_seq).await? {
+            Some((message, answers)) => self.tell(&message, &answers).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A message whose conversation was deleted while it waited. Its user is told, if it was still waited for.
+    pub(crate) async fn deleted(&self, user: &UserId, message: &MessageId) -> Result<()> {
+        if self.leases.settled(user, std::slice::from_ref(message)).await? == 0 {
+            return Ok(());
+        }
+        let frame = ServerFrame::error(Some(message.clone()), &Error::ConversationNotFound);
+        self.deliver(user, &frame.to_json()).await
+    }
+
+    /// For a redelivery: makes sure that an end was counted and told.
+    pub(super) async fn tell_again(&self, message: &StoredMessage, answers: &[StoredMessage]) -> Result<()> {
+        if message.told {
+            return Ok(());
+        }
+        self.messages.settle(message).await?;
+        self.tell(message, answers).await
+    }
+
+    /// Tells the user, wherever connected now, how a message ended. Nobody connected: history tells.
+    pub(super) async fn tell(&self, message: &StoredMessage, answers: &[StoredMessage]) -> Result<()> {
+        let frame = match (&message.status, &message.error) {
+            (Status::Failed, Some((code, detail))) => ServerFrame::Error {
+                id: Some(message.id.clone()),
+                code: code.clone(),
+                message: detail.clone(),
+                retry_after_ms: None,
+            },
+            _ => ServerFrame::Reply {
+                id: message.id.clone(),
+                message: self.messages.show(message).await?,
+                replies: self.messages.show_all(answers).await?,
+            },
+        };
+        self.deliver(&message.user, &frame.to_json()).await?;
+        self.messages.mark_told(message).await
+    }
+
+    /// To a client that does not read, nothing can be told: history tells, as if it were away.
+    async fn deliver(&self, user: &UserId, frame: &str) -> Result<()> {
+        let mut gone = None;
+        for attempt in 0..ATTEMPTS {
+            let address = self.leases.address(user).await?;
+            let Some(address) = address.filter(|address| gone.as_ref() != Some(address)) else { return Ok(()) };
+            match self.push.post(&address, frame.to_owned()).await {
+                Ok(()) => return Ok(()),
+                Err(PushError::Gone) => gone = Some(address),
+                Err(PushError::Slow) if attempt + 1 == ATTEMPTS => {
+                    tracing::info!(connection = %address, "It does not read; it will find the answer in its history");
+                    return Ok(());
+                }
+                Err(PushError::Failed(error)) if attempt + 1 == ATTEMPTS => return Err(error),
+                Err(PushError::Slow | PushError::Failed(_)) => {
+                    tokio::time::sleep(FIRST_PAUSE.saturating_mul(1 << (2 * attempt))).await;
+                }
+            }
+        }
+        Err(Error::Contended { operation: "PostToConnection", attempts: ATTEMPTS })
+    }
+}

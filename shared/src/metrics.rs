@@ -1,0 +1,42 @@
+//! Metrics, in CloudWatch's embedded metric format: a line of JSON on standard output, which costs no call.
+
+use serde_json::json;
+
+use crate::answer::{Generated, How};
+use crate::clock::Timestamp;
+
+const NAMESPACE: &str = "Parley";
+
+/// An answer, however it ended: tokens in and out, milliseconds to its first piece and in all.
+pub(crate) fn answered(provider: &str, generated: &Generated, now: Timestamp) {
+    println!("{}", line(provider, generated, now));
+}
+
+fn line(provider: &str, generated: &Generated, now: Timestamp) -> serde_json::Value {
+    let measured = &generated.measured;
+    let status = match generated.how {
+        How::Done => "done",
+        How::Cancelled => "cancelled",
+        How::Failed(_) => "failed",
+    };
+    let mut metrics = vec![json!({ "Name": "AnswerTime", "Unit": "Milliseconds" })];
+    let mut line = json!({ "Provider": provider, "Status": status, "AnswerTime": measured.total_ms });
+    let mut add = |name: &str, unit: &str, value: Option<u64>| {
+        if let Some(value) = value {
+            metrics.push(json!({ "Name": name, "Unit": unit }));
+            line[name] = value.into();
+        }
+    };
+    add("FirstDeltaTime", "Milliseconds", measured.first_ms);
+    add("InputTokens", "Count", measured.usage.map(|usage| usage.input_tokens));
+    add("OutputTokens", "Count", measured.usage.map(|usage| usage.output_tokens));
+    line["_aws"] = json!({
+        "Timestamp": now.0,
+        "CloudWatchMetrics": [{
+            "Namespace": NAMESPACE,
+            "Dimensions": [["Provider", "Status"]],
+            "Metrics": metrics,
+        }],
+    });
+    line
+}

@@ -1,0 +1,132 @@
+//! A model's key, by the ARN of a Secrets Manager secret or an SSM parameter.
+//!
+//! One call each, once at start, by hand: signed with the SDK's own signature crate. The SDK's clients for the two are among
+//! its largest crates, and would make every build minutes longer.
+
+use std::fmt;
+use std::time::SystemTime;
+
+use aws_config::SdkConfig;
+use aws_credential_types::provider::ProvideCredentials as _;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use serde_json::{Value, json};
+
+use crate::config::ApiKey;
+use crate::{Error, Result};
+
+/// A text that no log shows.
+#[derive(Clone)]
+pub(super) struct Secret(String);
+
+impl Secret {
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+pub(super) async fn read(key: &ApiKey, aws: &SdkConfig, http: &reqwest::Client) -> Result<Option<Secret>> {
+    match key {
+        ApiKey::None => Ok(None),
+        ApiKey::Value(value) => Ok(Some(Secret(value.clone()))),
+        ApiKey::Arn(arn) => fetch(arn, aws, http).await.map(|value| Some(Secret(value))),
+    }
+}
+
+/// Which call gives the value that an ARN names.
+struct Call {
+    service: &'static str,
+    target: &'static str,
+    body: Value,
+    /// Where the value is in the answer.
+    value: &'static str,
+}
+
+fn call(arn: &str) -> Option<Call> {
+    match arn.split(':').nth(2)? {
+        "secretsmanager" => Some(Call {
+            service: "secretsmanager",
+            target: "secretsmanager.GetSecretValue",
+            body: json!({ "SecretId": arn }),
+            value: "/SecretString",
+        }),
+        "ssm" => Some(Call {
+            service: "ssm",
+            target: "AmazonSSM.GetParameter",
+            body: json!({ "Name": arn, "WithDecryption": true }),
+            value: "/Parameter/Value",
+        }),
+        _ => None,
+    }
+}
+
+async fn fetch(arn: &str, aws: &SdkConfig, http: &reqwest::Client) -> Result<String> {
+    let wrong = || Error::ConfigInvalid {
+        name: "LLM_API_KEY_SECRET_ARN",
+        value: arn.to_owned(),
+        expected: "the ARN of a Secrets Manager secret or an SSM parameter",
+    };
+    let call = call(arn).ok_or_else(wrong)?;
+    let failed = |detail: String| Error::Service { operation: call.target, detail };
+    let region = arn.split(':').nth(3).filter(|region| !region.is_empty()).ok_or_else(wrong)?;
+    let url = match aws.endpoint_url() {
+        Some(endpoint) => endpoint.to_owned(),
+        None => format!("https://{}.{region}.amazonaws.com/", call.service),
+    };
+    let provider = aws.credentials_provider().ok_or(Error::ConfigMissing { name: "AWS_ACCESS_KEY_ID" })?;
+    let identity = provider.provide_credentials().await.map_err(|error| Error::service("credentials", &error))?.into();
+    let body = call.body.to_string();
+    let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", call.target)];
+    #[allow(clippy::disallowed_methods, reason = "AWS checks a signature's time against its own")]
+    let now = SystemTime::now();
+    let params = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name(call.service)
+        .time(now)
+        .settings(SigningSettings::default())
+        .build()
+        .map_err(|error| failed(error.to_string()))?;
+    let signable = SignableRequest::new("POST", &url, headers.into_iter(), SignableBody::Bytes(body.as_bytes()))
+        .map_err(|error| failed(error.to_string()))?;
+    let (signed, _) = sign(signable, &params.into()).map_err(|error| failed(error.to_string()))?.into_parts();
+    let mut request = http.post(&url).body(body);
+    for (name, value) in headers.into_iter().chain(signed.headers()) {
+        request = request.header(name, value);
+    }
+    let response = request.send().await.map_err(|error| Error::service(call.target, &error))?;
+    let status = response.status();
+    let answer: Value = response.json().await.map_err(|error| Error::service(call.target, &error))?;
+    if !status.is_success() {
+        return Err(failed(format!("{status}: {} {}", answer["__type"], answer["message"])));
+    }
+    let value = answer.pointer(call.value).and_then(Value::as_str);
+    value.map(str::to_owned).ok_or_else(|| failed("the answer has no text".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arn_says_which_service_to_ask() {
+        let service = |arn| call(arn).map(|call| call.service);
+        assert_eq!(service("arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf"), Some("secretsmanager"));
+        assert_eq!(service("arn:aws:ssm:eu-west-1:123456789012:parameter/parley/key"), Some("ssm"));
+        for wrong in ["", "sk-123", "arn:aws:s3:::bucket"] {
+            assert!(service(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        assert_eq!(format!("{:?}", Secret("sk-123".to_owned())), "Secret(…)");
+        assert!(!format!("{:?}", ApiKey::Value("sk-123".to_owned())).contains("sk-123"));
+    }
+}
