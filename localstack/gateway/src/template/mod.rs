@@ -36,7 +36,7 @@ use yaml::{Data, Entry, Node};
 
 pub use error::{Problem as TemplateProblem, TemplateError};
 pub use model::{
-    Authorizer, Function, IdentitySource, LocalState, Locals, Queue, Route, Schedule, SqsEventSource, Table, TableView,
+    Authorizer, Bucket, CorsRule, Expiration, Function, IdentitySource, LocalState, Locals, Queue, Route, Schedule, SqsEventSource, Table, TableView,
     Template, WebSocketApi,
 };
 
@@ -131,11 +131,13 @@ fn read(
     resources::user_pools(&context);
     let functions = resources::functions(&context, &managed, &queues);
     let tables = resources::tables(&context);
+    let buckets = resources::buckets(&context);
     let parameters = scope.parameters.iter().map(|(name, value)| (name.clone(), value.text.clone())).collect();
     Some(Template {
         websocket_apis: resources::websocket_apis(&context, &functions),
         local_state: local_state::read(template.node("Metadata"), &parameters, &tables, problems),
         tables,
+        buckets,
         user_pool_clients: resources::user_pool_clients(&context),
         outputs: outputs(template.node("Outputs"), &scope, problems),
         parameters,

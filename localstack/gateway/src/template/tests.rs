@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{IdentitySource, Locals, Template, TemplateError, load, parse};
 
+mod buckets;
 mod cross_checks;
 mod language;
 mod project;
