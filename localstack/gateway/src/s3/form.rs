@@ -3,17 +3,16 @@
 //! The protocol library has this too, but holds the file in memory, and refuses forms older than a quarter of an hour.
 
 use aws_lc_rs::hmac;
-use axum::body::Body;
-use futures_util::StreamExt as _;
+use axum::body::{Body, BodyDataStream};
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, HOST, LOCATION};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use multer::{Field, Multipart};
 use s3s::dto::ObjectCannedACL;
 use s3s::{S3Result, s3_error};
 
 use super::access::{self, Door};
 use super::conditions::WriteConditions;
 use super::lending::Lent;
+use super::multipart::{Form, FormError};
 use super::object::{Description, Head};
 use super::operations::{check_metadata, failed, refuse_what_is_not_kept, store};
 use super::policy::{FormFields, Policy};
@@ -76,24 +75,19 @@ async fn receive(
     body: Lent,
 ) -> Result<Response<Body>, Refusal> {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let boundary = multer::parse_boundary(kind).map_err(malformed)?;
     if !headers.contains_key(CONTENT_LENGTH) {
         return Err(s3_error!(MissingContentLength, "You must provide the Content-Length HTTP header.").into());
     }
-    // The form's reader takes all that is ready, so it is given one piece at a time.
-    let pieces = Body::new(body).into_data_stream().then(|piece| async {
-        tokio::task::yield_now().await;
-        piece
-    });
-    let mut form = Multipart::new(pieces, boundary);
-    let (mut fields, file) = fields_and_file(&mut form).await?;
+    let form = Form::new(Body::new(body).into_data_stream(), kind);
+    let mut form = form.ok_or(FormError::Malformed("There is no boundary")).map_err(malformed)?;
+    let (fields, filename) = fields(&mut form).await?;
 
     let key = fields.get("key").filter(|key| !key.is_empty()).ok_or_else(|| missing("key"))?;
-    let key = key.replace(FILENAME, file.file_name().unwrap_or_default());
+    let key = key.replace(FILENAME, &filename);
     if key.len() > MAX_KEY_BYTES {
         return Err(s3_error!(KeyTooLongError, "Your key is too long").into());
     }
-    let policy = authenticate(s3, &bucket.spec.name, &mut fields, door).await?;
+    let policy = authenticate(s3, &bucket.spec.name, &fields, door).await?;
     let acl = fields.get("acl").map(|acl| ObjectCannedACL::from(acl.to_owned()));
     refuse_what_is_not_kept(acl.as_ref(), fields.get("tagging").is_some())?;
     let description = description(&fields);
@@ -101,7 +95,7 @@ async fn receive(
 
     let (least, most) = policy.length.into_inner();
     let upload = s3.store.upload(&[]).await.map_err(failed)?;
-    let arrived = upload.receive(file, most).await.map_err(|broken| match broken {
+    let arrived = upload.receive(form.into_pieces(), most).await.map_err(|broken| match broken {
         Broken::TooLarge(most) => Refusal::TooLarge(most),
         broken => Refusal::Plain(broken.into()),
     })?;
@@ -112,18 +106,19 @@ async fn receive(
     Ok(success(&fields, &bucket.spec.name, &head, headers))
 }
 
-/// What comes before the file, and the file, yet to be read. What comes after it does not count.
-async fn fields_and_file(form: &mut Multipart<'static>) -> S3Result<(FormFields, Field<'static>)> {
+/// What comes before the file, and the file's name; the file is yet to be read. What comes after it does not count.
+async fn fields(form: &mut Form<BodyDataStream>) -> S3Result<(FormFields, String)> {
     let mut fields = FormFields::default();
     let mut bytes = 0;
-    while let Some(mut field) = form.next_field().await.map_err(malformed)? {
-        let name = field.name().unwrap_or_default().to_owned();
-        if name.eq_ignore_ascii_case("file") {
-            return Ok((fields, field));
+    while let Some(part) = form.next_part().await.map_err(malformed)? {
+        if part.name.eq_ignore_ascii_case("file") {
+            // Some browsers gave whole paths.
+            let filename = part.filename.unwrap_or_default();
+            return Ok((fields, filename.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()));
         }
         let mut value = Vec::new();
-        bytes += name.len();
-        while let Some(piece) = field.chunk().await.map_err(malformed)? {
+        bytes += part.name.len();
+        while let Some(piece) = form.piece().await.map_err(malformed)? {
             bytes += piece.len();
             if bytes > MAX_FIELDS_BYTES {
                 return Err(s3_error!(
@@ -134,13 +129,13 @@ async fn fields_and_file(form: &mut Multipart<'static>) -> S3Result<(FormFields,
             value.extend_from_slice(&piece);
         }
         let value = String::from_utf8(value).map_err(|_| s3_error!(InvalidArgument, "Form fields must be UTF-8"))?;
-        fields.push(&name, value);
+        fields.push(&part.name, value);
     }
     Err(s3_error!(InvalidArgument, "POST requires exactly one file upload per request."))
 }
 
 /// The form's policy, if a function signed it and the form keeps to it.
-async fn authenticate(s3: &S3, bucket: &str, fields: &mut FormFields, door: &Door) -> S3Result<Policy> {
+async fn authenticate(s3: &S3, bucket: &str, fields: &FormFields, door: &Door) -> S3Result<Policy> {
     let Some(encoded) = fields.get("policy") else { return Err(s3_error!(AccessDenied, "Access Denied")) };
     let field = |name: &str| fields.get(name).ok_or_else(|| missing(name));
     if field("x-amz-algorithm")? != "AWS4-HMAC-SHA256" {
@@ -255,6 +250,6 @@ fn missing(name: &str) -> s3s::S3Error {
     )
 }
 
-fn malformed(error: multer::Error) -> s3s::S3Error {
+fn malformed(error: FormError) -> s3s::S3Error {
     s3_error!(MalformedPOSTRequest, "The body of your POST request is not well-formed multipart/form-data. ({error})")
 }

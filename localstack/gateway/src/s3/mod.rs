@@ -15,6 +15,7 @@ mod form;
 mod lending;
 mod lifecycle;
 mod listing;
+mod multipart;
 mod object;
 mod operations;
 mod policy;

@@ -106,7 +106,7 @@ fn buckets_that_aws_would_refuse_are_refused() {
             lifecycle("Status: Enabled, ExpirationInDays: 0"),
             "A lifecycle rule.ExpirationInDays is 0, but AWS takes 1 to",
         ),
-        (lifecycle("Status: On, ExpirationInDays: 1"), "A lifecycle rule.Status cannot be \"On\""),
+        (lifecycle("Status: Always, ExpirationInDays: 1"), "A lifecycle rule.Status cannot be \"Always\""),
         (
             lifecycle("Status: Enabled, ExpirationInDays: 1, Filter: {Prefix: a}"),
             "A lifecycle rule does not have the property \"Filter\"",
