@@ -70,13 +70,7 @@ impl Services {
     }
 
     /// Where every call of a service begins: it is counted, unless a fault keeps it from the service.
-    pub(crate) async fn enter(
-        &self,
-        caller: &str,
-        service: &'static str,
-        operation: &str,
-        body: &Bytes,
-    ) -> Passage {
+    pub(crate) async fn enter(&self, caller: &str, service: &'static str, operation: &str, body: &Bytes) -> Passage {
         let hook = self.faults.hook();
         let fault = match &hook {
             Some(hook) => {

@@ -48,7 +48,9 @@ impl Remote {
 }
 
 fn authorization(service: &str, region: &str) -> String {
-    format!("AWS4-HMAC-SHA256 Credential=local/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0")
+    format!(
+        "AWS4-HMAC-SHA256 Credential=local/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    )
 }
 
 /// Makes the template's buckets at another emulator. One that does verify signatures (MinIO) refuses: there, whoever runs it

@@ -9,7 +9,7 @@ use s3s::{S3Result, s3_error};
 
 use super::object::Head;
 use super::operations::modified;
-use super::store::Bucket;
+use super::store::{Bucket, Heads};
 
 const MAX_KEYS: i32 = 1000;
 
@@ -59,13 +59,7 @@ pub(super) fn list(bucket: &Bucket, input: ListObjectsV2Input) -> S3Result<ListO
     })
 }
 
-fn page<'a>(
-    heads: &mut dyn Iterator<Item = &'a std::sync::Arc<Head>>,
-    prefix: &str,
-    delimiter: Option<&str>,
-    token: Option<&str>,
-    most: usize,
-) -> Page {
+fn page(heads: &mut Heads<'_>, prefix: &str, delimiter: Option<&str>, token: Option<&str>, most: usize) -> Page {
     let mut page = Page::default();
     let mut last: Option<String> = None;
     for head in heads {

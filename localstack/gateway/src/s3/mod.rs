@@ -129,7 +129,12 @@ impl S3 {
                 Ok(response) => response.map(Body::new),
                 Err(error) => {
                     tracing::error!(?error, "S3");
-                    error_response(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", "We encountered an internal error.", &[])
+                    error_response(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "InternalError",
+                        "We encountered an internal error.",
+                        &[],
+                    )
                 }
             }
         };
@@ -169,8 +174,7 @@ async fn handle(State(services): State<Arc<Services>>, request: Request) -> Resp
 
 /// An error in S3's XML, with more than its code and message.
 fn error_response(status: StatusCode, code: &str, message: &str, details: &[(&str, &str)]) -> Response<Body> {
-    let details: String =
-        details.iter().map(|(name, value)| format!("<{name}>{}</{name}>", escaped(value))).collect();
+    let details: String = details.iter().map(|(name, value)| format!("<{name}>{}</{name}>", escaped(value))).collect();
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>{details}</Error>",
         escaped(message)

@@ -62,7 +62,8 @@ impl<Body: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Form<Body> {
         let head = self.buffer.split_to(end);
         self.buffer.advance(4);
         self.in_part = true;
-        let head = std::str::from_utf8(&head).map_err(|_| FormError::Malformed("The headers of a part are not UTF-8"))?;
+        let head =
+            std::str::from_utf8(&head).map_err(|_| FormError::Malformed("The headers of a part are not UTF-8"))?;
         let disposition = head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
             name.trim().eq_ignore_ascii_case("content-disposition").then_some(value)
@@ -93,9 +94,10 @@ impl<Body: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Form<Body> {
 
     /// The rest of the part as a stream.
     pub(super) fn into_pieces(self) -> impl Stream<Item = Result<Bytes, FormError>> {
-        futures_util::stream::try_unfold(self, |mut form| async move {
-            Ok(form.piece().await?.map(|piece| (piece, form)))
-        })
+        futures_util::stream::try_unfold(
+            self,
+            |mut form| async move { Ok(form.piece().await?.map(|piece| (piece, form))) },
+        )
     }
 
     async fn at_least(&mut self, bytes: usize) -> Result<(), FormError> {
@@ -168,11 +170,8 @@ mod tests {
         let part = |name: &str, filename: Option<&str>, value: &str| {
             (Part { name: name.to_owned(), filename: filename.map(str::to_owned) }, value.to_owned())
         };
-        let expected = [
-            part("key", None, "a"),
-            part("file", Some("a;b.png"), "\r\n--\r\n-B\r\n--"),
-            part("empty", None, ""),
-        ];
+        let expected =
+            [part("key", None, "a"), part("file", Some("a;b.png"), "\r\n--\r\n-B\r\n--"), part("empty", None, "")];
         for piece in 1..=FORM.len() {
             assert_eq!(read(FORM, piece).await.expect("a form"), expected, "{piece} bytes at once");
         }

@@ -77,6 +77,7 @@ impl S3 for Operations {
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
+        check_version(input.version_id.as_deref())?;
         let (file, head) = self.object(&input.bucket, &input.key).await?;
         let conditions = ReadConditions {
             matching: input.if_match,
@@ -122,6 +123,7 @@ impl S3 for Operations {
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         let input = request.input;
+        check_version(input.version_id.as_deref())?;
         let (_, head) = self.object(&input.bucket, &input.key).await?;
         let conditions = ReadConditions {
             matching: input.if_match,
@@ -156,9 +158,10 @@ impl S3 for Operations {
     async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
         let input = request.input;
         refuse_what_is_not_kept(input.acl.as_ref(), input.tagging.is_some())?;
-        let CopySource::Bucket { bucket: from_bucket, key: from_key, .. } = &input.copy_source else {
+        let CopySource::Bucket { bucket: from_bucket, key: from_key, version_id } = &input.copy_source else {
             return Err(s3_error!(NotImplemented, "The local S3 has no access points"));
         };
+        check_version(version_id.as_deref())?;
         let replaces = input.metadata_directive.as_ref().is_some_and(|it| it.as_str() == MetadataDirective::REPLACE);
         if **from_bucket == *input.bucket && **from_key == *input.key && !replaces {
             return Err(s3_error!(
@@ -204,6 +207,7 @@ impl S3 for Operations {
 
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
         let bucket = self.bucket(&request.input.bucket)?;
+        check_version(request.input.version_id.as_deref())?;
         // Of what is not there, S3 says too that it is deleted.
         bucket.delete(&request.input.key, |_| true).await.map_err(failed)?;
         Ok(S3Response::new(DeleteObjectOutput::default()))
@@ -223,6 +227,7 @@ impl S3 for Operations {
         }
         let mut deleted = Vec::new();
         for object in delete.objects {
+            check_version(object.version_id.as_deref())?;
             bucket.delete(&object.key, |_| true).await.map_err(failed)?;
             deleted.push(DeletedObject { key: Some(object.key), ..DeletedObject::default() });
         }
@@ -299,8 +304,11 @@ impl From<Broken> for S3Error {
                 // s3s checks signed bodies as they pass; its errors have no public type.
                 let text = error.to_string();
                 if text.contains("Sha256Mismatch") {
+                    let code = S3ErrorCode::Custom("XAmzContentSHA256Mismatch".into());
                     let message = "The provided 'x-amz-content-sha256' header does not match what was computed.";
-                    return s3_error!(BadDigest, "{message}");
+                    let mut error = S3Error::with_message(code, message);
+                    error.set_status_code(http::StatusCode::BAD_REQUEST);
+                    return error;
                 }
                 if text.contains("SignatureMismatch") {
                     return s3_error!(SignatureDoesNotMatch, "The signature of a chunk does not match");
@@ -336,6 +344,14 @@ pub(super) fn refuse_what_is_not_kept(acl: Option<&ObjectCannedACL>, has_tags: b
         return Err(s3_error!(NotImplemented, "The local S3 has no tags"));
     }
     Ok(())
+}
+
+/// There is one version of each object, which S3 calls `null`.
+fn check_version(version: Option<&str>) -> S3Result<()> {
+    match version {
+        None | Some("null") => Ok(()),
+        Some(_) => Err(s3_error!(NoSuchVersion, "The specified version does not exist.")),
+    }
 }
 
 pub(super) fn check_metadata(description: &Description) -> S3Result<()> {

@@ -59,8 +59,8 @@ impl Policy {
         let document: Document =
             serde_json::from_slice(&json).map_err(|error| invalid(&format!("Invalid Policy: {error}.")))?;
         let expiration = document.expiration.parse::<jiff::Timestamp>();
-        let expiration =
-            expiration.map_err(|_| invalid(&format!("Invalid Policy: Invalid 'expiration' value: '{}'", document.expiration)))?;
+        let expiration = expiration
+            .map_err(|_| invalid(&format!("Invalid Policy: Invalid 'expiration' value: '{}'", document.expiration)))?;
         let mut policy = Self {
             expiration_ms: expiration.as_millisecond(),
             conditions: Vec::new(),

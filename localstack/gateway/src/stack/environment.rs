@@ -67,13 +67,7 @@ pub(super) fn dotenv(
     all.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
 }
 
-fn localize(
-    value: &str,
-    apis: &[WebSocketApi],
-    internal_url: &str,
-    s3: &S3Addresses<'_>,
-    region: &str,
-) -> String {
+fn localize(value: &str, apis: &[WebSocketApi], internal_url: &str, s3: &S3Addresses<'_>, region: &str) -> String {
     let mut value = value.replace(&format!("https://s3.{region}.amazonaws.com"), s3.public);
     for api in apis {
         let host = format!("{}.execute-api.{region}.amazonaws.com", api.api_id);

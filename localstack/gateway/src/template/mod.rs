@@ -36,8 +36,8 @@ use yaml::{Data, Entry, Node};
 
 pub use error::{Problem as TemplateProblem, TemplateError};
 pub use model::{
-    Authorizer, Bucket, CorsRule, Expiration, Function, IdentitySource, LocalState, Locals, Queue, Route, Schedule, SqsEventSource, Table, TableView,
-    Template, WebSocketApi,
+    Authorizer, Bucket, CorsRule, Expiration, Function, IdentitySource, LocalState, Locals, Queue, Route, Schedule,
+    SqsEventSource, Table, TableView, Template, WebSocketApi,
 };
 
 const TEMPLATE: Schema = Schema {

@@ -41,33 +41,27 @@ fn slow_down() -> Answer {
 async fn a_fault_says_whether_an_upload_is_executed_and_what_is_heard_of_it() {
     let served = Served::new().await;
     let put = |key: &str| served.client().put_object().bucket(BUCKET).key(key);
-    let cases: [(&str, fn() -> Fault, Option<u16>, bool); 4] = [
-        ("refused", || Fault::refused(slow_down()), Some(503), false),
-        ("lost", || Fault::lost(Heard::Instead(slow_down())), Some(503), true),
-        ("broken", || Fault::lost(Heard::Break), None, true),
-        ("dropped", || Fault::dropped(Heard::Break), None, false),
-    ];
-    for (key, fault, status, _) in &cases {
+    let heard = |response: reqwest::Result<reqwest::Response>| async {
+        let response = response.ok()?;
+        let status = response.status().as_u16();
+        response.bytes().await.ok().map(|_| status)
+    };
+    let refused: fn() -> Fault = || Fault::refused(slow_down());
+    let lost: fn() -> Fault = || Fault::lost(Heard::Instead(slow_down()));
+    let broken: fn() -> Fault = || Fault::lost(Heard::Break);
+    let dropped: fn() -> Fault = || Fault::dropped(Heard::Break);
+    for (key, fault, status) in [
+        ("refused", refused, Some(503)),
+        ("lost", lost, Some(503)),
+        ("broken", broken, None),
+        ("dropped", dropped, None),
+    ] {
         let url = put(key).presigned(presigned::for_seconds(60)).await.expect("a URL").uri().to_owned();
-        served.services.faults.install(Arc::new(Always(*fault)));
+        served.services.faults.install(Arc::new(Always(fault)));
         let response = reqwest::Client::new().put(url).body("x").send().await;
-        let heard = match response {
-            Ok(response) => {
-                let status = response.status().as_u16();
-                response.bytes().await.ok().map(|_| status)
-            }
-            Err(_) => None,
-        };
-        assert_eq!(heard, *status, "{key}");
-        let form = forms::Form::new(&format!("uploads/{key}")).send(&served, b"x").await;
-        let heard = match form {
-            Ok(response) => {
-                let status = response.status().as_u16();
-                response.bytes().await.ok().map(|_| status)
-            }
-            Err(_) => None,
-        };
-        assert_eq!(heard, *status, "{key} as a form");
+        assert_eq!(heard(response).await, status, "{key}");
+        let response = forms::Form::new(&format!("uploads/{key}")).send(&served, b"x").await;
+        assert_eq!(heard(response).await, status, "{key} as a form");
         served.services.faults.clear();
     }
     assert_eq!(served.keys().await, ["broken", "lost", "uploads/broken", "uploads/lost"]);

@@ -119,7 +119,10 @@ async fn a_form_is_an_upload_that_a_presigned_url_brings_back() {
     let get = served.client().get_object().bucket(BUCKET).key("uploads/1");
     let got = reqwest::get(get.presigned(presigned::for_seconds(60)).await.expect("a URL").uri()).await;
     let got = got.expect("an answer");
-    assert_eq!((&got.headers()["content-type"], &got.headers()["x-amz-meta-who"]), (&"image/png".parse().expect("a value"), &"alice".parse().expect("a value")));
+    assert_eq!(
+        (&got.headers()["content-type"], &got.headers()["x-amz-meta-who"]),
+        (&"image/png".parse().expect("a value"), &"alice".parse().expect("a value"))
+    );
     assert_eq!(got.text().await.expect("a body"), "meow");
 }
 
@@ -211,7 +214,11 @@ async fn a_form_that_its_policy_does_not_allow_is_refused() {
     assert_eq!((served.keys().await, served.uploads()), (Vec::new(), 0));
     assert!(!served.calls().contains_key("PutObject"));
     for (length, status) in [(1, 204), (16, 204)] {
-        assert_eq!(Form::new("uploads/1").post(&served, &vec![7; length]).await.status(), status, "the range has its ends");
+        assert_eq!(
+            Form::new("uploads/1").post(&served, &vec![7; length]).await.status(),
+            status,
+            "the range has its ends"
+        );
     }
 }
 
@@ -234,7 +241,8 @@ async fn a_form_without_policy_file_or_form_is_refused() {
         (format!("{}x{end}", around_unsigned(&key)), 403, "AccessDenied"),
         (format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\na{end}"), 400, "InvalidArgument"),
         ("nothing of the kind".to_owned(), 400, "MalformedPOSTRequest"),
-        (String::new(), 400, "MalformedPOSTRequest"),
+        (String::new(), 411, "MissingContentLength"),
+        (format!("--{BOUNDARY}\r\nContent-Disposition: form-data"), 400, "MalformedPOSTRequest"),
         (
             format!("{}x{end}", around_unsigned(&[("key".to_owned(), "k".repeat(30_000))])),
             400,

@@ -7,6 +7,7 @@ mod keys;
 mod lifecycle;
 mod objects;
 mod presigned;
+mod stack;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -51,11 +52,7 @@ fn buckets() -> [Bucket; 2] {
         exposed_headers: texts(&["ETag", "x-amz-request-id"]),
         max_age_seconds: Some(600),
     };
-    let anybody = CorsRule {
-        allowed_origins: texts(&["*"]),
-        allowed_methods: texts(&["GET"]),
-        ..CorsRule::default()
-    };
+    let anybody = CorsRule { allowed_origins: texts(&["*"]), allowed_methods: texts(&["GET"]), ..CorsRule::default() };
     let expirations = vec![Expiration { prefix: "uploads/".to_owned(), days: 1 }];
     let media = Bucket { logical_id: "Media".into(), name: BUCKET.into(), cors: vec![page, anybody], expirations };
     let other = Bucket { logical_id: "Other".into(), name: OTHER.into(), cors: Vec::new(), expirations: Vec::new() };

@@ -180,13 +180,18 @@ async fn a_body_of_unknown_beginning_and_end_can_be_sent_in_chunks() {
     std::fs::write(file.path(), &body).expect("written");
     let stream = ByteStream::from_path(file.path()).await.expect("a stream");
     let put = served.client().put_object().bucket(BUCKET).key("a").body(stream).send().await.expect("stored");
-    assert!(put.checksum_crc32().is_some() || put.checksum_crc64_nvme().is_some(), "the SDK sends a sum after the body");
+    assert!(
+        put.checksum_crc32().is_some() || put.checksum_crc64_nvme().is_some(),
+        "the SDK sends a sum after the body"
+    );
     assert_eq!(served.get("a").await, Some(body));
 }
 
 #[tokio::test]
 async fn what_is_not_kept_is_not_taken() {
     let served = Served::new().await;
+    let version = served.client().get_object().bucket(BUCKET).key("a").version_id("1").send().await;
+    assert_eq!(version.expect_err("no versions").into_service_error().code(), Some("NoSuchVersion"));
     let put = || served.client().put_object().bucket(BUCKET).key("a").body(ByteStream::from_static(b"x"));
     let acl = put().acl(aws_sdk_s3::types::ObjectCannedAcl::PublicRead).send().await;
     assert_eq!(acl.expect_err("no ACLs").into_service_error().code(), Some("AccessControlListNotSupported"));

@@ -61,8 +61,16 @@ async fn an_address_that_is_not_as_it_was_signed_is_refused() {
         (good.replace("X-Amz-Security-Token=local", "X-Amz-Security-Token=other"), 403, "SignatureDoesNotMatch"),
         (format!("{}/{BUCKET}/a", served.url), 403, "AccessDenied"),
         (signed(signed_ago(61), served.client()).await, 403, "AccessDenied"),
-        (signed(for_seconds(60), served.client_of("LOCAL-nobody", "local", Some("local"))).await, 403, "InvalidAccessKeyId"),
-        (signed(for_seconds(60), served.client_of("LOCAL-worker", "wrong", Some("local"))).await, 403, "SignatureDoesNotMatch"),
+        (
+            signed(for_seconds(60), served.client_of("LOCAL-nobody", "local", Some("local"))).await,
+            403,
+            "InvalidAccessKeyId",
+        ),
+        (
+            signed(for_seconds(60), served.client_of("LOCAL-worker", "wrong", Some("local"))).await,
+            403,
+            "SignatureDoesNotMatch",
+        ),
         (signed(for_seconds(60), served.client_of("LOCAL-worker", "local", None)).await, 403, "InvalidAccessKeyId"),
         (signed(for_seconds(60), served.client_of("LOCAL-worker", "local", Some("old"))).await, 400, "InvalidToken"),
     ];
@@ -74,6 +82,24 @@ async fn an_address_that_is_not_as_it_was_signed_is_refused() {
     assert_eq!(outcome(put).await, (403, "SignatureDoesNotMatch".to_owned()), "signed for reading");
     let expired = http.get(signed(signed_ago(61), served.client()).await).send().await.expect("an answer");
     assert!(expired.text().await.expect("a body").contains("<Message>Request has expired</Message>"));
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_the_one_that_was_announced_is_refused() {
+    let served = Served::new().await;
+    let put = served.client().put_object().bucket(BUCKET).key("a").presigned(for_seconds(60)).await.expect("a URL");
+    let request = reqwest::Client::new().put(put.uri()).header("x-amz-content-sha256", "0".repeat(64)).body("meow");
+    let response = request.send().await.expect("an answer");
+    assert_eq!(outcome(response).await, (400, "XAmzContentSHA256Mismatch".to_owned()));
+    assert_eq!((served.get("a").await, served.uploads()), (None, 0));
+}
+
+#[tokio::test]
+async fn an_address_is_good_for_a_week_at_most() {
+    let served = Served::new().await;
+    let get = served.client().get_object().bucket(BUCKET).key("a").presigned(for_seconds(604_800)).await;
+    let get = get.expect("a URL").uri().to_owned();
+    assert_eq!(outcome(reqwest::get(&get).await.expect("an answer")).await, (404, "NoSuchKey".to_owned()));
 }
 
 #[tokio::test]

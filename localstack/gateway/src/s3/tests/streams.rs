@@ -169,7 +169,8 @@ async fn a_reader_sees_one_version_to_its_end_whatever_is_written_meanwhile() {
 #[tokio::test]
 async fn a_process_that_is_killed_in_an_upload_leaves_no_object() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut killed = program("a_server").env("S3_TEST_DIR", dir.path()).stdout(Stdio::piped()).spawn().expect("a server");
+    let mut killed =
+        program("a_server").env("S3_TEST_DIR", dir.path()).stdout(Stdio::piped()).spawn().expect("a server");
     let mut lines = BufReader::new(killed.stdout.take().expect("piped")).lines();
     let url = loop {
         let line = lines.next_line().await.expect("output").expect("an address before the end");

@@ -113,8 +113,8 @@ fn broken_naming_rule(name: &str) -> Option<&'static str> {
     }
     let prefixes = ["xn--", "sthree-", "amzn-s3-demo-"];
     let suffixes = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
-    let reserved = prefixes.iter().any(|prefix| name.starts_with(prefix))
-        || suffixes.iter().any(|suffix| name.ends_with(suffix));
+    let reserved =
+        prefixes.iter().any(|prefix| name.starts_with(prefix)) || suffixes.iter().any(|suffix| name.ends_with(suffix));
     reserved.then_some("AWS keeps this beginning or end for itself")
 }
 

@@ -52,8 +52,7 @@ fn cors_rules_keep_their_order_and_all_their_properties() {
         exposed_headers: texts(&["ETag"]),
         max_age_seconds: Some(600),
     };
-    let second =
-        CorsRule { allowed_origins: texts(&["*"]), allowed_methods: texts(&["POST"]), ..CorsRule::default() };
+    let second = CorsRule { allowed_origins: texts(&["*"]), allowed_methods: texts(&["POST"]), ..CorsRule::default() };
     assert_eq!(bucket.cors, [first, second]);
 }
 
@@ -64,8 +63,7 @@ fn lifecycle_rules_that_are_enabled_expire_objects() {
                  {Status: Enabled, AbortIncompleteMultipartUpload: {DaysAfterInitiation: 1}}, \
                  {Status: Enabled, Transitions: [{StorageClass: GLACIER, TransitionInDays: 1}]}";
     let bucket = read_bucket(&format!("LifecycleConfiguration: {{Rules: [{rules}]}}"));
-    let expected =
-        [Expiration { prefix: "up/".to_owned(), days: 1 }, Expiration { prefix: String::new(), days: 30 }];
+    let expected = [Expiration { prefix: "up/".to_owned(), days: 1 }, Expiration { prefix: String::new(), days: 30 }];
     assert_eq!(bucket.expirations, expected);
 }
 
