@@ -123,5 +123,8 @@ mod tests {
         let args = ["gateway", "--aws-endpoint-url", "http://a/", "--sqs-endpoint-url", "http://b"];
         let options = Options::parse_from(args);
         assert_eq!((options.dynamodb_url(), options.sqs_url()), (Some("http://a"), Some("http://b")));
+        assert_eq!(options.s3_url(), Some("http://a"));
+        let options = Options::parse_from(["gateway", "--s3-endpoint-url", "http://c"]);
+        assert_eq!((options.sqs_url(), options.s3_url()), (None, Some("http://c")));
     }
 }

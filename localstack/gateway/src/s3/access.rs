@@ -46,6 +46,20 @@ pub(super) fn check_token(token: Option<&str>) -> S3Result<()> {
     }
 }
 
+/// How long a presigned address is good is asked before its signature.
+pub(super) fn check_expires(query: Option<&str>) -> S3Result<()> {
+    let query = uri::query(query);
+    let lasts = query.iter().find(|(name, _)| name == "X-Amz-Expires").and_then(|(_, seconds)| seconds.parse().ok());
+    if lasts.is_some_and(|seconds: u32| seconds > MAX_PRESIGNED_SECONDS) {
+        return Err(s3_error!(
+            AuthorizationQueryParametersError,
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than \
+             604800 seconds"
+        ));
+    }
+    Ok(())
+}
+
 #[async_trait::async_trait]
 impl S3Auth for Keys {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
@@ -93,14 +107,6 @@ impl S3Access for Access {
         let asked = |name: &str| query.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
         let header = context.headers().get("x-amz-security-token").and_then(|value| value.to_str().ok());
         check_token(asked("X-Amz-Security-Token").or(header))?;
-        let lasts = asked("X-Amz-Expires").and_then(|seconds| seconds.parse::<u32>().ok());
-        if lasts.is_some_and(|seconds| seconds > MAX_PRESIGNED_SECONDS) {
-            return Err(s3_error!(
-                AuthorizationQueryParametersError,
-                "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less \
-                 than 604800 seconds"
-            ));
-        }
         let operation = context.s3_op().name().to_owned();
         let Some(door) = context.extensions_mut().get::<Arc<Door>>().cloned() else {
             return Err(s3_error!(InternalError, "A request came past the door"));

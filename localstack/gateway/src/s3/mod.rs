@@ -122,6 +122,9 @@ impl S3 {
         let (body, receipt) = lending::lend(body);
         let mut response = if method == Method::POST && is_of_bucket && form::is_form(&headers) {
             form::post(self, bucket, door, &headers, body).await
+        } else if let Err(error) = access::check_expires(head.uri.query()) {
+            drop(body);
+            into_response(error)
         } else {
             head.extensions.insert(Arc::clone(door));
             let request = Request::from_parts(head, s3s::Body::http_body_unsync(body));

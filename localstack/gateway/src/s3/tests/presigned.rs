@@ -100,6 +100,9 @@ async fn an_address_is_good_for_a_week_at_most() {
     let get = served.client().get_object().bucket(BUCKET).key("a").presigned(for_seconds(604_800)).await;
     let get = get.expect("a URL").uri().to_owned();
     assert_eq!(outcome(reqwest::get(&get).await.expect("an answer")).await, (404, "NoSuchKey".to_owned()));
+    let longer = get.replace("X-Amz-Expires=604800", "X-Amz-Expires=604801");
+    let refused = (400, "AuthorizationQueryParametersError".to_owned());
+    assert_eq!(outcome(reqwest::get(&longer).await.expect("an answer")).await, refused);
 }
 
 #[tokio::test]
