@@ -3,8 +3,9 @@
 //!
 //! - [`template`] reads the template: a small, strict subset; what it does not understand is an error with its line.
 //! - [`stack`] makes of it what runs: engines, function host, event sources, listeners; and stops it again.
-//! - [`websocket`] and [`http_api`] are API Gateway; [`host`] is Lambda (over the Runtime API), [`build`] makes its programs, [`event_source`]
-//!   polls queues for it, [`schedule`] invokes by the clock; [`aws`] is the door to the services, [`sqs`] the queues themselves.
+//! - [`websocket`] and [`http_api`] are API Gateway; [`host`] is Lambda (over the Runtime API), [`build`] makes its programs,
+//!   [`event_source`] polls queues for it, [`schedule`] invokes by the clock; [`aws`] is the door to the services, [`sqs`] the
+//!   queues themselves, [`s3`] the objects.
 //! - [`oidc`] is the user pool; [`state`] what one sees of it all; [`server`] accepts connections.
 
 pub mod aws;
@@ -18,6 +19,7 @@ pub mod invoke;
 pub mod logging;
 pub mod oidc;
 pub mod options;
+pub mod s3;
 pub mod schedule;
 pub mod server;
 pub mod sqs;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
-/// Runs a SAM template on this machine: WebSocket and HTTP APIs, functions, queues and tables.
+/// Runs a SAM template on this machine: WebSocket and HTTP APIs, functions, queues, tables and buckets.
 #[derive(Debug, Clone, Parser)]
 #[command(version, about, max_term_width = 110)]
 pub struct Options {
@@ -17,7 +17,7 @@ pub struct Options {
     #[arg(long, value_name = "DIR", default_value = ".parley", conflicts_with = "ephemeral")]
     pub data_dir: PathBuf,
 
-    /// Keep everything in memory
+    /// Keep nothing: tables and queues in memory, objects in a temporary directory
     #[arg(long)]
     pub ephemeral: bool,
 
@@ -45,6 +45,10 @@ pub struct Options {
     #[arg(long, value_name = "URL", value_parser = url)]
     pub sqs_endpoint_url: Option<String>,
 
+    /// Use a running emulator instead of the embedded S3
+    #[arg(long, value_name = "URL", value_parser = url)]
+    pub s3_endpoint_url: Option<String>,
+
     /// Build the functions with the release profile
     #[arg(long)]
     pub release: bool,
@@ -56,6 +60,10 @@ pub struct Options {
     /// Close a WebSocket after this long (API Gateway: 7200), to rehearse it
     #[arg(long, value_name = "SECONDS", default_value = "7200", value_parser = seconds, hide_short_help = true)]
     pub websocket_life: Duration,
+
+    /// How long a day of lifecycle rules lasts (S3: 86400), to rehearse them
+    #[arg(long, value_name = "SECONDS", default_value = "86400", value_parser = seconds, hide_short_help = true)]
+    pub lifecycle_day: Duration,
 }
 
 impl Options {
@@ -65,6 +73,10 @@ impl Options {
 
     pub fn sqs_url(&self) -> Option<&str> {
         self.sqs_endpoint_url.as_deref().or(self.aws_endpoint_url.as_deref())
+    }
+
+    pub fn s3_url(&self) -> Option<&str> {
+        self.s3_endpoint_url.as_deref().or(self.aws_endpoint_url.as_deref())
     }
 }
 
@@ -111,5 +123,8 @@ mod tests {
         let args = ["gateway", "--aws-endpoint-url", "http://a/", "--sqs-endpoint-url", "http://b"];
         let options = Options::parse_from(args);
         assert_eq!((options.dynamodb_url(), options.sqs_url()), (Some("http://a"), Some("http://b")));
+        assert_eq!(options.s3_url(), Some("http://a"));
+        let options = Options::parse_from(["gateway", "--s3-endpoint-url", "http://c"]);
+        assert_eq!((options.sqs_url(), options.s3_url()), (None, Some("http://c")));
     }
 }

@@ -44,6 +44,7 @@ use crate::http_api;
 use crate::invoke::{InvokeEndpoint, Invoker};
 use crate::oidc::Issuer;
 use crate::options::Options;
+use crate::s3::S3;
 use crate::schedule::{self, Origin};
 use crate::sqs::{Sqs, Storage, SystemClock};
 use crate::state::State;
@@ -51,6 +52,7 @@ use crate::template::{self, Function, Locals, Template};
 use crate::websocket::registry::Registry;
 use crate::websocket::{self, Api, Limits};
 use data_dir::DataDir;
+use environment::S3Addresses;
 
 const REGION: &str = "us-east-1";
 const ACCOUNT_ID: &str = "000000000000";
@@ -110,6 +112,8 @@ impl Stack {
         let issuer = Issuer::open(&issuer_url, client_id, data_path)?;
         let services = open_services(options, &template, data_path, &sqs_url).await?;
 
+        let s3_url = options.s3_url().unwrap_or(&url);
+
         let servers = TaskTracker::new();
         let stop_internal = CancellationToken::new();
         let internal_url = format!("http://127.0.0.1:{internal_port}");
@@ -117,7 +121,8 @@ impl Stack {
             Some(endpoint) => (None, Arc::new(InvokeEndpoint::new(endpoint))),
             None => {
                 let programs = build(&template.functions, options.release).await?;
-                let specs = function_specs(&template, &programs, &internal_url)?;
+                let s3 = S3Addresses { own: options.s3_url().unwrap_or(&internal_url), public: s3_url };
+                let specs = function_specs(&template, &programs, &internal_url, &s3)?;
                 let runtime_api = format!("127.0.0.1:{internal_port}");
                 let host = Host::new(specs, runtime_api, REGION.to_owned(), ACCOUNT_CONCURRENCY);
                 (Some(host.clone()), Arc::new(host))
@@ -142,7 +147,8 @@ impl Stack {
             services: Arc::clone(&services),
             host: host.clone(),
         });
-        let dotenv = environment::dotenv(&template, &url, REGION);
+        let s3 = S3Addresses { own: s3_url, public: s3_url };
+        let dotenv = environment::dotenv(&template, &url, &s3, REGION);
         let public_router = Router::new()
             .route("/_local/health", get(|| async { Json(json!({ "status": "ok" })) }))
             .route("/_local/state", get(snapshot).with_state(state))
@@ -155,6 +161,12 @@ impl Stack {
         let dynamodb = Arc::clone(&services);
         let stop_sweep = stop_internal.clone();
         servers.spawn(async move { dynamodb.dynamodb.sweep(stop_sweep).await });
+        let (objects, stop_sweep) = (Arc::clone(&services), stop_internal.clone());
+        servers.spawn(async move {
+            if let Some(s3) = &objects.s3 {
+                s3.sweep(stop_sweep).await;
+            }
+        });
         servers.close();
 
         let websocket_url = apis.first().map(|api| format!("ws://127.0.0.1:{port}/{}", api.spec.stage));
@@ -217,6 +229,9 @@ impl Stack {
         // Long polls of clients may still be open: the process's end closes them.
         let _ = timeout_at(deadline, self.servers.wait()).await;
         self.services.queues.close().await;
+        if let Some(s3) = &self.services.s3 {
+            s3.close();
+        }
     }
 }
 
@@ -247,9 +262,20 @@ async fn open_services(
             Queues::Embedded(Sqs::open(storage, REGION, ACCOUNT_ID, sqs_url, Arc::new(SystemClock))?)
         }
     };
+    let s3 = match options.s3_url() {
+        Some(url) => {
+            aws::remote::make_buckets(url, &template.buckets, REGION).await;
+            None
+        }
+        None => {
+            let callers = template.functions.iter().map(|function| function.name.as_str());
+            let callers = callers.chain([environment::INVOKE_ENDPOINT]);
+            Some(S3::open(data_dir, &template.buckets, callers, options.lifecycle_day)?)
+        }
+    };
     dynamodb.create(&template.tables).await?;
     queues.create(&template.queues).await?;
-    Ok(Arc::new(Services { dynamodb, queues, meter: Meter::default(), faults: Faults::default() }))
+    Ok(Arc::new(Services { dynamodb, queues, s3, meter: Meter::default(), faults: Faults::default() }))
 }
 
 async fn build(functions: &[Function], release: bool) -> Result<BTreeMap<String, PathBuf>> {
@@ -262,6 +288,7 @@ fn function_specs(
     template: &Template,
     programs: &BTreeMap<String, PathBuf>,
     internal_url: &str,
+    s3: &S3Addresses<'_>,
 ) -> Result<Vec<FunctionSpec>> {
     let spec = |function: &Function| {
         let program = programs.get(&function.binary).cloned();
@@ -273,7 +300,7 @@ fn function_specs(
             memory_mb: function.memory_mb,
             timeout: function.timeout,
             concurrency: function.reserved_concurrency,
-            environment: environment::of(function, template, internal_url, REGION),
+            environment: environment::of(function, template, internal_url, s3, REGION),
         })
     };
     template.functions.iter().map(spec).collect()
@@ -289,6 +316,9 @@ fn websocket_apis(
     for spec in &template.websocket_apis {
         if apis.iter().any(|api| api.spec.stage == spec.stage) {
             bail!("Two WebSocket APIs have the stage {}; here the stage is the path, so they must differ", spec.stage);
+        }
+        if template.buckets.iter().any(|bucket| bucket.name == spec.stage) {
+            bail!("A bucket has the name of the stage {}; here both are paths, so they must differ", spec.stage);
         }
         let limits = Limits { idle: options.websocket_idle, life: options.websocket_life, ..Limits::default() };
         apis.push(Arc::new(Api {

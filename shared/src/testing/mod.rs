@@ -95,6 +95,7 @@ impl Stack {
         let services = Arc::new(Services {
             dynamodb: DynamoDb::Embedded(database.clone()),
             queues: Queues::Embedded(queues),
+            s3: None,
             meter: Meter::default(),
             faults: Faults::default(),
         });

@@ -164,6 +164,7 @@ mod tests {
         let services = Arc::new(Services {
             dynamodb: DynamoDb::open(None).expect("a database in memory"),
             queues: Queues::Embedded(queues.expect("queues in memory")),
+            s3: None,
             meter: Meter::default(),
             faults: Faults::default(),
         });

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::Answer;
+use crate::template::Bucket;
 
 #[derive(Debug, Clone)]
 pub struct Remote {
@@ -17,9 +18,7 @@ pub struct Remote {
 
 impl Remote {
     pub fn new(url: &str, target: &'static str, service: &str, region: &str) -> Self {
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential=local/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
-        );
+        let authorization = authorization(service, region);
         Self { http: reqwest::Client::new(), url: url.to_owned(), target, authorization }
     }
 
@@ -45,5 +44,29 @@ impl Remote {
             .await?;
         let status = response.status().as_u16();
         Ok((status, response.bytes().await?.to_vec()))
+    }
+}
+
+fn authorization(service: &str, region: &str) -> String {
+    format!(
+        "AWS4-HMAC-SHA256 Credential=local/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
+    )
+}
+
+/// Makes the template's buckets at another emulator. One that does verify signatures (MinIO) refuses: there, whoever runs it
+/// makes them.
+pub async fn make_buckets(url: &str, buckets: &[Bucket], region: &str) {
+    for bucket in buckets {
+        let request = reqwest::Client::new()
+            .put(format!("{url}/{}", bucket.name))
+            .header("authorization", authorization("s3", region))
+            .header("x-amz-content-sha256", "UNSIGNED-PAYLOAD");
+        let why = match request.send().await {
+            // 409: it is there already.
+            Ok(response) if response.status().is_success() || response.status() == 409 => continue,
+            Ok(response) => response.status().to_string(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!("The bucket {} can't be made at {url} ({why}): make it there", bucket.name);
     }
 }

@@ -37,8 +37,9 @@ use yaml::{Data, Entry, Node};
 
 pub use error::{Problem as TemplateProblem, TemplateError};
 pub use model::{
-    Authorization, Authorizer, Cors, Function, HttpApi, HttpRoute, IdentitySource, JwtAuthorizer, LocalState, Locals,
-    Queue, Route, Schedule, SqsEventSource, Table, TableView, Template, WebSocketApi,
+    Authorization, Authorizer, Bucket, Cors, CorsRule, Expiration, Function, HttpApi, HttpRoute, IdentitySource,
+    JwtAuthorizer, LocalState, Locals, Queue, Route, Schedule, SqsEventSource, Table, TableView, Template,
+    WebSocketApi,
 };
 pub use route_key::{RouteKey, Segment};
 
@@ -133,12 +134,14 @@ fn read(
     resources::user_pools(&context);
     let functions = resources::functions(&context, &managed, &queues);
     let tables = resources::tables(&context);
+    let buckets = resources::buckets(&context);
     let parameters = scope.parameters.iter().map(|(name, value)| (name.clone(), value.text.clone())).collect();
     Some(Template {
         websocket_apis: resources::websocket_apis(&context, &functions),
         http_apis: resources::http_apis(&context, &functions),
         local_state: local_state::read(template.node("Metadata"), &parameters, &tables, problems),
         tables,
+        buckets,
         user_pool_clients: resources::user_pool_clients(&context),
         outputs: outputs(template.node("Outputs"), &scope, problems),
         parameters,

@@ -27,6 +27,7 @@ pub struct Template {
     pub http_apis: Vec<HttpApi>,
     pub queues: Vec<Queue>,
     pub tables: Vec<Table>,
+    pub buckets: Vec<Bucket>,
     /// Client ids, as `!Ref` gives them.
     pub user_pool_clients: Vec<String>,
     /// Without the outputs of what exists only when deployed.
@@ -208,4 +209,31 @@ pub struct Table {
     /// The `CreateTable` request.
     pub create_table: serde_json::Value,
     pub ttl_attribute: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket {
+    pub logical_id: String,
+    pub name: String,
+    /// In the order of the template: the first that fits is the one.
+    pub cors: Vec<CorsRule>,
+    /// Of the lifecycle rules that are enabled.
+    pub expirations: Vec<Expiration>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CorsRule {
+    /// Each with at most one `*`, like the headers that are allowed.
+    pub allowed_origins: Vec<String>,
+    pub allowed_methods: Vec<String>,
+    pub allowed_headers: Vec<String>,
+    pub exposed_headers: Vec<String>,
+    pub max_age_seconds: Option<u32>,
+}
+
+/// Objects whose keys begin so are deleted when they are this old.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expiration {
+    pub prefix: String,
+    pub days: u32,
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{IdentitySource, Locals, Template, TemplateError, load, parse};
 
+mod buckets;
 mod cross_checks;
 mod http_api;
 mod language;

@@ -3,6 +3,7 @@
 //! To teach the gateway a type: a [`Kind`], what references to it give (`references.rs`), and a module with its schema and
 //! a function that builds its part of the model.
 
+mod bucket;
 mod event_source;
 mod function;
 mod http_api;
@@ -25,6 +26,7 @@ use super::globals::Globals;
 use super::scope::Scope;
 use super::yaml::{Data, Entry, Node};
 
+pub(crate) use bucket::buckets;
 pub(crate) use function::{FUNCTION, functions};
 pub(crate) use http_api::{HTTP_API, http_apis};
 pub(crate) use policy::managed_policies;
@@ -43,6 +45,7 @@ pub(crate) fn schemas() -> Vec<&'static Schema> {
         &websocket::ROUTE,
         &websocket::ROUTE_RESPONSE,
     ]);
+    schemas.extend(bucket::SCHEMAS);
     schemas.extend([&event_source::SQS_EVENT, &schedule::SCHEDULE_EVENT, &websocket::AUTH, &table::INDEX]);
     schemas.extend([&HTTP_API, &http_api::AUTH, &http_api::AUTHORIZER, &http_api::JWT_CONFIGURATION, &http_api::CORS]);
     schemas.extend([&http_event::HTTP_EVENT, &http_event::EVENT_AUTH]);
@@ -51,6 +54,7 @@ pub(crate) fn schemas() -> Vec<&'static Schema> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    Bucket,
     Function,
     HttpApi,
     ManagedPolicy,
@@ -63,12 +67,13 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [(&str, Kind); 9] = [
+    pub(crate) const ALL: [(&str, Kind); 10] = [
         ("AWS::ApiGatewayV2::RouteResponse", Kind::RouteResponse),
         ("AWS::Cognito::UserPool", Kind::UserPool),
         ("AWS::Cognito::UserPoolClient", Kind::UserPoolClient),
         ("AWS::DynamoDB::Table", Kind::Table),
         ("AWS::IAM::ManagedPolicy", Kind::ManagedPolicy),
+        ("AWS::S3::Bucket", Kind::Bucket),
         ("AWS::SQS::Queue", Kind::Queue),
         ("AWS::Serverless::Function", Kind::Function),
         ("AWS::Serverless::HttpApi", Kind::HttpApi),
@@ -81,13 +86,14 @@ impl Kind {
 }
 
 /// Types that observe or administer a deployed stack: accepted unread, and nothing may refer to them.
-pub(crate) const DEPLOYED_ONLY: [&str; 6] = [
+pub(crate) const DEPLOYED_ONLY: [&str; 7] = [
     "AWS::CloudWatch::Alarm",
     "AWS::CloudWatch::CompositeAlarm",
     "AWS::CloudWatch::Dashboard",
     "AWS::IAM::Role",
     "AWS::Logs::LogGroup",
     "AWS::Logs::MetricFilter",
+    "AWS::S3::BucketPolicy",
 ];
 
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use super::{Kind, Resource};
 impl Resource {
     pub(crate) fn reference(&self, scope: &Scope<'_>) -> Result<String, Problem> {
         match self.kind {
-            Kind::Function | Kind::Table => self.name(scope),
+            Kind::Bucket | Kind::Function | Kind::Table => self.name(scope),
             Kind::ManagedPolicy => self.attribute(scope, self.line, "PolicyArn"),
             Kind::Queue => self.attribute(scope, self.line, "QueueUrl"),
             Kind::HttpApi | Kind::WebSocketApi => Ok(self.api_id()),
@@ -30,6 +30,12 @@ impl Resource {
             (Kind::Queue, "QueueUrl") => {
                 let endpoint = locals.sqs_url.trim_end_matches('/');
                 format!("{endpoint}/{}/{}", locals.account_id, self.name(scope)?)
+            }
+            // Bucket names are unique in the world, so their ARNs need no region and account.
+            (Kind::Bucket, "Arn") => format!("arn:{PARTITION}:s3:::{}", self.name(scope)?),
+            (Kind::Bucket, "DomainName") => format!("{}.s3.{URL_SUFFIX}", self.name(scope)?),
+            (Kind::Bucket, "RegionalDomainName") => {
+                format!("{}.s3.{}.{URL_SUFFIX}", self.name(scope)?, locals.region)
             }
             (Kind::Table, "Arn") => arn("dynamodb", format!("table/{}", self.name(scope)?)),
             (Kind::ManagedPolicy, "PolicyArn") => {
@@ -60,6 +66,7 @@ impl Resource {
     /// The name that the template gives, or CloudFormation's pattern of stack and logical id, without its random part.
     pub(crate) fn name(&self, scope: &Scope<'_>) -> Result<String, Problem> {
         let property = match self.kind {
+            Kind::Bucket => "BucketName",
             Kind::Function => "FunctionName",
             Kind::Queue => "QueueName",
             Kind::Table => "TableName",
@@ -83,6 +90,9 @@ impl Resource {
         if let Some(name) = resolved(property)? {
             return name.expect_text(&format!("{}.{property}", self.kind.type_name()));
         }
+        if self.kind == Kind::Bucket {
+            return Ok(format!("{}-{}", scope.locals.stack_name, self.id).to_lowercase());
+        }
         let fifo =
             self.kind == Kind::Queue && resolved("FifoQueue")?.and_then(|is| is.as_text()).as_deref() == Some("true");
         Ok(format!("{}-{}{}", scope.locals.stack_name, self.id, if fifo { ".fifo" } else { "" }))
@@ -91,6 +101,7 @@ impl Resource {
     fn attributes(&self) -> &'static [&'static str] {
         match self.kind {
             Kind::Function | Kind::Table => &["Arn"],
+            Kind::Bucket => &["Arn", "DomainName", "RegionalDomainName"],
             Kind::Queue => &["Arn", "QueueName", "QueueUrl"],
             Kind::ManagedPolicy => &["PolicyArn"],
             Kind::HttpApi | Kind::WebSocketApi => &["ApiEndpoint", "ApiId"],

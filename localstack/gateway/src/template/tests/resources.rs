@@ -20,10 +20,10 @@ fn all_problems_are_shown_in_the_order_of_the_lines() {
 #[test]
 fn a_type_that_is_not_understood_is_an_error_and_one_without_local_meaning_is_not() {
     let source = with_resources(
-        "  B: {Type: AWS::S3::Bucket}\n  C: {Type: AWS::SQS::Qeue}\n  D: {Type: AWS::SQS::Queue, DependsOn: X}\n",
+        "  B: {Type: AWS::SNS::Topic}\n  C: {Type: AWS::SQS::Qeue}\n  D: {Type: AWS::SQS::Queue, DependsOn: X}\n",
     );
     let expected = [
-        (3, "The local stack does not have the type AWS::S3::Bucket"),
+        (3, "The local stack does not have the type AWS::SNS::Topic"),
         (4, "The local stack does not have the type AWS::SQS::Qeue: did you mean \"AWS::SQS::Queue\"?"),
         (5, "DependsOn names \"X\", which is not a resource"),
     ];

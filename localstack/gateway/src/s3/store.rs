@@ -1,0 +1,166 @@
+//! The objects of the template's buckets, on disk: `{bucket}/{hash of the key}`.
+//!
+//! A key never becomes a path: its SHA-256 does. So `..`, `//`, NUL, a thousand characters, or two keys that differ only in
+//! case are keys like any other, and none leaves its bucket's folder. What is listed is kept in memory, in the order of the
+//! keys, read at the start; files and list of a bucket change together under its lock, so that a condition ("only if it is
+//! not there") is decided at the moment of the write.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, Result};
+use aws_lc_rs::digest::{SHA256, digest};
+use tempfile::TempPath;
+
+use super::object::{self, Head};
+use super::upload::{Upload, hex};
+use crate::template::Bucket as Spec;
+
+/// No bucket's name begins with a dot.
+const UPLOADS: &str = ".uploads";
+
+#[derive(Debug)]
+pub(super) struct Store {
+    uploads: PathBuf,
+    buckets: BTreeMap<String, Arc<Bucket>>,
+}
+
+/// Objects in the order of their keys.
+pub(super) type Heads<'a> = dyn Iterator<Item = &'a Arc<Head>> + 'a;
+
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pub(super) spec: Spec,
+    folder: PathBuf,
+    heads: Mutex<BTreeMap<String, Arc<Head>>>,
+}
+
+impl Store {
+    /// Makes the buckets, finds what is in them, and removes what uploads of a killed process left.
+    pub(super) fn open(root: &Path, specs: &[Spec]) -> Result<Self> {
+        let uploads = root.join(UPLOADS);
+        let emptied = match std::fs::remove_dir_all(&uploads) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => std::fs::create_dir_all(&uploads),
+        };
+        emptied.with_context(|| format!("{} can't be made anew", uploads.display()))?;
+        let mut buckets = BTreeMap::new();
+        for spec in specs {
+            let bucket = Bucket::open(root, spec);
+            let bucket = bucket.with_context(|| format!("The bucket {} can't be opened", spec.name))?;
+            buckets.insert(spec.name.clone(), Arc::new(bucket));
+        }
+        Ok(Self { uploads, buckets })
+    }
+
+    pub(super) fn bucket(&self, name: &str) -> Option<&Arc<Bucket>> {
+        self.buckets.get(name)
+    }
+
+    pub(super) fn buckets(&self) -> impl Iterator<Item = &Arc<Bucket>> {
+        self.buckets.values()
+    }
+
+    pub(super) async fn upload(&self, checksums: &[&str]) -> io::Result<Upload> {
+        Upload::new(&self.uploads, checksums).await
+    }
+}
+
+impl Bucket {
+    fn open(root: &Path, spec: &Spec) -> io::Result<Self> {
+        let folder = root.join(&spec.name);
+        std::fs::create_dir_all(&folder)?;
+        let mut heads = BTreeMap::new();
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            match object::read(&mut File::open(&path)?)? {
+                Some(head) => drop(heads.insert(head.key.clone(), Arc::new(head))),
+                None => tracing::warn!("{} is not an object, and is left alone", path.display()),
+            }
+        }
+        Ok(Self { spec: spec.clone(), folder, heads: Mutex::new(heads) })
+    }
+
+    /// Makes the file the object of its key, in place of the one before, if `condition` holds of that one.
+    pub(super) async fn put<E: From<io::Error> + Send + 'static>(
+        self: &Arc<Self>,
+        file: TempPath,
+        head: Head,
+        condition: impl FnOnce(Option<&Head>) -> Result<(), E> + Send + 'static,
+    ) -> Result<Arc<Head>, E> {
+        self.blocking(move |bucket| {
+            let head = Arc::new(head);
+            let mut heads = bucket.heads();
+            condition(heads.get(&head.key).map(Arc::as_ref))?;
+            file.persist(bucket.path(&head.key)).map_err(|error| error.error)?;
+            heads.insert(head.key.clone(), Arc::clone(&head));
+            Ok(head)
+        })
+        .await
+    }
+
+    /// The object, open at the beginning of its body.
+    pub(super) async fn get(self: &Arc<Self>, key: &str) -> io::Result<Option<(File, Head)>> {
+        let path = self.path(key);
+        self.blocking(move |_| match File::open(path) {
+            Ok(mut file) => Ok(object::read(&mut file)?.map(|head| (file, head))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    /// Deletes the object if it is there and `condition` holds of it. Says whether it did.
+    pub(super) async fn delete(
+        self: &Arc<Self>,
+        key: &str,
+        condition: impl FnOnce(&Head) -> bool + Send + 'static,
+    ) -> io::Result<bool> {
+        let key = key.to_owned();
+        self.blocking(move |bucket| {
+            let mut heads = bucket.heads();
+            if !heads.get(&key).is_some_and(|head| condition(head)) {
+                return Ok(false);
+            }
+            match std::fs::remove_file(bucket.path(&key)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => heads.remove(&key),
+            };
+            Ok(true)
+        })
+        .await
+    }
+
+    /// Objects whose keys have the prefix, in the order of their keys, from `from` on.
+    pub(super) fn list<T>(&self, prefix: &str, from: Bound<&str>, visit: impl FnOnce(&mut Heads<'_>) -> T) -> T {
+        let from = match from {
+            Bound::Excluded(key) | Bound::Included(key) if key >= prefix => from,
+            _ => Bound::Included(prefix),
+        };
+        let heads = self.heads();
+        let of_prefix = heads.range::<str, _>((from, Bound::Unbounded)).take_while(|(key, _)| key.starts_with(prefix));
+        visit(&mut of_prefix.map(|(_, head)| head))
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.folder.join(hex(digest(&SHA256, key.as_bytes()).as_ref()))
+    }
+
+    fn heads(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Head>>> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The disk blocks, so it is used off the async threads.
+    async fn blocking<T: Send + 'static, E: From<io::Error> + Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let bucket = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || work(&bucket)).await;
+        done.unwrap_or_else(|failed| Err(io::Error::other(failed).into()))
+    }
+}
