@@ -2,6 +2,7 @@
 //! client does. A stack that is dropped is stopped as an operator stops it, and must leave no process behind.
 
 mod client;
+pub mod media;
 mod rest;
 mod stack;
 
