@@ -362,3 +362,36 @@ async fn a_page_of_another_origin_may_upload_and_download() {
     let me = rest.request(Method::GET, "/api/me").header("origin", "http://127.0.0.1:5173").send().await.expect("it");
     assert_eq!(me.headers()["access-control-allow-origin"], "*");
 }
+
+#[tokio::test]
+async fn addresses_are_signed_for_the_host_that_browsers_see() {
+    // A storage of its own, as a MinIO beside the stack: functions reach it by one name, browsers by another.
+    let storage = Stack::quick().await;
+    let public = format!("http://localhost:{}", storage.port());
+    let stack = StackOptions::default()
+        .param("MockLatencyMs", 0)
+        .param("MediaEndpointUrl", &public)
+        .arg("--s3-endpoint-url")
+        .arg(&storage.url)
+        .start()
+        .await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let conversation = client.rest.new_conversation().await;
+    let picture = fixture("picture.png");
+    let upload = Upload::new(&client.rest, "image/png", picture.len()).await;
+    assert!(upload.url.starts_with(&public), "{}", upload.url);
+    let (status, body) = upload.send(picture.clone()).await;
+    assert_eq!(status, 204, "{body}");
+    let (accepted, reply) = send(&mut client, &conversation, &upload.key, None).await;
+    for media in [&accepted["message"]["media"], &reply["replies"][1]["media"], &reply["replies"][2]["media"]] {
+        let url = media["url"].as_str().expect("a URL");
+        assert!(url.starts_with(&public), "{url}");
+        assert_eq!(download(url).await.0, 200, "{url}");
+        // Under another name it is worth nothing: the host is signed.
+        assert_eq!(download(&url.replace("//localhost:", "//127.0.0.1:")).await.0, 403, "{url}");
+    }
+    // And all of it is there, not here.
+    let calls = |state: Value| state["bill"]["calls"]["worker"]["s3"].clone();
+    assert_eq!(calls(stack.state().await), Value::Null);
+    assert!(calls(storage.state().await)["PutObject"].as_u64() >= Some(2), "{:#}", storage.state().await["bill"]);
+}
