@@ -133,8 +133,14 @@ pub struct ModelConfig {
 
 #[derive(Debug, Clone)]
 pub enum Provider {
-    Mock { latency: MockLatency },
+    Mock {
+        latency: MockLatency,
+    },
     OpenAi(OpenAiConfig),
+    /// The model's id, or that of an inference profile.
+    Bedrock {
+        model: String,
+    },
 }
 
 /// An OpenAI-compatible endpoint.
@@ -194,6 +200,7 @@ impl ModelConfig {
                 model: required(lookup, "LLM_MODEL")?,
                 api_key: ApiKey::read(lookup),
             }),
+            "bedrock" => Provider::Bedrock { model: required(lookup, "LLM_MODEL")? },
             _ => {
                 let expected = "mock, openai or bedrock";
                 return Err(Error::ConfigInvalid { name: "LLM_PROVIDER", value: name, expected });

@@ -5,11 +5,11 @@ use std::time::Duration;
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 use crate::rest::Rest;
 use crate::stack::{PATIENCE, Stack};
@@ -63,6 +63,19 @@ impl Client {
             Err(Error::Http(response)) => Err(response.status()),
             Err(error) => panic!("the handshake failed: {error}"),
         }
+    }
+
+    /// Connects with a receive buffer so small that a client which does not read is soon noticed.
+    pub async fn connect_with_small_buffer(stack: &Stack, username: &str) -> Self {
+        let token = stack.token(username).await;
+        let mut request = stack.websocket_url.as_str().into_client_request().expect("a URL");
+        let authorization = HeaderValue::from_str(&format!("Bearer {token}")).expect("a header value");
+        request.headers_mut().insert("Authorization", authorization);
+        let tcp = TcpSocket::new_v4().expect("a socket");
+        tcp.set_recv_buffer_size(4096).expect("a small buffer");
+        let stream = tcp.connect(([127, 0, 0, 1], stack.port()).into()).await.expect("a connection");
+        let (socket, _) = client_async(request, MaybeTlsStream::Plain(stream)).await.expect("it is let in");
+        Self { socket, subprotocol: None, rest: stack.rest_with(&token) }
     }
 
     pub async fn send_raw(&mut self, message: Message) {

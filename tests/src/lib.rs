@@ -2,11 +2,13 @@
 //! client does. A stack that is dropped is stopped as an operator stops it, and must leave no process behind.
 
 mod client;
+mod endpoint;
 pub mod media;
 mod rest;
 mod stack;
 
 pub use client::{Client, Frame, Refused};
+pub use endpoint::Endpoint;
 pub use rest::{Answer, Rest};
 pub use stack::{Stack, StackOptions, gateway_program, workspace};
 

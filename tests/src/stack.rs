@@ -17,6 +17,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 #[derive(Debug, Default)]
 pub struct StackOptions {
     args: Vec<String>,
+    environment: Vec<(String, String)>,
     data_dir: Option<PathBuf>,
     port: Option<u16>,
 }
@@ -29,6 +30,12 @@ impl StackOptions {
 
     pub fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
+        self
+    }
+
+    /// A variable of the gateway's own environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -75,6 +82,7 @@ impl Stack {
             .expect("a log file");
         let mut command = Command::new(gateway_program());
         command.current_dir(workspace()).args(["--port", &options.port.unwrap_or(0).to_string()]).args(&options.args);
+        command.envs(options.environment.iter().map(|(name, value)| (name, value)));
         match &options.data_dir {
             Some(path) => command.arg("--data-dir").arg(path),
             None => command.arg("--ephemeral"),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
+use tests::media::{Upload, fixture};
 use tests::{Client, Rest, Stack, StackOptions, new_id};
 
 fn ids(items: &[Value]) -> Vec<&str> {
@@ -352,6 +353,8 @@ async fn the_document_has_every_call_of_the_contract_and_the_api_serves_no_other
         "DELETE /api/conversations/{id}",
         "GET /api/conversations/{id}/messages",
         "GET /api/conversations/{id}/messages/{messageId}",
+        "POST /api/uploads",
+        "GET /api/media/{key}",
     ];
     for call in contract {
         assert!(documented.contains(call), "{call} is missing in {documented:?}");
@@ -378,7 +381,19 @@ async fn another_user_finds_nothing_by_any_route() {
     for _ in 0..2 {
         alice.rest.new_conversation().await;
     }
-    let before = alice.rest.all(&format!("/api/conversations/{conversation}/messages")).await.0;
+    let picture = fixture("picture.png");
+    let (used, unused) = (
+        Upload::done(&alice.rest, "image/png", &picture).await,
+        Upload::done(&alice.rest, "image/png", &picture).await,
+    );
+    let frame = json!({ "action": "sendMessage", "id": new_id(), "conversationId": conversation, "media": used });
+    alice.send(&frame).await;
+    alice.receive_type("reply").await;
+    let texts = async || {
+        let (messages, _) = alice.rest.all(&format!("/api/conversations/{conversation}/messages")).await;
+        messages.iter().map(|message| (message["id"].clone(), message["text"].clone())).collect::<Vec<_>>()
+    };
+    let before = texts().await;
     let message = reply["id"].as_str().expect("an id").to_owned();
     let answer = reply["replies"][0]["id"].as_str().expect("an id").to_owned();
 
@@ -388,8 +403,8 @@ async fn another_user_finds_nothing_by_any_route() {
         if !path.contains('{') {
             continue;
         }
-        for message in [&message, &answer] {
-            let path = path.replace("{id}", &conversation).replace("{messageId}", message);
+        for (message, key) in [(&message, &used), (&answer, &unused)] {
+            let path = path.replace("{id}", &conversation).replace("{messageId}", message).replace("{key}", key);
             assert!(!path.contains('{'), "what is the other's id in {path}?");
             let mut request = mallory.rest.request(method.clone(), &path);
             if operation["requestBody"].is_object() {
@@ -420,6 +435,13 @@ async fn another_user_finds_nothing_by_any_route() {
     let id = new_id();
     mallory.send_message(&id, &conversation, "let me in").await;
     assert_eq!(mallory.receive().await["code"], "conversation_not_found");
+    for key in [used, unused] {
+        let own = own.split('/').nth(3).expect("a conversation");
+        mallory.send(&json!({ "action": "sendMessage", "id": new_id(), "conversationId": own, "media": key })).await;
+        assert_eq!(mallory.receive().await["code"], "media_not_found");
+    }
+    mallory.send(&json!({ "action": "cancel", "id": message })).await;
+    assert_eq!(mallory.receive().await["code"], "bad_request");
     // And nothing of it is seen.
-    assert_eq!(alice.rest.all(&format!("/api/conversations/{conversation}/messages")).await.0, before);
+    assert_eq!(texts().await, before);
 }

@@ -37,6 +37,7 @@ impl State {
         let in_flight: BTreeMap<_, _> = functions.iter().map(|(name, function)| (name, function.in_flight)).collect();
         state.insert("inFlight".into(), json!(in_flight));
         state.insert("functions".into(), json!(functions));
+        state.insert("metrics".into(), json!(self.host.as_ref().map(Host::metrics).unwrap_or_default()));
         state.insert("queues".into(), self.queues());
         state.insert("bill".into(), json!({ "calls": self.services.meter.snapshot() }));
         Ok(state.into())

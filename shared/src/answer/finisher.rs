@@ -18,11 +18,11 @@ use crate::push::{ManagementApi, Push, PushError};
 use crate::queue::Queue;
 use crate::{Error, Result};
 
-/// A client that does not read holds up nobody longer than this.
-const POST_TIMEOUT: Duration = Duration::from_secs(3);
+/// Generous, because a frame that arrived although nobody waited for it any more is sent twice.
+const POST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Tries to tell an end before the message goes back to the queue.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u32 = 4;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 

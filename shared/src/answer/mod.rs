@@ -14,6 +14,8 @@
 mod context;
 mod finisher;
 mod generate;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use finisher::Finisher;

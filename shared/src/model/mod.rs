@@ -1,5 +1,6 @@
 //! What answers: a conversation in, a stream of text out. Errors say whether another try can help.
 
+mod bedrock;
 mod mock;
 mod openai;
 mod secret;
@@ -18,6 +19,7 @@ use crate::ids::Random;
 use crate::media::{Kind, Sample};
 use crate::messages::Role;
 
+pub use bedrock::Bedrock;
 pub use mock::Mock;
 pub use openai::OpenAi;
 
@@ -87,6 +89,7 @@ pub trait Model: Send + Sync + fmt::Debug {
 pub async fn from_config(config: ModelConfig, aws: &SdkConfig, random: Arc<Random>) -> Result<Arc<dyn Model>> {
     Ok(match config.provider {
         Provider::Mock { latency } => Arc::new(Mock::new(latency, random)),
+        Provider::Bedrock { model } => Arc::new(Bedrock::new(model, aws)),
         Provider::OpenAi(config) => Arc::new(OpenAi::new(config, aws).await?),
     })
 }

@@ -2,6 +2,7 @@
 //! the functions use. The real expressions meet a real engine; only time is ours.
 
 mod before;
+pub(crate) mod endpoint;
 mod push;
 mod snapshot;
 
@@ -204,6 +205,13 @@ impl Stack {
         messages.collect()
     }
 
+    /// What the event source does with a job that was worked on.
+    pub(crate) async fn finished(&self, receipt_handle: &str) {
+        let sqs = aws_sdk_sqs::Client::new(&self.sdk("tests", 1));
+        let url = sqs.get_queue_url().queue_name("messages.fifo").send().await.expect("a queue").queue_url;
+        sqs.delete_message().set_queue_url(url).receipt_handle(receipt_handle).send().await.expect("DeleteMessage");
+    }
+
     /// What is in the tables, read beside the door: neither counted nor hooked.
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot::read(&self.database)
@@ -252,6 +260,16 @@ impl Stack {
             "expires_at": { "N": self.clock.now().plus(self.config.lease).0.to_string() },
             "spoken": { "BOOL": true },
         })
+    }
+
+    /// One item as it is, beside the door.
+    pub(crate) fn item(&self, table: &str, pk: &str, sk: Option<&str>) -> Value {
+        let mut key = json!({ "pk": { "S": pk } });
+        if let Some(sk) = sk {
+            key["sk"] = json!({ "S": sk });
+        }
+        let response = self.database.get_item(request(json!({ "TableName": table, "Key": key }))).expect("GetItem");
+        serde_json::to_value(response).expect("JSON")["Item"].clone()
     }
 
     /// DynamoDB calls of a function so far, by operation.

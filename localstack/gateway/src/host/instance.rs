@@ -242,7 +242,8 @@ impl Instance {
         let Started { child, output } = self.pool.spawner.start(program).await?;
         let tail = Tail::default();
         let prefix = self.function.prefix.clone();
-        let copying = tokio::spawn(output::copy(output, prefix, self.pool.output.clone(), tail.clone()));
+        let copying =
+            tokio::spawn(output::copy(output, spec.name.clone(), prefix, self.pool.output.clone(), tail.clone()));
         Ok(Process { pid: child.id().unwrap_or_default(), child, copying, tail })
     }
 

@@ -53,6 +53,7 @@ mod clock;
 mod descriptors;
 mod environment;
 mod instance;
+mod metrics;
 mod output;
 mod pool;
 mod process;
@@ -64,6 +65,7 @@ use instance::Limits;
 use output::Output;
 use pool::{Job, Pool};
 
+pub use metrics::{Statistic, Statistics};
 pub use pool::{FunctionState, InFlight};
 
 /// Lambda's limit on the payload of a synchronous invocation.
@@ -155,6 +157,11 @@ impl Host {
     /// What each function is doing, by name.
     pub fn state(&self) -> BTreeMap<String, FunctionState> {
         self.pool.state()
+    }
+
+    /// What functions have measured, by function and metric.
+    pub fn metrics(&self) -> Statistics {
+        self.pool.output.metrics.statistics()
     }
 
     /// Refuses new invocations, lets running ones finish for `grace`, then stops and reaps every process.

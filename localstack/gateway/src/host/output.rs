@@ -13,6 +13,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
+use super::metrics::Metrics;
+
 /// A longer line is cut in pieces, so that no function can fill our memory with one.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 const TAIL_LINES: usize = 20;
@@ -22,6 +24,7 @@ const TAIL_LINES: usize = 20;
 pub(super) struct Output {
     entries: mpsc::Sender<Entry>,
     colour: bool,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 enum Entry {
@@ -55,7 +58,7 @@ impl Output {
             }
         };
         std::thread::Builder::new().name("function-output".into()).spawn(write).expect("a thread can be started");
-        Output { entries, colour }
+        Output { entries, colour, metrics: Arc::default() }
     }
 
     /// Returns when everything sent so far has been written.
@@ -96,8 +99,8 @@ impl Tail {
     }
 }
 
-/// Copies a process's output until its end, which is the end of the last process holding the pipe.
-pub(super) async fn copy(mut from: pipe::Receiver, prefix: String, output: Output, tail: Tail) {
+/// Copies a function's output until its end, which is the end of the last process holding the pipe.
+pub(super) async fn copy(mut from: pipe::Receiver, function: String, prefix: String, output: Output, tail: Tail) {
     let mut pending: Vec<u8> = Vec::new();
     loop {
         pending.reserve(8 * 1024);
@@ -108,6 +111,9 @@ pub(super) async fn copy(mut from: pipe::Receiver, prefix: String, output: Outpu
             let line = &pending[done..done + length];
             done += length;
             let line = line.strip_suffix(b"\n").unwrap_or(line);
+            if output.metrics.take(&function, line) {
+                continue;
+            }
             tail.push(line);
             lines.extend_from_slice(prefix.as_bytes());
             lines.extend_from_slice(line);

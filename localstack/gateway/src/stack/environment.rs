@@ -49,6 +49,9 @@ pub(super) fn of(
     for (name, value) in &function.environment {
         environment.insert(name.clone(), localize(value, &api_ids, internal_url, s3, region));
     }
+    #[allow(clippy::disallowed_methods, reason = "what the template lets through of our own environment")]
+    let ours = |name: &String| Some((name.clone(), std::env::var(name).ok()?));
+    environment.extend(function.local_environment.iter().filter_map(ours));
     environment
 }
 

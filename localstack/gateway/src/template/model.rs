@@ -72,6 +72,8 @@ pub struct Function {
     pub timeout: Duration,
     pub reserved_concurrency: Option<u32>,
     pub environment: BTreeMap<String, String>,
+    /// `Metadata.LocalEnvironment`: variables that are passed on from the environment of the gateway, where they are set there.
+    pub local_environment: Vec<String>,
     /// Policy documents: inline ones, those of managed policies in the template, and what SAM adds for a queue.
     pub policies: Vec<serde_json::Value>,
     pub event_sources: Vec<SqsEventSource>,

@@ -134,6 +134,7 @@ fn build(
         timeout: Duration::from_secs(timeout.into()),
         reserved_concurrency,
         environment: environment(fields),
+        local_environment: local_environment(context, resource),
         policies,
         event_sources,
         schedules,
@@ -177,6 +178,25 @@ fn binary(context: &Context<'_>, resource: &Resource) -> Option<String> {
         properties.wrong("Binary", &format!("is \"{binary}\", which is not the name of a binary"));
     }
     Some(binary)
+}
+
+/// `Metadata.LocalEnvironment`: what a function gets from elsewhere when it is deployed, a secret for one.
+fn local_environment(context: &Context<'_>, resource: &Resource) -> Vec<String> {
+    let Some(node) = resource.metadata.as_ref().and_then(|metadata| metadata.get("LocalEnvironment")) else {
+        return Vec::new();
+    };
+    let Data::List(items) = &node.data else {
+        context.problems.push(node.not("Metadata.LocalEnvironment", "a list of variables"));
+        return Vec::new();
+    };
+    let names = items.iter().filter_map(|item| {
+        let name = context.problems.keep(item.expect_text("A variable of Metadata.LocalEnvironment"))?;
+        if RESERVED_VARIABLES.contains(&name.as_str()) {
+            context.problems.add(item.line, format!("The environment variable {name} is reserved by Lambda"));
+        }
+        Some(name)
+    });
+    names.collect()
 }
 
 fn environment(fields: &Fields<'_>) -> BTreeMap<String, String> {

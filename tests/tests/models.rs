@@ -1,0 +1,160 @@
+//! Models through the running stack: a long text, a client that does not read, cancelling, and a real endpoint's protocol.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tests::{Client, Endpoint, Stack, StackOptions, new_id};
+
+#[tokio::test]
+async fn a_long_text_arrives_whole_and_in_order_in_far_fewer_frames_than_words() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let conversation = client.rest.new_conversation().await;
+    let text: String = (0..2500).map(|number| format!("w{number} ")).collect();
+    let id = new_id();
+    client.send_message(&id, &conversation, &text).await;
+    client.receive_type("accepted").await;
+    let (mut streamed, mut frames) = (String::new(), 0);
+    let reply = loop {
+        let frame = client.receive().await;
+        if frame["type"] != "delta" {
+            break frame;
+        }
+        assert_eq!(frame["seq"], frames, "{frame}");
+        streamed.push_str(frame["text"].as_str().expect("a text"));
+        frames += 1;
+    };
+    let expected = format!("response for {text}");
+    assert_eq!((streamed, &reply["replies"][0]["text"]), (expected.clone(), &json!(expected)));
+    assert!((1..100).contains(&frames), "{frames} frames for 2,502 words");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_up_nobody_and_has_all_its_answers_in_the_end() {
+    let stack = StackOptions::default().param("MockLatencyMs", 0).param("MaxPendingPerClient", 100).start().await;
+    let mut deaf = Client::connect_with_small_buffer(&stack, "deaf").await;
+    let conversation = deaf.rest.new_conversation().await;
+    // Far more than the buffers between worker and client hold.
+    let text = "x".repeat(16_000);
+    let ids: Vec<String> = (0..100).map(|_| new_id()).collect();
+    for id in &ids {
+        deaf.send_message(id, &conversation, &text).await;
+    }
+    let mut other = Client::connect(&stack, "other").await;
+    let path = format!("/api/conversations/{conversation}/messages?limit=100");
+    let rest = deaf.rest.clone();
+    let all_done = async || {
+        let (history, _) = rest.all(&path).await;
+        let ended = history.iter().filter(|message| message["role"] == "user" && message["status"] == "done").count();
+        (ended == ids.len(), history)
+    };
+    let deadline = Instant::now() + Duration::from_secs(85);
+    let history = loop {
+        // It lives, and does not read.
+        deaf.try_send(&json!({ "action": "heartbeat" })).await;
+        let began = Instant::now();
+        let (streamed, _) = other.ask_afresh("quick").await;
+        assert_eq!(streamed, "response for quick");
+        assert!(began.elapsed() < Duration::from_secs(10), "others wait {:?}", began.elapsed());
+        if let (true, history) = all_done().await {
+            break history;
+        }
+        assert!(Instant::now() < deadline, "not all are answered\n{}", stack.log());
+    };
+    let answered: BTreeSet<&str> = history
+        .iter()
+        .filter(|m| m["text"] == format!("response for {text}"))
+        .filter_map(|m| m["replyTo"].as_str())
+        .collect();
+    assert_eq!(answered.len(), ids.len());
+    // It reads again: what it is told is right, and it can go on.
+    let id = new_id();
+    deaf.send_message(&id, &conversation, "hello").await;
+    loop {
+        let frame = deaf.receive().await;
+        if frame["type"] == "reply" {
+            assert_eq!(frame["message"]["status"], "done", "{}", frame["id"]);
+            if frame["id"] == *id {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn cancelling_stops_an_answer_wherever_it_is() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let conversation = client.rest.new_conversation().await;
+    let (running, waiting) = (new_id(), new_id());
+    client.send_message(&running, &conversation, "!slow 30000").await;
+    client.receive_type("accepted").await;
+    // It waits behind the other, in the same conversation.
+    client.send_message(&waiting, &conversation, "and then?").await;
+    client.receive_type("accepted").await;
+    stack.until("at work", |state| state["inFlight"]["worker"]["now"] == 1).await;
+    for id in [&waiting, &running] {
+        let began = Instant::now();
+        client.send(&json!({ "action": "cancel", "id": id })).await;
+        let reply = client.receive().await;
+        assert_eq!((&reply["type"], &reply["id"]), (&json!("reply"), &json!(id)), "{reply}");
+        assert_eq!((&reply["message"]["status"], &reply["replies"]), (&json!("cancelled"), &json!([])), "{reply}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    }
+    let path = format!("/api/conversations/{conversation}/messages");
+    let (history, _) = client.rest.all(&path).await;
+    let statuses: Vec<&Value> = history.iter().map(|message| &message["status"]).collect();
+    assert_eq!(statuses, ["cancelled", "cancelled"]);
+    // The conversation goes on.
+    assert_eq!(client.ask(&conversation, "never mind").await.0, "response for never mind");
+    for (frame, has_id) in [
+        (json!({ "action": "cancel" }), false),
+        (json!({ "action": "cancel", "id": "x" }), false),
+        (json!({ "action": "cancel", "id": new_id() }), true),
+    ] {
+        client.send(&frame).await;
+        let error = client.receive().await;
+        assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("bad_request")), "{frame}: {error}");
+        assert_eq!(error["id"].is_string(), has_id, "{frame}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn an_openai_compatible_endpoint_answers_with_the_key_of_the_environment() {
+    let endpoint = Endpoint::start().await;
+    let stack = StackOptions::default()
+        .param("LlmProvider", "openai")
+        .param("LlmModel", "a-model")
+        .param("LlmBaseUrl", &endpoint.url)
+        .env("LLM_API_KEY", "the-key")
+        .start()
+        .await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let conversation = client.rest.new_conversation().await;
+    let (streamed, reply) = client.ask(&conversation, "hello").await;
+    assert_eq!((streamed.as_str(), &reply["replies"][0]["text"]), ("You said: hello", &json!("You said: hello")));
+    let key = tests::media::Upload::done(&client.rest, "image/png", &tests::media::fixture("picture.png")).await;
+    let id = new_id();
+    let frame =
+        json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "media": key, "text": "look" });
+    client.send(&frame).await;
+    client.receive_type("accepted").await;
+    assert_eq!(client.answer(&id).await.0, "You said: look");
+    let requests = endpoint.requests();
+    assert!(requests.iter().all(|(authorization, _)| authorization == "Bearer the-key"), "{requests:?}");
+    let messages = requests[1].1["messages"].as_array().expect("messages");
+    assert_eq!(messages.len(), 3, "{messages:?}");
+    // The picture goes along by an address that the endpoint can read.
+    let url = messages[2]["content"][1]["image_url"]["url"].as_str().expect("a URL");
+    assert_eq!(tests::media::download(url).await.0, 200, "{url}");
+    // Usage and times, counted and not printed.
+    let state = stack.state().await;
+    let metrics = &state["metrics"]["worker"];
+    assert_eq!(
+        (&metrics["InputTokens"]["sum"], &metrics["AnswerTime"]["count"]),
+        (&json!(14.0), &json!(2)),
+        "{state:#}"
+    );
+    assert!(!stack.log().contains("_aws") && !stack.log().contains("the-key"), "{}", stack.log());
+}
