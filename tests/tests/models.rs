@@ -34,18 +34,23 @@ async fn a_long_text_arrives_whole_and_in_order_in_far_fewer_frames_than_words()
 async fn a_client_that_does_not_read_holds_up_nobody_and_has_all_its_answers_in_the_end() {
     let stack = StackOptions::default().param("MockLatencyMs", 0).param("MaxPendingPerClient", 100).start().await;
     let mut deaf = Client::connect_with_small_buffer(&stack, "deaf").await;
-    let conversation = deaf.rest.new_conversation().await;
+    let mut conversations = Vec::new();
+    for _ in 0..10 {
+        conversations.push(deaf.rest.new_conversation().await);
+    }
     // Far more than the buffers between worker and client hold.
     let text = "x".repeat(16_000);
     let ids: Vec<String> = (0..100).map(|_| new_id()).collect();
-    for id in &ids {
-        deaf.send_message(id, &conversation, &text).await;
+    for (id, conversation) in ids.iter().zip(conversations.iter().cycle()) {
+        deaf.send_message(id, conversation, &text).await;
     }
     let mut other = Client::connect(&stack, "other").await;
-    let path = format!("/api/conversations/{conversation}/messages?limit=100");
     let rest = deaf.rest.clone();
     let all_done = async || {
-        let (history, _) = rest.all(&path).await;
+        let mut history = Vec::new();
+        for conversation in &conversations {
+            history.extend(rest.all(&format!("/api/conversations/{conversation}/messages?limit=100")).await.0);
+        }
         let ended = history.iter().filter(|message| message["role"] == "user" && message["status"] == "done").count();
         (ended == ids.len(), history)
     };
@@ -70,7 +75,7 @@ async fn a_client_that_does_not_read_holds_up_nobody_and_has_all_its_answers_in_
     assert_eq!(answered.len(), ids.len());
     // It reads again: what it is told is right, and it can go on.
     let id = new_id();
-    deaf.send_message(&id, &conversation, "hello").await;
+    deaf.send_message(&id, &conversations[0], "hello").await;
     loop {
         let frame = deaf.receive().await;
         if frame["type"] == "reply" {

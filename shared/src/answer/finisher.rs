@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
+use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
 use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
 
 use crate::clock::{Clock, SystemClock};
@@ -46,6 +47,8 @@ impl Finisher {
         let leases = Leases::new(db.clone(), LeaseConfig::read(lookup)?, Arc::clone(&clock), Arc::clone(&random));
         let push = aws_sdk_apigatewaymanagement::config::Builder::from(aws)
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(POST_TIMEOUT).build())
+            // Who posts decides what to do about a slow client.
+            .retry_config(RetryConfig::disabled())
             .build();
         let chat = ChatConfig::read(lookup)?;
         let media = Media::new(aws, lookup, MediaConfig::read(lookup)?, Arc::clone(&clock), Arc::clone(&random))?;

@@ -305,12 +305,12 @@ impl Messages {
                 .expression_attribute_values(":code", s(code.as_str()))
                 .expression_attribute_values(":detail", s(detail.as_str()));
         }
-        let measured = measured.unwrap_or_default();
+        let usage = measured.and_then(|measured| measured.usage);
         for (name, value) in [
-            ("first_ms", measured.first_ms),
-            ("total_ms", Some(measured.total_ms).filter(|ms| *ms > 0)),
-            ("input_tokens", measured.usage.map(|usage| usage.input_tokens)),
-            ("output_tokens", measured.usage.map(|usage| usage.output_tokens)),
+            ("first_ms", measured.and_then(|measured| measured.first_ms)),
+            ("total_ms", measured.map(|measured| measured.total_ms)),
+            ("input_tokens", usage.map(|usage| usage.input_tokens)),
+            ("output_tokens", usage.map(|usage| usage.output_tokens)),
         ] {
             if let Some(value) = value {
                 set.push_str(&format!(", {name} = :{name}"));
