@@ -27,7 +27,7 @@ PYTHON
 )
 
 # What makes a cursor good, no schema can say: so that valid requests are accepted, it can't check.
-"${SCHEMATHESIS:-schemathesis}" run "$url/openapi.json" \
+"${SCHEMATHESIS:-schemathesis}" --config-file tests/schemathesis.toml run "$url/openapi.json" \
   --header "Authorization: Bearer $token" \
   --checks all --exclude-checks positive_data_acceptance \
   --max-examples "${EXAMPLES:-50}" --continue-on-failure --no-color

@@ -4,12 +4,16 @@
 //! decided by who asks, never by a cursor, so a forged one can at most skip in its own owner's list. One of another list, or
 //! of another user, is refused, because it can only be a mistake.
 
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::query::QueryError;
+use aws_smithy_async::future::pagination_stream::PaginationStream;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::dynamo::Item;
 use crate::ids::UserId;
 use crate::{Error, Result};
 
@@ -40,6 +44,28 @@ impl Limit {
 
     pub(crate) fn get(self) -> usize {
         usize::from(self.0)
+    }
+
+    /// What to ask the table for: one more than a page has, to know whether there is another.
+    pub(crate) fn and_one(self) -> i32 {
+        i32::from(self.0) + 1
+    }
+
+    /// A page of what a query gives, and whether there is more.
+    pub(crate) async fn page_of<T>(
+        self,
+        mut items: PaginationStream<std::result::Result<Item, SdkError<QueryError>>>,
+        read: impl Fn(&Item) -> Result<T>,
+    ) -> Result<(Vec<T>, bool)> {
+        let mut page = Vec::new();
+        while page.len() <= self.get()
+            && let Some(item) = items.next().await
+        {
+            page.push(read(&item.map_err(|error| Error::service("Query", &error))?)?);
+        }
+        let more = page.len() > self.get();
+        page.truncate(self.get());
+        Ok((page, more))
     }
 }
 

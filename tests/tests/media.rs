@@ -283,6 +283,9 @@ async fn the_largest_object_is_taken_and_no_function_holds_it() {
     let before = peaks().await;
     let mut large = fixture("picture.png");
     large.resize(25 * MIB, 0);
+    let one_more = Upload::new(&client.rest, "image/png", large.len()).await;
+    let (status, body) = one_more.send([large.clone(), vec![0]].concat()).await;
+    assert!(status == 400 && body.contains("EntityTooLarge"), "{status} {body}");
     let key = Upload::done(&client.rest, "image/png", &large).await;
     let (accepted, reply) = send(&mut client, &conversation, &key, None).await;
     assert_eq!((&accepted["message"]["media"]["bytes"], &reply["type"]), (&json!(25 * MIB), &json!("reply")));

@@ -161,5 +161,7 @@ async fn an_openai_compatible_endpoint_answers_with_the_key_of_the_environment()
         (&json!(14.0), &json!(2)),
         "{state:#}"
     );
+    let environment = stack.get("/_local/environment").await.text().await.expect("a text");
+    assert!(!environment.contains("the-key"), "{environment}");
     assert!(!stack.log().contains("_aws") && !stack.log().contains("the-key"), "{}", stack.log());
 }

@@ -322,6 +322,10 @@ async fn the_document_and_its_page_are_served_without_a_token_and_need_no_other_
     }
     let document: Value = stack.get("/openapi.json").await.json().await.expect("JSON");
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1.")), "{document}");
+    let text = document.to_string();
+    for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(document.pointer(reference).is_some(), "there is no {reference}");
+    }
 }
 
 /// Every operation of the served document: method and path.

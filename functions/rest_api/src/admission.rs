@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::Deps;
 use crate::input::Speaker;
-use crate::problem::Problem;
+use crate::problem::{Always, Problem};
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -36,8 +36,7 @@ pub(crate) enum AdmissionState {
 /// Whether this user could connect now.
 #[utoipa::path(get, path = "/api/admission", tag = "users", responses(
     (status = 200, body = Admission),
-    (status = 401, description = "No valid token", headers(("www-authenticate" = String, description = "What is wrong with it"))),
-    (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+    Always,
 ))]
 pub(crate) async fn admission(State(deps): State<Deps>, speaker: Speaker) -> Result<Json<Admission>, Problem> {
     let occupancy = deps.leases.occupancy(&speaker.user).await?;

@@ -10,7 +10,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::problem::Problem;
+use crate::problem::{FieldError, Problem};
 use crate::{Deps, admission, conversations, docs, media, messages, users};
 
 #[derive(OpenApi)]
@@ -24,6 +24,8 @@ use crate::{Deps, admission, conversations, docs, media, messages, users};
     servers((url = "/")),
     modifiers(&Bearer),
     security(("bearer" = [])),
+    // Responses that calls share do not bring their schemas with them.
+    components(schemas(Problem, FieldError)),
     tags(
         (name = "users", description = "Who speaks, and whether there is a place"),
         (name = "conversations", description = "What messages are said in"),

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::Deps;
 use crate::input::{Body, Fields, Query, Speaker};
-use crate::problem::Problem;
+use crate::problem::{Always, ByName, OfList, Problem, WithBody};
 
 /// Of a request that deletes: what is left of a long conversation then, the janitor deletes.
 const SWEEP_FOR: Duration = Duration::from_secs(2);
@@ -91,12 +91,8 @@ pub(crate) fn limit(query: &mut Fields) -> Limit {
     request_body(content = NewConversation, content_type = "application/json"),
     responses(
         (status = 201, body = Conversation, headers(("location" = String, description = "Its path"))),
-        (status = 400, description = "Not a JSON object", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", headers(("www-authenticate" = String, description = "What is wrong with it"))),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field can't be so", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+        Always,
+        WithBody,
     )
 )]
 pub(crate) async fn create(
@@ -114,10 +110,8 @@ pub(crate) async fn create(
 /// The user's conversations, the most recently used first.
 #[utoipa::path(get, path = "/api/conversations", tag = "conversations", params(PageQuery), responses(
     (status = 200, body = ConversationPage),
-    (status = 400, description = "Not a cursor of this list", body = Problem, content_type = "application/problem+json"),
-    (status = 401, description = "No valid token", headers(("www-authenticate" = String, description = "What is wrong with it"))),
-    (status = 422, description = "A parameter can't be so", body = Problem, content_type = "application/problem+json"),
-    (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+    Always,
+    OfList,
 ))]
 pub(crate) async fn list(
     State(deps): State<Deps>,
@@ -135,9 +129,8 @@ pub(crate) async fn list(
 /// One conversation.
 #[utoipa::path(get, path = "/api/conversations/{id}", tag = "conversations", params(("id" = String, Path)), responses(
     (status = 200, body = Conversation),
-    (status = 401, description = "No valid token", headers(("www-authenticate" = String, description = "What is wrong with it"))),
-    (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
-    (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+    Always,
+    ByName,
 ))]
 pub(crate) async fn get(
     State(deps): State<Deps>,
@@ -153,13 +146,9 @@ pub(crate) async fn get(
     request_body(content = ConversationChange, content_type = "application/json"),
     responses(
         (status = 200, body = Conversation),
-        (status = 400, description = "Not a JSON object", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", headers(("www-authenticate" = String, description = "What is wrong with it"))),
-        (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field can't be so", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+        Always,
+        ByName,
+        WithBody,
     )
 )]
 pub(crate) async fn rename(
@@ -178,9 +167,8 @@ pub(crate) async fn rename(
 /// Deletes a conversation with its messages and media. It is gone at once; of a long one, the rest is deleted soon after.
 #[utoipa::path(delete, path = "/api/conversations/{id}", tag = "conversations", params(("id" = String, Path)), responses(
     (status = 204, description = "It is gone"),
-    (status = 401, description = "No valid token", headers(("www-authenticate" = String, description = "What is wrong with it"))),
-    (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
-    (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+    Always,
+    ByName,
 ))]
 pub(crate) async fn delete(
     State(deps): State<Deps>,

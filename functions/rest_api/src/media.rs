@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::Deps;
 use crate::input::{Body, Speaker};
-use crate::problem::Problem;
+use crate::problem::{Always, ByName, Problem, WithBody};
 
 /// What is to be uploaded.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -48,12 +48,8 @@ pub(crate) struct Upload {
     request_body(content = NewUpload, content_type = "application/json"),
     responses(
         (status = 201, body = Upload),
-        (status = 400, description = "Not a JSON object", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", headers(("www-authenticate" = String, description = "What is wrong with it"))),
-        (status = 413, description = "Too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field can't be so", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+        Always,
+        WithBody,
     )
 )]
 pub(crate) async fn upload(
@@ -74,9 +70,8 @@ pub(crate) async fn upload(
 /// Leads to an upload or to the media of a message, by an address that is good for a while.
 #[utoipa::path(get, path = "/api/media/{key}", tag = "media", params(("key" = String, Path)), responses(
     (status = 302, description = "There", headers(("location" = String, description = "A fresh presigned GET"))),
-    (status = 401, description = "No valid token", headers(("www-authenticate" = String, description = "What is wrong with it"))),
-    (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
-    (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+    Always,
+    ByName,
 ))]
 pub(crate) async fn get(
     State(deps): State<Deps>,

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::Deps;
 use crate::conversations::limit;
 use crate::input::{Query, Speaker};
-use crate::problem::Problem;
+use crate::problem::{Always, ByName, OfList, Problem};
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -67,11 +67,9 @@ fn message_id(text: &str) -> Result<MessageId, Error> {
     params(("id" = String, Path), HistoryQuery),
     responses(
         (status = 200, body = MessagePage),
-        (status = 400, description = "Not a cursor of this list", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No valid token", headers(("www-authenticate" = String, description = "What is wrong with it"))),
-        (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A parameter can't be so", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+        Always,
+        ByName,
+        OfList,
     )
 )]
 pub(crate) async fn list(
@@ -95,9 +93,8 @@ pub(crate) async fn list(
     params(("id" = String, Path), ("messageId" = String, Path)),
     responses(
         (status = 200, body = Message),
-        (status = 401, description = "No valid token", headers(("www-authenticate" = String, description = "What is wrong with it"))),
-        (status = 404, description = "Not there, or not yours", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+        Always,
+        ByName,
     )
 )]
 pub(crate) async fn get(

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use shared::Error;
 use shared::errors::Class;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 /// What went wrong (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,6 +31,57 @@ pub(crate) struct FieldError {
     pub(crate) field: String,
     /// What is wrong with it.
     pub(crate) message: String,
+}
+
+/// What every call can answer.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "documentation")]
+pub(crate) enum Always {
+    /// No valid token; the HTTP API says so before this is asked
+    #[response(status = 401, headers(("www-authenticate" = String, description = "What is wrong with it")))]
+    Unauthorized,
+    /// Our fault
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(Problem),
+}
+
+/// What a call that names something can answer.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "documentation")]
+pub(crate) enum ByName {
+    /// Not there, or not yours
+    #[response(status = 404, content_type = "application/problem+json")]
+    NotFound(Problem),
+}
+
+/// What a call with a cursor and other parameters can answer.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "documentation")]
+pub(crate) enum OfList {
+    /// Not a cursor of this list
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(Problem),
+    /// A parameter can't be so
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(Problem),
+}
+
+/// What a call with a body can answer.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "documentation")]
+pub(crate) enum WithBody {
+    /// Not one JSON object
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(Problem),
+    /// Too large
+    #[response(status = 413, content_type = "application/problem+json")]
+    TooLarge(Problem),
+    /// Not JSON
+    #[response(status = 415, content_type = "application/problem+json")]
+    NotJson(Problem),
+    /// A field can't be so
+    #[response(status = 422, content_type = "application/problem+json")]
+    Invalid(Problem),
 }
 
 impl Problem {

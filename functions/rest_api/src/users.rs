@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use crate::Deps;
 use crate::input::Speaker;
-use crate::problem::Problem;
+use crate::problem::{Always, Problem};
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -24,8 +24,7 @@ pub(crate) struct User {
 /// Who the token speaks for. The first call of a new user creates it.
 #[utoipa::path(get, path = "/api/me", tag = "users", responses(
     (status = 200, body = User),
-    (status = 401, description = "No valid token", headers(("www-authenticate" = String, description = "What is wrong with it"))),
-    (status = 500, description = "Our fault", body = Problem, content_type = "application/problem+json"),
+    Always,
 ))]
 pub(crate) async fn me(State(deps): State<Deps>, speaker: Speaker) -> Result<Json<User>, Problem> {
     let user = deps.users.meet(&speaker.user, &speaker.username).await?;

@@ -300,7 +300,10 @@ fn function_specs(
             memory_mb: function.memory_mb,
             timeout: function.timeout,
             concurrency: function.reserved_concurrency,
-            environment: environment::of(function, template, internal_url, s3, REGION),
+            environment: environment::of(function, template, internal_url, s3, REGION)
+                .into_iter()
+                .chain(environment::passed_on(function))
+                .collect(),
         })
     };
     template.functions.iter().map(spec).collect()

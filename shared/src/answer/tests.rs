@@ -299,3 +299,39 @@ async fn a_cancellation_whose_worker_died_is_honoured_by_the_next() {
     assert_eq!(scene.told().1["message"]["status"], "cancelled");
     assert!(scene.endpoint.requests().is_empty());
 }
+
+#[tokio::test]
+async fn a_text_that_comes_word_by_word_is_told_in_far_fewer_frames() {
+    let words: Vec<String> = (0..300).map(|number| format!("w{number} ")).collect();
+    let mut script = vec![stream_head()];
+    for word in &words {
+        script.extend([delta(word), Step::Pause(Duration::from_millis(5))]);
+    }
+    script.extend([finish(), done()]);
+    let scene = Scene::new(vec![script]).await;
+    scene.say(1).await;
+    scene.work().await;
+    let (streamed, reply) = scene.told();
+    assert_eq!((streamed, &reply["replies"][0]["text"]), (words.concat(), &json!(words.concat())));
+    let frames = scene.connections.told(&connection("c")).len() - 1;
+    println!("{} words in {frames} frames", words.len());
+    assert!((5..100).contains(&frames), "{frames}");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_slowly_is_told_less_often_and_all_of_it() {
+    let mut script = vec![stream_head()];
+    for number in 0..40 {
+        script.extend([delta(&format!("w{number} ")), Step::Pause(Duration::from_millis(20))]);
+    }
+    script.extend([finish(), done()]);
+    let scene = Scene::new(vec![script]).await;
+    scene.say(1).await;
+    scene.connections.slow_down(2);
+    scene.work().await;
+    let (streamed, reply) = scene.told();
+    let whole: String = (0..40).map(|number| format!("w{number} ")).collect();
+    // What could not be told in time came with the next delta; the reply has all of it.
+    assert!(whole.starts_with(&streamed) && !streamed.is_empty(), "{streamed}");
+    assert_eq!(reply["replies"][0]["text"], whole);
+}

@@ -71,8 +71,7 @@ impl Conversations {
         let start = range.cursor.is_some().then(|| {
             Item::from([("pk".to_owned(), s(conversation_key(id))), ("sk".to_owned(), s(seq_key(position.seq)))])
         });
-        // One more, to know whether there is another page.
-        let mut items = self
+        let items = self
             .db
             .query()
             .table_name(&self.config.table)
@@ -81,19 +80,12 @@ impl Conversations {
             .expression_attribute_values(":after", s(seq_key(position.after)))
             .scan_index_forward(position.order == Order::Asc)
             .consistent_read(true)
-            .limit(i32::try_from(limit.get() + 1).unwrap_or(i32::MAX))
+            .limit(limit.and_one())
             .set_exclusive_start_key(start)
             .into_paginator()
             .items()
             .send();
-        let mut messages = Vec::new();
-        while messages.len() <= limit.get()
-            && let Some(item) = items.next().await
-        {
-            messages.push(StoredMessage::read(&item.map_err(|error| Error::service("Query", &error))?)?);
-        }
-        let more = messages.len() > limit.get();
-        messages.truncate(limit.get());
+        let (messages, more) = limit.page_of(items, StoredMessage::read).await?;
         let next = messages.last().filter(|_| more).map(|last| list.cursor(Position { seq: last.seq, ..position }));
         Ok(Page { items: messages, next })
     }

@@ -162,8 +162,7 @@ impl Conversations {
                 ("updated_at".to_owned(), n(position.updated_at)),
             ])
         });
-        // One more, to know whether there is another page.
-        let mut items = self
+        let items = self
             .db
             .query()
             .table_name(&self.config.table)
@@ -172,19 +171,12 @@ impl Conversations {
             .expression_attribute_values(":pk", s(user_key(user)))
             .scan_index_forward(false)
             .consistent_read(true)
-            .limit(i32::try_from(limit.get() + 1).unwrap_or(i32::MAX))
+            .limit(limit.and_one())
             .set_exclusive_start_key(start)
             .into_paginator()
             .items()
             .send();
-        let mut conversations = Vec::new();
-        while conversations.len() <= limit.get()
-            && let Some(item) = items.next().await
-        {
-            conversations.push(Conversation::read(&item.map_err(|error| Error::service("Query", &error))?)?);
-        }
-        let more = conversations.len() > limit.get();
-        conversations.truncate(limit.get());
+        let (conversations, more) = limit.page_of(items, Conversation::read).await?;
         let next = conversations
             .last()
             .filter(|_| more)

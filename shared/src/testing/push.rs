@@ -19,12 +19,19 @@ struct State {
     told: Vec<(ConnectionId, Value)>,
     closed: Vec<ConnectionId>,
     broken: HashSet<ConnectionId>,
+    /// Posts that are still refused for being too many.
+    slow: usize,
 }
 
 impl Connections {
     /// From now on, nothing can be sent to this one, and nobody knows why.
     pub(crate) fn break_line(&self, connection: &ConnectionId) {
         self.0.lock().expect("connections").broken.insert(connection.clone());
+    }
+
+    /// The next so many posts are too many.
+    pub(crate) fn slow_down(&self, posts: usize) {
+        self.0.lock().expect("connections").slow = posts;
     }
 
     /// The frames of a connection, in order.
@@ -42,6 +49,10 @@ impl Connections {
         let mut state = self.0.lock().expect("connections");
         if state.broken.contains(connection) {
             return Err(Error::Service { operation: "PostToConnection", detail: "out of order".to_owned() }.into());
+        }
+        if state.slow > 0 {
+            state.slow -= 1;
+            return Err(PushError::Slow);
         }
         if state.closed.contains(connection) {
             return Err(PushError::Gone);

@@ -49,10 +49,13 @@ pub(super) fn of(
     for (name, value) in &function.environment {
         environment.insert(name.clone(), localize(value, &api_ids, internal_url, s3, region));
     }
-    #[allow(clippy::disallowed_methods, reason = "what the template lets through of our own environment")]
-    let ours = |name: &String| Some((name.clone(), std::env::var(name).ok()?));
-    environment.extend(function.local_environment.iter().filter_map(ours));
     environment
+}
+
+/// What the template lets through of our own environment: for the functions that run here, and shown to nobody.
+#[allow(clippy::disallowed_methods, reason = "the one place where it is let through")]
+pub(super) fn passed_on(function: &Function) -> impl Iterator<Item = (String, String)> {
+    function.local_environment.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?)))
 }
 
 /// What functions that run elsewhere need, as a `.env` file: the variables of all of them, with the public address.

@@ -344,3 +344,19 @@ fn user_pool_clients_are_known_by_their_logical_ids() {
     ];
     assert_problems(&source, &expected);
 }
+
+#[test]
+fn a_function_names_the_variables_that_are_passed_on_to_it() {
+    let with = |variables: &str| {
+        let metadata = "BuildMethod: rust-cargolambda, BuildProperties: {Binary: f}";
+        let properties = "CodeUri: .., Handler: bootstrap, Runtime: provided.al2023";
+        with_resources(&format!(
+            "  F:\n    Type: AWS::Serverless::Function\n    Metadata: {{{metadata}, LocalEnvironment: {variables}}}\n    \
+             Properties: {{{properties}}}\n"
+        ))
+    };
+    assert_eq!(read(&with("[API_KEY, OTHER]")).functions[0].local_environment, ["API_KEY", "OTHER"]);
+    assert_problems(&with("API_KEY"), &[(5, "Metadata.LocalEnvironment must be a list of variables")]);
+    assert_problems(&with("[[a]]"), &[(5, "A variable of Metadata.LocalEnvironment must be text")]);
+    assert_problems(&with("[AWS_REGION]"), &[(5, "The environment variable AWS_REGION is reserved by Lambda")]);
+}
