@@ -24,14 +24,6 @@ pub(crate) struct MessagePage {
     next_cursor: Option<String>,
 }
 
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "lowercase")]
-#[allow(dead_code, reason = "the schema of what `Query` reads")]
-pub(crate) enum OrderName {
-    Asc,
-    Desc,
-}
-
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "the documentation of what `Query` reads")]
@@ -43,8 +35,8 @@ pub(crate) struct HistoryQuery {
     #[param(nullable = false)]
     cursor: Option<String>,
     /// As they came (`asc`), or the newest first.
-    #[param(inline, value_type = OrderName, default = "asc", required = false)]
-    order: Option<OrderName>,
+    #[param(pattern = "^(asc|desc)$", default = "asc", nullable = false)]
+    order: Option<String>,
     /// The id of a message or answer: only what came after it.
     #[param(nullable = false)]
     after: Option<String>,
