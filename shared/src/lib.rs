@@ -6,7 +6,7 @@
 //! - [`conversations`]: what messages are said in: made, listed, read, deleted. [`users`]: who says them. [`paging`]: lists.
 //! - [`answer`]: what the worker does with a queued message.
 //! - [`janitor`]: what is left to do when nobody else does.
-//! - [`queue`], [`model`], [`push`]: what it does it with.
+//! - [`queue`], [`model`], [`media`], [`push`]: what it does it with; what it takes is measured.
 //! - [`protocol`]: the frames on the wire. [`auth`]: tokens. [`route`]: what all WebSocket routes share.
 //! - [`config`], [`errors`], [`clock`], [`ids`], [`dynamo`]: the ground.
 

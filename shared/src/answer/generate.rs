@@ -21,6 +21,9 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 /// How often a message is looked at for having been cancelled: it is to stop within about a second.
 const LOOK_EVERY: Duration = Duration::from_millis(600);
 
+/// Of an answer, what is kept: it has to fit an item of 400 KB. A model that goes on is not listened to any longer.
+const MAX_TEXT_BYTES: usize = 256 * 1024;
+
 /// What came of asking.
 #[derive(Debug)]
 pub(crate) struct Generated {
@@ -70,12 +73,19 @@ impl Answerer {
                     piece = pieces.next() => piece,
                 };
                 match piece {
-                    Some(Ok(Piece::Text(piece))) => {
+                    Some(Ok(Piece::Text(mut piece))) => {
+                        let room = MAX_TEXT_BYTES - generated.text.len();
+                        let enough = piece.len() > room;
+                        piece.truncate(piece.floor_char_boundary(room));
                         if let Some(writer) = &writer {
                             writer.write(&piece);
                         }
                         generated.measured.first_ms.get_or_insert_with(|| elapsed_ms(began));
                         generated.text.push_str(&piece);
+                        if enough {
+                            tracing::warn!(message = %claim.message.id, "The model was cut off at {MAX_TEXT_BYTES} bytes");
+                            break None;
+                        }
                     }
                     Some(Ok(Piece::Media(sample))) => generated.samples.push(sample),
                     Some(Ok(Piece::Usage(usage))) => generated.measured.usage = Some(usage),

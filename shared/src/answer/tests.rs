@@ -335,3 +335,18 @@ async fn a_client_that_reads_slowly_is_told_less_often_and_all_of_it() {
     assert!(whole.starts_with(&streamed) && !streamed.is_empty(), "{streamed}");
     assert_eq!(reply["replies"][0]["text"], whole);
 }
+
+#[tokio::test]
+async fn a_model_that_never_ends_is_cut_off_where_the_table_takes_no_more() {
+    let mut script = vec![stream_head()];
+    script.extend((0..20).map(|_| delta(&"ä".repeat(15_000))));
+    script.push(Step::Hang);
+    let scene = Scene::new(vec![script]).await;
+    let message = scene.say(1).await;
+    scene.work().await;
+    assert_eq!(scene.message(&message.id).await.status, Status::Done);
+    let answer = scene.message(&message.id.answer(0)).await.text;
+    assert!(answer.len() == 256 * 1024 && answer.chars().all(|char| char == 'ä'), "{} bytes", answer.len());
+    // Too long for a frame: told as such, and left to history.
+    assert_eq!(scene.told().1["replies"][0]["truncated"], true);
+}

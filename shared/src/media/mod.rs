@@ -17,7 +17,6 @@ mod samples;
 mod upload;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
@@ -196,11 +195,6 @@ impl Media {
             }
         }
         Ok(())
-    }
-
-    /// How long an address that was signed now is good.
-    pub(crate) fn presign_time(&self) -> Duration {
-        self.config.presign
     }
 }
 

@@ -41,7 +41,7 @@ impl Media {
         let credentials =
             provider.provide_credentials().await.map_err(|error| Error::service("credentials", &error))?;
         let now = self.clock.now();
-        let expires_at = now.plus(self.presign_time());
+        let expires_at = now.plus(self.config.presign);
         let (date, date_time) = stamps(now);
         let scope = format!("{date}/{}/s3/aws4_request", self.region);
         let mut fields = BTreeMap::from([

@@ -112,7 +112,11 @@ async fn fetch(arn: &str, aws: &SdkConfig, http: &reqwest::Client) -> Result<Str
 
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::Credentials;
+    use aws_credential_types::provider::SharedCredentialsProvider;
+
     use super::*;
+    use crate::testing::endpoint::{Endpoint, status};
 
     #[test]
     fn an_arn_says_which_service_to_ask() {
@@ -121,6 +125,47 @@ mod tests {
         assert_eq!(service("arn:aws:ssm:eu-west-1:123456789012:parameter/parley/key"), Some("ssm"));
         for wrong in ["", "sk-123", "arn:aws:s3:::bucket"] {
             assert!(service(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_fetched_with_a_signed_call_and_a_refusal_says_why() {
+        let answer = |body: &str| status("200 OK", "content-type: application/x-amz-json-1.1\r\n", body);
+        let refusal = status("400 Bad Request", "", "{\"__type\":\"AccessDeniedException\",\"message\":\"no\"}");
+        for (arn, script, target, expected) in [
+            (
+                "secretsmanager:eu-west-1:1:secret:k",
+                answer("{\"SecretString\":\"one\"}"),
+                "secretsmanager.getsecretvalue",
+                Ok("one"),
+            ),
+            (
+                "ssm:eu-west-1:1:parameter/k",
+                answer("{\"Parameter\":{\"Value\":\"two\"}}"),
+                "amazonssm.getparameter",
+                Ok("two"),
+            ),
+            ("ssm:eu-west-1:1:parameter/k", answer("{}"), "amazonssm.getparameter", Err("no text")),
+            ("ssm:eu-west-1:1:parameter/k", refusal, "amazonssm.getparameter", Err("AccessDeniedException")),
+        ] {
+            let endpoint = Endpoint::start(vec![script]);
+            let credentials = Credentials::new("AKID", "secret", None, None, "tests");
+            let aws = SdkConfig::builder()
+                .credentials_provider(SharedCredentialsProvider::new(credentials))
+                .endpoint_url(endpoint.url.as_str())
+                .build();
+            let arn = format!("arn:aws:{arn}");
+            let value = read(&ApiKey::Arn(arn.clone()), &aws, &reqwest::Client::new()).await;
+            match (&value, expected) {
+                (Ok(Some(secret)), Ok(expected)) => assert_eq!(secret.expose(), expected),
+                (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                _ => panic!("{arn}: {value:?}"),
+            }
+            let request = &endpoint.requests()[0];
+            let service = arn.split(':').nth(2).expect("a service");
+            for part in [format!("x-amz-target: {target}"), format!("/eu-west-1/{service}/aws4_request")] {
+                assert!(request.head.contains(&part), "{part}: {}", request.head);
+            }
         }
     }
 
