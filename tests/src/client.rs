@@ -39,13 +39,23 @@ impl Client {
         connected.unwrap_or_else(|status| panic!("{username}: {status}"))
     }
 
-    pub async fn try_connect(stack: &Stack, username: &str, session: Option<&str>) -> Result<Self, Refused> {
-        let token = stack.token(username).await;
-        let query = session.map_or_else(String::new, |session| format!("?session={session}"));
-        Self::with_headers(stack, &query, &[("Authorization", &format!("Bearer {token}"))]).await
+    /// Takes the place from whatever session of `username` has it.
+    pub async fn take_over(stack: &Stack, username: &str, session: &str) -> Result<Self, Refused> {
+        Self::with_query(stack, username, &format!("?session={session}&takeover=true")).await
     }
 
-    /// Connects with just these headers; `query` begins with its question mark.
+    pub async fn try_connect(stack: &Stack, username: &str, session: Option<&str>) -> Result<Self, Refused> {
+        let query = session.map_or_else(String::new, |session| format!("?session={session}"));
+        Self::with_query(stack, username, &query).await
+    }
+
+    /// `query` begins with its question mark.
+    pub async fn with_query(stack: &Stack, username: &str, query: &str) -> Result<Self, Refused> {
+        let token = stack.token(username).await;
+        Self::with_headers(stack, query, &[("Authorization", &format!("Bearer {token}"))]).await
+    }
+
+    /// Connects with just these headers.
     pub async fn with_headers(stack: &Stack, query: &str, headers: &[(&'static str, &str)]) -> Result<Self, Refused> {
         let mut request = format!("{}{query}", stack.websocket_url).into_client_request().expect("a URL");
         for (name, value) in headers {
