@@ -1,6 +1,8 @@
 //! The worker against an endpoint that streams well, badly, slowly, or not at all: text and status are right each time, and
 //! nothing outlasts its deadline.
 
+mod restart;
+
 use std::sync::Arc;
 use std::time::Duration;
 
