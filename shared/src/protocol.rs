@@ -26,6 +26,9 @@ pub enum ServerFrame {
         id: MessageId,
         seq: u64,
         text: String,
+        /// The text begins again here: another connection is told all of it.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        restart: bool,
     },
     Reply {
         id: MessageId,

@@ -11,6 +11,9 @@ use crate::Error;
 use crate::ids::ConnectionId;
 use crate::protocol::{ClosingCode, ServerFrame};
 
+/// What a connection is told whose place another one of its user has now.
+pub const REPLACED: &str = "You went on in another window";
+
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
     /// The connection is no more.

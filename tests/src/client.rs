@@ -28,6 +28,31 @@ pub struct Client {
     pub rest: Rest,
 }
 
+/// The text that a connection's deltas of one answer make.
+#[derive(Debug, Default)]
+pub struct Streamed {
+    pub text: String,
+    pub frames: u64,
+    /// Deltas that began it again.
+    pub restarts: u64,
+    next: u64,
+}
+
+impl Streamed {
+    pub fn hear(&mut self, delta: &Frame) {
+        if delta["restart"] == true {
+            self.text.clear();
+            self.next = delta["seq"].as_u64().expect("a number");
+            self.restarts += 1;
+        }
+        assert!(delta["restart"].is_null() || delta["restart"] == true, "{delta}");
+        assert_eq!(delta["seq"], self.next, "{delta}");
+        self.text.push_str(delta["text"].as_str().expect("a delta's text"));
+        self.next += 1;
+        self.frames += 1;
+    }
+}
+
 impl Client {
     /// Connects as `username`, with the token in the `Authorization` header.
     pub async fn connect(stack: &Stack, username: &str) -> Self {
@@ -39,13 +64,23 @@ impl Client {
         connected.unwrap_or_else(|status| panic!("{username}: {status}"))
     }
 
-    pub async fn try_connect(stack: &Stack, username: &str, session: Option<&str>) -> Result<Self, Refused> {
-        let token = stack.token(username).await;
-        let query = session.map_or_else(String::new, |session| format!("?session={session}"));
-        Self::with_headers(stack, &query, &[("Authorization", &format!("Bearer {token}"))]).await
+    /// Takes the place from whatever session of `username` has it.
+    pub async fn take_over(stack: &Stack, username: &str, session: &str) -> Result<Self, Refused> {
+        Self::with_query(stack, username, &format!("?session={session}&takeover=true")).await
     }
 
-    /// Connects with just these headers; `query` begins with its question mark.
+    pub async fn try_connect(stack: &Stack, username: &str, session: Option<&str>) -> Result<Self, Refused> {
+        let query = session.map_or_else(String::new, |session| format!("?session={session}"));
+        Self::with_query(stack, username, &query).await
+    }
+
+    /// `query` begins with its question mark.
+    pub async fn with_query(stack: &Stack, username: &str, query: &str) -> Result<Self, Refused> {
+        let token = stack.token(username).await;
+        Self::with_headers(stack, query, &[("Authorization", &format!("Bearer {token}"))]).await
+    }
+
+    /// Connects with just these headers.
     pub async fn with_headers(stack: &Stack, query: &str, headers: &[(&'static str, &str)]) -> Result<Self, Refused> {
         let mut request = format!("{}{query}", stack.websocket_url).into_client_request().expect("a URL");
         for (name, value) in headers {
@@ -160,17 +195,15 @@ impl Client {
 
     /// Collects an answer whose message was accepted: deltas without gaps, then the end.
     pub async fn answer(&mut self, id: &str) -> (String, Frame) {
-        let mut streamed = String::new();
-        for seq in 0.. {
+        let mut streamed = Streamed::default();
+        loop {
             let frame = self.receive().await;
             assert_eq!(frame["id"], id, "{frame}");
             if frame["type"] != "delta" {
-                return (streamed, frame);
+                return (streamed.text, frame);
             }
-            assert_eq!(frame["seq"], seq, "{frame}");
-            streamed.push_str(frame["text"].as_str().expect("a delta's text"));
+            streamed.hear(&frame);
         }
-        unreachable!()
     }
 
     /// Closes and waits until the other side has, too.

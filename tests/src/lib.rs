@@ -7,8 +7,8 @@ pub mod media;
 mod rest;
 mod stack;
 
-pub use client::{Client, Frame, Refused};
-pub use endpoint::Endpoint;
+pub use client::{Client, Frame, Refused, Streamed};
+pub use endpoint::{Endpoint, SILENTLY, SLOWLY};
 pub use rest::{Answer, Rest};
 pub use stack::{Stack, StackOptions, gateway_program, workspace};
 

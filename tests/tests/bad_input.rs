@@ -204,8 +204,12 @@ async fn a_second_connection_of_a_user_is_a_conflict_and_a_bad_session_a_bad_req
         let refused = Client::try_connect(&stack, "alice", session).await;
         assert_eq!(refused.err().map(|status| status.as_u16()), Some(409), "{session:?}");
     }
-    let refused = Client::try_connect(&stack, "bob", Some("no%20good")).await;
-    assert_eq!(refused.err().map(|status| status.as_u16()), Some(400));
+    for query in ["?session=no%20good", "?takeover=yes", "?takeover=", "?session=one&takeover=TRUE"] {
+        let refused = Client::with_query(&stack, "alice", query).await;
+        assert_eq!(refused.err().map(|status| status.as_u16()), Some(400), "{query}");
+    }
+    let refused = Client::with_query(&stack, "alice", "?session=two&takeover=false").await;
+    assert_eq!(refused.err().map(|status| status.as_u16()), Some(409));
     let (streamed, _) = first.ask_afresh("undisturbed").await;
     assert_eq!(streamed, "response for undisturbed");
 }

@@ -56,6 +56,35 @@ async fn a_session_takes_its_own_place_back_and_the_old_socket_is_told() {
 }
 
 #[tokio::test]
+async fn another_window_takes_the_place_over_and_the_first_is_told() {
+    let stack = StackOptions::default().param("MaxClients", 1).param("MockLatencyMs", 0).start().await;
+    // Who holds no place connects as anybody does, and is refused as anybody is.
+    let mut first = Client::take_over(&stack, "alice", "one").await.expect("a free place");
+    let full = Client::take_over(&stack, "bob", "one").await;
+    assert_eq!(full.err().map(|status| status.as_u16()), Some(503));
+    first.ask_afresh("before").await;
+    let mut second = Client::take_over(&stack, "alice", "two").await.expect("the user's own place");
+    let closing = first.receive().await;
+    assert_eq!((&closing["type"], &closing["code"]), (&json!("closing"), &json!("replaced")), "{closing}");
+    assert_eq!(closing["message"], "You went on in another window");
+    assert_eq!(first.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1000));
+    assert_eq!(second.ask_afresh("after").await.0, "response for after");
+    // From now on it is the second session's: it comes back without asking, and the first does not.
+    let refused = Client::try_connect(&stack, "alice", Some("one")).await;
+    assert_eq!(refused.err().map(|status| status.as_u16()), Some(409));
+    let mut back = Client::connect_with_session(&stack, "alice", "two").await;
+    assert_eq!(second.receive().await["code"], "replaced");
+    // A window that names no session can take it, too; nobody can take it back from it without asking.
+    let mut nameless = Client::with_query(&stack, "alice", "?takeover=true").await.expect("the user's own place");
+    assert_eq!(back.receive().await["code"], "replaced");
+    let refused = Client::try_connect(&stack, "alice", Some("two")).await;
+    assert_eq!(refused.err().map(|status| status.as_u16()), Some(409));
+    assert_eq!(nameless.ask_afresh("again").await.0, "response for again");
+    let state = stack.until("one connection", |state| state["connections"] == 1).await;
+    assert_eq!(state["leases"].as_array().map(Vec::len), Some(1), "{state:#}");
+}
+
+#[tokio::test]
 async fn an_answer_reaches_its_user_on_the_connection_they_have_now() {
     let stack = StackOptions::default().param("MockLatencyMs", 0).start().await;
     let mut old = Client::connect_with_session(&stack, "alice", "phone").await;

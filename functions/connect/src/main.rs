@@ -1,4 +1,5 @@
-//! `$connect`: takes a place for the user, or says why not: 409 already connected, 503 all places taken.
+//! `$connect`: takes a place for the user, or says why not: 409 already connected (with another session, and without
+//! `takeover=true`), 503 all places taken.
 
 use std::sync::Arc;
 
@@ -7,10 +8,10 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::auth::selected_subprotocol;
 use shared::clock::SystemClock;
 use shared::config::{LeaseConfig, environment};
-use shared::ids::{Random, SessionId};
-use shared::leases::{Connected, Leases};
+use shared::ids::Random;
+use shared::leases::{Connected, Handshake, Leases};
 use shared::protocol::ClosingCode;
-use shared::push::{ManagementApi, Push, dismiss};
+use shared::push::{ManagementApi, Push, REPLACED, dismiss};
 use shared::route::{Speaker, log, status};
 
 #[tokio::main(flavor = "current_thread")]
@@ -31,8 +32,9 @@ async fn connect(
     let event = event.payload;
     let result = async {
         let speaker = Speaker::of(&event.request_context)?;
-        let session = event.query_string_parameters.first("session").map(SessionId::parse).transpose()?;
-        leases.connect(&speaker.user, &speaker.connection, session.as_ref()).await
+        let query = &event.query_string_parameters;
+        let handshake = Handshake::parse(query.first("session"), query.first("takeover"))?;
+        leases.connect(&speaker.user, &speaker.connection, &handshake).await
     };
     let replaced = match result.await {
         Ok(Connected::Granted { replaced, .. }) => replaced,
@@ -49,7 +51,7 @@ async fn connect(
     };
     if let Some(old) = replaced {
         // Its place is gone whether it hears of it or not, and the janitor tries again.
-        let told = dismiss(push, &old, ClosingCode::Replaced, "You have connected again").await;
+        let told = dismiss(push, &old, ClosingCode::Replaced, REPLACED).await;
         if let Err(error) = told {
             tracing::warn!(connection = %old, "The replaced connection was not closed: {error}");
         }

@@ -137,21 +137,20 @@ impl Finisher {
         self.messages.mark_told(message).await
     }
 
-    /// To a client that does not read, nothing can be told: history tells, as if it were away.
+    /// To a client that does not read, nothing can be told: history tells, as if it were away. A connection that is gone is
+    /// tried again, too: it may be one whose handshake is still pending.
     async fn deliver(&self, user: &UserId, frame: &str) -> Result<()> {
-        let mut gone = None;
         for attempt in 0..ATTEMPTS {
-            let address = self.leases.address(user).await?;
-            let Some(address) = address.filter(|address| gone.as_ref() != Some(address)) else { return Ok(()) };
+            let Some(address) = self.leases.address(user).await? else { return Ok(()) };
+            let last = attempt + 1 == ATTEMPTS;
             match self.push.post(&address, frame.to_owned()).await {
                 Ok(()) => return Ok(()),
-                Err(PushError::Gone) => gone = Some(address),
-                Err(PushError::Slow) if attempt + 1 == ATTEMPTS => {
-                    tracing::info!(connection = %address, "It does not read; it will find the answer in its history");
+                Err(PushError::Gone | PushError::Slow) if last => {
+                    tracing::info!(connection = %address, "It can't be told; it will find the answer in its history");
                     return Ok(());
                 }
-                Err(PushError::Failed(error)) if attempt + 1 == ATTEMPTS => return Err(error),
-                Err(PushError::Slow | PushError::Failed(_)) => {
+                Err(PushError::Failed(error)) if last => return Err(error),
+                Err(PushError::Gone | PushError::Slow | PushError::Failed(_)) => {
                     tokio::time::sleep(FIRST_PAUSE.saturating_mul(1 << (2 * attempt))).await;
                 }
             }

@@ -9,6 +9,7 @@ use super::{Order, Range, Title};
 use crate::clock::Clock as _;
 use crate::errors::Error;
 use crate::ids::{ConversationId, MessageId, UserId};
+use crate::leases::Handshake;
 use crate::messages::{Admission, Claimed, Draft, Ending, Role, StoredMessage};
 use crate::paging::Limit;
 use crate::testing::{Before, Function, Stack, connection, message_id, user};
@@ -28,7 +29,7 @@ impl Scene {
         stack.limits.max_pending_per_client = 1000;
         let function = stack.function("rest_api", 3, 1);
         let alice = user("alice");
-        function.leases.connect(&alice, &connection("c"), None).await.expect("a place");
+        function.leases.connect(&alice, &connection("c"), &Handshake::default()).await.expect("a place");
         Self { stack, function, alice }
     }
 

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::{LONGEST_WAIT, MAX_REDRIVES, OPEN_BY, Report, STUCK_AFTER, run};
 use crate::answer::Answerer;
-use crate::leases::Connected;
+use crate::leases::{Connected, Handshake};
 use crate::messages::{Admission, Claimed, Ending, Status, StoredMessage};
-use crate::testing::{Connections, Stack, connection, draft, message_id, session, user};
+use crate::testing::{Connections, Stack, connection, draft, message_id, user};
 
 const LEASE: Duration = Duration::from_secs(60);
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ impl Scene {
         self.answerer
             .finisher
             .leases
-            .connect(&user(name), &connection(socket), Some(&session("s")))
+            .connect(&user(name), &connection(socket), &Handshake::of("s"))
             .await
             .expect("an answer")
     }
@@ -220,8 +220,13 @@ async fn whoever_comes_back_after_the_end_of_a_lease_has_the_old_socket_closed()
     let scene = Scene::new().await;
     scene.connect("u", "old").await;
     scene.stack.clock.advance(FIRST_MESSAGE + SECOND);
-    let connected =
-        scene.answerer.finisher.leases.connect(&user("u"), &connection("new"), None).await.expect("an answer");
+    let connected = scene
+        .answerer
+        .finisher
+        .leases
+        .connect(&user("u"), &connection("new"), &Handshake::default())
+        .await
+        .expect("an answer");
     assert!(matches!(connected, Connected::Granted { replaced: Some(old), .. } if old == connection("old")));
     scene.tidy_up().await;
     assert_eq!(scene.frames("old")[0]["code"], "replaced");

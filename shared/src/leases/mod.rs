@@ -21,7 +21,10 @@
 //! - **I7, a free place is never refused.** "Full" is only answered after a consistent read of every slot saw none free.
 //!
 //! The first lease lasts `FirstMessageSeconds` and only an accepted message makes it renewable ("spoken"). A session that
-//! takes its place back keeps that state and, if silent, its deadline: reconnecting is not speaking.
+//! takes its place back keeps that state and, if silent, its deadline: reconnecting is not speaking. So does a session that
+//! asked for the place of another one of its user (`takeover`): the place moves, in the same transaction, and the session
+//! with it. A connection's session never changes, so a condition on the connection is one on the session too: of two
+//! sessions that take over at once, one moves the place and the other finds it moved, and moves it on.
 //!
 //! A connection that loses its place to another of its user is written down in the write that takes it (`replaced`): its
 //! socket is closed by whoever took the place or, should that one die, or should the socket not be open yet, by the janitor.
@@ -32,6 +35,7 @@
 //! order until a free one is seen: how many reads that takes depends on the share of free places, not on their number. No
 //! item is written by more than one client, so there is no hot key.
 
+mod handshake;
 mod hold;
 mod occupancy;
 mod pending;
@@ -52,6 +56,7 @@ use crate::dynamo::{Fields, Item, s, time};
 use crate::ids::{ConnectionId, MessageId, Random, SessionId, UserId};
 use crate::{Error, Result};
 
+pub use handshake::Handshake;
 pub use occupancy::{Admittance, Occupancy};
 
 /// How long an ended item may lie before TTL may sweep it: unanswered messages are counted in it.

@@ -1,30 +1,29 @@
-//! Taking a place: by a new client, or by a session whose line broke.
+//! Taking a place: by a new client, by a session whose line broke, or from another session of the same user.
 
 use std::collections::HashMap;
 
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 
-use super::{Connected, KEEP_ENDED, Lease, Leases, RELEASED, built, slot_key, user_key};
+use super::{Connected, Handshake, KEEP_ENDED, Lease, Leases, RELEASED, built, slot_key, user_key};
 use crate::Result;
 use crate::clock::Timestamp;
 use crate::dynamo::{self, n, s, time};
-use crate::ids::{ConnectionId, SessionId, UserId};
+use crate::ids::{ConnectionId, UserId};
+
+/// What a takeover changes in both items.
+const MOVE: &str = "SET connection_id = :new, expires_at = :expires, #ttl = :ttl";
 
 impl Leases {
     /// Takes a place.
-    pub async fn connect(
-        &self,
-        user: &UserId,
-        connection: &ConnectionId,
-        session: Option<&SessionId>,
-    ) -> Result<Connected> {
+    pub async fn connect(&self, user: &UserId, connection: &ConnectionId, handshake: &Handshake) -> Result<Connected> {
         let mut slot = self.random.below(self.config.max_clients);
         let mut free = Vec::new();
         // What an earlier connection of this user left, if that has not been tidied up yet.
         let mut ended: Option<Lease> = None;
         loop {
             let expires_at = self.clock.now().plus(self.config.first_message);
-            let refused = match self.take(user, connection, session, slot, ended.as_ref(), expires_at).await? {
+            let refused = match self.take(user, connection, handshake, slot, ended.as_ref(), expires_at).await? {
                 Ok(()) => {
                     return Ok(Connected::Granted { expires_at, replaced: ended.map(|lease| lease.connection) });
                 }
@@ -44,10 +43,10 @@ impl Leases {
                     ended = (!held.is_released()).then_some(held);
                     continue;
                 }
-                if session.is_none() || held.session.as_ref() != session {
+                if !handshake.may_replace(held.session.as_ref()) {
                     return Ok(Connected::AlreadyConnected);
                 }
-                match self.take_over(user, connection, &held).await? {
+                match self.take_over(user, connection, handshake, &held).await? {
                     Some(expires_at) => {
                         return Ok(Connected::Granted { expires_at, replaced: Some(held.connection) });
                     }
@@ -70,7 +69,7 @@ impl Leases {
         &self,
         user: &UserId,
         connection: &ConnectionId,
-        session: Option<&SessionId>,
+        handshake: &Handshake,
         slot: u32,
         ended: Option<&Lease>,
         expires_at: Timestamp,
@@ -108,12 +107,7 @@ impl Leases {
                     .expression_attribute_values(":released", time(RELEASED))
             }
         };
-        user_item = match session {
-            Some(session) => user_item
-                .update_expression(format!("{set}, session_id = :session"))
-                .expression_attribute_values(":session", s(session.as_str())),
-            None => user_item.update_expression(format!("{set} REMOVE session_id")),
-        };
+        user_item = introduced(user_item, &set, handshake);
         let slot_item = Put::builder()
             .table_name(&self.config.table)
             .item("pk", s(slot_key(slot)))
@@ -132,29 +126,43 @@ impl Leases {
         dynamo::transact(&self.db, &self.random, &items).await
     }
 
-    /// Moves `held` to another connection of the same session. `None`: it is not as it was.
-    async fn take_over(&self, user: &UserId, connection: &ConnectionId, held: &Lease) -> Result<Option<Timestamp>> {
+    /// Moves `held` to another connection of its user, which `handshake` may. `None`: it is not as it was.
+    async fn take_over(
+        &self,
+        user: &UserId,
+        connection: &ConnectionId,
+        handshake: &Handshake,
+        held: &Lease,
+    ) -> Result<Option<Timestamp>> {
         let now = self.clock.now();
         let expires_at = if held.spoken { now.plus(self.config.lease) } else { held.expires_at };
-        let move_item = |key: String, and: &str| {
+        let moved = |key: String| {
             self.held_by(key, &held.connection, now)
                 // A message that was accepted meanwhile made it last longer.
                 .condition_expression("connection_id = :connection AND expires_at > :now AND spoken = :spoken")
                 .expression_attribute_values(":spoken", AttributeValue::Bool(held.spoken))
-                .update_expression(format!("SET connection_id = :new, expires_at = :expires, #ttl = :ttl{and}"))
                 .expression_attribute_names("#ttl", "ttl")
                 .expression_attribute_values(":new", s(connection.as_str()))
                 .expression_attribute_values(":expires", time(expires_at))
                 .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
         };
-        let user_item = move_item(user_key(user), ", replaced.#old = :now")
-            .expression_attribute_names("#old", held.connection.as_str())
-            .build();
-        let slot_item = move_item(slot_key(held.slot), "").build();
+        let user_item = moved(user_key(user)).expression_attribute_names("#old", held.connection.as_str());
+        let user_item = introduced(user_item, &format!("{MOVE}, replaced.#old = :now"), handshake).build();
+        let slot_item = moved(slot_key(held.slot)).update_expression(MOVE).build();
         let items = [
             TransactWriteItem::builder().update(built(user_item)?).build(),
             TransactWriteItem::builder().update(built(slot_item)?).build(),
         ];
         Ok(dynamo::transact(&self.db, &self.random, &items).await?.is_ok().then_some(expires_at))
+    }
+}
+
+/// Completes the update of a user item with what the handshake said of its client.
+fn introduced(item: UpdateBuilder, set: &str, handshake: &Handshake) -> UpdateBuilder {
+    match &handshake.session {
+        Some(session) => item
+            .update_expression(format!("{set}, session_id = :session"))
+            .expression_attribute_values(":session", s(session.as_str())),
+        None => item.update_expression(format!("{set} REMOVE session_id")),
     }
 }

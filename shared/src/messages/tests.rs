@@ -11,7 +11,8 @@ use futures_util::future::join_all;
 use super::{Admission, Claimed, Draft, Ending, StoredMessage};
 use crate::clock::Clock as _;
 use crate::ids::{ConversationId, MessageId};
-use crate::testing::{Before, Function, Stack, connection, conversation, draft, message_id, session, user};
+use crate::leases::Handshake;
+use crate::testing::{Before, Function, Stack, connection, conversation, draft, message_id, user};
 use crate::{Error, Result};
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -22,7 +23,7 @@ async fn connected() -> (Stack, Function) {
     let stack = Stack::start(5, LEASE, FIRST_MESSAGE);
     stack.make_conversations("u", 0..30);
     let function = stack.function("send_message", 3, 1);
-    function.leases.connect(&user("u"), &connection("c"), Some(&session("s"))).await.expect("a place");
+    function.leases.connect(&user("u"), &connection("c"), &Handshake::of("s")).await.expect("a place");
     (stack, function)
 }
 
@@ -101,7 +102,7 @@ async fn two_users_may_use_the_same_id() {
     new(say(&stack, &function, draft(1, 0)).await);
     stack.make_conversations("v", [1]);
     let (user, connection) = (user("v"), connection("d"));
-    function.leases.connect(&user, &connection, None).await.expect("a place");
+    function.leases.connect(&user, &connection, &Handshake::default()).await.expect("a place");
     new(function.messages.admit(&user, &connection, &draft(1, 1), &stack.limits).await);
 }
 
@@ -153,7 +154,7 @@ async fn what_is_pending_stays_pending_when_its_user_connects_anew() {
     stack.limits.max_pending_per_client = 1;
     new(say(&stack, &function, draft(1, 0)).await);
     assert!(function.leases.release(&user("u"), &connection("c")).await.expect("released"));
-    function.leases.connect(&user("u"), &connection("d"), None).await.expect("a place");
+    function.leases.connect(&user("u"), &connection("d"), &Handshake::default()).await.expect("a place");
     let full = function.messages.admit(&user("u"), &connection("d"), &draft(2, 0), &stack.limits).await;
     assert!(matches!(full, Err(Error::TooManyPending { .. })), "{full:?}");
 }
@@ -200,7 +201,7 @@ async fn a_lease_lost_between_looking_and_writing_is_lost() {
                     stack.put_connections(&[stack.slot_item(slot, "u", "c")]);
                 }
                 if matches!(loss, Loss::TakenOver | Loss::HalfReleasedAndBack) {
-                    other.leases.connect(&user("u"), &connection("d"), Some(&session("s"))).await.expect("a place");
+                    other.leases.connect(&user("u"), &connection("d"), &Handshake::of("s")).await.expect("a place");
                 }
             }
         };
@@ -231,7 +232,7 @@ async fn another_users_conversation_is_not_found_and_not_written_to() {
     let (stack, function) = connected().await;
     new(say(&stack, &function, draft(1, 0)).await);
     let (user, connection) = (user("v"), connection("d"));
-    function.leases.connect(&user, &connection, None).await.expect("a place");
+    function.leases.connect(&user, &connection, &Handshake::default()).await.expect("a place");
     let before = stack.snapshot();
     let outcome = function.messages.admit(&user, &connection, &draft(2, 0), &stack.limits).await;
     assert!(matches!(outcome, Err(Error::ConversationNotFound)), "{outcome:?}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::servers;
@@ -15,6 +16,8 @@ use super::servers;
 pub(crate) enum Step {
     Send(Vec<u8>),
     Pause(Duration),
+    /// Nothing more until the test says so.
+    Await(Arc<Notify>),
     /// Neither another byte nor an end.
     Hang,
 }
@@ -92,6 +95,7 @@ async fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, scripts: &[Vec
         match step {
             Step::Send(bytes) => stream.write_all(&bytes).await.ok()?,
             Step::Pause(time) => tokio::time::sleep(time).await,
+            Step::Await(signal) => signal.notified().await,
             Step::Hang => std::future::pending().await,
         }
     }

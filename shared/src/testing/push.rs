@@ -1,63 +1,139 @@
 //! Connections that remember what they were told.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use crate::Error;
 use crate::ids::ConnectionId;
 use crate::push::{Push, PushError};
 
 #[derive(Debug, Default)]
-pub(crate) struct Connections(Mutex<State>);
+pub(crate) struct Connections {
+    state: Mutex<State>,
+    changed: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
     told: Vec<(ConnectionId, Value)>,
     closed: Vec<ConnectionId>,
     broken: HashSet<ConnectionId>,
+    /// Their handshakes are not over.
+    pending: HashSet<ConnectionId>,
+    /// How often something was sent to each, whatever came of it.
+    tries: HashMap<ConnectionId, usize>,
     /// Posts that are still refused for being too many.
     slow: usize,
+    /// What becomes of the next posts whose sender hears of an error: whether they arrive.
+    lost: Vec<bool>,
 }
 
 impl Connections {
     /// From now on, nothing can be sent to this one, and nobody knows why.
     pub(crate) fn break_line(&self, connection: &ConnectionId) {
-        self.0.lock().expect("connections").broken.insert(connection.clone());
+        self.change(|state| {
+            state.broken.insert(connection.clone());
+        });
+    }
+
+    /// For the management API, this one is gone until it is opened.
+    pub(crate) fn keep_waiting(&self, connection: &ConnectionId) {
+        self.change(|state| {
+            state.pending.insert(connection.clone());
+        });
+    }
+
+    pub(crate) fn open(&self, connection: &ConnectionId) {
+        self.change(|state| {
+            state.pending.remove(connection);
+        });
+    }
+
+    /// The line of this one is closed by its client.
+    pub(crate) fn hang_up(&self, connection: &ConnectionId) {
+        self.change(|state| state.closed.push(connection.clone()));
     }
 
     /// The next so many posts are too many.
     pub(crate) fn slow_down(&self, posts: usize) {
-        self.0.lock().expect("connections").slow = posts;
+        self.change(|state| state.slow = posts);
+    }
+
+    /// The sender of the next post hears of an error, whether it has arrived or not.
+    pub(crate) fn lose_answer(&self, arrives: bool) {
+        self.change(|state| state.lost.push(arrives));
     }
 
     /// The frames of a connection, in order.
     pub(crate) fn told(&self, connection: &ConnectionId) -> Vec<Value> {
-        let state = self.0.lock().expect("connections");
+        let state = self.state.lock().expect("connections");
         state.told.iter().filter(|(to, _)| to == connection).map(|(_, frame)| frame.clone()).collect()
+    }
+
+    /// How often something was sent to a connection, whatever came of it.
+    pub(crate) fn tries(&self, connection: &ConnectionId) -> usize {
+        self.state.lock().expect("connections").tries.get(connection).copied().unwrap_or(0)
     }
 
     /// How often a connection was closed.
     pub(crate) fn closed(&self, connection: &ConnectionId) -> usize {
-        self.0.lock().expect("connections").closed.iter().filter(|closed| *closed == connection).count()
+        self.state.lock().expect("connections").closed.iter().filter(|closed| *closed == connection).count()
+    }
+
+    /// Returns when it is so.
+    pub(crate) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // Before looking, so that no change is missed.
+            changed.as_mut().enable();
+            if is_so(self) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().expect("connections"));
+        self.changed.notify_waiters();
     }
 
     fn reach(&self, connection: &ConnectionId, act: impl FnOnce(&mut State)) -> Result<(), PushError> {
-        let mut state = self.0.lock().expect("connections");
-        if state.broken.contains(connection) {
-            return Err(Error::Service { operation: "PostToConnection", detail: "out of order".to_owned() }.into());
+        let mut reached = Ok(());
+        self.change(|state| {
+            *state.tries.entry(connection.clone()).or_default() += 1;
+            reached = state.reach(connection, act);
+        });
+        reached
+    }
+}
+
+impl State {
+    fn reach(&mut self, connection: &ConnectionId, act: impl FnOnce(&mut Self)) -> Result<(), PushError> {
+        let unknown = || Error::Service { operation: "PostToConnection", detail: "out of order".to_owned() }.into();
+        if self.broken.contains(connection) {
+            return Err(unknown());
         }
-        if state.slow > 0 {
-            state.slow -= 1;
+        if self.slow > 0 {
+            self.slow -= 1;
             return Err(PushError::Slow);
         }
-        if state.closed.contains(connection) {
+        if self.closed.contains(connection) || self.pending.contains(connection) {
             return Err(PushError::Gone);
         }
-        act(&mut state);
+        if !self.lost.is_empty() {
+            if self.lost.remove(0) {
+                act(self);
+            }
+            return Err(unknown());
+        }
+        act(self);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::leases::Connected;
+use crate::leases::{Connected, Handshake};
 use crate::testing::{Stack, connection, user};
 
 const SIZES: [u32; 3] = [50, 500, 5000];
@@ -32,7 +32,8 @@ async fn calls_per_connect(max_clients: u32) -> Vec<f64> {
         let connects = if percent < 100 { CONNECTS } else { 1 };
         for number in 0..connects {
             let (user, connection) = (user(format!("u{number}")), connection(format!("c{number}")));
-            let connected = measured.leases.connect(&user, &connection, None).await.expect("an answer");
+            let connected =
+                measured.leases.connect(&user, &connection, &Handshake::default()).await.expect("an answer");
             assert_eq!(matches!(connected, Connected::Full), percent == 100, "{connected:?}");
             other.leases.release(&user, &connection).await.expect("given back");
         }

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use super::scene::{FIRST_MESSAGE, KINDS, LEASE, LONG, run, scene};
 use crate::Error;
 use crate::clock::Clock as _;
-use crate::leases::Connected;
+use crate::leases::{Connected, Handshake};
 use crate::messages::Admission;
 use crate::testing::{Function, Stack, connection, draft, user};
 
@@ -64,7 +64,7 @@ async fn recovers(stack: &Stack, friend: &Function, what: &str) {
     stack.clock.advance(LONG);
     for (number, name) in ["u", "w"].into_iter().enumerate() {
         let (user, connection) = (user(name), connection(format!("later-{name}")));
-        let connected = friend.leases.connect(&user, &connection, None).await;
+        let connected = friend.leases.connect(&user, &connection, &Handshake::default()).await;
         assert!(matches!(connected, Ok(Connected::Granted { .. })), "{what}: {connected:?}");
         let number = number as u32 + 10;
         stack.make_conversations(name, [number]);
@@ -146,7 +146,7 @@ async fn a_connect_that_lost_its_answer_and_its_token_knows_its_own_place() {
     let lost = Fault::lost(Heard::Instead(faults::internal_server_error()));
     // The SDK gives up, and the next try is another request.
     Script::install(&stack, vec![lost, Fault::refused(faults::throttled()), Fault::refused(faults::throttled())]);
-    let connected = function.leases.connect(&user("u"), &connection("c"), None).await;
+    let connected = function.leases.connect(&user("u"), &connection("c"), &Handshake::default()).await;
     let expected = stack.clock.now().plus(FIRST_MESSAGE);
     let own = matches!(&connected, Ok(Connected::Granted { expires_at, replaced: None }) if *expires_at == expected);
     assert!(own, "{connected:?}");

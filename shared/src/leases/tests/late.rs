@@ -7,18 +7,18 @@ use futures_util::FutureExt as _;
 
 use super::scene::{FIRST_MESSAGE, LEASE};
 use crate::clock::Clock as _;
-use crate::leases::Connected;
+use crate::leases::{Connected, Handshake};
 use crate::messages::Admission;
-use crate::testing::{Before, Stack, connection, draft, session, user};
+use crate::testing::{Before, Stack, connection, draft, user};
 
 #[tokio::test]
 async fn a_disconnect_that_is_late_leaves_the_successors_place_alone() {
     for between in [false, true] {
         let stack = Stack::start(2, LEASE, FIRST_MESSAGE);
         let (old, new) = (stack.function("old", 1, 1), stack.function("new", 1, 2));
-        old.leases.connect(&user("u"), &connection("c"), Some(&session("s"))).await.expect("a place");
+        old.leases.connect(&user("u"), &connection("c"), &Handshake::of("s")).await.expect("a place");
         let take_over = async move {
-            new.leases.connect(&user("u"), &connection("d"), Some(&session("s"))).await.expect("taken over");
+            new.leases.connect(&user("u"), &connection("d"), &Handshake::of("s")).await.expect("taken over");
         };
         if between {
             // It has read the user's item, and it was its own.
@@ -39,7 +39,7 @@ async fn a_takeover_that_meets_the_first_message_gets_a_full_lease() {
     let stack = Arc::new(Stack::start(2, LEASE, FIRST_MESSAGE));
     stack.make_conversations("u", [0]);
     let (old, new) = (stack.function("old", 1, 1), stack.function("new", 1, 2));
-    old.leases.connect(&user("u"), &connection("c"), Some(&session("s"))).await.expect("a place");
+    old.leases.connect(&user("u"), &connection("c"), &Handshake::of("s")).await.expect("a place");
     let speak = {
         let stack = Arc::clone(&stack);
         async move {
@@ -52,7 +52,7 @@ async fn a_takeover_that_meets_the_first_message_gets_a_full_lease() {
     let inner = Arc::clone(&stack);
     let meanwhile = async move { Before::install(&inner, "new", "TransactWriteItems", speak.boxed()) };
     Before::install(&stack, "new", "TransactWriteItems", meanwhile.boxed());
-    let connected = new.leases.connect(&user("u"), &connection("d"), Some(&session("s"))).await;
+    let connected = new.leases.connect(&user("u"), &connection("d"), &Handshake::of("s")).await;
     let Ok(Connected::Granted { expires_at, replaced: Some(_) }) = connected else { panic!("{connected:?}") };
     assert_eq!(expires_at, stack.clock.now().plus(LEASE));
     assert!(stack.snapshot().users["u"].spoken);
@@ -64,7 +64,7 @@ async fn a_renewal_that_comes_too_late_takes_nothing_from_one_in_time() {
     stack.make_conversations("u", [0]);
     let (early, late) = (stack.function("early", 1, 1), stack.function("late", 1, 2));
     let (user, connection) = (user("u"), connection("c"));
-    early.leases.connect(&user, &connection, None).await.expect("a place");
+    early.leases.connect(&user, &connection, &Handshake::default()).await.expect("a place");
     early.messages.admit(&user, &connection, &draft(0, 0), &stack.limits).await.expect("a message");
     stack.clock.advance(LEASE - Duration::from_millis(1));
     let renew_late = {

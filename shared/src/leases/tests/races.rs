@@ -6,23 +6,21 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::clock::Clock as _;
-use crate::leases::{Connected, Leases};
-use crate::testing::{Stack, connection, draft, session, user};
+use crate::leases::{Connected, Handshake, Leases};
+use crate::testing::{Stack, connection, draft, user};
 use crate::{Error, Result};
 
 const LEASE: Duration = Duration::from_secs(60);
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 
 /// Connects at once, each on a task of its own.
-async fn connect_all<'a>(
+async fn connect_all(
     leases: &Leases,
-    clients: impl Iterator<Item = (String, String, Option<&'a str>)>,
+    clients: impl Iterator<Item = (String, String, Handshake)>,
 ) -> Vec<Result<Connected>> {
-    let connects = clients.map(|(user_name, connection_name, session_name)| {
-        let (leases, session) = (leases.clone(), session_name.map(session));
-        tokio::spawn(
-            async move { leases.connect(&user(user_name), &connection(connection_name), session.as_ref()).await },
-        )
+    let connects = clients.map(|(user_name, connection_name, handshake)| {
+        let leases = leases.clone();
+        tokio::spawn(async move { leases.connect(&user(user_name), &connection(connection_name), &handshake).await })
     });
     let connects: Vec<_> = connects.collect();
     join_all(connects).await.into_iter().map(|result| result.expect("no panic")).collect()
@@ -36,7 +34,7 @@ fn granted(outcomes: &[Result<Connected>]) -> usize {
 async fn of_200_users_at_once_exactly_50_get_the_50_places() {
     let stack = Stack::start(50, LEASE, FIRST_MESSAGE);
     let function = stack.function("connect", 3, 1);
-    let users = (0..200).map(|number| (format!("u{number}"), format!("c{number}"), None));
+    let users = (0..200).map(|number| (format!("u{number}"), format!("c{number}"), Handshake::default()));
     let outcomes = connect_all(&function.leases, users).await;
     let full = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Connected::Full))).count();
     assert_eq!((granted(&outcomes), full), (50, 150), "{outcomes:?}");
@@ -52,7 +50,7 @@ async fn as_many_at_once_as_there_are_free_places_all_get_one() {
     stack.put_connections(&slots[10..].iter().map(held).collect::<Vec<_>>());
     // A look shows a few of the ten that are free, and others are about to take the same.
     let function = stack.function("connect", 3, 5);
-    let users = (0..10).map(|number| (format!("u{number}"), format!("c{number}"), None));
+    let users = (0..10).map(|number| (format!("u{number}"), format!("c{number}"), Handshake::default()));
     let outcomes = connect_all(&function.leases, users).await;
     assert_eq!(granted(&outcomes), 10, "{outcomes:?}");
 }
@@ -61,7 +59,7 @@ async fn as_many_at_once_as_there_are_free_places_all_get_one() {
 async fn of_100_connects_of_one_user_at_once_exactly_one_gets_a_place() {
     let stack = Stack::start(50, LEASE, FIRST_MESSAGE);
     let function = stack.function("connect", 3, 2);
-    let tabs = (0..100).map(|number| ("u".to_owned(), format!("c{number}"), None));
+    let tabs = (0..100).map(|number| ("u".to_owned(), format!("c{number}"), Handshake::default()));
     let outcomes = connect_all(&function.leases, tabs).await;
     let others = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Connected::AlreadyConnected))).count();
     assert_eq!((granted(&outcomes), others), (1, 99), "{outcomes:?}");
@@ -73,7 +71,7 @@ async fn of_one_sessions_takeovers_at_once_exactly_one_can_speak() {
     let stack = Stack::start(2, LEASE, FIRST_MESSAGE);
     stack.make_conversations("u", [0]);
     let function = stack.function("connect", 3, 3);
-    let tabs = (0..30).map(|number| ("u".to_owned(), format!("c{number}"), Some("s")));
+    let tabs = (0..30).map(|number| ("u".to_owned(), format!("c{number}"), Handshake::of("s")));
     let outcomes = connect_all(&function.leases, tabs).await;
     assert_eq!(granted(&outcomes), 30, "{outcomes:?}");
 
@@ -108,10 +106,37 @@ async fn of_one_sessions_takeovers_at_once_exactly_one_can_speak() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_different_sessions_takeovers_at_once_one_holds_the_one_place() {
+    let stack = Stack::start(3, LEASE, FIRST_MESSAGE);
+    let function = stack.function("connect", 3, 6);
+    // The first two find nobody, or each other; the others one of those before them.
+    for round in 0..15 {
+        let windows = (0..2 + round % 3).map(|number| {
+            ("u".to_owned(), format!("c{round}-{number}"), Handshake::taking_over(&format!("s{round}-{number}")))
+        });
+        let names: Vec<_> = windows.clone().map(|(_, connection, handshake)| (connection, handshake)).collect();
+        let outcomes = connect_all(&function.leases, windows).await;
+        assert_eq!(granted(&outcomes), names.len(), "{outcomes:?}");
+        let state = stack.snapshot();
+        assert_eq!(state.held_slots(stack.clock.now()), 1, "{state:?}");
+        // The session is that of the connection, and all others are known to have lost the place.
+        let item = &state.users["u"];
+        let (holder, session) = (&item.connection, item.session.clone());
+        let won = names.iter().find(|(connection, _)| connection == holder);
+        let won = won.and_then(|(_, handshake)| handshake.session.as_ref()).map(|session| session.as_str().to_owned());
+        assert_eq!(session, won, "{item:?}");
+        assert_eq!(state.slots[&item.slot].connection, *holder);
+        for (connection, _) in names.iter().filter(|(connection, _)| connection != holder) {
+            assert!(item.replaced.contains_key(connection), "{connection}: {item:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn those_who_leave_make_room_for_as_many() {
     let stack = Stack::start(20, LEASE, FIRST_MESSAGE);
     let function = stack.function("connect", 3, 4);
-    let first = (0..20).map(|number| (format!("u{number}"), format!("c{number}"), None));
+    let first = (0..20).map(|number| (format!("u{number}"), format!("c{number}"), Handshake::default()));
     assert_eq!(granted(&connect_all(&function.leases, first).await), 20);
 
     let leaving = (0..20).map(|number| {
@@ -121,13 +146,13 @@ async fn those_who_leave_make_room_for_as_many() {
         )
     });
     let leaving: Vec<_> = leaving.collect();
-    let coming = (0..20).map(|number| (format!("v{number}"), format!("d{number}"), None));
+    let coming = (0..20).map(|number| (format!("v{number}"), format!("d{number}"), Handshake::default()));
     let mut places = granted(&connect_all(&function.leases, coming).await);
     for left in join_all(leaving).await {
         assert!(matches!(left, Ok(Ok(true))), "{left:?}");
     }
     // Who came too early tries again, and finds what is left.
-    let again = (0..20).map(|number| (format!("w{number}"), format!("e{number}"), None));
+    let again = (0..20).map(|number| (format!("w{number}"), format!("e{number}"), Handshake::default()));
     places += granted(&connect_all(&function.leases, again).await);
     assert_eq!(places, 20);
     assert_eq!(stack.snapshot().held_slots(stack.clock.now()), 20);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::leases::Handshake;
 use crate::messages::{Claimed, Ending};
-use crate::testing::{Function, Stack, connection, draft, message_id, session, user};
+use crate::testing::{Function, Stack, connection, draft, message_id, user};
 use crate::{Error, Result};
 
 pub(super) const LEASE: Duration = Duration::from_secs(60);
@@ -16,6 +17,8 @@ pub(super) const LONG: Duration = Duration::from_secs(301);
 pub(super) enum Kind {
     Connect,
     TakeOver,
+    /// By another session.
+    TakeAway,
     Renew,
     Release,
     Admit,
@@ -24,15 +27,24 @@ pub(super) enum Kind {
     Forget,
 }
 
-pub(super) const KINDS: [Kind; 8] =
-    [Kind::Connect, Kind::TakeOver, Kind::Renew, Kind::Release, Kind::Admit, Kind::Repeat, Kind::Answer, Kind::Forget];
+pub(super) const KINDS: [Kind; 9] = [
+    Kind::Connect,
+    Kind::TakeOver,
+    Kind::TakeAway,
+    Kind::Renew,
+    Kind::Release,
+    Kind::Admit,
+    Kind::Repeat,
+    Kind::Answer,
+    Kind::Forget,
+];
 
 pub(super) async fn scene() -> (Stack, Function) {
     let stack = Stack::start(2, LEASE, FIRST_MESSAGE);
     stack.make_conversations("u", [0, 5]);
     let friend = stack.function("friend", 1, 1);
     let (user, connection) = (user("u"), connection("c"));
-    friend.leases.connect(&user, &connection, Some(&session("s"))).await.expect("a place");
+    friend.leases.connect(&user, &connection, &Handshake::of("s")).await.expect("a place");
     friend.messages.admit(&user, &connection, &draft(0, 0), &stack.limits).await.expect("a message");
     (stack, friend)
 }
@@ -42,8 +54,11 @@ pub(super) async fn run(kind: Kind, name: &str, stack: &Stack, function: &Functi
     let Function { leases, messages, .. } = function;
     let (owner, held) = (user("u"), connection("c"));
     Ok(match kind {
-        Kind::Connect => format!("{:?}", leases.connect(&user("v"), &connection(name), None).await?),
-        Kind::TakeOver => format!("{:?}", leases.connect(&owner, &connection(name), Some(&session("s"))).await?),
+        Kind::Connect => format!("{:?}", leases.connect(&user("v"), &connection(name), &Handshake::default()).await?),
+        Kind::TakeOver => format!("{:?}", leases.connect(&owner, &connection(name), &Handshake::of("s")).await?),
+        Kind::TakeAway => {
+            format!("{:?}", leases.connect(&owner, &connection(name), &Handshake::taking_over("t")).await?)
+        }
         Kind::Renew => format!("{:?}", leases.renew(&owner, &held).await?),
         Kind::Release => format!("{:?}", leases.release(&owner, &held).await?),
         Kind::Admit => format!("{:?}", messages.admit(&owner, &held, &draft(1, 0), &stack.limits).await?),

@@ -18,7 +18,7 @@ use super::rules::{self, Broken, Write, rule};
 use super::tape::Tape;
 use crate::clock::{Clock as _, Timestamp};
 use crate::ids::{ConnectionId, ConversationId, MessageId, UserId};
-use crate::leases::Connected;
+use crate::leases::{Connected, Handshake};
 use crate::messages::Admission;
 use crate::testing::{
     Function, Message, START, Snapshot, Stack, connection, conversation, message_id, servers, session, user,
@@ -196,7 +196,8 @@ impl Case {
                     _ => self.tape.below(USERS),
                 };
                 let session = *self.tape.one_of(&[Some("a"), None, Some("a"), Some("b")]);
-                self.connect(number, session)
+                let takeover = self.tape.percent(25);
+                self.connect(number, session, takeover)
             }
             6..8 => {
                 let (user, connection) = self.any_connection();
@@ -215,11 +216,11 @@ impl Case {
         }
     }
 
-    fn connect(&mut self, number: usize, session_name: Option<&str>) -> Operation {
+    fn connect(&mut self, number: usize, session_name: Option<&str>, takeover: bool) -> Operation {
         let name = format!("c{}", self.connections.len());
         self.connections.push((number, name.clone()));
-        let session = session_name.map(session);
-        Operation::Connect { user: user(format!("u{number}")), connection: connection(name), session }
+        let handshake = Handshake { session: session_name.map(session), takeover };
+        Operation::Connect { user: user(format!("u{number}")), connection: connection(name), handshake }
     }
 
     /// Mostly one that has a place; sometimes an old one, or one that never was.
@@ -497,11 +498,9 @@ impl Case {
                 seen.holders.insert(item.connection.clone());
             }
             if let Some(lease) = self.state.lease(user, running.started_at) {
-                let session = match &running.operation {
-                    Operation::Connect { session, .. } => session.as_ref().map(|session| session.as_str()),
-                    _ => None,
-                };
-                seen.other_session |= session.is_none() || lease.session.as_deref() != session;
+                if let Operation::Connect { handshake, .. } = &running.operation {
+                    seen.other_session |= !rules::may_take(handshake, lease);
+                }
                 seen.full_pending |= lease.pending.len() >= self.stack.limits.max_pending_per_client;
             }
         }
@@ -560,12 +559,12 @@ impl Case {
         let held = self.state.held_slots(self.now());
         rule!(held == 0, "I6: {held} places were not given back");
         for number in 0..=self.stack.config.max_clients as usize {
-            let connect = self.connect(USERS + number, None);
+            let connect = self.connect(USERS + number, None, false);
             self.run_alone(connect).await?;
         }
         self.let_pass(LONG)?;
         // Whatever died, the user may speak again.
-        let connect = self.connect(0, None);
+        let connect = self.connect(0, None, false);
         let Operation::Connect { user, connection, .. } = connect.clone() else { return Ok(()) };
         self.run_alone(connect).await?;
         self.stack.make_conversations(user.as_str(), [u32::MAX]);

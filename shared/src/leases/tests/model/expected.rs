@@ -38,8 +38,8 @@ impl Alone<'_> {
         let lease = self.before.lease(user, self.now);
         let renewed = self.now.plus(self.config.lease);
         match self.operation {
-            Operation::Connect { session, .. } => match lease {
-                Some(held) if session.is_some() && held.session.as_deref() == session.as_ref().map(|s| s.as_str()) => {
+            Operation::Connect { handshake, .. } => match lease {
+                Some(held) if super::rules::may_take(handshake, held) => {
                     let until = if held.spoken { renewed } else { held.expires_at };
                     format!("a place until {until}, replacing {:?}", Some(&held.connection))
                 }

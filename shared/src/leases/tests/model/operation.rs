@@ -1,8 +1,8 @@
 //! What happens in a case: the operations of the functions, as values.
 
 use crate::clock::Timestamp;
-use crate::ids::{ConnectionId, ConversationId, MessageId, SessionId, UserId};
-use crate::leases::Connected;
+use crate::ids::{ConnectionId, ConversationId, MessageId, UserId};
+use crate::leases::{Connected, Handshake};
 use crate::messages::{Admission, Claimed, Draft, Ending};
 use crate::testing::Function;
 use crate::{Error, Result};
@@ -12,7 +12,7 @@ pub(super) enum Operation {
     Connect {
         user: UserId,
         connection: ConnectionId,
-        session: Option<SessionId>,
+        handshake: Handshake,
     },
     Renew {
         user: UserId,
@@ -62,8 +62,8 @@ impl Operation {
     pub(super) async fn run(&self, function: &Function, limits: &crate::config::AdmissionConfig) -> Result<Outcome> {
         let Function { leases, messages, .. } = function;
         Ok(match self {
-            Self::Connect { user, connection, session } => {
-                Outcome::Connected(leases.connect(user, connection, session.as_ref()).await?)
+            Self::Connect { user, connection, handshake } => {
+                Outcome::Connected(leases.connect(user, connection, handshake).await?)
             }
             Self::Renew { user, connection } => Outcome::Renewed(leases.renew(user, connection).await?),
             Self::Release { user, connection } => Outcome::Released(leases.release(user, connection).await?),
@@ -129,7 +129,10 @@ impl Operation {
 impl std::fmt::Display for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Connect { user, connection, session } => write!(f, "connect {user} {connection} {session:?}"),
+            Self::Connect { user, connection, handshake } => {
+                let Handshake { session, takeover } = handshake;
+                write!(f, "connect {user} {connection} {session:?}{}", if *takeover { ", taking over" } else { "" })
+            }
             Self::Renew { user, connection } => write!(f, "renew {user} {connection}"),
             Self::Release { user, connection } => write!(f, "release {user} {connection}"),
             Self::Admit { user, connection, id, conversation } => {

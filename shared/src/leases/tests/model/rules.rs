@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::operation::Operation;
 use crate::clock::Timestamp;
 use crate::config::{AdmissionConfig, LeaseConfig};
+use crate::leases::Handshake;
 use crate::testing::{Slot, Snapshot, User};
 
 /// Which rule was broken, and how.
@@ -103,6 +104,12 @@ fn numbering(state: &Snapshot) -> Result<(), Broken> {
     Ok(())
 }
 
+/// The same session has the place, or it asked for that of any.
+pub(super) fn may_take(handshake: &Handshake, lease: &User) -> bool {
+    let session = handshake.session.as_ref().map(|session| session.as_str());
+    handshake.takeover || (session.is_some() && lease.session.as_deref() == session)
+}
+
 /// One executed write.
 #[derive(Debug)]
 pub(super) struct Write<'a> {
@@ -154,14 +161,14 @@ impl Write<'_> {
 
     fn session(&self) -> Option<&str> {
         match self.operation {
-            Operation::Connect { session, .. } => session.as_ref().map(|session| session.as_str()),
+            Operation::Connect { handshake, .. } => handshake.session.as_ref().map(|session| session.as_str()),
             _ => None,
         }
     }
 
-    /// This connect may take the place of this lease: the same session has it.
+    /// This connect may take the place of this lease.
     fn takes_over(&self, lease: &User) -> bool {
-        self.session().is_some() && lease.session.as_deref() == self.session()
+        matches!(self.operation, Operation::Connect { handshake, .. } if may_take(handshake, lease))
     }
 
     /// A slot is free, one's own, or taken over; nobody else's is touched.
@@ -244,11 +251,11 @@ impl Write<'_> {
         after.expires_at >= before.expires_at.min(self.started_at.plus(self.config.lease))
     }
 
-    /// A place moved to another connection of its session.
+    /// A place moved to another connection of its user, and is its session's from then on.
     fn taken_over(&self, before: &User, after: &User) -> Result<(), Broken> {
         rule!(self.takes_over(before), "I2: {before:?} was taken by another session");
         rule!(Some(after.connection.as_str()) == self.connection(), "I2: {after:?} was given to another connection");
-        rule!(after.session == before.session, "Session: {before:?} became {after:?}");
+        rule!(after.session.as_deref() == self.session(), "Session: {before:?} became {after:?}");
         rule!(after.spoken == before.spoken, "Silence: a takeover is not a message");
         rule!(after.slot == before.slot, "I1: a takeover left slot {}", before.slot);
         if before.spoken {

@@ -1,6 +1,8 @@
 //! The worker against an endpoint that streams well, badly, slowly, or not at all: text and status are right each time, and
 //! nothing outlasts its deadline.
 
+mod restart;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use tokio::time::Instant;
 use super::Answerer;
 use crate::config::{ApiKey, OpenAiConfig};
 use crate::ids::MessageId;
+use crate::leases::Handshake;
 use crate::messages::{Admission, Status, StoredMessage};
 use crate::model::OpenAi;
 use crate::queue::Job;
@@ -42,7 +45,7 @@ impl Scene {
         let aws = aws_config::SdkConfig::builder().build();
         answerer.model = Arc::new(OpenAi::new(config, &aws).await.expect("a model"));
         stack.make_conversations("u", [0, 1]);
-        answerer.finisher.leases.connect(&user("u"), &connection("c"), None).await.expect("a place");
+        answerer.finisher.leases.connect(&user("u"), &connection("c"), &Handshake::default()).await.expect("a place");
         Self { stack, connections, answerer, endpoint }
     }
 
