@@ -62,30 +62,26 @@ pub(super) fn read(metadata: Option<&Node>, sources: &Sources<'_>, problems: &Pr
         found.map(|policy| policy.headers.clone())
     });
     let build = site.map("Build", &BUILD).and_then(|build| {
-        Some(SiteBuild {
-            directory: sources.folder.join(build.text("Directory")?),
-            needs: build.text("Needs"),
-            install: build.text("Install"),
-            run: build.text("Run")?,
-            sources: build.texts("Sources")?,
-        })
+        let texts = (build.text("Directory"), build.text("Run"), build.texts("Sources"));
+        let (needs, install) = (build.text("Needs"), build.text("Install"));
+        let (Some(directory), Some(run), Some(of)) = texts else { return None };
+        Some(SiteBuild { directory: sources.folder.join(directory), needs, install, run, sources: of })
     });
-    let fallback = site.text("Fallback").filter(|path| is_inside(&site, "Fallback", path));
-    Some(StaticSite {
-        directory: sources.folder.join(site.text("Directory")?),
-        build,
-        fallback,
-        immutable: site.text("Immutable").filter(|path| is_inside(&site, "Immutable", path)),
-        headers: headers.unwrap_or_default(),
-        files: files(&site, sources),
-    })
+    let inside = |name: &str| {
+        let what = format!("{}.{name}", SITE.subject);
+        site.text(name).filter(|path| is_inside(site.line(name), &what, path, problems))
+    };
+    let (fallback, immutable, files) = (inside("Fallback"), inside("Immutable"), files(&site, sources));
+    let directory = sources.folder.join(site.text("Directory")?);
+    Some(StaticSite { directory, build, fallback, immutable, headers: headers.unwrap_or_default(), files })
 }
 
 /// Whether a path leads to something inside of the directory.
-fn is_inside(fields: &Fields<'_>, name: &str, path: &str) -> bool {
+fn is_inside(line: usize, what: &str, path: &str, problems: &Problems) -> bool {
     let inside = !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     if !inside {
-        fields.wrong(name, &format!("is \"{path}\", but must be a path inside of the directory, without / before it"));
+        let must = "must be a path inside of the directory, without / before it";
+        problems.add(line, format!("{what} is \"{path}\", but {must}"));
     }
     inside
 }
@@ -100,7 +96,7 @@ fn files(site: &Fields<'_>, sources: &Sources<'_>) -> BTreeMap<String, Value> {
         if !key.ends_with(".json") {
             site.problems().add(*line, format!("The file {key} must end with .json: what is made here is JSON"));
         }
-        is_inside(site, "Files", key);
+        is_inside(*line, "The file's name", key, site.problems());
         files.extend(value(content, sources, site.problems()).map(|content| (key.clone(), content)));
     }
     files
@@ -112,10 +108,14 @@ fn value(node: &Node, sources: &Sources<'_>, problems: &Problems) -> Option<Valu
             looked_up(&Fields::new(&VALUE, node, problems), sources)
         }
         Data::Map(entries) => {
-            let values = entries.iter();
-            values.map(|entry| Some((entry.key.clone(), value(&entry.value, sources, problems)?))).collect()
+            let values = entries.iter().map(|entry| Some((entry.key.clone(), value(&entry.value, sources, problems)?)));
+            // All of them, so that all problems are shown.
+            values.collect::<Vec<_>>().into_iter().collect()
         }
-        Data::List(items) => items.iter().map(|item| value(item, sources, problems)).collect(),
+        Data::List(items) => {
+            let values = items.iter().map(|item| value(item, sources, problems));
+            values.collect::<Vec<_>>().into_iter().collect()
+        }
         Data::Call(function, _) => {
             let message = format!(
                 "CloudFormation does not compute !{function} in Metadata: write {{Parameter: NAME}} or {{Output: NAME}}"
