@@ -21,6 +21,11 @@ pub enum Error {
     ConversationNotFound,
     #[error("There is no such message")]
     MessageNotFound,
+    #[error(
+        "parentId must be the id of a message or an answer of this conversation; leave it out to follow the latest, or send \"\" \
+         to begin anew"
+    )]
+    ParentNotFound,
     #[error("There is no such upload")]
     MediaNotFound,
     #[error("The upload is not what it says: its bytes are not of the type {content_type}")]
@@ -87,6 +92,7 @@ impl Error {
             | Self::TextTooLarge { .. }
             | Self::ConversationNotFound
             | Self::MessageNotFound
+            | Self::ParentNotFound
             | Self::MediaNotFound
             | Self::MediaMismatch { .. }
             | Self::MediaTooLarge { .. }
@@ -100,7 +106,9 @@ impl Error {
     /// The code of the contract.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::BadRequest(_) | Self::Invalid { .. } | Self::MediaMismatch { .. } => "bad_request",
+            Self::BadRequest(_) | Self::Invalid { .. } | Self::ParentNotFound | Self::MediaMismatch { .. } => {
+                "bad_request"
+            }
             Self::UnknownAction => "unknown_action",
             Self::TextTooLarge { .. } | Self::MediaTooLarge { .. } => "too_large",
             Self::ConversationNotFound => "conversation_not_found",

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::clock::Timestamp;
 use crate::ids::{ConversationId, MediaKey, MessageId};
 use crate::media::{Attachment, Kind};
-use crate::messages::{Draft, Role, StoredMessage};
+use crate::messages::{Draft, Follows, Role, StoredMessage};
 use crate::{Error, Result};
 
 /// The largest frame that is sent: below 131,072 bytes, API Gateway's payload limit.
@@ -87,6 +87,11 @@ pub struct Message {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     reply_to: Option<MessageId>,
+    /// The message or answer that it follows; empty at the beginning of a conversation. Absent from what was stored before there
+    /// were parents: that follows what came before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    parent_id: Option<String>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -135,6 +140,10 @@ impl Message {
             media,
             status: stored.status.as_str(),
             reply_to: stored.reply_to.clone(),
+            parent_id: stored
+                .parent
+                .as_ref()
+                .map(|parent| parent.id.as_ref().map_or_else(String::new, |id| id.as_str().to_owned())),
             error: stored.error.clone().map(|(code, message)| MessageError { code, message }),
             created_at: stored.created_at,
             truncated: false,
@@ -216,6 +225,7 @@ fn draft(frame: &Map<String, Value>, max_text_bytes: usize) -> Result<Draft> {
         string(frame, "conversationId")?.ok_or_else(|| Error::bad_request("conversationId is missing"))?;
     let text = string(frame, "text")?.unwrap_or_default();
     let media = string(frame, "media")?;
+    let follows = Follows::parse(string(frame, "parentId")?);
     if text.len() > max_text_bytes {
         return Err(Error::TextTooLarge { actual_bytes: text.len(), limit_bytes: max_text_bytes });
     }
@@ -223,7 +233,7 @@ fn draft(frame: &Map<String, Value>, max_text_bytes: usize) -> Result<Draft> {
         return Err(Error::bad_request("text or media is missing"));
     }
     let media = media.map(MediaKey::parse).transpose()?;
-    Ok(Draft { id, conversation: ConversationId::parse(conversation)?, text: text.to_owned(), media })
+    Ok(Draft { id, conversation: ConversationId::parse(conversation)?, text: text.to_owned(), media, follows })
 }
 
 /// `null` counts as absent.
@@ -253,6 +263,7 @@ mod tests {
             text,
             status: Status::Done,
             reply_to: None,
+            parent: None,
             first_answer: None,
             error: None,
             media: None,
@@ -314,6 +325,7 @@ mod tests {
             (frame(r#""conversationId":"c""#), "bad_request", true),
             (frame(r#""conversationId":"c","text":"""#), "bad_request", true),
             (frame(r#""conversationId":"c","text":["x"]"#), "bad_request", true),
+            (frame(r#""conversationId":"c","text":"x","parentId":7"#), "bad_request", true),
             (frame(r#""conversationId":"c","text":"12345678901""#), "too_large", true),
             (frame(r#""conversationId":"c","media":"nothing""#), "media_not_found", true),
             (frame(r#""conversationId":"no such one!","text":"x""#), "conversation_not_found", true),

@@ -11,7 +11,7 @@ const BYTES_PER_TOKEN: usize = 3;
 const TURN_TOKENS: usize = 8;
 const MEDIA_TOKENS: usize = 800;
 
-fn tokens(turn: &Turn) -> usize {
+pub(super) fn tokens(turn: &Turn) -> usize {
     let media = if turn.media.is_some() { MEDIA_TOKENS } else { 0 };
     TURN_TOKENS + media + turn.text.len().div_ceil(BYTES_PER_TOKEN)
 }

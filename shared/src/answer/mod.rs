@@ -14,6 +14,7 @@
 mod context;
 mod finisher;
 mod generate;
+mod path;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -29,8 +30,8 @@ use futures_util::future::BoxFuture;
 
 use crate::clock::Timestamp;
 use crate::config::{Lookup, ModelConfig};
-use crate::messages::{Claimed, StoredMessage};
-use crate::model::{self, Model, Shown, Turn};
+use crate::messages::{Claimed, Log, StoredMessage};
+use crate::model::{self, Model};
 use crate::queue::Job;
 use crate::{Error, Result, metrics};
 use writer::Writer;
@@ -104,72 +105,43 @@ impl Answerer {
         now.plus(time.saturating_sub(MARGIN).max(time / 2))
     }
 
+    /// In number order, so that whatever a message follows is answered before it is.
     async fn answer(&self, job: &Job, stop_at: Timestamp) -> Result<()> {
-        let said = self.finisher.messages.turns(&job.conversation_id, job.seq).await?;
-        if said.turns.last().is_none_or(|(message, _)| message.seq != job.seq) {
+        let mut log = self.finisher.messages.log(&job.conversation_id, job.seq).await?;
+        let messages = log.messages_up_to(job.seq);
+        let Some(called_for) = messages.last().filter(|message| message.seq == job.seq) else {
             return self.finisher.deleted(&job.user_id, &job.message_id).await;
+        };
+        if called_for.status.is_final() {
+            let answers = log.answers(called_for).await?;
+            self.finisher.tell_again(called_for, &answers).await?;
         }
-        let mut last_seq = said.last_seq;
-        let mut turns: Vec<Turn> = Vec::new();
-        for (message, answers) in said.turns {
-            let asked = self.turn(&message).await?;
-            let answers = if message.status.is_final() {
-                if message.seq == job.seq {
-                    self.finisher.tell_again(&message, &answers).await?;
-                }
-                answers
-            } else {
-                if self.finisher.clock.now() >= stop_at {
-                    return Err(Error::OutOfTime { at: stop_at });
-                }
-                turns.push(asked.clone());
-                let answers = self.answer_one(&message, &turns, last_seq, stop_at).await?;
-                turns.pop();
-                last_seq = answers.iter().map(|answer| answer.seq).fold(last_seq, u64::max);
-                answers
-            };
-            // What was not answered is no part of the talk.
-            if !answers.is_empty() {
-                turns.push(asked);
-                for answer in answers {
-                    turns.push(self.turn(&answer).await?);
-                }
+        for message in messages.iter().filter(|message| !message.status.is_final()) {
+            if self.finisher.clock.now() >= stop_at {
+                return Err(Error::OutOfTime { at: stop_at });
             }
+            self.answer_one(message, &mut log, stop_at).await?;
         }
         Ok(())
     }
 
-    async fn turn(&self, message: &StoredMessage) -> Result<Turn> {
-        let media = match &message.media {
-            Some(attachment) => {
-                let url = self.finisher.messages.media().link(&message.user, &attachment.key).await?;
-                attachment.kind().map(|kind| Shown { kind, url })
-            }
-            None => None,
-        };
-        Ok(Turn { role: message.role, text: message.text.clone(), media })
-    }
-
-    async fn answer_one(
-        &self,
-        message: &StoredMessage,
-        turns: &[Turn],
-        last_seq: u64,
-        stop_at: Timestamp,
-    ) -> Result<Vec<StoredMessage>> {
+    async fn answer_one(&self, message: &StoredMessage, log: &mut Log, stop_at: Timestamp) -> Result<()> {
         let claim = match self.finisher.messages.claim(message).await? {
             Claimed::Yes(claim) => claim,
             // Another worker was faster; it tells.
-            Claimed::Ended(_) => return Ok(Vec::new()),
-            Claimed::Deleted => return self.finisher.deleted(&message.user, &message.id).await.map(|()| Vec::new()),
+            Claimed::Ended(message) => {
+                log.put(message, Vec::new());
+                return Ok(());
+            }
+            Claimed::Deleted => return self.finisher.deleted(&message.user, &message.id).await,
         };
+        let turns = self.path(log, message).await?;
         let writer = Writer::start(self, &claim);
-        let turns = context::within(self.context_tokens, turns);
         let (generated, writer) = self.generate(turns, stop_at, writer, &claim).await;
         let measured = generated.measured;
         metrics::answered(self.model.name(), &generated, self.finisher.clock.now());
         let ending = self.store(message, generated).await?;
-        let end = self.finisher.messages.end(claim, ending, Some(measured), last_seq);
+        let end = self.finisher.messages.end(claim, ending, Some(measured), log.last_seq());
         let ended = match writer {
             // The last delta is on its way while the end is written; the reply waits for both.
             Some(writer) => tokio::join!(end, writer.finish()).0?,
@@ -180,17 +152,10 @@ impl Answerer {
             if self.finisher.messages.find(&message.user, &message.id).await?.is_none() {
                 self.finisher.deleted(&message.user, &message.id).await?;
             }
-            return Ok(Vec::new());
+            return Ok(());
         };
         self.finisher.tell(&message, &answers).await?;
-        Ok(answers)
-    }
-}
-
-impl Turn {
-    /// A turn of plain text.
-    #[cfg(test)]
-    pub(crate) fn text(role: crate::messages::Role, text: &str) -> Self {
-        Self { role, text: text.to_owned(), media: None }
+        log.put(message, answers);
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use crate::clock::Clock as _;
 use crate::errors::Error;
 use crate::ids::{ConversationId, MessageId, UserId};
 use crate::leases::Handshake;
-use crate::messages::{Admission, Claimed, Draft, Ending, Role, StoredMessage};
+use crate::messages::{Admission, Claimed, Draft, Ending, Follows, Role, StoredMessage};
 use crate::paging::Limit;
 use crate::testing::{Before, Function, Stack, connection, message_id, user};
 
@@ -39,8 +39,13 @@ impl Scene {
     }
 
     async fn say(&self, conversation: &ConversationId, id: u32) -> StoredMessage {
-        let draft =
-            Draft { id: message_id(id), conversation: conversation.clone(), text: format!("{id}"), media: None };
+        let draft = Draft {
+            id: message_id(id),
+            conversation: conversation.clone(),
+            text: format!("{id}"),
+            media: None,
+            follows: Follows::Latest,
+        };
         let limits = &self.stack.limits;
         match self.function.messages.admit(&self.alice, &connection("c"), &draft, limits).await {
             Ok(Admission::New(message)) => message,
@@ -135,11 +140,16 @@ async fn history_is_in_the_order_in_which_it_came_both_ways() {
     assert_eq!(scene.after(&talk, &message_id(1).answer(0)).await, came[3..]);
     assert!(scene.after(&talk, &message_id(3).answer(0)).await.is_empty());
     // What a model is told has each message with its answers.
-    let turns = scene.function.messages.turns(&talk, third.seq).await.expect("turns").turns;
-    let turns: Vec<_> = turns.iter().map(|(message, answers)| (message.text.as_str(), texts(answers))).collect();
-    assert_eq!(turns, [("1", vec!["answer to 1"]), ("2", vec!["answer to 2"]), ("3", vec!["answer to 3"])]);
-    let turns = scene.function.messages.turns(&talk, first.seq).await.expect("turns").turns;
-    assert_eq!(turns.len(), 1, "what was said later is not known yet");
+    let mut log = scene.function.messages.log(&talk, third.seq).await.expect("a log");
+    let mut turns = Vec::new();
+    for seq in 1..=6 {
+        let said = log.said_at(seq).await.expect("a read").expect("something said");
+        turns.push((said.message.text.clone(), texts(&said.answers).concat()));
+    }
+    let expected = ["1", "2", "1", "3", "2", "3"].map(|id| (id.to_owned(), format!("answer to {id}")));
+    assert_eq!(turns, expected);
+    assert_eq!((log.said_at(7).await.expect("a read").is_none(), log.last_seq()), (true, 6));
+    assert_eq!(log.messages_up_to(first.seq).len(), 1);
 }
 
 #[tokio::test]
@@ -201,7 +211,13 @@ async fn a_message_that_arrives_while_an_answer_is_stored_takes_the_number_and_n
     let worker = scene.stack.function("worker", 3, 2);
     let Ok(Claimed::Yes(claim)) = worker.messages.claim(&message).await else { panic!("not claimed") };
     let (other, user, limits) = (scene.function.clone(), scene.alice.clone(), scene.stack.limits);
-    let draft = Draft { id: message_id(2), conversation: talk.clone(), text: "2".to_owned(), media: None };
+    let draft = Draft {
+        id: message_id(2),
+        conversation: talk.clone(),
+        text: "2".to_owned(),
+        media: None,
+        follows: Follows::Latest,
+    };
     let admit =
         async move { drop(other.messages.admit(&user, &connection("c"), &draft, &limits).await.expect("accepted")) };
     Before::install(&scene.stack, "worker", "TransactWriteItems", admit.boxed());
@@ -232,7 +248,13 @@ async fn of_a_deleted_conversation_nothing_is_found_at_once_and_nothing_is_left_
     not_found("message", conversations.message(&scene.alice, &talk, &last.id).await.err());
     not_found("rename", conversations.rename(&scene.alice, &talk, Title::default()).await.err());
     not_found("delete", conversations.delete(&scene.alice, &talk).await.err());
-    let draft = Draft { id: message_id(500), conversation: talk.clone(), text: "late".to_owned(), media: None };
+    let draft = Draft {
+        id: message_id(500),
+        conversation: talk.clone(),
+        text: "late".to_owned(),
+        media: None,
+        follows: Follows::Latest,
+    };
     let said = scene.function.messages.admit(&scene.alice, &connection("c"), &draft, &scene.stack.limits).await;
     not_found("admit", said.err());
 

@@ -1,14 +1,21 @@
 //! Admission: the one write that decides whether a message is accepted.
 //!
 //! A transaction over the sender's lease (still held, few enough pending), its slot (renewed with it), the conversation
-//! (the next number), the id (new), the message (`queued`) and the upload that it uses, if any (not used before). Either all of it is there or nothing is; which of the
-//! conditions said no is read from the refusal itself.
+//! (the next number), the id (new), the message (`queued`) and the upload that it uses, if any (not used before). Either all
+//! of it is there or nothing is; which of the conditions said no is read from the refusal itself.
+//!
+//! What can't be had with the first read is looked for before: the upload, and a parent that is not the latest item. By then
+//! it is known that the id is new, because a repetition is a repetition whatever else it says.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 
-use super::{Messages, Role, Status, StoredMessage, built, conversation_key, id_key, media_key, seq_key, user_key};
+use super::parent::Tail;
+use super::{
+    Follows, Messages, Parent, Role, Status, StoredMessage, built, conversation_key, id_key, media_key, seq_key,
+    user_key,
+};
 use crate::config::AdmissionConfig;
 use crate::dynamo::{self, Fields, Item, n, s, time};
 use crate::ids::{ConnectionId, ConversationId, MediaKey, MessageId, UserId};
@@ -36,6 +43,7 @@ pub struct Draft {
     /// May be empty where there is media.
     pub text: String,
     pub media: Option<MediaKey>,
+    pub follows: Follows,
 }
 
 #[derive(Debug)]
@@ -54,28 +62,42 @@ impl Messages {
         draft: &Draft,
         limits: &AdmissionConfig,
     ) -> Result<Admission> {
-        let mut media = None;
+        let (mut media, mut parent): (_, Option<Parent>) = (None, None);
+        let mut is_new = false;
         for attempt in 0..MAX_ATTEMPTS {
-            let (lease, last_seq) = self.lease_and_conversation(user, &draft.conversation).await?;
+            let (lease, tail) = self.lease_and_conversation(user, &draft.conversation).await?;
             let lease = lease.filter(|lease| lease.is_held(connection, self.clock.now())).ok_or(Error::LeaseExpired)?;
-            let last_seq = last_seq.ok_or(Error::ConversationNotFound)?;
-            if let Some(key) = draft.media.as_ref().filter(|_| media.is_none()) {
-                // A message that is sent again has used its upload already.
+            let tail = tail.ok_or(Error::ConversationNotFound)?;
+            let known = parent.clone().or_else(|| tail.parent(&draft.follows));
+            if !is_new && (draft.media.is_some() || known.is_none()) {
+                // A message that is sent again has used its upload already, and followed what was the latest then.
                 if let Some(first) = self.find(user, &draft.id).await? {
                     self.leases.heard(user, &lease).await?;
                     return Ok(Admission::Duplicate(first));
                 }
+                is_new = true;
+            }
+            let follows = match known {
+                Some(known) => known,
+                None => self.find_parent(user, &draft.conversation, &draft.follows, &tail).await?,
+            };
+            if let Some(key) = draft.media.as_ref().filter(|_| media.is_none()) {
                 media = Some(self.media.take(user, key).await?);
+            }
+            // What a client has named stays where it is; what is the latest may be another the next time.
+            if let Follows::Item(_) = &draft.follows {
+                parent = Some(follows.clone());
             }
             let message = StoredMessage {
                 id: draft.id.clone(),
                 user: user.clone(),
                 conversation: draft.conversation.clone(),
-                seq: last_seq + 1,
+                seq: tail.last_seq + 1,
                 role: Role::User,
                 text: draft.text.clone(),
                 status: Status::Queued,
                 reply_to: None,
+                parent: Some(follows),
                 first_answer: None,
                 error: None,
                 media: media.clone(),
@@ -90,7 +112,7 @@ impl Messages {
             let mut items = vec![
                 user_item,
                 slot_item,
-                self.numbering(&message, last_seq)?,
+                self.numbering(&message, tail.last_seq)?,
                 self.naming(&message)?,
                 self.storing(&message)?,
             ];
@@ -129,12 +151,12 @@ impl Messages {
         Err(Error::Contended { operation: "admit", attempts: MAX_ATTEMPTS })
     }
 
-    /// The sender's lease and the conversation's last number, in one read of two tables.
+    /// The sender's lease and the conversation's end, in one read of two tables.
     async fn lease_and_conversation(
         &self,
         user: &UserId,
         conversation: &ConversationId,
-    ) -> Result<(Option<Lease>, Option<u64>)> {
+    ) -> Result<(Option<Lease>, Option<Tail>)> {
         let (lease_table, lease_key) = self.leases.key_of(user);
         let conversation_item =
             Item::from([("pk".to_owned(), s(user_key(user))), ("sk".to_owned(), s(conversation_key(conversation)))]);
@@ -153,8 +175,8 @@ impl Messages {
         let found =
             |table: &str| output.responses().and_then(|tables| tables.get(table)).and_then(|items| items.first());
         let lease = found(lease_table).map(Lease::read).transpose()?;
-        let last_seq = found(&self.config.table).map(|item| Fields(item).number("last_seq")).transpose()?;
-        Ok((lease, last_seq))
+        let tail = found(&self.config.table).map(Tail::read).transpose()?;
+        Ok((lease, tail))
     }
 
     /// Takes the conversation's next number.
@@ -164,9 +186,10 @@ impl Messages {
             .key("pk", s(user_key(&message.user)))
             .key("sk", s(conversation_key(&message.conversation)))
             .condition_expression("last_seq = :last")
-            .update_expression("SET last_seq = :next, updated_at = :now")
+            .update_expression("SET last_seq = :next, last_id = :id, updated_at = :now")
             .expression_attribute_values(":last", n(last_seq))
             .expression_attribute_values(":next", n(message.seq))
+            .expression_attribute_values(":id", s(message.id.as_str()))
             .expression_attribute_values(":now", time(message.created_at));
         Ok(TransactWriteItem::builder().update(built(update.build())?).build())
     }

@@ -1,29 +1,18 @@
-//! What the worker does to messages: finds the ones to answer, claims, ends, and marks them told.
+//! What the worker does to messages: claims, ends, and marks them told.
 
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 
-use super::{Messages, Role, Status, StoredMessage, built, conversation_key, seq_key, user_key};
+use super::{Messages, Parent, Role, Status, StoredMessage, built, conversation_key, seq_key, user_key};
 use crate::dynamo::{self, Fields, conditional, n, s, time};
-use crate::ids::{ConversationId, MessageId};
+use crate::ids::MessageId;
 use crate::media::Attachment;
 use crate::model::Usage;
 use crate::{Error, Result};
 
-/// Items read of a conversation, up to the message that is to be answered: its last turns.
-const TURNS: usize = 60;
-
 /// Tries to take numbers for answers while messages arrive.
 const MAX_ATTEMPTS: u32 = 32;
-
-/// What was said last, in order: messages each with its answers.
-#[derive(Debug, Default)]
-pub struct Turns {
-    pub turns: Vec<(StoredMessage, Vec<StoredMessage>)>,
-    /// The highest number in use when they were read.
-    pub last_seq: u64,
-}
 
 /// A message under one attempt to answer it.
 #[derive(Debug)]
@@ -84,46 +73,6 @@ impl Ending {
 }
 
 impl Messages {
-    /// The last turns of a conversation up to message `seq`.
-    pub async fn turns(&self, conversation: &ConversationId, seq: u64) -> Result<Turns> {
-        let mut pages = self
-            .db
-            .query()
-            .table_name(&self.config.table)
-            .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", s(conversation_key(conversation)))
-            .scan_index_forward(false)
-            .limit(i32::try_from(TURNS).unwrap_or(i32::MAX))
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
-        // Newest first. Answers come after their messages, so none is met before all of its answers.
-        let mut read = Turns::default();
-        let mut answers: Vec<StoredMessage> = Vec::new();
-        let mut looked_at = 0;
-        while let Some(item) = pages.next().await {
-            let message = StoredMessage::read(&item.map_err(|error| Error::service("Query", &error))?)?;
-            read.last_seq = read.last_seq.max(message.seq);
-            looked_at += usize::from(message.seq <= seq);
-            match message.role {
-                Role::Assistant => answers.push(message),
-                Role::User if message.seq > seq => {}
-                Role::User => {
-                    let mut own: Vec<_> =
-                        answers.extract_if(.., |a| a.reply_to.as_ref() == Some(&message.id)).collect();
-                    own.reverse();
-                    read.turns.push((message, own));
-                }
-            }
-            if looked_at == TURNS {
-                break;
-            }
-        }
-        read.turns.reverse();
-        Ok(read)
-    }
-
     /// Takes a message to answer it. Whoever claims last holds it: the queue gives a message to one worker at a time, so an
     /// earlier holder is dead or has lost it.
     pub async fn claim(&self, message: &StoredMessage) -> Result<Claimed> {
@@ -221,8 +170,8 @@ impl Messages {
         for _ in 0..MAX_ATTEMPTS {
             let (message, answers) = self.ended(&message, &ending, last_seq);
             let mut items = vec![self.ending(&message, &token, measured)?];
-            if !answers.is_empty() {
-                items.push(self.taking_numbers(&message, last_seq, answers.len())?);
+            if let Some(last) = answers.last() {
+                items.push(self.taking_numbers(last, last_seq)?);
             }
             let settlement = items.len();
             if counted {
@@ -260,9 +209,15 @@ impl Messages {
                 let done = matches!(ending, Ending::Done { .. });
                 message.status = if done { Status::Done } else { Status::Cancelled };
                 message.first_answer = (!replies.is_empty()).then_some(last_seq + 1);
+                // The first answer follows its message, each further one the one before.
+                let before = |index: usize| match index.checked_sub(1) {
+                    None => Parent::of(&message),
+                    Some(index) => Parent { id: Some(message.id.answer(index)), seq: last_seq + 1 + index as u64 },
+                };
                 let answer = |(index, reply): (usize, &Reply)| StoredMessage {
                     id: message.id.answer(index),
                     seq: last_seq + 1 + index as u64,
+                    parent: Some(before(index)),
                     role: Role::Assistant,
                     text: reply.text.clone(),
                     media: reply.media.clone(),
@@ -320,15 +275,17 @@ impl Messages {
         Ok(TransactWriteItem::builder().update(built(update.update_expression(set).build())?).build())
     }
 
-    fn taking_numbers(&self, message: &StoredMessage, last_seq: u64, count: usize) -> Result<TransactWriteItem> {
+    /// For answers, of which this is the last.
+    fn taking_numbers(&self, last: &StoredMessage, last_seq: u64) -> Result<TransactWriteItem> {
         let update = Update::builder()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(&message.user)))
-            .key("sk", s(conversation_key(&message.conversation)))
+            .key("pk", s(user_key(&last.user)))
+            .key("sk", s(conversation_key(&last.conversation)))
             .condition_expression("last_seq = :last")
-            .update_expression("SET last_seq = :next")
+            .update_expression("SET last_seq = :next, last_id = :id")
             .expression_attribute_values(":last", n(last_seq))
-            .expression_attribute_values(":next", n(last_seq + count as u64))
+            .expression_attribute_values(":next", n(last.seq))
+            .expression_attribute_values(":id", s(last.id.as_str()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         Ok(TransactWriteItem::builder().update(built(update.build())?).build())
     }

@@ -10,15 +10,20 @@
 //! | conversation being deleted | `deleted` | `conv#CONVERSATION` |
 //!
 //! A conversation is a log: its messages and answers are numbered 1, 2, 3… as they come. The number is taken in the
-//! transaction that stores the item, so that order is one and the same for history, the model's context and the worker,
+//! transaction that stores the item, so that order is one and the same for history and the worker,
 //! whatever clocks say, and what came after an item is what has a higher number. An id names one message of its user as long
 //! as its conversation exists ([`Admission::Duplicate`]); nothing is keyed by another user's id.
+//!
+//! What is said is a tree all the same: each item follows another one of its conversation, its parent ([`parent`]). The model is
+//! told the path of parents.
 //!
 //! A message is `queued`, then `processing` under one attempt's token, then for good `done`, `failed` or `cancelled`. The
 //! write that ends it is conditioned on that token: of two workers that hold the same message, one can answer.
 
 mod admit;
 mod answers;
+mod log;
+mod parent;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +43,8 @@ use crate::{Error, Result};
 
 pub use admit::{Admission, Draft};
 pub use answers::{Claim, Claimed, Ending, Measured, Reply};
+pub use log::{Log, PAGE, Said};
+pub use parent::{Follows, Parent};
 
 #[derive(Debug, Clone)]
 pub struct Messages {
@@ -170,6 +177,8 @@ pub struct StoredMessage {
     pub text: String,
     pub status: Status,
     pub reply_to: Option<MessageId>,
+    /// What it follows; nothing where it was stored before there were parents.
+    pub parent: Option<Parent>,
     /// Where the answers to this message begin.
     pub first_answer: Option<u64>,
     /// Code and message of a failure.
@@ -202,6 +211,7 @@ impl StoredMessage {
                 detail: format!("unknown status `{status}`"),
             })?,
             reply_to: fields.optional_text("reply_to").map(|_| stored_id(&fields, "reply_to")).transpose()?,
+            parent: Parent::read(&fields)?,
             first_answer: fields.number("first_answer").ok(),
             error: fields
                 .optional_text("error_code")
@@ -213,6 +223,11 @@ impl StoredMessage {
             redriven: fields.number("redriven").unwrap_or(0),
             told: fields.flag("told"),
         })
+    }
+
+    /// The number of what it follows; 0 at the beginning.
+    pub(crate) fn follows(&self) -> u64 {
+        self.parent.as_ref().map_or(self.seq.saturating_sub(1), |parent| parent.seq)
     }
 
     fn item(&self) -> Item {
@@ -228,6 +243,9 @@ impl StoredMessage {
             ("status".to_owned(), s(self.status.as_str())),
             ("created_at".to_owned(), time(self.created_at)),
         ]);
+        if let Some(parent) = &self.parent {
+            parent.write(&mut item);
+        }
         if let Some(reply_to) = &self.reply_to {
             item.insert("reply_to".to_owned(), s(reply_to.as_str()));
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
-use super::{Admission, Claimed, Draft, Ending, StoredMessage};
+use super::{Admission, Claimed, Draft, Ending, Follows, StoredMessage};
 use crate::clock::Clock as _;
 use crate::ids::{ConversationId, MessageId};
 use crate::leases::Handshake;
@@ -19,7 +19,7 @@ const LEASE: Duration = Duration::from_secs(60);
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 
 /// `u` is connected with `c`.
-async fn connected() -> (Stack, Function) {
+pub(super) async fn connected() -> (Stack, Function) {
     let stack = Stack::start(5, LEASE, FIRST_MESSAGE);
     stack.make_conversations("u", 0..30);
     let function = stack.function("send_message", 3, 1);
@@ -27,11 +27,15 @@ async fn connected() -> (Stack, Function) {
     (stack, function)
 }
 
-async fn say(stack: &Stack, function: &Function, draft: Draft) -> Result<Admission> {
+pub(super) async fn say(stack: &Stack, function: &Function, draft: Draft) -> Result<Admission> {
     function.messages.admit(&user("u"), &connection("c"), &draft, &stack.limits).await
 }
 
-async fn say_all(stack: &Stack, function: &Function, drafts: impl Iterator<Item = Draft>) -> Vec<Result<Admission>> {
+pub(super) async fn say_all(
+    stack: &Stack,
+    function: &Function,
+    drafts: impl Iterator<Item = Draft>,
+) -> Vec<Result<Admission>> {
     let limits = stack.limits;
     let tasks = drafts.map(|draft| {
         let messages = function.messages.clone();
@@ -41,14 +45,17 @@ async fn say_all(stack: &Stack, function: &Function, drafts: impl Iterator<Item 
     join_all(tasks).await.into_iter().map(|outcome| outcome.expect("no panic")).collect()
 }
 
-fn new(outcome: Result<Admission>) -> StoredMessage {
+pub(super) fn new(outcome: Result<Admission>) -> StoredMessage {
     match outcome {
         Ok(Admission::New(message)) => message,
         other => panic!("not new: {other:?}"),
     }
 }
 
-async fn answer(function: &Function, message: &StoredMessage) -> Option<(StoredMessage, Vec<StoredMessage>)> {
+pub(super) async fn answer(
+    function: &Function,
+    message: &StoredMessage,
+) -> Option<(StoredMessage, Vec<StoredMessage>)> {
     match function.messages.claim(message).await.expect("a claim") {
         Claimed::Yes(claim) => {
             function.messages.end(claim, Ending::text("Hello yourself"), None, 0).await.expect("an end")
@@ -85,6 +92,7 @@ async fn an_id_is_the_same_in_capitals_and_names_the_first_message_for_ever() {
         conversation: conversation(number),
         text: "Hello".to_owned(),
         media: None,
+        follows: Follows::Latest,
     };
     let lower = "0a0b0c0d-0000-4000-8000-00000000abcd";
     let first = new(say(&stack, &function, draft_of(lower, 0)).await);
@@ -241,6 +249,7 @@ async fn another_users_conversation_is_not_found_and_not_written_to() {
         conversation: ConversationId::parse("mine").expect("a conversation id"),
         text: "Hello".to_owned(),
         media: None,
+        follows: Follows::Latest,
     };
     let outcome = function.messages.admit(&user, &connection, &unnamed, &stack.limits).await;
     assert!(matches!(outcome, Err(Error::ConversationNotFound)), "{outcome:?}");

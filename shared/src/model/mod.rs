@@ -30,6 +30,14 @@ pub struct Turn {
     pub media: Option<Shown>,
 }
 
+impl Turn {
+    /// A turn of plain text.
+    #[cfg(test)]
+    pub(crate) fn text(role: Role, text: &str) -> Self {
+        Self { role, text: text.to_owned(), media: None }
+    }
+}
+
 /// Media of a turn, as a model can look at it.
 #[derive(Debug, Clone)]
 pub struct Shown {

@@ -35,7 +35,7 @@ use crate::conversations::Conversations;
 use crate::ids::{ConnectionId, ConversationId, MessageId, Random, SessionId, UserId};
 use crate::leases::Leases;
 use crate::media::Media;
-use crate::messages::{Draft, Messages};
+use crate::messages::{Draft, Follows, Messages};
 use crate::model::Mock;
 use crate::push::Push;
 use crate::queue::{Job, Queue};
@@ -250,6 +250,24 @@ impl Stack {
         self.database.update_item(request(update)).expect("UpdateItem");
     }
 
+    /// Makes an item one that was stored before it had these attributes.
+    pub(crate) fn forget_attributes(&self, pk: &str, sk: &str, names: &[&str]) {
+        let update = json!({
+            "TableName": CHAT, "Key": { "pk": { "S": pk }, "sk": { "S": sk } },
+            "UpdateExpression": format!("REMOVE {}", names.join(", ")),
+        });
+        self.database.update_item(request(update)).expect("UpdateItem");
+    }
+
+    /// Makes all of a conversation older than parents.
+    pub(crate) fn forget_parents(&self, user: &str, conversation: &ConversationId) {
+        let sk = format!("conv#{conversation}");
+        self.forget_attributes(&format!("user#{user}"), &sk, &["last_id"]);
+        for (of, seq) in self.snapshot().ids.into_keys().filter(|(of, _)| of == conversation.as_str()) {
+            self.forget_attributes(&format!("conv#{of}"), &format!("{seq:012}"), &["parent_id", "parent_seq"]);
+        }
+    }
+
     /// A slot that is held for some time from now.
     pub(crate) fn slot_item(&self, slot: u32, user: &str, connection: &str) -> Value {
         json!({
@@ -335,7 +353,13 @@ pub(crate) fn conversation(number: u32) -> ConversationId {
 }
 
 pub(crate) fn draft(id: u32, conversation_number: u32) -> Draft {
-    Draft { id: message_id(id), conversation: conversation(conversation_number), text: "Hello".to_owned(), media: None }
+    Draft {
+        id: message_id(id),
+        conversation: conversation(conversation_number),
+        text: "Hello".to_owned(),
+        media: None,
+        follows: Follows::Latest,
+    }
 }
 
 /// Conversations count their messages and answers 1, 2, 3…, and each message has the one id that names it.

@@ -21,6 +21,11 @@ pub(crate) struct Snapshot {
     pub(crate) deleted: BTreeSet<String>,
     /// The ids of the messages that they answer.
     pub(crate) answers: BTreeMap<(String, u64), String>,
+    /// Of every message and answer, and of what it follows, if that is known.
+    pub(crate) ids: BTreeMap<(String, u64), String>,
+    pub(crate) parents: BTreeMap<(String, u64), (String, u64)>,
+    /// The id that a user's conversation has for its last item.
+    pub(crate) last_ids: BTreeMap<(String, String), String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +87,9 @@ impl Snapshot {
         if let Some(user) = pk.strip_prefix("user#") {
             if let Some(conversation) = sk.strip_prefix("conv#") {
                 let key = (user.to_owned(), conversation.to_owned());
+                if item["last_id"].is_object() {
+                    self.last_ids.insert(key.clone(), text(item, "last_id"));
+                }
                 self.conversations.insert(key, number(item, "last_seq") as u64);
             } else {
                 let Some(id) = sk.strip_prefix("msg#").map(str::to_owned) else { return };
@@ -92,6 +100,10 @@ impl Snapshot {
         }
         let conversation = pk.strip_prefix("conv#").expect("a conversation's key").to_owned();
         let place = (conversation, sk.parse().expect("a number"));
+        self.ids.insert(place.clone(), text(item, "id"));
+        if item["parent_id"].is_object() {
+            self.parents.insert(place.clone(), (text(item, "parent_id"), number(item, "parent_seq") as u64));
+        }
         if text(item, "role") == "assistant" {
             self.answers.insert(place, text(item, "reply_to").to_lowercase());
         } else {

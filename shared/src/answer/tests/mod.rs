@@ -1,6 +1,7 @@
 //! The worker against an endpoint that streams well, badly, slowly, or not at all: text and status are right each time, and
 //! nothing outlasts its deadline.
 
+mod paths;
 mod restart;
 
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::Answerer;
 use crate::config::{ApiKey, OpenAiConfig};
 use crate::ids::MessageId;
 use crate::leases::Handshake;
-use crate::messages::{Admission, Status, StoredMessage};
+use crate::messages::{Admission, Draft, Status, StoredMessage};
 use crate::model::OpenAi;
 use crate::queue::Job;
 use crate::testing::endpoint::{Endpoint, Step, delta, done, event, finish, says, status, stream_head};
@@ -50,8 +51,12 @@ impl Scene {
     }
 
     async fn say(&self, id: u32) -> StoredMessage {
+        self.send(&draft(id, 0)).await
+    }
+
+    async fn send(&self, draft: &Draft) -> StoredMessage {
         let messages = &self.answerer.finisher.messages;
-        let admitted = messages.admit(&user("u"), &connection("c"), &draft(id, 0), &self.stack.limits).await;
+        let admitted = messages.admit(&user("u"), &connection("c"), draft, &self.stack.limits).await;
         let Ok(Admission::New(message)) = admitted else { panic!("not new: {admitted:?}") };
         self.answerer.finisher.queue.send(&Job::from(&message)).await.expect("it is queued");
         message

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::ids::{ConnectionId, ConversationId, MessageId, UserId};
 use crate::leases::{Connected, Handshake};
-use crate::messages::{Admission, Claimed, Draft, Ending};
+use crate::messages::{Admission, Claimed, Draft, Ending, Follows};
 use crate::testing::Function;
 use crate::{Error, Result};
 
@@ -68,8 +68,13 @@ impl Operation {
             Self::Renew { user, connection } => Outcome::Renewed(leases.renew(user, connection).await?),
             Self::Release { user, connection } => Outcome::Released(leases.release(user, connection).await?),
             Self::Admit { user, connection, id, conversation } => {
-                let draft =
-                    Draft { id: id.clone(), conversation: conversation.clone(), text: "Hello".to_owned(), media: None };
+                let draft = Draft {
+                    id: id.clone(),
+                    conversation: conversation.clone(),
+                    text: "Hello".to_owned(),
+                    media: None,
+                    follows: Follows::Latest,
+                };
                 Outcome::Admitted(messages.admit(user, connection, &draft, limits).await?)
             }
             Self::Answer { user, id, fails } => {

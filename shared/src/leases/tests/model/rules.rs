@@ -54,7 +54,8 @@ pub(super) fn state(
     }
     rule!(leases <= config.max_clients, "I1: {leases} leases are held");
     waiting(state)?;
-    numbering(state)
+    numbering(state)?;
+    following(state)
 }
 
 /// Nobody loses sight of an unanswered message: its user's item names it, and names no other.
@@ -100,6 +101,26 @@ fn numbering(state: &Snapshot) -> Result<(), Broken> {
         let asked = state.messages.iter().find(|(at, message)| at.0 == place.0 && &message.id == id);
         let status = asked.map(|(_, message)| message.status.as_str());
         rule!(status == Some("done"), "Answers: {place:?} is {status:?} and has an answer");
+    }
+    Ok(())
+}
+
+/// Everything follows an older item of its conversation, or nothing; and a conversation knows its last item.
+fn following(state: &Snapshot) -> Result<(), Broken> {
+    for (place, id) in &state.ids {
+        let parent = state.parents.get(place);
+        let named = parent.and_then(|(_, seq)| state.ids.get(&(place.0.clone(), *seq)));
+        let is_it = match parent {
+            Some((parent, 0)) => parent.is_empty(),
+            Some((parent, seq)) => *seq < place.1 && named == Some(parent),
+            None => false,
+        };
+        rule!(is_it, "Parents: {id} at {place:?} follows {parent:?}, and there is {named:?}");
+    }
+    for (conversation, last) in &state.conversations {
+        let known = state.last_ids.get(conversation);
+        let last = state.ids.get(&(conversation.1.clone(), *last));
+        rule!(known == last, "Parents: {conversation:?} has {known:?} for its last item, which is {last:?}");
     }
     Ok(())
 }
@@ -300,6 +321,8 @@ impl Write<'_> {
         let asked = message.id == id.key() && place.0 == conversation.as_str() && message.user == self.user();
         rule!(asked, "Another message was stored than asked for: {message:?} at {place:?}");
         rule!(message.status == "queued", "A new message is {}", message.status);
+        let parent = self.after.parents.get(*place).map(|(_, seq)| *seq);
+        rule!(parent == Some(place.1 - 1), "Parents: {message:?} at {place:?} follows {parent:?}");
         let connection = self.connection().unwrap_or_default();
         let sender = self.before.users.get(self.user());
         let heard = self.before.is_held_by(self.user(), connection, self.decided_at);

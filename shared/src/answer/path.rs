@@ -1,0 +1,47 @@
+//! What a model is told: the message that is to be answered, and above it what it follows, up to the beginning or as much as the
+//! budget has room for. Nothing beside that path, whatever else was said in the conversation.
+//!
+//! A path goes from turn to turn: a parent that is an answer stands for its message with all of its answers. So does a parent
+//! that had no answer yet when it was followed; by the time its follower is answered, it has. What was never answered is no
+//! part of the talk, and the path goes on above it.
+
+use super::{Answerer, context};
+use crate::Result;
+use crate::messages::{Log, PAGE, StoredMessage};
+use crate::model::{Shown, Turn};
+
+impl Answerer {
+    /// The turns that lead to `message`, the oldest first, and the message itself.
+    pub(super) async fn path(&self, log: &mut Log, message: &StoredMessage) -> Result<Vec<Turn>> {
+        let mut turns = vec![self.turn(message).await?];
+        let mut tokens = context::tokens(&turns[0]);
+        let (mut at, mut looked_at) = (message.follows(), 1);
+        while at > 0 && looked_at < PAGE && tokens < self.context_tokens {
+            // Gone: its conversation is being deleted.
+            let Some(said) = log.said_at(at).await? else { break };
+            at = said.message.follows();
+            looked_at += 1 + said.answers.len();
+            if said.answers.is_empty() {
+                continue;
+            }
+            for item in said.answers.iter().rev().chain([&said.message]) {
+                let turn = self.turn(item).await?;
+                tokens += context::tokens(&turn);
+                turns.push(turn);
+            }
+        }
+        turns.reverse();
+        Ok(context::within(self.context_tokens, &turns))
+    }
+
+    async fn turn(&self, message: &StoredMessage) -> Result<Turn> {
+        let media = match &message.media {
+            Some(attachment) => {
+                let url = self.finisher.messages.media().link(&message.user, &attachment.key).await?;
+                attachment.kind().map(|kind| Shown { kind, url })
+            }
+            None => None,
+        };
+        Ok(Turn { role: message.role, text: message.text.clone(), media })
+    }
+}

@@ -1,0 +1,156 @@
+//! A conversation as the worker reads it: its end first, and of what lies above only what a path leads to.
+
+use std::collections::BTreeMap;
+
+use super::{Messages, Role, StoredMessage, conversation_key, seq_key};
+use crate::dynamo::s;
+use crate::ids::{ConversationId, MessageId};
+use crate::{Error, Result};
+
+/// Items read at once: the last ones up to the message that is to be answered, and a page above.
+pub const PAGE: usize = 60;
+
+/// Answers that a message can have: their ids end in one digit.
+const MOST_ANSWERS: u64 = 10;
+
+/// A message with all of its answers.
+#[derive(Debug, Clone)]
+pub struct Said {
+    pub message: StoredMessage,
+    pub answers: Vec<StoredMessage>,
+}
+
+/// The items of a conversation that were read so far, by number.
+#[derive(Debug)]
+pub struct Log {
+    messages: Messages,
+    conversation: ConversationId,
+    items: BTreeMap<u64, StoredMessage>,
+}
+
+impl Messages {
+    /// The end of a conversation: its last items up to number `seq`, and all that came after it.
+    pub async fn log(&self, conversation: &ConversationId, seq: u64) -> Result<Log> {
+        let mut log = Log { messages: self.clone(), conversation: conversation.clone(), items: BTreeMap::new() };
+        log.read_down(None, seq).await?;
+        Ok(log)
+    }
+}
+
+impl Log {
+    /// The highest number in use, as far as is known.
+    pub fn last_seq(&self) -> u64 {
+        self.items.last_key_value().map_or(0, |(seq, _)| *seq)
+    }
+
+    /// The messages (not answers) up to a number that were read, in order.
+    pub fn messages_up_to(&self, seq: u64) -> Vec<StoredMessage> {
+        let items = self.items.range(..=seq).map(|(_, item)| item);
+        items.filter(|item| item.role == Role::User).cloned().collect()
+    }
+
+    /// What has just been stored.
+    pub fn put(&mut self, message: StoredMessage, answers: Vec<StoredMessage>) {
+        self.items.extend(answers.into_iter().chain([message]).map(|item| (item.seq, item)));
+    }
+
+    /// The message with its answers that the item of this number is, or is an answer of. `None`: there is no such item; it
+    /// was deleted, with its conversation.
+    pub async fn said_at(&mut self, seq: u64) -> Result<Option<Said>> {
+        let Some(item) = self.item(seq).await? else { return Ok(None) };
+        let message = match item.reply_to.clone() {
+            None => item,
+            Some(id) => match self.asked(&item, &id).await? {
+                Some(message) => message,
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(Said { answers: self.answers(&message).await?, message }))
+    }
+
+    /// The answers to a message, in order.
+    pub async fn answers(&mut self, message: &StoredMessage) -> Result<Vec<StoredMessage>> {
+        let Some(first) = message.first_answer else { return Ok(Vec::new()) };
+        let (mut answers, mut read) = (Vec::new(), false);
+        for seq in first..first + MOST_ANSWERS {
+            // Beyond the end there is nothing, unless another worker has just put it there.
+            if !read && !self.items.contains_key(&seq) && (seq == first || seq <= self.last_seq()) {
+                self.read_up(seq).await?;
+                read = true;
+            }
+            match self.items.get(&seq).filter(|item| item.reply_to.as_ref() == Some(&message.id)) {
+                Some(answer) => answers.push(answer.clone()),
+                None => break,
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn item(&mut self, seq: u64) -> Result<Option<StoredMessage>> {
+        if !self.items.contains_key(&seq) {
+            self.read_down(Some(seq), seq).await?;
+        }
+        Ok(self.items.get(&seq).cloned())
+    }
+
+    /// The message of an answer: it lies before it, mostly not far.
+    async fn asked(&mut self, answer: &StoredMessage, id: &MessageId) -> Result<Option<StoredMessage>> {
+        let near = self.items.range(..answer.seq).rev().find(|(_, item)| &item.id == id);
+        if let Some((_, message)) = near {
+            return Ok(Some(message.clone()));
+        }
+        let found = self.messages.find(&answer.user, id).await?;
+        self.items.extend(found.iter().map(|message| (message.seq, message.clone())));
+        Ok(found)
+    }
+
+    /// Reads downwards, from number `from` or from the end, a page of those up to number `seq`.
+    async fn read_down(&mut self, from: Option<u64>, seq: u64) -> Result<()> {
+        let query = self.messages.db.query().table_name(&self.messages.config.table);
+        let query = match from {
+            Some(from) => query
+                .key_condition_expression("pk = :pk AND sk <= :from")
+                .expression_attribute_values(":from", s(seq_key(from))),
+            None => query.key_condition_expression("pk = :pk"),
+        };
+        let mut pages = query
+            .expression_attribute_values(":pk", s(conversation_key(&self.conversation)))
+            .scan_index_forward(false)
+            .limit(i32::try_from(PAGE).unwrap_or(i32::MAX))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut looked_at = 0;
+        while looked_at < PAGE
+            && let Some(item) = pages.next().await
+        {
+            let item = StoredMessage::read(&item.map_err(|error| Error::service("Query", &error))?)?;
+            looked_at += usize::from(item.seq <= seq);
+            self.items.insert(item.seq, item);
+        }
+        Ok(())
+    }
+
+    /// Reads as many as a message can have answers.
+    async fn read_up(&mut self, from: u64) -> Result<()> {
+        let output = self
+            .messages
+            .db
+            .query()
+            .table_name(&self.messages.config.table)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", s(conversation_key(&self.conversation)))
+            .expression_attribute_values(":from", s(seq_key(from)))
+            .expression_attribute_values(":to", s(seq_key(from + MOST_ANSWERS - 1)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| Error::service("Query", &error))?;
+        for item in output.items() {
+            let item = StoredMessage::read(item)?;
+            self.items.insert(item.seq, item);
+        }
+        Ok(())
+    }
+}
