@@ -82,6 +82,8 @@ impl Stack {
             .expect("a log file");
         let mut command = Command::new(gateway_program());
         command.current_dir(workspace()).args(["--port", &options.port.unwrap_or(0).to_string()]).args(&options.args);
+        // Tests of the site build their own; all others need no more than Rust.
+        command.arg("--no-site-build");
         command.envs(options.environment.iter().map(|(name, value)| (name, value)));
         match &options.data_dir {
             Some(path) => command.arg("--data-dir").arg(path),

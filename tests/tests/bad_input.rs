@@ -224,6 +224,8 @@ async fn a_token_is_only_for_a_name_of_1_to_64_characters() {
         (json!({ "username": "" }).to_string(), 400),
         (json!({ "username": 7 }).to_string(), 400),
         (json!({}).to_string(), 400),
+        (json!({ "username": "a", "groups": ["admin"] }).to_string(), 200),
+        (json!({ "username": "a", "groups": "admin" }).to_string(), 400),
         ("not json".to_owned(), 400),
     ] {
         let response = stack.post("/_local/token", &body).await;

@@ -6,8 +6,10 @@
 //! - [`websocket`] and [`http_api`] are API Gateway; [`host`] is Lambda (over the Runtime API), [`build`] makes its programs,
 //!   [`event_source`] polls queues for it, [`schedule`] invokes by the clock; [`aws`] is the door to the services, [`sqs`] the
 //!   queues themselves, [`s3`] the objects.
-//! - [`oidc`] is the user pool; [`state`] what one sees of it all; [`server`] accepts connections.
+//! - [`oidc`] is the user pool; [`state`] what one sees of it all; [`server`] accepts connections. [`site`] is the web site
+//!   that belongs to the stack.
 
+mod addresses;
 pub mod aws;
 pub mod build;
 pub mod clock;
@@ -22,6 +24,7 @@ pub mod options;
 pub mod s3;
 pub mod schedule;
 pub mod server;
+pub mod site;
 pub mod sqs;
 pub mod stack;
 pub mod state;

@@ -26,6 +26,7 @@ use crate::clock::now_ms;
 
 const TOKEN_SECONDS: i64 = 3600;
 const MAX_USERNAME_CHARS: usize = 64;
+const MAX_GROUP_CHARS: usize = 128;
 const KEY_FILE: &str = "oidc-key.pem";
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
@@ -87,10 +88,10 @@ impl Issuer {
         })
     }
 
-    /// An access token, with the claims that a user pool gives it.
-    pub fn token(&self, username: &str) -> Result<String> {
+    /// An access token, with the claims that a user pool gives it. Who is in no group has no claim of groups.
+    pub fn token(&self, username: &str, groups: &[String]) -> Result<String> {
         let now = now_ms() / 1000;
-        let claims = json!({
+        let mut claims = json!({
             "iss": self.url,
             "sub": uuid::Uuid::new_v5(&USERS, username.as_bytes()).to_string(),
             "client_id": self.client_id,
@@ -102,6 +103,9 @@ impl Issuer {
             "exp": now + TOKEN_SECONDS,
             "jti": crate::ids::gateway_id(),
         });
+        if !groups.is_empty() {
+            claims["cognito:groups"] = groups.into();
+        }
         let header = Header { kid: Some(self.key_id.clone()), ..Header::new(Algorithm::RS256) };
         jsonwebtoken::encode(&header, &claims, &self.signing).context("The token can't be signed")
     }
@@ -146,7 +150,10 @@ async fn issue(State(issuer): State<Arc<Issuer>>, body: Bytes) -> Response {
     if !(1..=MAX_USERNAME_CHARS).contains(&username.chars().count()) {
         return refuse("username must have 1 to 64 characters");
     }
-    match issuer.token(username) {
+    let Some(groups) = groups(request.get("groups")) else {
+        return refuse("groups must be a list of names of 1 to 128 characters without blanks, such as [\"admin\"]");
+    };
+    match issuer.token(username, &groups) {
         Ok(token) => {
             Json(json!({ "accessToken": token, "tokenType": "Bearer", "expiresIn": TOKEN_SECONDS })).into_response()
         }
@@ -155,6 +162,17 @@ async fn issue(State(issuer): State<Arc<Issuer>>, body: Bytes) -> Response {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
+}
+
+/// The names of a request's groups; nothing where they are not names. API Gateway hands a list of claims to functions with blanks
+/// between its items, so a name must have none.
+fn groups(value: Option<&Value>) -> Option<Vec<String>> {
+    let Some(value) = value else { return Some(Vec::new()) };
+    let is_name = |name: &&str| {
+        (1..=MAX_GROUP_CHARS).contains(&name.chars().count())
+            && !name.chars().any(|char| char.is_whitespace() || char.is_control())
+    };
+    value.as_array()?.iter().map(|name| name.as_str().filter(is_name).map(str::to_owned)).collect()
 }
 
 /// A file that only its owner can read.
@@ -186,12 +204,50 @@ mod tests {
         let open = || Issuer::open("http://127.0.0.1:1/_local/oidc", "client", Some(dir.path())).expect("an issuer");
         let (first, second) = (open(), open());
         assert_eq!(first.jwks, second.jwks);
-        let sub = |issuer: &Issuer| {
-            let token = issuer.token("alice").expect("a token");
-            let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).expect("claims")).expect("base64");
-            serde_json::from_slice::<Value>(&claims).expect("JSON")["sub"].clone()
-        };
+        let sub = |issuer: &Issuer| claims(&issuer.token("alice", &[]).expect("a token"))["sub"].clone();
         assert_eq!(sub(&first), sub(&second));
+    }
+
+    #[tokio::test]
+    async fn groups_that_are_asked_for_are_a_claim() {
+        let issuer = issuer();
+        let asked = |body: &'static str| issue(State(Arc::clone(&issuer)), Bytes::from_static(body.as_bytes()));
+        let response = asked(r#"{"username":"alice","groups":["admin","other"]}"#).await;
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+        let token: Value = serde_json::from_slice(&body).expect("JSON");
+        let with_groups = claims(token["accessToken"].as_str().expect("a token"));
+        assert_eq!(with_groups["cognito:groups"], json!(["admin", "other"]));
+        assert_eq!(with_groups["username"], "alice");
+
+        let without = claims(&issuer.token("alice", &[]).expect("a token"));
+        assert_eq!((&without["sub"], without.get("cognito:groups")), (&with_groups["sub"], None));
+        assert_eq!(asked(r#"{"username":"alice","groups":[]}"#).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn groups_that_are_not_names_are_refused() {
+        let long = "x".repeat(MAX_GROUP_CHARS + 1);
+        for groups in
+            [json!("admin"), json!(null), json!([1]), json!([""]), json!(["a b"]), json!(["a\n"]), json!([long])]
+        {
+            let body = json!({ "username": "alice", "groups": groups }).to_string();
+            let response = issue(State(issuer()), body.into()).await;
+            assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{groups}");
+            assert_eq!(response.headers()["content-type"], "application/problem+json");
+            let problem = axum::body::to_bytes(response.into_body(), usize::MAX).await.expect("a body");
+            assert!(String::from_utf8_lossy(&problem).contains("groups must be"), "{problem:?}");
+        }
+        let longest = "x".repeat(MAX_GROUP_CHARS);
+        assert_eq!(groups(Some(&json!([longest]))), Some(vec![longest]));
+    }
+
+    fn issuer() -> Arc<Issuer> {
+        Arc::new(Issuer::open("http://127.0.0.1:1/_local/oidc", "client", None).expect("an issuer"))
+    }
+
+    fn claims(token: &str) -> Value {
+        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).expect("claims")).expect("base64");
+        serde_json::from_slice(&claims).expect("JSON")
     }
 
     #[test]

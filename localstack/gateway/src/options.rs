@@ -53,6 +53,10 @@ pub struct Options {
     #[arg(long)]
     pub release: bool,
 
+    /// Serve the static site of the template as it is, without building it
+    #[arg(long, hide_short_help = true)]
+    pub no_site_build: bool,
+
     /// Close a WebSocket without messages for this long (API Gateway: 600), to rehearse it
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
     pub websocket_idle: Duration,

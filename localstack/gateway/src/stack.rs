@@ -32,6 +32,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::addresses::Addresses;
 use crate::aws::dynamodb::DynamoDb;
 use crate::aws::faults::Faults;
 use crate::aws::meter::Meter;
@@ -46,6 +47,7 @@ use crate::oidc::Issuer;
 use crate::options::Options;
 use crate::s3::S3;
 use crate::schedule::{self, Origin};
+use crate::site::{self, Site};
 use crate::sqs::{Sqs, Storage, SystemClock};
 use crate::state::State;
 use crate::template::{self, Function, Locals, Template};
@@ -117,10 +119,13 @@ impl Stack {
         let servers = TaskTracker::new();
         let stop_internal = CancellationToken::new();
         let internal_url = format!("http://127.0.0.1:{internal_port}");
+        let site = site(&template, s3_url, &url, options);
+        let functions = build(&template.functions, options);
+        // Side by side. If the functions do not build, the site is given up.
+        let (programs, site) = tokio::try_join!(functions, async { Ok(site.await) })?;
         let (host, invoker): (Option<Host>, Arc<dyn Invoker>) = match &options.invoke_endpoint {
             Some(endpoint) => (None, Arc::new(InvokeEndpoint::new(endpoint))),
             None => {
-                let programs = build(&template.functions, options.release).await?;
                 let s3 = S3Addresses { own: options.s3_url().unwrap_or(&internal_url), public: s3_url };
                 let specs = function_specs(&template, &programs, &internal_url, &s3)?;
                 let runtime_api = format!("127.0.0.1:{internal_port}");
@@ -132,10 +137,13 @@ impl Stack {
         let apis = websocket_apis(&template, options, &domain, &invoker)?;
         let http_apis = http_apis::http_apis(&template, &domain, ACCOUNT_ID, &invoker)?;
         // Functions, too, may call the APIs, and need an address of them that is still there while the stack stops.
-        let every_api = websocket::router_before(apis.clone(), http_api::router(http_apis.clone()));
+        let http_router = http_api::router(http_apis.clone());
+        let every_api = websocket::router_before(apis.clone(), http_router.clone());
+        let with_site =
+            websocket::router_before(apis.clone(), site::router_before(site, http_apis.clone(), http_router));
 
         let internal_router = host.as_ref().map_or_else(Router::new, Host::router).merge(services.router());
-        let internal_router = internal_router.fallback_service(every_api.clone());
+        let internal_router = internal_router.fallback_service(every_api);
         servers.spawn(crate::server::serve(internal, internal_router, stop_internal.clone()));
 
         let stop_sources = CancellationToken::new();
@@ -155,7 +163,7 @@ impl Stack {
             .route("/_local/environment", get(move || async move { dotenv }))
             .merge(Arc::new(issuer).router())
             .merge(services.router())
-            .fallback_service(every_api);
+            .fallback_service(with_site);
         let stop_public = CancellationToken::new();
         servers.spawn(crate::server::serve(public, public_router, stop_public.clone()));
         let dynamodb = Arc::clone(&services);
@@ -278,10 +286,20 @@ async fn open_services(
     Ok(Arc::new(Services { dynamodb, queues, s3, meter: Meter::default(), faults: Faults::default() }))
 }
 
-async fn build(functions: &[Function], release: bool) -> Result<BTreeMap<String, PathBuf>> {
+/// The functions' programs; none where functions run elsewhere.
+async fn build(functions: &[Function], options: &Options) -> Result<BTreeMap<String, PathBuf>> {
+    if options.invoke_endpoint.is_some() {
+        return Ok(BTreeMap::new());
+    }
     let wanted: Vec<_> =
         functions.iter().map(|function| (function.code_dir.clone(), function.binary.clone())).collect();
-    Ok(crate::build::build(&wanted, release).await?)
+    Ok(crate::build::build(&wanted, options.release).await?)
+}
+
+async fn site(template: &Template, s3_url: &str, url: &str, options: &Options) -> Option<Arc<Site>> {
+    let spec = template.static_site.clone()?;
+    let addresses = Addresses::of(template, s3_url, REGION);
+    Some(Arc::new(Site::open(spec, addresses, url, !options.no_site_build).await))
 }
 
 fn function_specs(

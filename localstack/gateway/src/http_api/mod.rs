@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 use crate::invoke::Invoker;
 use crate::template::HttpApi;
 use jwt::JwtAuthorizer;
-pub use router::router;
+pub use router::{have, router};
 
 /// One HTTP API of the template, running.
 #[derive(Debug)]

@@ -13,10 +13,10 @@ use axum::extract::{ConnectInfo, State};
 use axum::handler::Handler as _;
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 
 use super::handle::{Incoming, handle};
-use super::{Api, response};
+use super::{Api, response, routes};
 use crate::ids::gateway_id;
 
 /// API Gateway's quota on the payload of a request.
@@ -52,6 +52,12 @@ async fn serve(
             response::refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
         }
     }
+}
+
+/// Whether a path is one of the APIs': a route matches, or is of a path that begins alike (`/api` of `/api/{proxy+}`): nobody who
+/// asks an API for what it does not have should get something else for it.
+pub fn have(apis: &[Arc<Api>], method: &Method, path: &str) -> bool {
+    select(apis, path).is_some_and(|api| !api.is_default() || routes::concern(&api.spec.routes, method, path))
 }
 
 fn select<'a>(apis: &'a [Arc<Api>], path: &str) -> Option<&'a Arc<Api>> {

@@ -47,6 +47,18 @@ pub fn select<'a>(routes: &'a [HttpRoute], method: &Method, path: &str) -> Optio
     matching.min_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, selected)| selected)
 }
 
+/// Whether a route matches, or has at least the path's first segment.
+pub fn concern(routes: &[HttpRoute], method: &Method, path: &str) -> bool {
+    let first = path.strip_prefix('/').unwrap_or(path).split('/').next().map(decode).filter(|first| !first.is_empty());
+    let begins_so = |route: &HttpRoute| match &route.key {
+        RouteKey::Path { segments, .. } => {
+            matches!((segments.first(), &first), (Some(Segment::Literal(own)), Some(first)) if own == first)
+        }
+        RouteKey::Default => false,
+    };
+    select(routes, method, path).is_some() || routes.iter().any(begins_so)
+}
+
 /// The lower, the more specific: segment by segment, then the method.
 type Rank = (Vec<u8>, bool);
 

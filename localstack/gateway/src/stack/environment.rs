@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 
+use crate::addresses::Addresses;
 use crate::aws;
 use crate::template::{Function, Template};
 
@@ -45,9 +46,9 @@ pub(super) fn of(
         let management = format!("{internal_url}/{}", api.stage);
         environment.insert("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI".to_owned(), management);
     }
-    let api_ids = own_apis(template);
+    let addresses = Addresses::of(template, s3.public, region);
     for (name, value) in &function.environment {
-        environment.insert(name.clone(), localize(value, &api_ids, internal_url, s3, region));
+        environment.insert(name.clone(), addresses.localize(value, internal_url));
     }
     environment
 }
@@ -66,48 +67,4 @@ pub(super) fn dotenv(template: &Template, url: &str, s3: &S3Addresses<'_>, regio
     }
     all.insert("AWS_ACCESS_KEY_ID".to_owned(), aws::access_key(INVOKE_ENDPOINT));
     all.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
-}
-
-/// The ids of all APIs, WebSocket and HTTP: the same listeners have them, and a path says which is meant.
-fn own_apis(template: &Template) -> Vec<&str> {
-    let websocket = template.websocket_apis.iter().map(|api| api.api_id.as_str());
-    websocket.chain(template.http_apis.iter().map(|api| api.api_id.as_str())).collect()
-}
-
-fn localize(value: &str, api_ids: &[&str], internal_url: &str, s3: &S3Addresses<'_>, region: &str) -> String {
-    let mut value = value.replace(&format!("https://s3.{region}.amazonaws.com"), s3.public);
-    for api_id in api_ids {
-        let host = format!("{api_id}.execute-api.{region}.amazonaws.com");
-        value = value.replace(&format!("https://{host}"), internal_url);
-        value = value.replace(&format!("wss://{host}"), &internal_url.replacen("http", "ws", 1));
-    }
-    value
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const S3: S3Addresses<'_> = S3Addresses { own: "http://127.0.0.1:1", public: "http://127.0.0.1:2" };
-
-    #[test]
-    fn the_regional_endpoint_of_s3_becomes_the_public_address() {
-        let localize = |value: &str| localize(value, &[], "http://127.0.0.1:1", &S3, "us-east-1");
-        assert_eq!(localize("https://s3.us-east-1.amazonaws.com"), "http://127.0.0.1:2");
-        assert_eq!(localize("https://s3.us-east-1.amazonaws.com/media/a"), "http://127.0.0.1:2/media/a");
-        for other in ["https://s3.eu-west-1.amazonaws.com", "https://media.s3.us-east-1.amazonaws.com"] {
-            assert_eq!(localize(other), other);
-        }
-    }
-
-    #[test]
-    fn an_address_of_an_own_api_becomes_the_local_one_and_others_stay() {
-        let localize = |value: &str| localize(value, &["api", "httpapi"], "http://127.0.0.1:1", &S3, "us-east-1");
-        assert_eq!(localize("https://api.execute-api.us-east-1.amazonaws.com/ws"), "http://127.0.0.1:1/ws");
-        assert_eq!(localize("wss://api.execute-api.us-east-1.amazonaws.com/ws"), "ws://127.0.0.1:1/ws");
-        assert_eq!(localize("https://httpapi.execute-api.us-east-1.amazonaws.com"), "http://127.0.0.1:1");
-        assert_eq!(localize("https://httpapi.execute-api.us-east-1.amazonaws.com/v1/a"), "http://127.0.0.1:1/v1/a");
-        let other = "https://other.execute-api.us-east-1.amazonaws.com/ws";
-        assert_eq!(localize(other), other);
-    }
 }

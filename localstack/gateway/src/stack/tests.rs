@@ -2,6 +2,8 @@
 //! endpoint of the test's own, which answers with the event, so nothing is built.
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
+mod site;
+
 use std::future::pending;
 
 use axum::extract::Path;
@@ -57,6 +59,11 @@ struct Bench {
 
 impl Bench {
     async fn start(template: &str) -> Result<Self> {
+        Self::start_beside(template, &[]).await
+    }
+
+    /// With these files in the template's folder.
+    async fn start_beside(template: &str, files: &[(&str, &str)]) -> Result<Self> {
         let functions = Arc::new(Functions::default());
         let invoker = Arc::clone(&functions);
         let invoke = move |Path(function): Path<String>, event: Bytes| {
@@ -70,6 +77,11 @@ impl Bench {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("template.yaml");
         std::fs::write(&path, template)?;
+        for (name, text) in files {
+            let file = dir.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap())?;
+            std::fs::write(file, text)?;
+        }
         let path = path.display().to_string();
         let args = ["gateway", "--port", "0", "--ephemeral", "--template", &path, "--invoke-endpoint", &endpoint];
         let stack = Stack::start(&Options::parse_from(args)).await?;

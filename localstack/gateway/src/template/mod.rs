@@ -21,6 +21,7 @@ mod pattern;
 mod resources;
 mod route_key;
 mod scope;
+mod static_site;
 #[cfg(test)]
 mod tests;
 mod yaml;
@@ -38,8 +39,8 @@ use yaml::{Data, Entry, Node};
 pub use error::{Problem as TemplateProblem, TemplateError};
 pub use model::{
     Authorization, Authorizer, Bucket, Cors, CorsRule, Expiration, Function, HttpApi, HttpRoute, IdentitySource,
-    JwtAuthorizer, LocalState, Locals, Queue, Route, Schedule, SqsEventSource, Table, TableView, Template,
-    WebSocketApi,
+    JwtAuthorizer, LocalState, Locals, Queue, Route, Schedule, SiteBuild, SqsEventSource, StaticSite, Table, TableView,
+    Template, WebSocketApi,
 };
 pub use route_key::{RouteKey, Segment};
 
@@ -135,6 +136,15 @@ fn read(
     let functions = resources::functions(&context, &managed, &queues);
     let tables = resources::tables(&context);
     let buckets = resources::buckets(&context);
+    let outputs = outputs(template.node("Outputs"), &scope, problems);
+    let sources = static_site::Sources {
+        folder,
+        parameters: &scope.parameters,
+        outputs: &outputs,
+        headers: &resources::response_headers(&context),
+        issuer: &locals.issuer,
+    };
+    let static_site = static_site::read(template.node("Metadata"), &sources, problems);
     let parameters = scope.parameters.iter().map(|(name, value)| (name.clone(), value.text.clone())).collect();
     Some(Template {
         websocket_apis: resources::websocket_apis(&context, &functions),
@@ -143,7 +153,9 @@ fn read(
         tables,
         buckets,
         user_pool_clients: resources::user_pool_clients(&context),
-        outputs: outputs(template.node("Outputs"), &scope, problems),
+        user_pool_domains: resources::user_pool_domains(&context),
+        static_site,
+        outputs,
         parameters,
         functions,
         queues,

@@ -33,6 +33,44 @@ pub struct Template {
     /// Without the outputs of what exists only when deployed.
     pub outputs: BTreeMap<String, String>,
     pub local_state: LocalState,
+    /// The prefixes of the user pools' domains.
+    pub user_pool_domains: Vec<String>,
+    pub static_site: Option<StaticSite>,
+}
+
+/// A web site of files, which belongs to the stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaticSite {
+    /// Against the template's folder, like all paths here.
+    pub directory: PathBuf,
+    pub build: Option<SiteBuild>,
+    /// The file that a page without a file of its own is.
+    pub fallback: Option<String>,
+    /// Files under this path never change.
+    pub immutable: Option<String>,
+    pub headers: Vec<(String, String)>,
+    /// Files that are made of the stack's own values, with the addresses that they have on AWS.
+    pub files: BTreeMap<String, serde_json::Value>,
+}
+
+/// How a site's directory is made. The commands are the shell's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteBuild {
+    /// Where commands are run.
+    pub directory: PathBuf,
+    /// What must be installed for them, in words.
+    pub needs: Option<String>,
+    pub install: Option<String>,
+    pub run: String,
+    /// Files and folders in the directory that the site is made of.
+    pub sources: Vec<String>,
+}
+
+/// An `AWS::CloudFront::ResponseHeadersPolicy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ResponseHeaders {
+    pub logical_id: String,
+    pub headers: Vec<(String, String)>,
 }
 
 /// What to show of the application at `/_local/state`.

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::error::{Problem, Problems, hint};
 use super::fields::{Fields, Schema};
 use super::pattern;
@@ -30,11 +32,33 @@ const TYPES: [&str; 3] = ["CommaDelimitedList", "Number", "String"];
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Parameter {
     pub(crate) text: String,
+    pub(crate) kind: ParameterKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ParameterKind {
     /// A `CommaDelimitedList`, to which `!Ref` gives a list.
-    pub(crate) is_list: bool,
+    List,
+    Number,
+    Text,
 }
 
 impl Parameter {
+    pub(crate) fn is_list(&self) -> bool {
+        self.kind == ParameterKind::List
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        match self.kind {
+            ParameterKind::List => self.items().collect(),
+            ParameterKind::Text => self.text.as_str().into(),
+            ParameterKind::Number => {
+                let whole = self.text.parse::<i64>().map(Value::from);
+                whole.or_else(|_| self.text.parse::<f64>().map(Value::from)).unwrap_or_default()
+            }
+        }
+    }
+
     pub(crate) fn items(&self) -> impl Iterator<Item = &str> {
         self.text.split(',').map(str::trim)
     }
@@ -70,7 +94,14 @@ fn one(name: &str, line: usize, declaration: &Fields<'_>, given: Option<String>)
         }
         return None;
     };
-    let parameter = Parameter { text, is_list: kind == "CommaDelimitedList" };
+    let parameter = Parameter {
+        text,
+        kind: match kind.as_str() {
+            "CommaDelimitedList" => ParameterKind::List,
+            "Number" => ParameterKind::Number,
+            _ => ParameterKind::Text,
+        },
+    };
     if let Err(problem) = check(&kind, &parameter, declaration) {
         let source = if is_given { "given for this run" } else { "its default" };
         let explanation =
@@ -108,7 +139,7 @@ fn check(kind: &str, parameter: &Parameter, declaration: &Fields<'_>) -> Result<
         return Err(format!("the largest {what} is {high}"));
     }
     if let Some(allowed) = declaration.texts("AllowedValues") {
-        let items: Vec<&str> = if parameter.is_list { parameter.items().collect() } else { vec![text] };
+        let items: Vec<&str> = if parameter.is_list() { parameter.items().collect() } else { vec![text] };
         if let Some(wrong) = items.iter().find(|item| !allowed.iter().any(|value| value == *item)) {
             return Err(format!(
                 "\"{wrong}\" is not an allowed value{}",

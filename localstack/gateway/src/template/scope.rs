@@ -77,7 +77,7 @@ impl<'a> Scope<'a> {
             "AWS::Partition" => PARTITION.to_owned(),
             "AWS::URLSuffix" => URL_SUFFIX.to_owned(),
             _ => match self.parameters.get(name) {
-                Some(parameter) if parameter.is_list => {
+                Some(parameter) if parameter.is_list() => {
                     let items = parameter.items().map(|item| Node::text(line, item)).collect();
                     return Ok(Some(Node { line, data: Data::List(items) }));
                 }

@@ -14,6 +14,7 @@ mod http_api;
 mod language;
 mod project;
 mod resources;
+mod static_site;
 
 fn locals() -> Locals {
     Locals {

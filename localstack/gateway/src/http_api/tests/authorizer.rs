@@ -139,7 +139,9 @@ async fn tokens_of_the_local_issuer_are_taken() {
     let identity_source = IdentitySource::Header("Authorization".into());
     let spec = JwtAuthorizer { issuer: url, audience: vec!["UserPoolClient".into()], identity_source };
     let bench = Bench::guarded_by(spec, &["openid"]).await;
-    assert_eq!(bench.get_with("/me", &local.token("alice").unwrap()).await.status, 200);
+    let token = local.token("alice", &["admin".to_owned(), "other".to_owned()]).unwrap();
+    assert_eq!(bench.get_with("/me", &token).await.status, 200);
     let claims = &bench.functions.event("me").await["requestContext"]["authorizer"]["jwt"]["claims"];
-    assert_eq!(claims["username"], "alice");
+    assert_eq!((&claims["username"], &claims["cognito:groups"]), (&json!("alice"), &json!("[admin other]")));
+    assert!(claims.as_object().unwrap().values().all(Value::is_string), "{claims}");
 }

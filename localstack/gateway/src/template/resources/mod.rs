@@ -11,6 +11,7 @@ mod http_event;
 mod policy;
 mod queue;
 mod references;
+mod response_headers;
 mod schedule;
 mod table;
 mod table_keys;
@@ -31,8 +32,9 @@ pub(crate) use function::{FUNCTION, functions};
 pub(crate) use http_api::{HTTP_API, http_apis};
 pub(crate) use policy::managed_policies;
 pub(crate) use queue::queues;
+pub(crate) use response_headers::response_headers;
 pub(crate) use table::tables;
-pub(crate) use user_pool::{user_pool_clients, user_pools};
+pub(crate) use user_pool::{user_pool_clients, user_pool_domains, user_pools};
 pub(crate) use websocket::{WEBSOCKET_API, websocket_apis};
 
 /// The schemas of all maps with properties, for the documentation's test.
@@ -42,10 +44,13 @@ pub(crate) fn schemas() -> Vec<&'static Schema> {
     schemas.extend([
         &user_pool::USER_POOL,
         &user_pool::USER_POOL_CLIENT,
+        &user_pool::USER_POOL_DOMAIN,
         &websocket::ROUTE,
         &websocket::ROUTE_RESPONSE,
     ]);
     schemas.extend(bucket::SCHEMAS);
+    schemas.extend(response_headers::SCHEMAS);
+    schemas.extend(super::static_site::SCHEMAS);
     schemas.extend([&event_source::SQS_EVENT, &schedule::SCHEDULE_EVENT, &websocket::AUTH, &table::INDEX]);
     schemas.extend([&HTTP_API, &http_api::AUTH, &http_api::AUTHORIZER, &http_api::JWT_CONFIGURATION, &http_api::CORS]);
     schemas.extend([&http_event::HTTP_EVENT, &http_event::EVENT_AUTH]);
@@ -59,18 +64,22 @@ pub(crate) enum Kind {
     HttpApi,
     ManagedPolicy,
     Queue,
+    ResponseHeadersPolicy,
     RouteResponse,
     Table,
     UserPool,
     UserPoolClient,
+    UserPoolDomain,
     WebSocketApi,
 }
 
 impl Kind {
-    pub(crate) const ALL: [(&str, Kind); 10] = [
+    pub(crate) const ALL: [(&str, Kind); 12] = [
         ("AWS::ApiGatewayV2::RouteResponse", Kind::RouteResponse),
+        ("AWS::CloudFront::ResponseHeadersPolicy", Kind::ResponseHeadersPolicy),
         ("AWS::Cognito::UserPool", Kind::UserPool),
         ("AWS::Cognito::UserPoolClient", Kind::UserPoolClient),
+        ("AWS::Cognito::UserPoolDomain", Kind::UserPoolDomain),
         ("AWS::DynamoDB::Table", Kind::Table),
         ("AWS::IAM::ManagedPolicy", Kind::ManagedPolicy),
         ("AWS::S3::Bucket", Kind::Bucket),
@@ -85,11 +94,15 @@ impl Kind {
     }
 }
 
-/// Types that observe or administer a deployed stack: accepted unread, and nothing may refer to them.
-pub(crate) const DEPLOYED_ONLY: [&str; 7] = [
+/// Types that observe, administer or deliver a deployed stack: accepted unread, and nothing may refer to them.
+pub(crate) const DEPLOYED_ONLY: [&str; 11] = [
+    "AWS::CloudFront::Distribution",
+    "AWS::CloudFront::Function",
+    "AWS::CloudFront::OriginAccessControl",
     "AWS::CloudWatch::Alarm",
     "AWS::CloudWatch::CompositeAlarm",
     "AWS::CloudWatch::Dashboard",
+    "AWS::Cognito::UserPoolGroup",
     "AWS::IAM::Role",
     "AWS::Logs::LogGroup",
     "AWS::Logs::MetricFilter",

@@ -14,7 +14,8 @@ impl Resource {
             Kind::Queue => self.attribute(scope, self.line, "QueueUrl"),
             Kind::HttpApi | Kind::WebSocketApi => Ok(self.api_id()),
             Kind::UserPool => Ok(format!("{}_{}", scope.locals.region, self.id)),
-            Kind::RouteResponse | Kind::UserPoolClient => Ok(self.id.clone()),
+            Kind::ResponseHeadersPolicy | Kind::RouteResponse | Kind::UserPoolClient => Ok(self.id.clone()),
+            Kind::UserPoolDomain => self.name(scope),
         }
     }
 
@@ -52,6 +53,7 @@ impl Resource {
             (Kind::UserPool, "UserPoolId") => self.reference(scope)?,
             (Kind::UserPool, "ProviderURL") => locals.issuer.clone(),
             (Kind::UserPoolClient, "ClientId") => self.id.clone(),
+            (Kind::ResponseHeadersPolicy, "Id") => self.id.clone(),
             _ => {
                 let message = format!("{} does not have the attribute \"{attribute}\"", self.kind.type_name());
                 return Err(Problem::new(line, message + &hint(attribute, self.attributes().iter().copied())));
@@ -71,7 +73,13 @@ impl Resource {
             Kind::Queue => "QueueName",
             Kind::Table => "TableName",
             Kind::ManagedPolicy => "ManagedPolicyName",
-            Kind::HttpApi | Kind::RouteResponse | Kind::UserPool | Kind::UserPoolClient | Kind::WebSocketApi => "",
+            Kind::UserPoolDomain => "Domain",
+            Kind::HttpApi
+            | Kind::ResponseHeadersPolicy
+            | Kind::RouteResponse
+            | Kind::UserPool
+            | Kind::UserPoolClient
+            | Kind::WebSocketApi => "",
         };
         if scope.naming.borrow().contains(&self.id) {
             return Err(Problem::new(self.line, format!("The {property} of {} depends on itself", self.id)));
@@ -107,7 +115,8 @@ impl Resource {
             Kind::HttpApi | Kind::WebSocketApi => &["ApiEndpoint", "ApiId"],
             Kind::UserPool => &["Arn", "ProviderURL", "UserPoolId"],
             Kind::UserPoolClient => &["ClientId"],
-            Kind::RouteResponse => &[],
+            Kind::ResponseHeadersPolicy => &["Id"],
+            Kind::RouteResponse | Kind::UserPoolDomain => &[],
         }
     }
 }

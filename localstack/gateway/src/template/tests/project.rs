@@ -114,6 +114,44 @@ fn a_damaged_template_gives_problems_with_real_lines_and_never_a_panic() {
 }
 
 #[test]
+fn the_web_client_is_told_what_it_needs_by_either_issuer() {
+    let site = |given: &[(&str, &str)]| {
+        load_project(given).unwrap_or_else(|error| panic!("{error}")).static_site.expect("a site")
+    };
+    let own = site(&[("MaxClients", "7")]);
+    let limits = json!({
+        "maxClients": 7, "leaseSeconds": 60, "firstMessageSeconds": 60,
+        "maxPendingPerClient": 10, "maxTextBytes": 16384, "maxMediaBytes": 26_214_400,
+    });
+    assert_eq!(
+        own.files["config.json"],
+        json!({
+            "websocketUrl": "wss://websocketapi.execute-api.eu-central-1.amazonaws.com/ws",
+            "apiUrl": "https://httpapi.execute-api.eu-central-1.amazonaws.com",
+            "auth": { "mode": "local", "issuer": locals().issuer, "clientId": "UserPoolClient" },
+            "limits": limits,
+        })
+    );
+    let policy = |site: &super::super::StaticSite| site.headers[0].1.clone();
+    let sources = "connect-src 'self' https://httpapi.execute-api.eu-central-1.amazonaws.com \
+                   wss://websocketapi.execute-api.eu-central-1.amazonaws.com https://s3.eu-central-1.amazonaws.com \
+                   https://local-mediabucket.s3.eu-central-1.amazonaws.com http://127.0.0.1:8000 \
+                   https://parley-httpapi.auth.eu-central-1.amazoncognito.com;";
+    assert!(policy(&own).contains(sources), "{}", policy(&own));
+    for never in ["unsafe-eval", "script-src 'self' 'unsafe-inline'", "*", "\n"] {
+        assert!(!policy(&own).contains(never), "{never} in {}", policy(&own));
+    }
+
+    let storage = ("MediaEndpointUrl", "http://localhost:9000");
+    let theirs = site(&[("OidcIssuer", "https://id.example/realms/x"), ("OidcAudience", "web"), storage]);
+    let auth = json!({ "mode": "oidc", "issuer": "https://id.example/realms/x", "clientId": "web" });
+    assert_eq!(theirs.files["config.json"]["auth"], auth);
+    for sources in ["http://localhost:9000 https://id.example;", "img-src 'self' blob: data: http://localhost:9000;"] {
+        assert!(policy(&theirs).contains(sources), "{}", policy(&theirs));
+    }
+}
+
+#[test]
 fn what_to_show_of_the_application_is_named_in_the_metadata() {
     let shown = load_project(&[("MaxClients", "7")]).unwrap_or_else(|error| panic!("{error}")).local_state;
     assert_eq!(shown.parameters["capacity"], "7");

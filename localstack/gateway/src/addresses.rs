@@ -1,0 +1,95 @@
+//! Which addresses of the template are this machine's.
+//!
+//! A template names its own APIs, buckets and user pools by the host names that they have on AWS. Whoever is told such an
+//! address, a function or a browser, is told the local one in its place.
+
+use crate::template::Template;
+
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    /// Of all APIs, WebSocket and HTTP: the same listeners have them, and a path says which is meant.
+    api_ids: Vec<String>,
+    buckets: Vec<String>,
+    user_pool_domains: Vec<String>,
+    /// Where clients find S3.
+    s3: String,
+    region: String,
+}
+
+impl Addresses {
+    pub(crate) fn of(template: &Template, s3: &str, region: &str) -> Self {
+        let websocket = template.websocket_apis.iter().map(|api| api.api_id.clone());
+        Self {
+            api_ids: websocket.chain(template.http_apis.iter().map(|api| api.api_id.clone())).collect(),
+            buckets: template.buckets.iter().map(|bucket| bucket.name.clone()).collect(),
+            user_pool_domains: template.user_pool_domains.clone(),
+            s3: s3.to_owned(),
+            region: region.to_owned(),
+        }
+    }
+
+    /// The text with local addresses; APIs are at `url`.
+    pub(crate) fn localize(&self, text: &str, url: &str) -> String {
+        let (region, s3) = (&self.region, &self.s3);
+        let mut text = text.replace(&format!("https://s3.{region}.amazonaws.com"), s3);
+        for bucket in &self.buckets {
+            // Path style: a host name of its own would have to be resolved.
+            text = text.replace(&format!("https://{bucket}.s3.{region}.amazonaws.com"), &format!("{s3}/{bucket}"));
+        }
+        for api_id in &self.api_ids {
+            let host = format!("{api_id}.execute-api.{region}.amazonaws.com");
+            text = text.replace(&format!("https://{host}"), url);
+            text = text.replace(&format!("wss://{host}"), &url.replacen("http", "ws", 1));
+        }
+        for domain in &self.user_pool_domains {
+            text = text.replace(&format!("https://{domain}.auth.{region}.amazoncognito.com"), url);
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn localize(text: &str) -> String {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let addresses = Addresses {
+            api_ids: texts(&["api", "httpapi"]),
+            buckets: texts(&["media"]),
+            user_pool_domains: texts(&["login"]),
+            s3: "http://127.0.0.1:2".to_owned(),
+            region: "us-east-1".to_owned(),
+        };
+        addresses.localize(text, "http://127.0.0.1:1")
+    }
+
+    #[test]
+    fn s3_becomes_the_public_address() {
+        assert_eq!(localize("https://s3.us-east-1.amazonaws.com"), "http://127.0.0.1:2");
+        assert_eq!(localize("https://s3.us-east-1.amazonaws.com/media/a"), "http://127.0.0.1:2/media/a");
+        assert_eq!(localize("https://media.s3.us-east-1.amazonaws.com/a"), "http://127.0.0.1:2/media/a");
+        for other in ["https://s3.eu-west-1.amazonaws.com", "https://others.s3.us-east-1.amazonaws.com"] {
+            assert_eq!(localize(other), other);
+        }
+    }
+
+    #[test]
+    fn an_address_of_an_own_api_becomes_the_local_one_and_others_stay() {
+        assert_eq!(localize("https://api.execute-api.us-east-1.amazonaws.com/ws"), "http://127.0.0.1:1/ws");
+        assert_eq!(localize("wss://api.execute-api.us-east-1.amazonaws.com/ws"), "ws://127.0.0.1:1/ws");
+        assert_eq!(localize("https://httpapi.execute-api.us-east-1.amazonaws.com"), "http://127.0.0.1:1");
+        assert_eq!(localize("https://httpapi.execute-api.us-east-1.amazonaws.com/v1/a"), "http://127.0.0.1:1/v1/a");
+        assert_eq!(localize("https://login.auth.us-east-1.amazoncognito.com"), "http://127.0.0.1:1");
+        let other = "https://other.execute-api.us-east-1.amazonaws.com/ws";
+        assert_eq!(localize(other), other);
+    }
+
+    #[test]
+    fn every_address_of_a_text_is_replaced() {
+        let policy = "connect-src 'self' https://api.execute-api.us-east-1.amazonaws.com \
+                      wss://api.execute-api.us-east-1.amazonaws.com https://s3.us-east-1.amazonaws.com";
+        let local = "connect-src 'self' http://127.0.0.1:1 ws://127.0.0.1:1 http://127.0.0.1:2";
+        assert_eq!(localize(policy), local);
+    }
+}
