@@ -21,7 +21,7 @@ fi
 
 token=$(python3 - "$url" <<'PYTHON'
 import json, sys, urllib.request
-request = urllib.request.Request(sys.argv[1] + "/_local/token", b'{"username":"schemathesis"}', {"content-type": "application/json"})
+request = urllib.request.Request(sys.argv[1] + "/_local/token", b'{"username":"schemathesis","groups":["admin"]}', {"content-type": "application/json"})
 print(json.load(urllib.request.urlopen(request))["accessToken"])
 PYTHON
 )

@@ -60,6 +60,7 @@ pub enum ClosingCode {
     FirstMessage,
     LeaseExpired,
     Replaced,
+    ClosedByAdmin,
 }
 
 /// A message or an answer to one.

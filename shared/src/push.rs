@@ -14,6 +14,9 @@ use crate::protocol::{ClosingCode, ServerFrame};
 /// What a connection is told whose place another one of its user has now.
 pub const REPLACED: &str = "You went on in another window";
 
+/// What a connection is told that an administrator closes.
+pub const CLOSED_BY_ADMIN: &str = "An administrator has closed your connection";
+
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
     /// The connection is no more.

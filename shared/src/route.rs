@@ -31,6 +31,12 @@ impl Speaker {
     }
 }
 
+/// As its token calls the user who sent an event; for showing.
+pub fn username(context: &ApiGatewayWebsocketProxyRequestContext) -> Option<String> {
+    let name = context.authorizer.fields.get("username").and_then(|value| value.as_str());
+    name.filter(|name| !name.is_empty()).map(str::to_owned)
+}
+
 /// Logging and the SDK's settings: once, at init.
 pub async fn init() -> SdkConfig {
     lambda_runtime::tracing::init_default_subscriber();

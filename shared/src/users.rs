@@ -1,24 +1,55 @@
 //! Users, as far as they are known here: who a token names, and since when. Accounts and passwords are the issuer's.
+//!
+//! A user is an item of its own, and one in the directory, which sorts all users by name. The transaction that makes or renames
+//! a user writes both, on condition that the user is as it was read, so that the directory has each user once, under the name
+//! that it has. A user item says where in the directory it is (`listed_as`); one that is older than the directory does not,
+//! and gets there the next time it is met. So whoever is met as before costs one read, and a list is a query.
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::ReturnValue;
+use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
+use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::ChatConfig;
-use crate::dynamo::{Fields, Item, s, time};
-use crate::ids::UserId;
-use crate::messages::user_key;
+use crate::dynamo::{self, Fields, Item, s, time};
+use crate::ids::{Random, UserId};
+use crate::messages::{built, user_key};
+use crate::paging::{Limit, List, Page};
 use crate::{Error, Result};
 
 const USER: &str = "me";
 
-#[derive(Debug, Clone)]
+/// The key of the directory.
+const DIRECTORY: &str = "users";
+
+/// Between name and id in the directory's sort key: lower than what names consist of, so that `ann` comes before `ann b`.
+const BEFORE_ID: char = '\u{1}';
+
+/// Of a name in a sort key, which has 1,024 bytes at most, 256 of them for the id.
+const MAX_NAME_BYTES: usize = 700;
+
+/// Of a beginning that is looked for.
+pub const MAX_PREFIX_CHARS: usize = 128;
+
+/// Tries to write a user whom others meet at the same time.
+const MAX_ATTEMPTS: u32 = 10;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     pub id: UserId,
     pub username: String,
     pub created_at: Timestamp,
+}
+
+/// A user as stored.
+struct Known {
+    user: User,
+    listed_as: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,48 +57,156 @@ pub struct Users {
     db: Client,
     config: ChatConfig,
     clock: Arc<dyn Clock>,
+    random: Arc<Random>,
+}
+
+/// Where a list goes on, and of which names it is.
+#[derive(Serialize, Deserialize)]
+struct Position {
+    prefix: String,
+    at: String,
 }
 
 impl Users {
-    pub fn new(db: Client, config: ChatConfig, clock: Arc<dyn Clock>) -> Self {
-        Self { db, config, clock }
+    pub fn new(db: Client, config: ChatConfig, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
+        Self { db, config, clock, random }
     }
 
     /// The user that a token names, who exists from the first time on. The name is the issuer's, who may change it.
     pub async fn meet(&self, id: &UserId, username: &str) -> Result<User> {
-        let known = self
+        let place = place(username, id);
+        for _ in 0..MAX_ATTEMPTS {
+            let known = self.find(id).await?;
+            let created_at = known.as_ref().map_or_else(|| self.clock.now(), |known| known.user.created_at);
+            let user = User { id: id.clone(), username: username.to_owned(), created_at };
+            if known.as_ref().is_some_and(|known| known.listed_as.as_ref() == Some(&place) && known.user == user) {
+                return Ok(user);
+            }
+            let mut items = vec![self.writing(&user, &place, known.as_ref())?, self.listing(&user, &place)?];
+            if let Some(old) = known.and_then(|known| known.listed_as).filter(|old| *old != place) {
+                items.push(self.delisting(old)?);
+            }
+            if dynamo::transact(&self.db, &self.random, &items).await?.is_ok() {
+                return Ok(user);
+            }
+            // Somebody else has met the user: of two first times at once, both see the same moment.
+        }
+        Err(Error::Contended { operation: "meet", attempts: MAX_ATTEMPTS })
+    }
+
+    /// Users by name, those whose name begins with `prefix` without regard to case. `reader` is whose list it is.
+    pub async fn list(
+        &self,
+        reader: &UserId,
+        prefix: Option<&str>,
+        limit: Limit,
+        cursor: Option<&str>,
+    ) -> Result<Page<User>> {
+        let list = List::of(reader, DIRECTORY);
+        let prefix = prefix.map(str::to_lowercase);
+        let (prefix, start) = match cursor.map(|cursor| list.position::<Position>(cursor)).transpose()? {
+            None => (prefix.unwrap_or_default(), None),
+            Some(position) if prefix.as_ref().is_none_or(|prefix| *prefix == position.prefix) => {
+                (position.prefix, Some(key(DIRECTORY, &position.at)))
+            }
+            Some(_) => return Err(Error::bad_request("The cursor is of a list of other names")),
+        };
+        let query = self.db.query().table_name(&self.config.table).expression_attribute_values(":pk", s(DIRECTORY));
+        let query = if prefix.is_empty() {
+            query.key_condition_expression("pk = :pk")
+        } else {
+            query
+                .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+                .expression_attribute_values(":prefix", s(prefix.as_str()))
+        };
+        let items = query
+            .consistent_read(true)
+            .limit(limit.and_one())
+            .set_exclusive_start_key(start)
+            .into_paginator()
+            .items()
+            .send();
+        let (users, more) = limit.page_of(items, read_listed).await?;
+        let next = users.last().filter(|_| more).map(|last| list.cursor(Position { prefix, at: place_of(last) }));
+        Ok(Page { items: users, next })
+    }
+
+    async fn find(&self, id: &UserId) -> Result<Option<Known>> {
+        let output = self
             .db
             .get_item()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(id)))
-            .key("sk", s(USER))
+            .set_key(Some(key(&user_key(id), USER)))
             .consistent_read(true)
             .send()
             .await
             .map_err(|error| Error::service("GetItem", &error))?;
-        let known = known.item.map(|item| read(id, &item)).transpose()?;
-        if let Some(user) = known.filter(|user| user.username == username) {
-            return Ok(user);
-        }
-        // Of two first times at once, both see the same moment.
-        let stored = self
-            .db
-            .update_item()
+        output.item.as_ref().map(|item| Known::read(id, item)).transpose()
+    }
+
+    /// The user's own item, which is as it was `known`.
+    fn writing(&self, user: &User, place: &str, known: Option<&Known>) -> Result<TransactWriteItem> {
+        let update = Update::builder()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(id)))
-            .key("sk", s(USER))
-            .update_expression("SET username = :username, created_at = if_not_exists(created_at, :now)")
-            .expression_attribute_values(":username", s(username))
-            .expression_attribute_values(":now", time(self.clock.now()))
-            .return_values(ReturnValue::AllNew)
-            .send()
-            .await
-            .map_err(|error| Error::service("UpdateItem", &error))?;
-        read(id, &stored.attributes.unwrap_or_default())
+            .set_key(Some(key(&user_key(&user.id), USER)))
+            .update_expression("SET username = :username, created_at = :created, listed_as = :place")
+            .expression_attribute_values(":username", s(user.username.as_str()))
+            .expression_attribute_values(":created", time(user.created_at))
+            .expression_attribute_values(":place", s(place));
+        let update = match known {
+            None => update.condition_expression("attribute_not_exists(pk)"),
+            Some(Known { listed_as: None, .. }) => {
+                update.condition_expression("attribute_exists(pk) AND attribute_not_exists(listed_as)")
+            }
+            Some(Known { listed_as: Some(old), .. }) => {
+                update.condition_expression("listed_as = :old").expression_attribute_values(":old", s(old.as_str()))
+            }
+        };
+        Ok(TransactWriteItem::builder().update(built(update.build())?).build())
+    }
+
+    fn listing(&self, user: &User, place: &str) -> Result<TransactWriteItem> {
+        let put = Put::builder()
+            .table_name(&self.config.table)
+            .set_item(Some(key(DIRECTORY, place)))
+            .item("user_id", s(user.id.as_str()))
+            .item("username", s(user.username.as_str()))
+            .item("created_at", time(user.created_at));
+        Ok(TransactWriteItem::builder().put(built(put.build())?).build())
+    }
+
+    fn delisting(&self, place: String) -> Result<TransactWriteItem> {
+        let delete = Delete::builder().table_name(&self.config.table).set_key(Some(key(DIRECTORY, &place)));
+        Ok(TransactWriteItem::builder().delete(built(delete.build())?).build())
     }
 }
 
-fn read(id: &UserId, item: &Item) -> Result<User> {
+impl Known {
+    fn read(id: &UserId, item: &Item) -> Result<Self> {
+        let fields = Fields(item);
+        let (username, created_at) = (fields.text("username")?.to_owned(), fields.time("created_at")?);
+        let listed_as = fields.optional_text("listed_as").map(str::to_owned);
+        Ok(Self { user: User { id: id.clone(), username, created_at }, listed_as })
+    }
+}
+
+fn read_listed(item: &Item) -> Result<User> {
     let fields = Fields(item);
-    Ok(User { id: id.clone(), username: fields.text("username")?.to_owned(), created_at: fields.time("created_at")? })
+    let id = UserId::parse(fields.text("user_id")?)?;
+    Ok(User { id, username: fields.text("username")?.to_owned(), created_at: fields.time("created_at")? })
+}
+
+/// Where in the directory a user is.
+fn place(username: &str, id: &UserId) -> String {
+    let name = username.to_lowercase();
+    let name = &name[..name.floor_char_boundary(MAX_NAME_BYTES)];
+    format!("{name}{BEFORE_ID}{id}")
+}
+
+fn place_of(user: &User) -> String {
+    place(&user.username, &user.id)
+}
+
+fn key(pk: &str, sk: &str) -> Item {
+    Item::from([("pk".to_owned(), s(pk)), ("sk".to_owned(), s(sk))])
 }

@@ -112,7 +112,16 @@ impl Stack {
 
     /// A bearer token of the local issuer.
     pub async fn token(&self, username: &str) -> String {
-        let request = self.http.post(format!("{}/_local/token", self.url)).json(&json!({ "username": username }));
+        self.token_in(username, &[]).await
+    }
+
+    /// The same, of a member of these groups.
+    pub async fn token_in(&self, username: &str, groups: &[&str]) -> String {
+        let mut body = json!({ "username": username });
+        if !groups.is_empty() {
+            body["groups"] = json!(groups);
+        }
+        let request = self.http.post(format!("{}/_local/token", self.url)).json(&body);
         let response = request.send().await.expect("an answer");
         let body: Value = response.json().await.expect("JSON");
         body["accessToken"].as_str().unwrap_or_else(|| panic!("no token: {body}")).to_owned()
@@ -121,6 +130,11 @@ impl Stack {
     /// The REST API as this user sees it.
     pub async fn rest(&self, username: &str) -> Rest {
         self.rest_with(&self.token(username).await)
+    }
+
+    /// The REST API as an administrator sees it.
+    pub async fn admin(&self) -> Rest {
+        self.rest_with(&self.token_in("root", &["admin"]).await)
     }
 
     /// The REST API with this token.

@@ -12,7 +12,7 @@ use shared::ids::Random;
 use shared::leases::{Connected, Handshake, Leases};
 use shared::protocol::ClosingCode;
 use shared::push::{ManagementApi, Push, REPLACED, dismiss};
-use shared::route::{Speaker, log, status};
+use shared::route::{Speaker, log, status, username};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -33,7 +33,10 @@ async fn connect(
     let result = async {
         let speaker = Speaker::of(&event.request_context)?;
         let query = &event.query_string_parameters;
-        let handshake = Handshake::parse(query.first("session"), query.first("takeover"))?;
+        let handshake = Handshake {
+            username: username(&event.request_context),
+            ..Handshake::parse(query.first("session"), query.first("takeover"))?
+        };
         leases.connect(&speaker.user, &speaker.connection, &handshake).await
     };
     let replaced = match result.await {

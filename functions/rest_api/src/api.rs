@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::problem::{FieldError, Problem};
-use crate::{Deps, admission, conversations, docs, media, messages, users};
+use crate::{Deps, admin, admission, conversations, docs, media, messages, users};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -31,6 +31,7 @@ use crate::{Deps, admission, conversations, docs, media, messages, users};
         (name = "conversations", description = "What messages are said in"),
         (name = "messages", description = "What was said"),
         (name = "media", description = "Images, audio and video"),
+        (name = "admin", description = "Who has the places, and all users; for members of the group `admin`"),
     )
 )]
 struct Documentation;
@@ -60,6 +61,7 @@ pub(crate) fn router(deps: Deps) -> Router {
         .fallback(async |request: Request| {
             unserved(request.method(), Problem::not_found(format!("There is no {}", request.uri().path())))
         })
+        .layer(axum::middleware::from_fn(admin::guard))
 }
 
 /// A preflight is no request for anything; what it may be told, the API itself adds.
@@ -77,4 +79,7 @@ fn documented() -> OpenApiRouter<Deps> {
         .routes(routes!(messages::get))
         .routes(routes!(media::upload))
         .routes(routes!(media::get))
+        .routes(routes!(admin::clients))
+        .routes(routes!(admin::close))
+        .routes(routes!(admin::users))
 }

@@ -1,8 +1,9 @@
-//! The REST API: users, conversations and their history. Behind an HTTP API whose JWT authorizer has verified who speaks.
+//! The REST API: users, conversations and their history; and who has the places, for administrators. Behind an HTTP API whose JWT authorizer has verified who speaks.
 //!
 //! [`api`] has the routes, each beside its documentation, from which the OpenAPI document is made; [`problem`] what errors
 //! look like; [`input`] how requests are read.
 
+mod admin;
 mod admission;
 mod api;
 mod conversations;
@@ -23,6 +24,7 @@ use shared::ids::Random;
 use shared::leases::Leases;
 use shared::media::Media;
 use shared::messages::Messages;
+use shared::push::{ManagementApi, Push};
 use shared::users::Users;
 
 /// What the routes work with.
@@ -33,6 +35,7 @@ struct Deps {
     media: Media,
     messages: Messages,
     users: Users,
+    push: Arc<dyn Push>,
     clock: Arc<dyn Clock>,
 }
 
@@ -54,12 +57,13 @@ async fn main() -> Result<(), Error> {
             messages.clone(),
             media.clone(),
             clock.clone(),
-            random,
+            random.clone(),
         ),
         leases,
         media,
         messages,
-        users: Users::new(db, chat, clock.clone()),
+        users: Users::new(db, chat, clock.clone(), random),
+        push: Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::new(&aws))),
         clock,
     };
     lambda_http::run(api::router(deps)).await

@@ -54,6 +54,15 @@ pub(crate) enum ByName {
     NotFound(Problem),
 }
 
+/// What a call for administrators can answer.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "documentation")]
+pub(crate) enum Forbidden {
+    /// Not a member of the group `admin`
+    #[response(status = 403, content_type = "application/problem+json")]
+    NotAdmin(Problem),
+}
+
 /// What a call with a cursor and other parameters can answer.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "documentation")]

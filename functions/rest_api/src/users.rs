@@ -21,12 +21,18 @@ pub(crate) struct User {
     created_at: Timestamp,
 }
 
+impl From<shared::users::User> for User {
+    fn from(user: shared::users::User) -> Self {
+        let shared::users::User { id, username, created_at } = user;
+        Self { id, username, created_at }
+    }
+}
+
 /// Who the token speaks for. The first call of a new user creates it.
 #[utoipa::path(get, path = "/api/me", tag = "users", responses(
     (status = 200, body = User),
     Always,
 ))]
 pub(crate) async fn me(State(deps): State<Deps>, speaker: Speaker) -> Result<Json<User>, Problem> {
-    let user = deps.users.meet(&speaker.user, &speaker.username).await?;
-    Ok(Json(User { id: user.id, username: user.username, created_at: user.created_at }))
+    Ok(Json(deps.users.meet(&speaker.user, &speaker.username).await?.into()))
 }

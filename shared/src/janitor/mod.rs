@@ -21,7 +21,7 @@ use crate::ids::{MessageId, UserId};
 use crate::leases::Lease;
 use crate::messages::Status;
 use crate::protocol::ClosingCode;
-use crate::push::{REPLACED, dismiss};
+use crate::push::{CLOSED_BY_ADMIN, REPLACED, dismiss};
 use crate::queue::Job;
 use crate::{Error, Result};
 
@@ -115,7 +115,12 @@ async fn look_after(finisher: &Finisher, user: &UserId, lease: &Lease, report: &
         }
     }
     for (connection, since) in &lease.replaced {
-        dismiss(&*finisher.push, connection, ClosingCode::Replaced, REPLACED).await?;
+        let (code, message) = if lease.closed.as_ref() == Some(connection) {
+            (ClosingCode::ClosedByAdmin, CLOSED_BY_ADMIN)
+        } else {
+            (ClosingCode::Replaced, REPLACED)
+        };
+        dismiss(&*finisher.push, connection, code, message).await?;
         if now.since(*since) > OPEN_BY {
             finisher.leases.forget_replaced(user, connection).await?;
         }

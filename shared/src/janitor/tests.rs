@@ -216,6 +216,25 @@ async fn a_replaced_connection_is_closed_even_when_it_opens_only_later() {
 }
 
 #[tokio::test]
+async fn a_client_that_an_administrator_has_closed_is_told_so_even_when_that_one_could_not() {
+    let scene = Scene::new().await;
+    scene.connect("u", "first").await;
+    scene.connect("u", "second").await;
+    let closed = scene.answerer.finisher.leases.close(&user("u")).await.expect("an answer");
+    assert_eq!(closed, Some(connection("second")));
+    // Whoever closed it died before telling it.
+    scene.tidy_up().await;
+    assert_eq!(scene.frames("first")[0]["code"], "replaced");
+    let closing = &scene.frames("second")[0];
+    assert_eq!((&closing["type"], &closing["code"]), (&json!("closing"), &json!("closed_by_admin")));
+    assert!(scene.connections.closed(&connection("second")) > 0);
+    scene.stack.clock.advance(OPEN_BY + SECOND);
+    scene.tidy_up().await;
+    scene.tidy_up().await;
+    assert!(scene.stack.snapshot().users.is_empty());
+}
+
+#[tokio::test]
 async fn whoever_comes_back_after_the_end_of_a_lease_has_the_old_socket_closed() {
     let scene = Scene::new().await;
     scene.connect("u", "old").await;

@@ -9,6 +9,8 @@ pub struct Handshake {
     pub session: Option<SessionId>,
     /// It takes the place of another session of its user, too.
     pub takeover: bool,
+    /// As its token calls its user: shown, and nothing else.
+    pub username: Option<String>,
 }
 
 impl Handshake {
@@ -22,13 +24,13 @@ impl Handshake {
             Some("true") => true,
             Some(_) => return Err(Error::bad_request("takeover must be true or false")),
         };
-        Ok(Self { session: session.map(SessionId::parse).transpose()?, takeover })
+        Ok(Self { session: session.map(SessionId::parse).transpose()?, takeover, username: None })
     }
 
     /// Of one session.
     #[cfg(test)]
     pub(crate) fn of(session: &str) -> Self {
-        Self { session: Some(crate::testing::session(session)), takeover: false }
+        Self { session: Some(crate::testing::session(session)), ..Self::default() }
     }
 
     /// Of one session, which takes the place of any other.

@@ -8,6 +8,9 @@ use crate::dynamo::{self, conditional, n, s, time};
 use crate::ids::{ConnectionId, UserId};
 use crate::{Error, Result};
 
+/// Takeovers that a closing follows before it gives up.
+const MAX_ATTEMPTS: u32 = 10;
+
 impl Leases {
     /// Makes the lease last `LeaseSeconds` from now; a silent client's lease stays as it is. Answers when it ends.
     ///
@@ -68,6 +71,35 @@ impl Leases {
         }
         self.free_slot(lease.slot, connection).await?;
         Ok(true)
+    }
+
+    /// Ends the lease of whoever has this user's place. Its connection is to be told and closed; `None`: there is none.
+    pub async fn close(&self, user: &UserId) -> Result<Option<ConnectionId>> {
+        for _ in 0..MAX_ATTEMPTS {
+            let now = self.clock.now();
+            let Some(lease) = self.find(user).await?.filter(|lease| lease.expires_at > now) else { return Ok(None) };
+            let closed = conditional(&self.random, "UpdateItem", || {
+                self.db
+                    .update_item()
+                    .table_name(&self.config.table)
+                    .key("pk", s(user_key(user)))
+                    .condition_expression("connection_id = :connection")
+                    .update_expression(
+                        "SET expires_at = :never, replaced.#connection = :now, closed_connection = :connection",
+                    )
+                    .expression_attribute_names("#connection", lease.connection.as_str())
+                    .expression_attribute_values(":connection", s(lease.connection.as_str()))
+                    .expression_attribute_values(":never", time(RELEASED))
+                    .expression_attribute_values(":now", time(now))
+                    .send()
+            });
+            if closed.await?.is_some() {
+                self.free_slot(lease.slot, &lease.connection).await?;
+                return Ok(Some(lease.connection));
+            }
+            // It was taken over meanwhile: whoever has it now is meant.
+        }
+        Err(Error::Contended { operation: "close", attempts: MAX_ATTEMPTS })
     }
 
     async fn free_slot(&self, slot: u32, connection: &ConnectionId) -> Result<()> {

@@ -29,6 +29,9 @@
 //! A connection that loses its place to another of its user is written down in the write that takes it (`replaced`): its
 //! socket is closed by whoever took the place or, should that one die, or should the socket not be open yet, by the janitor.
 //!
+//! An administrator may end anybody's lease ([`Leases::close`]). That is a release by somebody else: fenced on the connection
+//! that was found, and its socket is written down like that of one that was replaced.
+//!
 //! # What it costs
 //!
 //! A connect is one transaction on a random slot. When that slot is taken, slots are read a hundred at a time in random
@@ -57,7 +60,7 @@ use crate::ids::{ConnectionId, MessageId, Random, SessionId, UserId};
 use crate::{Error, Result};
 
 pub use handshake::Handshake;
-pub use occupancy::{Admittance, Occupancy};
+pub use occupancy::{Admittance, Holder, Occupancy};
 
 /// How long an ended item may lie before TTL may sweep it: unanswered messages are counted in it.
 const KEEP_ENDED: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
@@ -80,6 +83,9 @@ pub struct Lease {
     pub connection: ConnectionId,
     pub session: Option<SessionId>,
     pub expires_at: Timestamp,
+    pub username: Option<String>,
+    /// Since when this connection has the place; a takeover makes it anew.
+    pub connected_at: Option<Timestamp>,
     /// Has sent a message; only then a heartbeat renews.
     pub spoken: bool,
     /// Messages admitted and not yet answered, each with the moment it was admitted.
@@ -88,6 +94,8 @@ pub struct Lease {
     pub overdue: Vec<(MessageId, Timestamp)>,
     /// Connections that had this place before and may still be open, each with the moment it was lost.
     pub replaced: Vec<(ConnectionId, Timestamp)>,
+    /// Of those, the one that an administrator closed last.
+    pub closed: Option<ConnectionId>,
 }
 
 #[derive(Debug)]
@@ -164,15 +172,18 @@ impl Lease {
             connection: ConnectionId::new(fields.text("connection_id")?),
             session: fields.optional_text("session_id").map(SessionId::parse).transpose()?,
             expires_at: fields.time("expires_at")?,
+            username: fields.optional_text("username").map(str::to_owned),
+            connected_at: fields.time("connected_at").ok(),
             spoken: fields.flag("spoken"),
             pending: waiting("pending")?,
             overdue: waiting("overdue")?,
             replaced: moments("replaced").map(|(id, since)| (ConnectionId::new(id), since)).collect(),
+            closed: fields.optional_text("closed_connection").map(ConnectionId::new),
         })
     }
 
     /// Messages without an answer, counted or not.
-    pub(crate) fn unanswered(&self) -> impl Iterator<Item = (MessageId, Timestamp)> + '_ {
+    pub fn unanswered(&self) -> impl Iterator<Item = (MessageId, Timestamp)> + '_ {
         self.pending.iter().chain(&self.overdue).cloned()
     }
 

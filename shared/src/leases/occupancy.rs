@@ -1,8 +1,12 @@
-//! How full it is: what a browser, which can't see why a handshake was refused, asks for.
+//! How full it is: what a browser, which can't see why a handshake was refused, asks for. And who has the places, for
+//! administrators.
 
-use super::Leases;
+use std::collections::HashMap;
+
+use super::{Lease, Leases, USER_KEY, user_key};
 use crate::Result;
 use crate::clock::Timestamp;
+use crate::dynamo::Fields;
 use crate::ids::UserId;
 
 /// What a user who wants to connect would meet now.
@@ -23,17 +27,52 @@ pub enum Admittance {
     Connected,
 }
 
+/// Who has a place.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    pub user: UserId,
+    pub lease: Lease,
+}
+
+/// What is read of a user item: all but the moments that only other users of it need.
+const SHOWN: &str =
+    "slot_no, connection_id, session_id, expires_at, username, connected_at, spoken, pending, overdue, replaced";
+
 impl Leases {
+    /// How many places there are.
+    pub fn capacity(&self) -> u32 {
+        self.config.max_clients
+    }
+
+    /// Who has the places, by slot. Reads every slot, and then who has them: a user who leaves in between is left out.
+    pub async fn holders(&self) -> Result<Vec<Holder>> {
+        let taken = self.taken(0..self.config.max_clients).await?;
+        let slots: HashMap<String, u32> = taken.iter().map(|taken| (user_key(&taken.user), taken.slot)).collect();
+        let items = self.read(slots.keys().cloned().collect(), SHOWN).await?;
+        let now = self.clock.now();
+        let mut holders = Vec::new();
+        for item in &items {
+            let lease = Lease::read(item)?;
+            let key = Fields(item).text("pk")?;
+            if lease.expires_at > now {
+                let user = UserId::parse(key.strip_prefix(USER_KEY).unwrap_or(key))?;
+                holders.push(Holder { user, lease });
+            }
+        }
+        holders.sort_by_key(|holder| holder.lease.slot);
+        Ok(holders)
+    }
+
     /// Reads every slot, a hundred at a time.
     pub async fn occupancy(&self, user: &UserId) -> Result<Occupancy> {
-        let (own, slots) = tokio::try_join!(self.find(user), self.ends(0..self.config.max_clients))?;
+        let (own, slots) = tokio::try_join!(self.find(user), self.taken(0..self.config.max_clients))?;
         let now = self.clock.now();
         let own = own.map(|lease| lease.expires_at).filter(|end| *end > now);
         let capacity = self.config.max_clients;
         let in_use = u32::try_from(slots.len()).unwrap_or(capacity);
         let (state, free_at) = match own {
             Some(end) => (Admittance::Connected, Some(end)),
-            None if in_use >= capacity => (Admittance::Full, slots.into_iter().map(|(_, end)| end).min()),
+            None if in_use >= capacity => (Admittance::Full, slots.into_iter().map(|slot| slot.expires_at).min()),
             None => (Admittance::Open, None),
         };
         Ok(Occupancy { state, in_use, capacity, free_at })

@@ -8,10 +8,19 @@ use aws_sdk_dynamodb::types::KeysAndAttributes;
 use super::{Leases, built, slot_key};
 use crate::clock::Timestamp;
 use crate::dynamo::{Fields, Item, s};
+use crate::ids::UserId;
 use crate::{Error, Result};
 
 /// Keys in one BatchGetItem.
 const BATCH: usize = 100;
+
+/// A slot that is taken.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) slot: u32,
+    pub(super) user: UserId,
+    pub(super) expires_at: Timestamp,
+}
 
 impl Leases {
     /// Some free slots in random order; none only when every slot was seen taken (I7).
@@ -19,8 +28,8 @@ impl Leases {
         let mut slots: Vec<u32> = (0..self.config.max_clients).collect();
         self.random.shuffle(&mut slots);
         for batch in slots.chunks(BATCH) {
-            let taken = self.ends(batch.iter().copied()).await?;
-            let is_taken = |slot: &u32| taken.iter().any(|(number, _)| number == slot);
+            let taken = self.taken(batch.iter().copied()).await?;
+            let is_taken = |slot: &u32| taken.iter().any(|taken| taken.slot == *slot);
             let free: Vec<u32> = batch.iter().copied().filter(|slot| !is_taken(slot)).collect();
             if !free.is_empty() {
                 return Ok(free);
@@ -29,17 +38,29 @@ impl Leases {
         Ok(Vec::new())
     }
 
-    /// Of these slots, the ones that are taken, each with the end of its lease.
-    pub(super) async fn ends(&self, slots: impl Iterator<Item = u32>) -> Result<Vec<(u32, Timestamp)>> {
+    /// Of these slots, the ones that are taken.
+    pub(super) async fn taken(&self, slots: impl Iterator<Item = u32>) -> Result<Vec<Taken>> {
         let now = self.clock.now();
-        let mut keys: Vec<Item> = slots.map(|slot| Item::from([("pk".to_owned(), s(slot_key(slot)))])).collect();
-        let mut taken = Vec::new();
+        let items = self.read(slots.map(slot_key).collect(), "slot_no, user_id, expires_at").await?;
+        let read = |item: &Item| {
+            let fields = Fields(item);
+            let user = UserId::parse(fields.text("user_id")?)?;
+            Ok(Taken { slot: fields.number("slot_no")?, user, expires_at: fields.time("expires_at")? })
+        };
+        let taken = items.iter().map(read).collect::<Result<Vec<_>>>()?;
+        Ok(taken.into_iter().filter(|taken| taken.expires_at > now).collect())
+    }
+
+    /// The items with these keys, a hundred at a time, of each these attributes and its key.
+    pub(super) async fn read(&self, keys: Vec<String>, attributes: &str) -> Result<Vec<Item>> {
+        let mut keys: Vec<Item> = keys.into_iter().map(|key| Item::from([("pk".to_owned(), s(key))])).collect();
+        let mut items = Vec::new();
         while !keys.is_empty() {
             let rest = keys.split_off(keys.len().min(BATCH));
             let request = KeysAndAttributes::builder()
                 .set_keys(Some(std::mem::replace(&mut keys, rest)))
                 .consistent_read(true)
-                .projection_expression("pk, slot_no, expires_at");
+                .projection_expression(format!("pk, {attributes}"));
             let output = self
                 .db
                 .batch_get_item()
@@ -47,17 +68,12 @@ impl Leases {
                 .send()
                 .await
                 .map_err(|error| Error::service("BatchGetItem", &error))?;
-            for item in output.responses().into_iter().flat_map(|tables| tables.values()).flatten() {
-                let fields = Fields(item);
-                let end = fields.time("expires_at")?;
-                if end > now {
-                    taken.push((fields.number("slot_no")?, end));
-                }
-            }
             // DynamoDB may leave keys for another call.
             let left = output.unprocessed_keys().and_then(|tables| tables.get(&self.config.table));
             keys.extend(left.into_iter().flat_map(|left| left.keys().iter().cloned()));
+            let found = output.responses.and_then(|mut tables| tables.remove(&self.config.table));
+            items.extend(found.unwrap_or_default());
         }
-        Ok(taken)
+        Ok(items)
     }
 }

@@ -107,7 +107,7 @@ impl Leases {
                     .expression_attribute_values(":released", time(RELEASED))
             }
         };
-        user_item = introduced(user_item, &set, handshake);
+        user_item = introduced(user_item, set, handshake, now);
         let slot_item = Put::builder()
             .table_name(&self.config.table)
             .item("pk", s(slot_key(slot)))
@@ -147,7 +147,7 @@ impl Leases {
                 .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
         };
         let user_item = moved(user_key(user)).expression_attribute_names("#old", held.connection.as_str());
-        let user_item = introduced(user_item, &format!("{MOVE}, replaced.#old = :now"), handshake).build();
+        let user_item = introduced(user_item, format!("{MOVE}, replaced.#old = :now"), handshake, now).build();
         let slot_item = moved(slot_key(held.slot)).update_expression(MOVE).build();
         let items = [
             TransactWriteItem::builder().update(built(user_item)?).build(),
@@ -157,12 +157,23 @@ impl Leases {
     }
 }
 
-/// Completes the update of a user item with what the handshake said of its client.
-fn introduced(item: UpdateBuilder, set: &str, handshake: &Handshake) -> UpdateBuilder {
-    match &handshake.session {
-        Some(session) => item
-            .update_expression(format!("{set}, session_id = :session"))
-            .expression_attribute_values(":session", s(session.as_str())),
-        None => item.update_expression(format!("{set} REMOVE session_id")),
+/// Completes the update of a user item with what the handshake said of its client, and since when it is there.
+fn introduced(mut item: UpdateBuilder, mut set: String, handshake: &Handshake, now: Timestamp) -> UpdateBuilder {
+    set.push_str(", connected_at = :at");
+    item = item.expression_attribute_values(":at", time(now));
+    let mut unknown = Vec::new();
+    let session = handshake.session.as_ref().map(|session| session.as_str());
+    for (name, value) in [("session_id", session), ("username", handshake.username.as_deref())] {
+        match value {
+            Some(value) => {
+                set.push_str(&format!(", {name} = :{name}"));
+                item = item.expression_attribute_values(format!(":{name}"), s(value));
+            }
+            None => unknown.push(name),
+        }
     }
+    if !unknown.is_empty() {
+        set.push_str(&format!(" REMOVE {}", unknown.join(", ")));
+    }
+    item.update_expression(set)
 }

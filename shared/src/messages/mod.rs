@@ -3,6 +3,7 @@
 //! | item | pk | sk |
 //! |---|---|---|
 //! | user | `user#USER` | `me` |
+//! | user, among all by name | `users` | `NAME`, `USER` ([`crate::users`]) |
 //! | conversation | `user#USER` | `conv#CONVERSATION` |
 //! | which message an id names | `user#USER` | `msg#ID` |
 //! | message or answer | `conv#CONVERSATION` | `SEQ` (12 digits) |
@@ -14,8 +15,8 @@
 //! whatever clocks say, and what came after an item is what has a higher number. An id names one message of its user as long
 //! as its conversation exists ([`Admission::Duplicate`]); nothing is keyed by another user's id.
 //!
-//! What is said is a tree all the same: each item follows another one of its conversation, its parent ([`parent`]). The model is
-//! told the path of parents.
+//! What is said is a tree all the same: each item follows another one of its conversation, its parent
+//! (`parent.rs`). The model is told the path of parents.
 //!
 //! A message is `queued`, then `processing` under one attempt's token, then for good `done`, `failed` or `cancelled`. The
 //! write that ends it is conditioned on that token: of two workers that hold the same message, one can answer.

@@ -39,6 +39,7 @@ use crate::messages::{Draft, Follows, Messages};
 use crate::model::Mock;
 use crate::push::Push;
 use crate::queue::{Job, Queue};
+use crate::users::Users;
 
 pub(crate) use before::Before;
 pub(crate) use push::Connections;
@@ -154,6 +155,13 @@ impl Stack {
         Function { leases, messages, conversations }
     }
 
+    /// The users, as a function of this name has them.
+    pub(crate) fn users(&self, name: &str) -> Users {
+        let db = Client::new(&self.sdk(name, 3));
+        let chat = ChatConfig { table: CHAT.to_owned() };
+        Users::new(db, chat, self.clock.clone(), Arc::new(Random::seeded(1)))
+    }
+
     fn sdk(&self, name: &str, attempts: u32) -> SdkConfig {
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -257,6 +265,12 @@ impl Stack {
             "UpdateExpression": format!("REMOVE {}", names.join(", ")),
         });
         self.database.update_item(request(update)).expect("UpdateItem");
+    }
+
+    /// Deletes one of the chat's items, beside the door.
+    pub(crate) fn delete(&self, pk: &str, sk: &str) {
+        let delete = json!({ "TableName": CHAT, "Key": { "pk": { "S": pk }, "sk": { "S": sk } } });
+        self.database.delete_item(request(delete)).expect("DeleteItem");
     }
 
     /// Makes all of a conversation older than parents.

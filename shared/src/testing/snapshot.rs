@@ -80,6 +80,9 @@ impl Snapshot {
 
     fn read_chat(&mut self, item: &Value) {
         let (pk, sk) = (text(item, "pk"), text(item, "sk"));
+        if pk == "users" {
+            return;
+        }
         if pk == "deleted" {
             self.deleted.insert(text(item, "conversation_id"));
             return;

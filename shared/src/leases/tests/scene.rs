@@ -21,18 +21,20 @@ pub(super) enum Kind {
     TakeAway,
     Renew,
     Release,
+    Close,
     Admit,
     Repeat,
     Answer,
     Forget,
 }
 
-pub(super) const KINDS: [Kind; 9] = [
+pub(super) const KINDS: [Kind; 10] = [
     Kind::Connect,
     Kind::TakeOver,
     Kind::TakeAway,
     Kind::Renew,
     Kind::Release,
+    Kind::Close,
     Kind::Admit,
     Kind::Repeat,
     Kind::Answer,
@@ -61,6 +63,7 @@ pub(super) async fn run(kind: Kind, name: &str, stack: &Stack, function: &Functi
         }
         Kind::Renew => format!("{:?}", leases.renew(&owner, &held).await?),
         Kind::Release => format!("{:?}", leases.release(&owner, &held).await?),
+        Kind::Close => format!("{:?}", leases.close(&owner).await?),
         Kind::Admit => format!("{:?}", messages.admit(&owner, &held, &draft(1, 0), &stack.limits).await?),
         Kind::Repeat => format!("{:?}", messages.admit(&owner, &held, &draft(0, 5), &stack.limits).await?),
         Kind::Forget => {

@@ -201,7 +201,7 @@ impl Case {
             }
             6..8 => {
                 let (user, connection) = self.any_connection();
-                Operation::Release { user, connection }
+                if self.tape.percent(30) { Operation::Close { user } } else { Operation::Release { user, connection } }
             }
             8..11 => {
                 let (user, connection) = self.any_connection();
@@ -219,7 +219,7 @@ impl Case {
     fn connect(&mut self, number: usize, session_name: Option<&str>, takeover: bool) -> Operation {
         let name = format!("c{}", self.connections.len());
         self.connections.push((number, name.clone()));
-        let handshake = Handshake { session: session_name.map(session), takeover };
+        let handshake = Handshake { session: session_name.map(session), takeover, username: None };
         Operation::Connect { user: user(format!("u{number}")), connection: connection(name), handshake }
     }
 
@@ -534,6 +534,10 @@ impl Case {
                 let place = (message.conversation.as_str().to_owned(), message.seq);
                 let named = self.state.names.get(&(user.to_owned(), message.id.key()));
                 rule!(named == Some(&place), "{operation} answered {admission:?}, and that is {named:?}");
+            }
+            Ok(Outcome::Closed(closed)) => {
+                let had = closed.as_ref().is_none_or(|connection| seen.holders.contains(connection.as_str()));
+                rule!(had, "{operation} closed {closed:?}, and that had no place");
             }
             Ok(Outcome::Released(_) | Outcome::Answered(_) | Outcome::Settled | Outcome::Forgotten) => {}
             Err(Error::LeaseExpired) => rule!(seen.not_held, "{operation} held its lease all the time"),

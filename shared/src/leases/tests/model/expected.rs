@@ -61,6 +61,7 @@ impl Alone<'_> {
                 let named = self.before.users.get(user).is_some_and(|item| item.connection == connection.as_str());
                 format!("released: {named}")
             }
+            Operation::Close { .. } => format!("closed: {:?}", lease.map(|held| &held.connection)),
             Operation::Admit { connection, id, conversation, .. } => {
                 let Some(held) = lease.filter(|held| held.connection == connection.as_str()) else {
                     return "lease_expired".to_owned();
@@ -113,6 +114,12 @@ impl Alone<'_> {
                 rule!(!kept && !held, "Release: {connection} still has a place");
                 Ok(())
             }
+            Ok(Outcome::Closed(Some(connection))) => {
+                let kept = self.after.slots.values().any(|slot| slot.connection == connection.as_str());
+                let held = self.after.lease(user, self.now);
+                rule!(!kept && held.is_none(), "Closing: {connection} still has a place, {held:?}");
+                Ok(())
+            }
             Ok(Outcome::Answered(_) | Outcome::Settled) => Ok(()),
             Ok(Outcome::Forgotten) => {
                 let kept = self.after.users.get(user);
@@ -125,7 +132,7 @@ impl Alone<'_> {
                 rule!(needed, "Janitor: it left {kept:?}");
                 Ok(())
             }
-            Ok(Outcome::Connected(_) | Outcome::Released(false)) | Err(_) => {
+            Ok(Outcome::Connected(_) | Outcome::Released(false) | Outcome::Closed(None)) | Err(_) => {
                 // Except that an admission takes what is overdue off the count before it looks further.
                 let mut before = self.before.clone();
                 let item = before.users.get_mut(user).zip(self.after.users.get(user));
@@ -150,6 +157,7 @@ pub(super) fn describe(outcome: &Result<Outcome>) -> String {
         Ok(Outcome::Connected(Connected::Full)) => "full".to_owned(),
         Ok(Outcome::Renewed(until)) => format!("renewed until {until}"),
         Ok(Outcome::Released(released)) => format!("released: {released}"),
+        Ok(Outcome::Closed(closed)) => format!("closed: {:?}", closed.as_ref().map(|connection| connection.as_str())),
         Ok(Outcome::Admitted(Admission::New(message))) => {
             format!("message {} in {}", message.seq, message.conversation)
         }

@@ -22,6 +22,10 @@ pub(super) enum Operation {
         user: UserId,
         connection: ConnectionId,
     },
+    /// By an administrator.
+    Close {
+        user: UserId,
+    },
     Admit {
         user: UserId,
         connection: ConnectionId,
@@ -51,6 +55,7 @@ pub(super) enum Outcome {
     Connected(Connected),
     Renewed(Timestamp),
     Released(bool),
+    Closed(Option<ConnectionId>),
     Admitted(Admission),
     /// Whether it was this worker that ended the message.
     Answered(bool),
@@ -67,6 +72,7 @@ impl Operation {
             }
             Self::Renew { user, connection } => Outcome::Renewed(leases.renew(user, connection).await?),
             Self::Release { user, connection } => Outcome::Released(leases.release(user, connection).await?),
+            Self::Close { user } => Outcome::Closed(leases.close(user).await?),
             Self::Admit { user, connection, id, conversation } => {
                 let draft = Draft {
                     id: id.clone(),
@@ -111,6 +117,7 @@ impl Operation {
             Self::Connect { user, .. }
             | Self::Renew { user, .. }
             | Self::Release { user, .. }
+            | Self::Close { user }
             | Self::Admit { user, .. }
             | Self::Answer { user, .. }
             | Self::Settle { user, .. }
@@ -118,14 +125,14 @@ impl Operation {
         }
     }
 
-    /// For whom it acts; workers and the janitor act for no connection.
+    /// For whom it acts; administrators, workers and the janitor act for no connection.
     pub(super) fn connection(&self) -> Option<&ConnectionId> {
         match self {
             Self::Connect { connection, .. }
             | Self::Renew { connection, .. }
             | Self::Release { connection, .. }
             | Self::Admit { connection, .. } => Some(connection),
-            Self::Answer { .. } | Self::Settle { .. } | Self::Forget { .. } => None,
+            Self::Close { .. } | Self::Answer { .. } | Self::Settle { .. } | Self::Forget { .. } => None,
         }
     }
 }
@@ -135,11 +142,12 @@ impl std::fmt::Display for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Connect { user, connection, handshake } => {
-                let Handshake { session, takeover } = handshake;
+                let Handshake { session, takeover, .. } = handshake;
                 write!(f, "connect {user} {connection} {session:?}{}", if *takeover { ", taking over" } else { "" })
             }
             Self::Renew { user, connection } => write!(f, "renew {user} {connection}"),
             Self::Release { user, connection } => write!(f, "release {user} {connection}"),
+            Self::Close { user } => write!(f, "close {user}"),
             Self::Admit { user, connection, id, conversation } => {
                 write!(f, "admit {user} {connection} message {id} in {conversation}")
             }

@@ -202,8 +202,10 @@ impl Write<'_> {
             let lease = self.before.lease(self.user(), self.now);
             slot.user == self.user() && lease.is_some_and(|lease| lease.slot == number && self.takes_over(lease))
         });
+        let closing = matches!(self.operation, Operation::Close { .. }) && after.is_none();
+        let closed = closing && before.is_some_and(|slot| slot.user == self.user());
         rule!(
-            own || (connecting && (free || taken_over)) || (sweeping && free),
+            own || (connecting && (free || taken_over)) || (sweeping && free) || closed,
             "I4: slot {number} was {before:?}, and is {after:?}"
         );
         if let Some(slot) = after {
@@ -243,6 +245,13 @@ impl Write<'_> {
                 if before.expires_at > self.started_at { self.taken_over(before, after) } else { Err(broken) }
             }),
             Operation::Connect { .. } => self.taken_over(before, after),
+            Operation::Close { .. } => {
+                rule!(after.is_released(), "Closing: {after:?} is still held");
+                rule!(after.replaced.contains_key(&before.connection), "Sockets: {before:?} was closed and forgotten");
+                let same = (after.slot, &after.connection) == (before.slot, &before.connection);
+                rule!(same, "Closing: {before:?} became {after:?}");
+                Ok(())
+            }
             _ if !own => Err(format!("I4: {before:?} was changed to {after:?} by an outdated connection")),
             Operation::Release { .. } => {
                 rule!(after.expires_at <= self.now, "Release: {after:?} is still held");
