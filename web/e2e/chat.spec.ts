@@ -1,0 +1,194 @@
+import { readFileSync } from 'node:fs';
+import { App, expect, test } from './fixtures';
+
+test('a first conversation: sign in, say hello, get an answer', async ({ app }) => {
+  const { page } = app;
+  await expect(page.getByText('what would you like to talk about?')).toBeVisible();
+  await app.ask('Hello there, how are you today?');
+  await expect(app.answers).toHaveText(/response for Hello there/);
+  await expect(page.getByRole('link', { name: 'Hello there, how are you today?' })).toHaveAttribute('aria-current', 'page');
+  await expect(page).toHaveTitle(/^Hello there/);
+  await expect(page).toHaveURL(/\/c\//);
+  await app.connected();
+
+  await page.reload();
+  await expect(app.messages).toHaveText([/Hello there/]);
+  await expect(app.answers).toHaveText([/response for Hello there/]);
+});
+
+test('an answer with code has highlighting and a copy button', async ({ app }) => {
+  const { page } = app;
+  await app.ask('Look:\n\n```js\nconst answer = "forty-two"; // yes\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n- one\n- two\n');
+  const code = app.answers.locator('figure.code');
+  await expect(code.locator('code')).toHaveText('const answer = "forty-two"; // yes\n');
+  await expect(code.locator('code span').first()).toBeVisible();
+  await code.getByRole('button', { name: /copy/i }).click();
+  expect(await page.evaluate(() => navigator.clipboard.readText())).toContain('const answer = "forty-two"; // yes');
+  await expect(app.answers.locator('table td')).toHaveText(['1', '2']);
+  await expect(app.answers.locator('li')).toHaveText(['one', 'two']);
+});
+
+test('renaming, searching and exporting', async ({ app }) => {
+  const { page } = app;
+  await app.ask('About the harvest');
+  await page.getByRole('button', { name: 'New chat' }).first().click();
+  await app.ask('About the winter');
+
+  const item = page.locator('[data-conversation]', { hasText: 'About the harvest' });
+  await item.hover();
+  await item.getByRole('button', { name: /Actions for/ }).click();
+  await page.getByRole('menuitem', { name: 'Rename' }).click();
+  await page.getByLabel('Title of the conversation').fill('Grain and apples');
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('link', { name: 'Grain and apples' })).toBeVisible();
+
+  await page.getByLabel('Search titles').fill('grain');
+  await expect(page.locator('[data-conversation]')).toHaveCount(1);
+  await page.getByLabel('Search titles').fill('nonsense');
+  await expect(page.getByText('No title has “nonsense” in it.')).toBeVisible();
+  await page.getByLabel('Search titles').fill('');
+  await page.reload();
+  await expect(page.locator('[data-conversation]')).toHaveText([/Grain and apples/, /About the winter/]);
+
+  await page.getByRole('link', { name: 'Grain and apples' }).click();
+  await expect(app.answers).toHaveCount(1);
+  for (const [name, extension] of [
+    ['Export as Markdown', 'md'],
+    ['Export as JSON', 'json'],
+  ] as const) {
+    await page.locator('header').getByRole('button', { name: /Actions for/ }).click();
+    const download = page.waitForEvent('download');
+    await page.getByRole('menuitem', { name }).click();
+    const file = await download;
+    expect(file.suggestedFilename()).toBe(`Grain and apples.${extension}`);
+    const text = readFileSync(await file.path(), 'utf8');
+    expect(text).toContain('response for About the harvest');
+    if (extension === 'json') expect((JSON.parse(text) as { messages: unknown[] }).messages).toHaveLength(2);
+  }
+});
+
+test('deleting, and thinking again', async ({ app, stack, user }) => {
+  const { page } = app;
+  await app.ask('Keep me');
+  const item = page.locator('[data-conversation]');
+  const remove = async () => {
+    await item.hover();
+    await item.getByRole('button', { name: /Actions for/ }).click();
+    await page.getByRole('menuitem', { name: 'Delete' }).click();
+    await expect(item).toHaveCount(0);
+  };
+  await remove();
+  await page.getByRole('button', { name: 'Undo' }).click();
+  await expect(item).toHaveCount(1);
+  await remove();
+  // The page is left before the time to think again is over: what was deleted stays deleted.
+  await page.goto('about:blank');
+  await expect
+    .poll(async () => (await stack.call<{ items: unknown[] }>(user, 'GET', '/api/conversations')).items.length)
+    .toBe(0);
+});
+
+test('editing a message and asking again make branches that can be gone through', async ({ app }) => {
+  const { page } = app;
+  await app.ask('First question');
+  await app.ask('Second question');
+
+  const second = app.messages.nth(1);
+  await second.hover();
+  await second.getByRole('button', { name: 'Edit' }).click();
+  await page.getByLabel('Edit your message').fill('Second question, better');
+  await page.getByLabel('Edit your message').press('Enter');
+  await expect(app.messages).toHaveText([/First question/, /better/]);
+  await expect(app.answers.nth(1)).toHaveText(/response for Second question, better/);
+  await expect(second.getByRole('group', { name: 'Version 2 of 2' })).toBeVisible();
+
+  await second.getByRole('button', { name: 'Previous version' }).click();
+  await expect(app.answers.nth(1)).toHaveText(/response for Second question(?!, better)/);
+  await second.getByRole('button', { name: 'Next version' }).click();
+  await expect(app.messages.nth(1)).toHaveText(/better/);
+
+  const answer = app.answers.nth(1);
+  await answer.hover();
+  await answer.getByRole('button', { name: 'Ask again' }).click();
+  await expect(answer.getByRole('group', { name: 'Answer 2 of 2' })).toBeVisible();
+  await expect(app.messages).toHaveCount(2);
+
+  // Nothing is lost: after a reload all of it is there.
+  await page.reload();
+  await expect(app.answers.nth(1).getByRole('group', { name: 'Answer 2 of 2' })).toBeVisible();
+  await app.messages.nth(1).getByRole('button', { name: 'Previous version' }).click();
+  await expect(app.messages.nth(1)).toHaveText(/Second question(?!, better)/);
+  await app.ask('And on from here');
+  await expect(app.messages).toHaveText([/First question/, /Second question(?!, better)/, /And on from here/]);
+});
+
+test('a message that the model could not answer can be tried again', async ({ app }) => {
+  await app.say('!fail please');
+  const answer = app.answers.first();
+  await expect(answer).toHaveAttribute('data-progress', 'failed');
+  await expect(answer).toContainText('The model could not answer.');
+  await answer.getByRole('button', { name: 'Try again' }).click();
+  await expect(answer.getByRole('group', { name: 'Answer 2 of 2' })).toBeVisible();
+  await expect(answer).toHaveAttribute('data-progress', 'failed');
+});
+
+test('a text that is too long is not sent and says so', async ({ app }) => {
+  await app.composer.fill('x'.repeat(16_385));
+  await expect(app.page.getByText('16385 of 16384 bytes')).toBeVisible();
+  await expect(app.page.getByRole('button', { name: 'Send' })).toBeDisabled();
+});
+
+test('drafts are kept for each conversation, over a reload', async ({ app }) => {
+  const { page } = app;
+  await app.ask('One');
+  await app.composer.fill('a draft for one');
+  await page.getByRole('button', { name: 'New chat' }).first().click();
+  await expect(app.composer).toHaveValue('');
+  await app.composer.fill('a draft for a new one');
+  await page.getByRole('link', { name: 'One' }).click();
+  await expect(app.composer).toHaveValue('a draft for one');
+  await page.waitForFunction(() => Object.keys(localStorage).filter((key) => key.startsWith('parley.draft.')).length === 2);
+  await page.reload();
+  await expect(app.composer).toHaveValue('a draft for one');
+  await page.getByRole('button', { name: 'New chat' }).first().click();
+  await expect(app.composer).toHaveValue('a draft for a new one');
+});
+
+test('messages can be sent while an answer is running, and are answered in order', async ({ app }) => {
+  await app.say('!slow 1500 first');
+  await app.say('second');
+  await app.say('third');
+  await expect(app.messages).toHaveCount(3);
+  for (const index of [0, 1, 2]) await expect(app.answers.nth(index)).toHaveAttribute('data-progress', 'done');
+  await expect(app.answers).toHaveText([/first/, /second/, /third/]);
+});
+
+test('an answer that is asked for is stopped', async ({ app }) => {
+  await app.say('!slow 30000 never');
+  await expect(app.answers.first()).toHaveAttribute('data-progress', /queued|answering/);
+  await app.page.getByRole('button', { name: 'Stop the answer' }).click();
+  await expect(app.answers.first()).toHaveAttribute('data-progress', 'cancelled');
+  await expect(app.answers.first()).toContainText('Stopped');
+  await app.ask('And now?');
+});
+
+test('the page speaks German', async ({ browser, stack, user }) => {
+  const context = await browser.newContext({ baseURL: stack.url, locale: 'de-DE', serviceWorkers: 'block' });
+  const app = await App.on(context, stack);
+  await app.page.goto('/');
+  await expect(app.page.locator('html')).toHaveAttribute('lang', 'de');
+  await app.page.getByLabel('Benutzername').fill(user);
+  await app.page.getByRole('button', { name: 'Anmelden' }).click();
+  await expect(app.page.getByRole('textbox', { name: 'Ihre Nachricht' })).toBeVisible();
+  await app.page.getByRole('button', { name: /Konto und Einstellungen/ }).click();
+  await app.page.getByRole('menuitemradio', { name: 'English' }).click();
+  await expect(app.page.getByRole('textbox', { name: 'Your message' })).toBeVisible();
+  await app.page.reload();
+  await expect(app.page.getByRole('textbox', { name: 'Your message' })).toBeVisible();
+  await app.close();
+});
+
+test('a conversation that is not there says so', async ({ app }) => {
+  await app.page.goto('/c/00000000-0000-4000-8000-000000000000');
+  await expect(app.page.getByText('This conversation is not there.')).toBeVisible();
+});

@@ -1,0 +1,129 @@
+/** Figures that the client keeps: they are written to target/web-tests/measures.json, and docs/web.md shows them. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { gzipSync } from 'node:zlib';
+import type { Message } from '../src/contract';
+import { App, expect, test } from './fixtures';
+
+const file = path.resolve(import.meta.dirname, '../../target/web-tests/measures.json');
+
+function note(figures: Record<string, number>): void {
+  mkdirSync(path.dirname(file), { recursive: true });
+  let all: Record<string, number> = {};
+  try {
+    all = JSON.parse(readFileSync(file, 'utf8')) as Record<string, number>;
+  } catch {
+    // The first ones.
+  }
+  writeFileSync(file, JSON.stringify({ ...all, ...figures }, null, 2));
+}
+
+test('the first view loads at most 110 kB of script', async ({ browser, stack, user }) => {
+  const context = await browser.newContext({ baseURL: stack.url, serviceWorkers: 'block' });
+  const app = await App.on(context, stack);
+  const { page } = app;
+  let requests = 0;
+  const scripts = new Map<string, number>();
+  page.on('request', () => requests++);
+  page.on('response', async (response) => {
+    if (response.url().endsWith('.js')) scripts.set(response.url(), gzipSync(await response.body(), { level: 9 }).length);
+  });
+  await page.goto('/');
+  await app.signIn(user);
+  await app.connected();
+  await page.waitForLoadState('networkidle');
+  const paint = await page.evaluate(() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0);
+  const script = [...scripts.values()].reduce((sum, bytes) => sum + bytes, 0);
+  expect(script).toBeLessThanOrEqual(110_000);
+
+  // Once more, as somebody who comes back.
+  await page.reload();
+  await expect(app.composer).toBeVisible();
+  await app.connected();
+  const began = Date.now();
+  await app.composer.fill('How fast?');
+  await app.composer.press('Enter');
+  await expect(app.answers.first()).toContainText('response for');
+  note({
+    firstViewScriptBytesGzip: script,
+    firstViewScripts: scripts.size,
+    firstViewRequests: requests,
+    firstContentfulPaintMs: Math.round(paint),
+    firstAnswerMs: Date.now() - began,
+  });
+  await app.close();
+});
+
+test('a conversation of 10,000 messages mounts at most 100 rows, and typing stays quick', async ({ app, stack, user }) => {
+  test.setTimeout(180_000);
+  const { page } = app;
+  const { id } = await stack.call<{ id: string }>(user, 'POST', '/api/conversations', { title: 'Long' });
+  // The page's own work is measured, so the history is made here, in the pages that REST would give.
+  const items = Array.from({ length: 10_000 }, (_, index): Message => {
+    const question = index % 2 === 0;
+    const name = (number: number) => `00000000-0000-4000-8000-${String(number).padStart(12, '0')}`;
+    return {
+      id: name(index),
+      conversationId: id,
+      role: question ? 'user' : 'assistant',
+      type: 'text',
+      text: question ? `Question ${index}` : `Answer ${index} with **some** words\n\n- and\n- a list\n\n${'More text. '.repeat(index % 40)}`,
+      status: 'done',
+      parentId: index === 0 ? '' : name(index - 1),
+      ...(question ? {} : { replyTo: name(index - 1) }),
+      createdAt: new Date(1_760_000_000_000 + index * 60_000).toISOString(),
+    };
+  });
+  await page.route(`**/api/conversations/${id}/messages?*`, (route) => {
+    const query = new URL(route.request().url()).searchParams;
+    const limit = Number(query.get('limit'));
+    if (query.has('after')) return route.fulfill({ json: { items: [] } });
+    const end = query.has('cursor') ? Number(query.get('cursor')) : items.length;
+    const start = Math.max(0, end - limit);
+    const page = items.slice(start, end).reverse();
+    return route.fulfill({ json: { items: page, ...(start > 0 ? { nextCursor: String(start) } : {}) } });
+  });
+  await page.goto(`/c/${id}`);
+  await expect(page.getByText('Question 9998')).toBeVisible();
+
+  const rows = page.locator('[role=listitem]');
+  let most = 0;
+  const loaded = async () => Number(await rows.first().getAttribute('aria-setsize'));
+  const scroller = page.locator('.scroller');
+  // Upwards until everything is loaded.
+  await expect
+    .poll(
+      async () => {
+        await scroller.evaluate((element) => (element.scrollTop = 0));
+        most = Math.max(most, await rows.count());
+        return loaded();
+      },
+      { timeout: 120_000, intervals: [50] },
+    )
+    .toBe(10_000);
+  await expect
+    .poll(async () => (await scroller.evaluate((element) => (element.scrollTop = 0)), page.getByText('Question 0', { exact: true }).isVisible()))
+    .toBe(true);
+  most = Math.max(most, await rows.count());
+  await page.getByRole('button', { name: 'Go to the latest message' }).click();
+  await expect(page.getByText('Question 9998')).toBeVisible();
+  most = Math.max(most, await rows.count());
+  expect(most).toBeLessThanOrEqual(100);
+
+  // From the press of a key to the frame that shows it.
+  const times = await app.composer.evaluate(async (field) => {
+    const input = field as HTMLTextAreaElement;
+    input.focus();
+    const measured: number[] = [];
+    for (let index = 0; index < 100; index++) {
+      const before = performance.now();
+      document.execCommand('insertText', false, index % 7 === 6 ? ' ' : 'k');
+      await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+      measured.push(performance.now() - before);
+    }
+    return measured.toSorted((a, b) => a - b);
+  });
+  const p95 = times[94] ?? Infinity;
+  note({ longRowsMounted: most, longKeystrokeP95Ms: Math.round(p95 * 10) / 10 });
+  expect(p95).toBeLessThan(50);
+});

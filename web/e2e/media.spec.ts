@@ -1,0 +1,115 @@
+import { randomFillSync } from 'node:crypto';
+import { crc32, deflateSync } from 'node:zlib';
+import { expect, test } from './fixtures';
+
+/** A real PNG, as large as wanted: its pixels are noise, which does not compress. */
+function png(side: number): Buffer {
+  const chunk = (type: string, data: Buffer) => {
+    const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
+    const length = Buffer.alloc(4);
+    length.writeUInt32BE(data.length);
+    const sum = Buffer.alloc(4);
+    sum.writeUInt32BE(crc32(body));
+    return Buffer.concat([length, body, sum]);
+  };
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(side, 0);
+  header.writeUInt32BE(side, 4);
+  header.set([8, 2, 0, 0, 0], 8);
+  const line = side * 3 + 1;
+  const pixels = randomFillSync(Buffer.alloc(side * line));
+  for (let row = 0; row < side; row++) pixels[row * line] = 0;
+  const signature = Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a]);
+  return Buffer.concat([signature, chunk('IHDR', header), chunk('IDAT', deflateSync(pixels)), chunk('IEND', Buffer.alloc(0))]);
+}
+
+test('a picture is uploaded with progress and answered with text, audio and a picture', async ({ app }) => {
+  const { page } = app;
+  const session = await app.context.newCDPSession(page);
+  await session.send('Network.enable');
+  // Slow enough that the progress can be seen.
+  await session.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 1_500_000 });
+  await page.locator('input[type=file]').setInputFiles({ name: 'noise.png', mimeType: 'image/png', buffer: png(900) });
+  const chip = page.locator('.chip');
+  await expect(chip).toHaveAttribute('data-state', 'uploading');
+  await expect(chip).toContainText(/[1-9]\d? % uploaded/);
+  await expect(chip).toHaveAttribute('data-state', 'done');
+  await app.say('What is this?');
+
+  const answer = app.answers.first();
+  await expect(answer).toHaveAttribute('data-progress', 'done');
+  await expect(answer).toContainText('response for What is this?');
+  await expect(answer.locator('audio')).toHaveCount(1);
+  await expect.poll(() => answer.locator('audio').evaluate((audio: HTMLAudioElement) => audio.readyState)).toBeGreaterThan(0);
+  const picture = answer.getByRole('img', { name: 'Image' });
+  await expect.poll(() => picture.evaluate((image: HTMLImageElement) => image.naturalWidth)).toBeGreaterThan(0);
+
+  const own = app.messages.first().getByRole('img', { name: 'Image' });
+  await expect.poll(() => own.evaluate((image: HTMLImageElement) => image.naturalWidth)).toBe(900);
+  await app.messages.first().getByRole('button', { name: 'Enlarge the image' }).click();
+  await expect(page.getByRole('dialog', { name: 'Image' })).toBeVisible();
+  await page.keyboard.press('Escape');
+  await expect(page.getByRole('dialog')).toHaveCount(0);
+
+  // A further attempt needs a further upload, which nobody has to know.
+  await answer.hover();
+  await answer.getByRole('button', { name: 'Ask again' }).click();
+  await expect(answer.getByRole('group', { name: 'Answer 2 of 2' })).toBeVisible();
+  await expect(answer.locator('audio')).toHaveCount(1);
+});
+
+test('an upload can be stopped, and what cannot be sent is refused', async ({ app }) => {
+  const { page } = app;
+  const session = await app.context.newCDPSession(page);
+  await session.send('Network.enable');
+  await session.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 50_000 });
+  const input = page.locator('input[type=file]');
+  await input.setInputFiles({ name: 'noise.png', mimeType: 'image/png', buffer: png(400) });
+  await expect(page.locator('.chip')).toHaveAttribute('data-state', 'uploading');
+  await page.getByRole('button', { name: 'Remove noise.png' }).click();
+  await expect(page.locator('.chip')).toHaveCount(0);
+
+  await input.setInputFiles({ name: 'page.html', mimeType: 'text/html', buffer: Buffer.from('<p>') });
+  await expect(page.getByText('page.html has a type that cannot be sent.')).toBeVisible();
+  await input.setInputFiles({ name: 'none.png', mimeType: 'image/png', buffer: Buffer.alloc(0) });
+  await expect(page.getByText('none.png is empty.')).toBeVisible();
+  await expect(page.locator('.chip')).toHaveCount(0);
+});
+
+test('files can be dropped and pasted', async ({ app }) => {
+  const { page } = app;
+  const bytes = png(8).toString('base64');
+  const transfer = await page.evaluateHandle((base64) => {
+    const data = new DataTransfer();
+    data.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], 'dropped.png', { type: 'image/png' }));
+    return data;
+  }, bytes);
+  await page.locator('.page').dispatchEvent('dragenter', { dataTransfer: transfer });
+  await page.getByText('Drop files to attach them').dispatchEvent('drop', { dataTransfer: transfer });
+  await expect(page.locator('.chip')).toHaveText([/dropped\.png/]);
+
+  await app.composer.evaluate((field, base64) => {
+    const data = new DataTransfer();
+    data.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], 'pasted.png', { type: 'image/png' }));
+    field.dispatchEvent(new ClipboardEvent('paste', { clipboardData: data, bubbles: true, cancelable: true }));
+  }, bytes);
+  await expect(page.locator('.chip')).toHaveText([/dropped\.png/, /pasted\.png/]);
+
+  // One message has one file: two are two messages, the text goes with the first.
+  await expect(page.locator('.chip[data-state=done]')).toHaveCount(2);
+  await app.say('Both');
+  await expect(app.messages).toHaveCount(2);
+  for (const index of [0, 1]) await expect(app.answers.nth(index)).toHaveAttribute('data-progress', 'done');
+});
+
+test('a voice message is recorded and answered with text and audio', async ({ app }) => {
+  const { page } = app;
+  await page.getByRole('button', { name: 'Record a voice message' }).click();
+  await expect(page.getByText('Recording 0:02')).toBeVisible();
+  await page.getByRole('button', { name: 'Finish recording' }).click();
+  await expect(page.locator('.chip')).toHaveAttribute('data-state', 'done');
+  await page.getByRole('button', { name: 'Send', exact: true }).click();
+  await expect(app.answers.first()).toHaveAttribute('data-progress', 'done');
+  await expect(app.answers.first().locator('audio')).toHaveCount(1);
+  await expect(app.messages.first().locator('audio')).toHaveCount(1);
+});

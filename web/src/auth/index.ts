@@ -1,0 +1,49 @@
+/**
+ * Who is using the client. There are two ways to sign in, and `/config.json` says which one applies: a user name on the
+ * local stack, and an OpenID provider (authorization code flow with PKCE) everywhere else. The OpenID library is loaded
+ * only where it is needed.
+ */
+import type { Config } from '../contract';
+
+export interface Auth {
+  mode: 'local' | 'oidc';
+  /** A token that is good for another minute at least. Throws `SignedOut` when nobody is signed in any more. */
+  token(): Promise<string>;
+  /** The last token was refused: get another one. */
+  refresh(): Promise<string>;
+  signOut(): Promise<void>;
+}
+
+/** Nobody is signed in, or no longer. */
+export class SignedOut extends Error {
+  constructor() {
+    super('Signed out');
+  }
+}
+
+export interface Claims {
+  sub: string;
+  exp: number;
+  username?: string;
+  groups: string[];
+}
+
+/** What a token says of its holder. Only for display: the server verifies it. */
+export function claimsOf(token: string): Claims {
+  const payload = token.split('.')[1] ?? '';
+  const bytes = Uint8Array.from(atob(payload.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
+  const claims = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, unknown>;
+  const groups = claims['cognito:groups'];
+  return {
+    sub: String(claims['sub'] ?? ''),
+    exp: Number(claims['exp'] ?? 0),
+    ...(typeof claims['username'] === 'string' ? { username: claims['username'] } : {}),
+    groups: Array.isArray(groups) ? groups.map(String) : [],
+  };
+}
+
+/** The session that is still there from before, if there is one. */
+export async function restore(config: Config): Promise<Auth | undefined> {
+  if (config.auth.mode === 'local') return (await import('./local')).restore();
+  return (await import('./oidc')).restore(config);
+}

@@ -1,0 +1,320 @@
+/**
+ * The chat of one user: conversations, threads, uploads and the line, put together. Components read from it and call it;
+ * whatever the server says comes in here, once.
+ */
+import { shallowReactive, shallowRef, type ShallowRef } from 'vue';
+import { ApiError, type Api } from '../api';
+import { SignedOut, type Auth, type Claims } from '../auth';
+import type { Config, Message, User } from '../contract';
+import { t } from '../i18n';
+import { createLine, type Line, type LineEvent, type LineState, type Outgoing } from '../line';
+import { plainText } from '../markdown';
+import { go, route } from '../router';
+import { createConversations, DEFAULT_TITLE, titleFrom, type Conversations } from './conversations';
+import { createRunningTexts, type RunningTexts } from './running';
+import { createThreads, type Thread, type Threads } from './threads';
+import { endOf, parentItem, progressOf, type Turn } from './turns';
+import { createUploads, type Attachment, type Uploads } from './uploads';
+
+export interface Toast {
+  id: number;
+  text: string;
+  action?: { label: string; run(): void };
+}
+
+export interface Chat {
+  config: Config;
+  me: User;
+  isAdmin: boolean;
+  api: Api;
+  conversations: Conversations;
+  threads: Threads;
+  uploads: Uploads;
+  running: RunningTexts;
+  line: Line;
+  lineState: ShallowRef<LineState>;
+  /** Conversations with an answer that was not looked at. */
+  unread: Set<string>;
+  /** Messages whose answer has begun. */
+  answering: Set<string>;
+  toasts: ShallowRef<Toast[]>;
+  /** For screen readers: said once an answer. */
+  announcement: ShallowRef<string>;
+  toast(text: string, action?: Toast['action']): void;
+  dismiss(toast: Toast): void;
+  /** Shows a conversation and loads what is missing of it. */
+  open(id: string): Thread;
+  /** Sends at the end of the branch that is shown; without a conversation, in a new one. Says whether it was taken. */
+  send(conversation: string | undefined, text: string, attachments: readonly Attachment[]): Promise<boolean>;
+  /** Sends another text at a turn's place. */
+  edit(thread: Thread, turn: Turn, text: string): Promise<void>;
+  /** Sends the same once more at its place. */
+  askAgain(thread: Thread, turn: Turn): Promise<void>;
+  /** Shows the branch that a turn is on. */
+  show(thread: Thread, turn: string): void;
+  stop(thread: Thread): void;
+  removeConversation(id: string): void;
+  signOut(): Promise<void>;
+  dispose(): void;
+}
+
+const TOAST_MS = 7000;
+/** An announcement is heard whole; nobody wants pages of it. */
+const ANNOUNCED_CHARACTERS = 400;
+
+export interface ChatOptions {
+  config: Config;
+  auth: Auth;
+  api: Api;
+  me: User;
+  claims: Claims;
+  signedOut(): void;
+}
+
+export function createChat({ config, auth, api, me, claims, signedOut }: ChatOptions): Chat {
+  const lineState = shallowRef<LineState>({ phase: 'idle' });
+  const outbox = shallowRef<Outgoing[]>([]);
+  const toasts = shallowRef<Toast[]>([]);
+  const announcement = shallowRef('');
+  const unread = shallowReactive(new Set<string>());
+  const answering = shallowReactive(new Set<string>());
+  const running = createRunningTexts();
+  // The user's other tabs.
+  const tabs = new BroadcastChannel(`parley.conversations.${me.id}`);
+  const conversations = createConversations(api, () => tabs.postMessage('changed'));
+  tabs.onmessage = () => void conversations.load();
+  const uploads = createUploads(api, config.limits.maxMediaBytes);
+  const line = createLine({
+    websocketUrl: config.websocketUrl,
+    limits: config.limits,
+    userId: me.id,
+    token: (fresh) => (fresh ? auth.refresh() : auth.token()).catch(orThrow(SignedOut, null)),
+    admission: () => api.admission().catch(orThrow(ApiError, 'unauthorized' as const, ({ status }) => status === 401)),
+    skewMs: api.skewMs,
+  });
+  const threads = createThreads(api, outbox, uploads.preview, (ids) => line.expect(ids));
+
+  const shown = () => (route.value.page === 'chat' ? route.value.conversation : undefined);
+
+  let nextToast = 0;
+  function toast(text: string, action?: Toast['action']): void {
+    const made: Toast = { id: nextToast++, text, ...(action ? { action } : {}) };
+    toasts.value = [...toasts.value.slice(-2), made];
+    setTimeout(() => dismiss(made), TOAST_MS);
+  }
+  function dismiss(gone: Toast): void {
+    toasts.value = toasts.value.filter((other) => other.id !== gone.id);
+  }
+
+  function announce(text: string): void {
+    const said = text.length > ANNOUNCED_CHARACTERS ? `${text.slice(0, ANNOUNCED_CHARACTERS)}…` : text;
+    // The same text twice would not be heard again.
+    announcement.value = said === announcement.value ? `${said}\u00a0` : said;
+  }
+
+  function onLine(event: LineEvent): void {
+    switch (event.type) {
+      case 'state':
+        lineState.value = event.state;
+        if (event.state.phase === 'signedOut') signedOut();
+        break;
+      case 'outbox':
+        outbox.value = event.outbox;
+        break;
+      case 'accepted':
+        threads.apply(event.message.conversationId, [event.message]);
+        wasUsed(event.message.conversationId);
+        break;
+      case 'answer':
+        running.change(event.id, event);
+        if (!answering.has(event.id)) {
+          answering.add(event.id);
+          threads.change(event.id, (message) => ({ ...message, status: 'processing' }));
+        }
+        break;
+      case 'reply':
+        ended(event.id);
+        void replied(event.message, event.replies);
+        break;
+      case 'failed':
+        ended(event.id);
+        threads.change(event.id, (message) => ({ ...message, status: 'failed', error: event }));
+        announce(t.value.thread.noAnswer);
+        break;
+      case 'resumed':
+        for (const thread of threads.loaded()) thread.stale = true;
+        refreshShown();
+        void conversations.load();
+        break;
+    }
+  }
+
+  function ended(id: string): void {
+    running.end(id);
+    answering.delete(id);
+  }
+
+  async function replied(message: Message, replies: Message[]): Promise<void> {
+    const { conversationId } = message;
+    if (replies.some((reply) => reply.truncated)) {
+      // Too long for a frame: history has it.
+      const whole = replies.map((reply) => (reply.truncated ? api.message(conversationId, reply.id) : reply));
+      replies = await Promise.all(whole).catch(() => replies);
+    }
+    const known = threads.find(conversationId)?.log.value.items.some((item) => item.id === message.id && item.status === message.status);
+    threads.apply(conversationId, [message, ...replies]);
+    wasUsed(conversationId);
+    if (known) return;
+    if (shown() !== conversationId || document.hidden) unread.add(conversationId);
+    const text = replies.map((reply) => plainText(reply.text ?? '')).join(' ').trim();
+    if (message.status === 'failed') announce(t.value.thread.noAnswer);
+    else announce(text ? t.value.thread.answered(text) : t.value.thread.answeredMedia);
+  }
+
+  function wasUsed(conversation: string): void {
+    if (conversations.find(conversation)) conversations.used(conversation);
+    else void conversations.load();
+  }
+
+  function refreshShown(): void {
+    const id = shown();
+    const thread = id === undefined ? undefined : threads.find(id);
+    if (thread) void threads.refresh(thread);
+  }
+
+  /** One message after the other, each following the one before it. */
+  function sendAll(thread: Thread, parent: string, contents: { text?: string; media?: string }[]): void {
+    let parentId = parent;
+    let last: string | undefined;
+    for (const content of contents) {
+      const id = crypto.randomUUID();
+      line.send({ id, conversationId: thread.id, parentId, ...content });
+      parentId = last = id;
+    }
+    thread.head.value = last;
+    wasUsed(thread.id);
+  }
+
+  async function mediaAgain(turn: Turn): Promise<string | undefined> {
+    const { media } = turn.message;
+    if (!media) return undefined;
+    // An upload is good for one message, so a further one needs a further upload.
+    const fresh = turn.outgoing ? media : ((await api.message(turn.message.conversationId, turn.id)).media ?? media);
+    const blob = await (await fetch(fresh.url)).blob();
+    const added = uploads.add(new File([blob], 'again', { type: fresh.contentType }));
+    if (typeof added === 'string') throw new Error(added);
+    const key = await uploads.finished(added);
+    if (key === undefined) throw new Error('upload');
+    return key;
+  }
+
+  async function sendAt(thread: Thread, turn: Turn, text: string): Promise<void> {
+    const parent = parentItem(thread.path.value, turn);
+    try {
+      const media = await mediaAgain(turn);
+      if (turn.outgoing) line.discard(turn.id);
+      sendAll(thread, parent, [{ ...(text === '' ? {} : { text }), ...(media === undefined ? {} : { media }) }]);
+    } catch {
+      toast(t.value.errors.generic);
+    }
+  }
+
+  const unsubscribe = line.subscribe(onLine);
+  lineState.value = line.state;
+  outbox.value = [...line.outbox];
+  const leave = () => conversations.leave();
+  window.addEventListener('pagehide', leave);
+  void conversations.load();
+
+  return {
+    config,
+    me,
+    isAdmin: claims.groups.includes('admin'),
+    api,
+    conversations,
+    threads,
+    uploads,
+    running,
+    line,
+    lineState,
+    unread,
+    answering,
+    toasts,
+    announcement,
+    toast,
+    dismiss,
+    open(id) {
+      const thread = threads.open(id);
+      unread.delete(id);
+      if (thread.stale) void threads.refresh(thread);
+      return thread;
+    },
+    async send(conversation, text, attachments) {
+      const keys: string[] = [];
+      for (const attachment of attachments) {
+        const key = await uploads.finished(attachment);
+        if (key === undefined) return false;
+        keys.push(key);
+      }
+      const [first, ...others] = keys;
+      const contents = [{ ...(text === '' ? {} : { text }), ...(first === undefined ? {} : { media: first }) }];
+      contents.push(...others.map((media) => ({ media })));
+
+      let thread = conversation === undefined ? undefined : threads.find(conversation);
+      if (!thread) {
+        try {
+          const made = await conversations.create(text || t.value.composer.voiceMessage);
+          thread = threads.openEmpty(made.id);
+        } catch (error) {
+          if (error instanceof ApiError && error.status === 401) signedOut();
+          toast(t.value.composer.createFailed);
+          return false;
+        }
+      } else {
+        void nameByFirst(thread, text);
+      }
+      sendAll(thread, endOf(thread.path.value), contents);
+      if (conversation === undefined) go({ page: 'chat', conversation: thread.id });
+      return true;
+    },
+    edit: sendAt,
+    askAgain: (thread, turn) => sendAt(thread, turn, turn.message.text ?? ''),
+    show: (thread, turn) => (thread.head.value = turn),
+    stop(thread) {
+      for (const turn of thread.path.value) {
+        if (['sending', 'queued', 'answering'].includes(progressOf(turn))) line.cancel(turn.id);
+      }
+    },
+    removeConversation(id) {
+      const title = conversations.find(id)?.title ?? '';
+      conversations.remove(id, () => toast(t.value.errors.deleteFailed));
+      if (shown() === id) go({ page: 'chat' });
+      toast(t.value.sidebar.deleted(title), { label: t.value.undo, run: () => conversations.undoRemove(id) });
+    },
+    async signOut() {
+      line.close();
+      await auth.signOut();
+    },
+    dispose() {
+      unsubscribe();
+      tabs.close();
+      window.removeEventListener('pagehide', leave);
+    },
+  };
+
+  /** A conversation that nobody has named gets its first words as its title. */
+  async function nameByFirst(thread: Thread, text: string): Promise<void> {
+    const title = titleFrom(text);
+    const unnamed = conversations.find(thread.id)?.title === DEFAULT_TITLE;
+    if (title === undefined || !unnamed || thread.path.value.length > 0) return;
+    await conversations.rename(thread.id, title).catch(() => undefined);
+  }
+}
+
+/** For `catch`: a value instead of one kind of error. */
+function orThrow<E extends Error, T>(kind: new (...of: never[]) => E, value: T, is: (error: E) => boolean = () => true) {
+  return (error: unknown): T => {
+    if (error instanceof kind && is(error)) return value;
+    throw error;
+  };
+}

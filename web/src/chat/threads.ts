@@ -1,0 +1,150 @@
+/** The conversations that were opened: their logs, loaded page by page, and the branch of each that is shown. */
+import { computed, shallowRef, type ComputedRef, type ShallowRef } from 'vue';
+import { ApiError, type Api } from '../api';
+import type { Message } from '../contract';
+import type { Outgoing } from '../line';
+import { emptyLog, withFrame, withNewer, withOlder, type Log } from './log';
+import { pathOf, treeOf, type Preview, type Tree, type Turn } from './turns';
+
+const PAGE = 50;
+
+export interface Thread {
+  id: string;
+  log: ShallowRef<Log>;
+  state: ShallowRef<'loading' | 'ready' | 'failed' | 'gone'>;
+  loadingOlder: ShallowRef<boolean>;
+  /** A turn on the branch that is shown; without one, the newest branch. */
+  head: ShallowRef<string | undefined>;
+  tree: ComputedRef<Tree>;
+  path: ComputedRef<Turn[]>;
+  /** There is more above what is loaded. */
+  hasOlder: ComputedRef<boolean>;
+  /** Frames were missed since it was loaded. */
+  stale: boolean;
+}
+
+export interface Threads {
+  open(id: string): Thread;
+  find(id: string): Thread | undefined;
+  loaded(): Iterable<Thread>;
+  /** A conversation that was made just now: there is nothing to load. */
+  openEmpty(id: string): Thread;
+  /** Loads what came since, or everything again. */
+  refresh(thread: Thread): Promise<void>;
+  /** Loads until the branch that is shown has grown at its beginning, or there is no more. */
+  loadOlder(thread: Thread): Promise<void>;
+  apply(conversation: string, messages: readonly Message[]): void;
+  /** Changes a message that is loaded somewhere. */
+  change(id: string, change: (message: Message) => Message): void;
+  forget(id: string): void;
+}
+
+export function createThreads(
+  api: Api,
+  outbox: ShallowRef<Outgoing[]>,
+  preview: Preview,
+  unanswered: (ids: string[]) => void,
+): Threads {
+  const threads = new Map<string, Thread>();
+
+  function make(id: string): Thread {
+    const log = shallowRef<Log>(emptyLog);
+    const head = shallowRef<string>();
+    const own = computed(() => outbox.value.filter((outgoing) => outgoing.conversationId === id));
+    const tree = computed(() => treeOf(log.value.items, log.value.complete, own.value, preview));
+    const path = computed(() => pathOf(tree.value, head.value));
+    const hasOlder = computed(() => !log.value.complete && path.value[0]?.parent !== '');
+    const state = shallowRef<'loading' | 'ready' | 'failed' | 'gone'>('loading');
+    const thread = { id, log, state, loadingOlder: shallowRef(false), head, tree, path, hasOlder, stale: true };
+    threads.set(id, thread);
+    return thread;
+  }
+
+  async function loadLatest(thread: Thread): Promise<void> {
+    const page = await api.messages(thread.id, { order: 'desc', limit: PAGE });
+    thread.log.value = withOlder(thread.log.value, page.items.reverse(), page.nextCursor);
+  }
+
+  async function loadNewer(thread: Thread, after: string): Promise<void> {
+    let cursor: string | undefined;
+    do {
+      const page = await api.messages(thread.id, { after, limit: 100, order: 'asc', ...(cursor ? { cursor } : {}) });
+      thread.log.value = withNewer(thread.log.value, page.items);
+      cursor = page.nextCursor;
+    } while (cursor);
+  }
+
+  /** An end that was missed changes an item, it does not add one: those still waiting are asked for one by one. */
+  async function loadEnds(thread: Thread): Promise<void> {
+    const waiting = waitingIn(thread.log.value.items);
+    const messages = await Promise.all(waiting.map((id) => api.message(thread.id, id)));
+    thread.log.value = withFrame(thread.log.value, messages);
+    unanswered(waitingIn(thread.log.value.items));
+  }
+
+  async function refresh(thread: Thread): Promise<void> {
+    try {
+      thread.stale = false;
+      const { confirmed } = thread.log.value;
+      if (confirmed === undefined) await loadLatest(thread);
+      else {
+        await loadEnds(thread);
+        await loadNewer(thread, confirmed);
+      }
+      unanswered(waitingIn(thread.log.value.items));
+      thread.state.value = 'ready';
+    } catch (error) {
+      thread.stale = true;
+      if (error instanceof ApiError && error.status === 404) thread.state.value = 'gone';
+      else if (thread.state.value !== 'ready') thread.state.value = 'failed';
+    }
+  }
+
+  return {
+    open: (id) => threads.get(id) ?? make(id),
+    find: (id) => threads.get(id),
+    loaded: () => threads.values(),
+    openEmpty(id) {
+      const thread = make(id);
+      thread.log.value = { items: [], complete: true };
+      thread.state.value = 'ready';
+      thread.stale = false;
+      return thread;
+    },
+    refresh,
+    async loadOlder(thread) {
+      if (thread.loadingOlder.value || !thread.hasOlder.value) return;
+      thread.loadingOlder.value = true;
+      try {
+        const before = thread.path.value.length;
+        do {
+          const { cursor } = thread.log.value;
+          if (cursor === undefined) break;
+          const page = await api.messages(thread.id, { order: 'desc', limit: 100, cursor });
+          thread.log.value = withOlder(thread.log.value, page.items.reverse(), page.nextCursor);
+        } while (thread.hasOlder.value && thread.path.value.length < before + PAGE / 2);
+      } catch {
+        // The next scroll tries again.
+      } finally {
+        thread.loadingOlder.value = false;
+      }
+    },
+    apply(conversation, messages) {
+      const thread = threads.get(conversation);
+      if (thread) thread.log.value = withFrame(thread.log.value, messages);
+    },
+    change(id, change) {
+      for (const thread of threads.values()) {
+        const message = thread.log.value.items.findLast((item) => item.id === id);
+        if (message) thread.log.value = withFrame(thread.log.value, [change(message)]);
+      }
+    },
+    forget: (id) => void threads.delete(id),
+  };
+}
+
+function waitingIn(items: readonly Message[]): string[] {
+  return items
+    .filter((item) => item.role === 'user' && (item.status === 'queued' || item.status === 'processing'))
+    .map((item) => item.id);
+}

@@ -1,0 +1,25 @@
+/** Where the page is: a conversation, none, or the admin page. Three paths need no library. */
+import { shallowRef } from 'vue';
+
+export type Route = { page: 'chat'; conversation?: string } | { page: 'admin' };
+
+export const route = shallowRef<Route>(read());
+
+export function go(to: Route, replace = false): void {
+  const path = pathOf(to);
+  if (path !== location.pathname) history[replace ? 'replaceState' : 'pushState'](null, '', path);
+  route.value = to;
+}
+
+export function pathOf(to: Route): string {
+  if (to.page === 'admin') return '/admin';
+  return to.conversation ? `/c/${encodeURIComponent(to.conversation)}` : '/';
+}
+
+function read(): Route {
+  if (location.pathname === '/admin') return { page: 'admin' };
+  const [, id] = /^\/c\/([^/]+)$/.exec(location.pathname) ?? [];
+  return id ? { page: 'chat', conversation: decodeURIComponent(id) } : { page: 'chat' };
+}
+
+window.addEventListener('popstate', () => (route.value = read()));
