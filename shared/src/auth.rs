@@ -86,6 +86,19 @@ struct Claims {
     username: Option<String>,
     #[serde(rename = "cognito:username")]
     cognito_username: Option<String>,
+    preferred_username: Option<String>,
+    name: Option<String>,
+    email: Option<String>,
+}
+
+impl Claims {
+    /// A name to show, the best first.
+    fn username(self) -> Option<String> {
+        let names = [self.username, self.cognito_username, self.preferred_username, self.name, self.email]
+            .into_iter()
+            .flatten();
+        names.into_iter().find(|name| !name.is_empty())
+    }
 }
 
 #[derive(Deserialize)]
@@ -157,9 +170,9 @@ impl Verifier {
         if claims.nbf.is_some_and(|nbf| nbf > now) {
             return Err(refused("it is not valid yet"));
         }
-        let user = claims.sub.ok_or_else(|| refused("it names no user"))?;
-        let user = UserId::parse(&user).map_err(|_| refused("its user id can't be used"))?;
-        Ok(Identity { user, username: claims.username.or(claims.cognito_username) })
+        let user = claims.sub.as_deref().ok_or_else(|| refused("it names no user"))?;
+        let user = UserId::parse(user).map_err(|_| refused("its user id can't be used"))?;
+        Ok(Identity { user, username: claims.username() })
     }
 
     async fn key(&self, id: &str) -> Result<Option<DecodingKey>, AuthError> {
@@ -225,6 +238,20 @@ mod tests {
         assert_eq!(token_of(None, Some("parley.v1, bearer.abc")), Some("abc"));
         assert_eq!(token_of(Some("Basic abc"), Some("parley.v1")), None);
         assert_eq!(token_of(None, None), None);
+    }
+
+    #[test]
+    fn the_best_name_of_a_token_is_shown() {
+        let name = |claims: serde_json::Value| {
+            let claims: Claims = serde_json::from_value(claims).expect("claims");
+            claims.username()
+        };
+        let json = |rest: &str| serde_json::from_str(&format!(r#"{{"iss":"i","sub":"s"{rest}}}"#)).expect("JSON");
+        assert_eq!(name(json("")), None);
+        assert_eq!(name(json(r#","email":"a@b.c""#)).as_deref(), Some("a@b.c"));
+        assert_eq!(name(json(r#","email":"a@b.c","name":"","preferred_username":"ann""#)).as_deref(), Some("ann"));
+        assert_eq!(name(json(r#","cognito:username":"c","preferred_username":"ann""#)).as_deref(), Some("c"));
+        assert_eq!(name(json(r#","username":"u","cognito:username":"c""#)).as_deref(), Some("u"));
     }
 
     #[test]

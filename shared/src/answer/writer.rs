@@ -34,7 +34,7 @@ use crate::push::{Push, PushError};
 const GATHER: Duration = Duration::from_millis(80);
 
 /// Between two tries to reach a user, and two looks for a user to whom nothing is to be told just now.
-pub(super) const AGAIN: Duration = Duration::from_millis(350);
+pub(super) const AGAIN: Duration = Duration::from_millis(300);
 
 /// Text in one delta: in JSON at most six times as many bytes, which fits a frame.
 pub(super) const MAX_DELTA_BYTES: usize = 16 * 1024;
