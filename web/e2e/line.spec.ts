@@ -255,6 +255,11 @@ test('without a network the page says so, keeps what is sent, and sends it later
   await expect(app.page.getByText('You are offline.')).toBeVisible();
   await app.say('Without one');
   await expect(app.messages.nth(1)).toHaveAttribute('data-progress', 'sending');
+  // Signing out would lose it, and asks.
+  await app.page.getByRole('button', { name: 'Account and settings' }).click();
+  await app.page.getByRole('menuitem', { name: 'Sign out' }).click();
+  await expect(app.page.getByRole('dialog')).toContainText('One message is not sent yet.');
+  await app.page.getByRole('button', { name: 'Cancel' }).click();
   await app.context.setOffline(false);
   await app.connected();
   await expect(app.answers.nth(1)).toHaveAttribute('data-progress', 'done');

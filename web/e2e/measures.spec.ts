@@ -91,6 +91,8 @@ test('a conversation of 10,000 messages mounts at most 100 rows, and typing stay
   const loaded = async () => Number(await rows.first().getAttribute('aria-setsize'));
   const scroller = page.locator('.scroller');
   // Upwards until everything is loaded.
+  await scroller.hover();
+  await page.mouse.wheel(0, -600);
   await expect
     .poll(
       async () => {

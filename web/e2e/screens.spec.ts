@@ -56,3 +56,34 @@ for (const colorScheme of ['light', 'dark'] as const) {
     model.stop();
   });
 }
+
+test('screenshots of media, branches, failures and menus', async ({ app }) => {
+  const { page } = app;
+  const picture = path.join(import.meta.dirname, '../public/icon-512.png');
+  await page.locator('input[type=file]').setInputFiles(picture);
+  await expect(page.locator('.chip')).toHaveAttribute('data-state', 'done');
+  await app.composer.fill('What is on this picture?');
+  await app.screenshot('attachment');
+  await app.composer.press('Enter');
+  await expect(app.answers.first()).toHaveAttribute('data-progress', 'done');
+  await expect(app.answers.first().locator('audio')).toBeVisible();
+  await app.screenshot('media');
+  await app.say('!fail');
+  await expect(app.answers.nth(1)).toHaveAttribute('data-progress', 'failed');
+  await app.messages.nth(1).hover();
+  await app.messages.nth(1).getByRole('button', { name: 'Edit' }).click();
+  await app.screenshot('editing');
+  await page.getByLabel('Edit your message').fill('!slow 20000 better');
+  await page.keyboard.press('Enter');
+  await expect(app.messages.nth(1).getByRole('group', { name: 'Version 2 of 2' })).toBeVisible();
+  await app.screenshot('waiting');
+  await page.getByRole('button', { name: 'Stop the answer' }).click();
+  await expect(app.answers.nth(1)).toHaveAttribute('data-progress', 'cancelled');
+  await app.messages.nth(1).getByRole('button', { name: 'Previous version' }).click();
+  await page.getByRole('button', { name: 'Account and settings' }).click();
+  await app.screenshot('failed-and-menu');
+  await page.keyboard.press('Escape');
+  await page.locator('h1').click();
+  await page.keyboard.press('?');
+  await app.screenshot('shortcuts');
+});

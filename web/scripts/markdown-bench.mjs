@@ -1,7 +1,7 @@
 // What streaming Markdown costs in Chromium: script time from the first append to the end, in updates of 32 characters,
 // each shown at once (the worst case: an update per frame). Linear is 4.0 for 64 KiB against 16 KiB.
 // Before that, the XSS corpus in a real browser: nothing outside of the allowlist, no request, no script.
-//   node scripts/markdown-bench.mjs [--frames] [--runs=5] [--only=SHAPE]
+//   node scripts/markdown-bench.mjs [--frames] [--runs=9] [--only=SHAPE]
 // --frames: also once with real frames (a minute per shape), and what style and layout cost there. Exit code 1: a fence is above 4.5, or a vector got through.
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -14,7 +14,7 @@ import { build } from 'vite';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const frames = process.argv.includes('--frames');
-const runs = Number(process.argv.find((arg) => arg.startsWith('--runs='))?.slice(7) ?? 5);
+const runs = Number(process.argv.find((arg) => arg.startsWith('--runs='))?.slice(7) ?? 9);
 const LIMIT = 4.5;
 
 const rep = (make, size) => {

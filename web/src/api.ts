@@ -27,8 +27,8 @@ export interface Api {
   adminClients(): Promise<{ capacity: number; items: AdminClient[] }>;
   closeClient(userId: string): Promise<void>;
   adminUsers(username: string, cursor?: string): Promise<Page<User>>;
-  /** How far the server's clock is ahead of this one's, in milliseconds; by the last answer. */
-  skewMs(): number;
+  /** How far the server's clock is ahead of this one's, in milliseconds; by the last answer that told. */
+  skewMs(): number | undefined;
 }
 
 export interface MessageQuery {
@@ -39,7 +39,7 @@ export interface MessageQuery {
 }
 
 export function createApi(base: string, auth: Auth): Api {
-  let skewMs = 0;
+  let skewMs: number | undefined;
   // A token that could not be asked for again when the page is closed.
   let lastToken = '';
 

@@ -126,6 +126,8 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
         wasUsed(event.message.conversationId);
         break;
       case 'answer':
+        // A page of history may have been faster than the last words.
+        if (threads.hasEnded(event.id)) break;
         running.change(event.id, event);
         if (!answering.has(event.id)) {
           answering.add(event.id);
@@ -183,15 +185,14 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
   }
 
   /** One message after the other, each following the one before it. */
-  function sendAll(thread: Thread, parent: string, contents: { text?: string; media?: string }[]): void {
+  function sendAll(thread: Thread, parent: string | undefined, contents: { text?: string; media?: string }[]): void {
     let parentId = parent;
-    let last: string | undefined;
     for (const content of contents) {
       const id = crypto.randomUUID();
-      line.send({ id, conversationId: thread.id, parentId, ...content });
-      parentId = last = id;
+      line.send({ id, conversationId: thread.id, ...(parentId === undefined ? {} : { parentId }), ...content });
+      parentId = id;
     }
-    thread.head.value = last;
+    thread.head.value = parentId;
     wasUsed(thread.id);
   }
 
@@ -273,7 +274,10 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
       } else {
         void nameByFirst(thread, text);
       }
-      sendAll(thread, endOf(thread.path.value), contents);
+      await thread.refreshing;
+      // Where something may have come that is not seen here, the server knows better what is the latest.
+      const isSure = thread.state.value === 'ready' && (!thread.stale || thread.head.value !== undefined);
+      sendAll(thread, isSure ? endOf(thread.path.value) : undefined, contents);
       if (conversation === undefined) go({ page: 'chat', conversation: thread.id });
       return true;
     },

@@ -21,6 +21,8 @@ export interface Thread {
   hasOlder: ComputedRef<boolean>;
   /** Frames were missed since it was loaded. */
   stale: boolean;
+  /** It is being loaded. */
+  refreshing?: Promise<void>;
 }
 
 export interface Threads {
@@ -29,14 +31,15 @@ export interface Threads {
   loaded(): Iterable<Thread>;
   /** A conversation that was made just now: there is nothing to load. */
   openEmpty(id: string): Thread;
-  /** Loads what came since, or everything again. */
+  /** Loads what came since the last time. Two at once are one, and what is missed during one is loaded by it too. */
   refresh(thread: Thread): Promise<void>;
   /** Loads until the branch that is shown has grown at its beginning, or there is no more. */
   loadOlder(thread: Thread): Promise<void>;
   apply(conversation: string, messages: readonly Message[]): void;
   /** Changes a message that is loaded somewhere. */
   change(id: string, change: (message: Message) => Message): void;
-  forget(id: string): void;
+  /** Of a message that is loaded somewhere: whether it has its answer, or will have none. */
+  hasEnded(id: string): boolean;
 }
 
 export function createThreads(
@@ -55,7 +58,7 @@ export function createThreads(
     const path = computed(() => pathOf(tree.value, head.value));
     const hasOlder = computed(() => !log.value.complete && path.value[0]?.parent !== '');
     const state = shallowRef<'loading' | 'ready' | 'failed' | 'gone'>('loading');
-    const thread = { id, log, state, loadingOlder: shallowRef(false), head, tree, path, hasOlder, stale: true };
+    const thread: Thread = { id, log, state, loadingOlder: shallowRef(false), head, tree, path, hasOlder, stale: true };
     threads.set(id, thread);
     return thread;
   }
@@ -82,17 +85,25 @@ export function createThreads(
     unanswered(waitingIn(thread.log.value.items));
   }
 
-  async function refresh(thread: Thread): Promise<void> {
+  function refresh(thread: Thread): Promise<void> {
+    thread.stale = true;
+    thread.refreshing ??= refreshWhileStale(thread).finally(() => delete thread.refreshing);
+    return thread.refreshing;
+  }
+
+  async function refreshWhileStale(thread: Thread): Promise<void> {
     try {
-      thread.stale = false;
-      const { confirmed } = thread.log.value;
-      if (confirmed === undefined) await loadLatest(thread);
-      else {
-        await loadEnds(thread);
-        await loadNewer(thread, confirmed);
+      while (thread.stale) {
+        thread.stale = false;
+        const { confirmed } = thread.log.value;
+        if (confirmed === undefined) await loadLatest(thread);
+        else {
+          await loadEnds(thread);
+          await loadNewer(thread, confirmed);
+        }
+        unanswered(waitingIn(thread.log.value.items));
+        thread.state.value = 'ready';
       }
-      unanswered(waitingIn(thread.log.value.items));
-      thread.state.value = 'ready';
     } catch (error) {
       thread.stale = true;
       if (error instanceof ApiError && error.status === 404) thread.state.value = 'gone';
@@ -139,12 +150,17 @@ export function createThreads(
         if (message) thread.log.value = withFrame(thread.log.value, [change(message)]);
       }
     },
-    forget: (id) => void threads.delete(id),
+    hasEnded(id) {
+      const known = [...threads.values()].map(({ log }) => log.value.items.findLast((item) => item.id === id));
+      return known.some((message) => message !== undefined && !isWaiting(message));
+    },
   };
 }
 
+function isWaiting(item: Message): boolean {
+  return item.status === 'queued' || item.status === 'processing';
+}
+
 function waitingIn(items: readonly Message[]): string[] {
-  return items
-    .filter((item) => item.role === 'user' && (item.status === 'queued' || item.status === 'processing'))
-    .map((item) => item.id);
+  return items.filter((item) => item.role === 'user' && isWaiting(item)).map((item) => item.id);
 }

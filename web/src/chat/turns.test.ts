@@ -63,6 +63,12 @@ describe('the path', () => {
     expect(pathOf(treeOf(log, true, []), undefined)[0]?.parent).toBe('');
   });
 
+  it('has the answers of a message, wherever in the log they are', () => {
+    const path = pathOf(treeOf([answer('a1', 'a', 'a'), user('a', ''), user('b', 'a1')], true, []), undefined);
+    expect(path.map((turn) => turn.answers.length)).toEqual([1, 0]);
+    expect(ids(path)).toEqual(['a', 'b']);
+  });
+
   it('ends with what is not accepted yet, once', () => {
     const log = [user('a', ''), answer('a1', 'a', 'a')];
     const tree = treeOf(log, true, [waiting('b', 'a1'), waiting('c', 'b'), waiting('a', '')]);

@@ -46,16 +46,13 @@ export function treeOf(
     if (parentId === undefined) return previous;
     return parentId === '' ? '' : turnOf.get(parentId);
   };
+  for (const item of log) turnOf.set(item.id, item.replyTo ?? item.id);
   for (const item of log) {
-    if (item.role === 'user') {
-      turnOf.set(item.id, item.id);
-      turns.set(item.id, { id: item.id, message: item, answers: [], parent: parentTurn(item.parentId) });
-      previous = item.id;
-    } else if (item.replyTo !== undefined) {
-      turnOf.set(item.id, item.replyTo);
-      turns.get(item.replyTo)?.answers.push(item);
-    }
+    if (item.role !== 'user') continue;
+    turns.set(item.id, { id: item.id, message: item, answers: [], parent: parentTurn(item.parentId) });
+    previous = item.id;
   }
+  for (const item of log) if (item.replyTo !== undefined) turns.get(item.replyTo)?.answers.push(item);
   for (const outgoing of outbox) {
     if (turns.has(outgoing.id)) continue;
     turnOf.set(outgoing.id, outgoing.id);

@@ -55,6 +55,7 @@ export const de: Texts = {
     theme: 'Darstellung',
     themes: { system: 'Wie das System', light: 'Hell', dark: 'Dunkel' },
     signOut: 'Abmelden',
+    signOutUnsent: (count) => (count === 1 ? 'Eine Nachricht ist noch nicht gesendet. Beim Abmelden geht sie verloren.' : `${count} Nachrichten sind noch nicht gesendet. Beim Abmelden gehen sie verloren.`),
   },
 
   thread: {

@@ -53,6 +53,7 @@ export const en = {
     theme: 'Appearance',
     themes: { system: 'Like the system', light: 'Light', dark: 'Dark' },
     signOut: 'Sign out',
+    signOutUnsent: (count: number) => (count === 1 ? 'One message is not sent yet. It is lost when you sign out.' : `${count} messages are not sent yet. They are lost when you sign out.`),
   },
 
   thread: {

@@ -38,6 +38,11 @@ describe('deltas', () => {
     expect(r.known).toEqual([{ id: 'a', text: 'abc' }]);
   });
 
+  it('begin with a restart, so that an app can append without a thought', () => {
+    const { change } = takeDelta(noAnswers, 1, { id: 'a', seq: 0, text: 'x' });
+    expect(change).toEqual({ id: 'a', restart: true, text: 'x' });
+  });
+
   it('that come too early are kept until the missing one comes', () => {
     const r = reader().take(1, 0, 'a').take(1, 2, 'c').take(1, 3, 'd');
     expect(r.shown).toBe('a');

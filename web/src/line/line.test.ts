@@ -142,6 +142,16 @@ describe('a line', () => {
     expect(line.state).toEqual({ phase: 'signedOut' });
   });
 
+  it('does not speak to something else that listens there', async () => {
+    const bench = setUp(12);
+    bench.server.protocol = '';
+    const { line, app } = bench.join();
+    await bench.clock.advance(MINUTE);
+    expect(app.events).not.toContainEqual({ type: 'resumed' });
+    expect(bench.server.session).toBeUndefined();
+    expect(line.state.phase).not.toBe('open');
+  });
+
   it('finds a line that died without a word, and gets its own place back', async () => {
     const bench = setUp(7);
     const { line } = bench.join();
@@ -217,7 +227,7 @@ describe('a line', () => {
   });
 });
 
-describe('a line that breaks', () => {
+describe('a line that breaks', { timeout: 60_000 }, () => {
   /** Messages in two conversations, one cancelled, some before the line is open. */
   async function script(bench: Bench, onStep?: (steps: number) => void) {
     const { line, app } = bench.join();

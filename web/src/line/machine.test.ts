@@ -77,6 +77,7 @@ function bench(options: { held?: boolean; outbox?: Entry[]; max?: number; skewMs
       effects = effects.filter((effect) => effect.type !== type);
       return some;
     },
+    order: (...types: Effect['type'][]) => effects.map(({ type }) => type).filter((type) => types.includes(type)),
     events(): LineEvent[] {
       return b.took('emit').map((effect) => effect.event);
     },
@@ -192,7 +193,7 @@ describe('connecting', () => {
     const b = bench().feed({ type: 'wanted' });
     b.refuse({ state: 'open' }).pass(250).refuse({ state: 'open' }).pass(500);
     let connection = b.open();
-    b.feed({ type: 'closed', connection });
+    b.error(connection, 'unreadable').feed({ type: 'closed', connection });
     expect(b.phase).toMatchObject({ phase: 'lost', attempt: 3, retryAt: b.now + 1000 });
     b.pass(1000);
     connection = b.open();
@@ -469,6 +470,13 @@ describe('a silent client', () => {
     expect(b.phase).toEqual({ phase: 'connecting', attempt: 2 });
   });
 
+  it('is told a safe deadline when what is known of the clocks is wrong', () => {
+    const b = bench({ skewMs: 0 }).feed({ type: 'wanted' });
+    const connection = b.open();
+    b.pass(20_000).heartbeat(connection, START + 60_000 - 5 * HOUR);
+    expect(b.phase).toEqual({ phase: 'open', silentDeadline: START + 60_000 });
+  });
+
   it('keeps its deadline over a lost line: connecting again is not speaking', () => {
     const b = bench().feed({ type: 'wanted' });
     const connection = b.open();
@@ -556,6 +564,7 @@ describe('the outbox', () => {
     const connection = b.open();
     b.took('store');
     b.say('a');
+    expect(b.order('store', 'sendFrame')).toEqual(['store', 'sendFrame']);
     expect(b.took('store')).toMatchObject([{ id: 'a', entry: { tried: true } }]);
     expect(b.outbox).toEqual([['a', 'sent']]);
     b.accept(connection, 'a');
@@ -570,6 +579,11 @@ describe('the outbox', () => {
     expect(b.sent()).toMatchObject([{ id: 'a1' }, { id: 'b1' }]);
     b.accept(connection, 'a1');
     expect(b.sent()).toMatchObject([{ id: 'a2' }]);
+  });
+
+  it('keeps the order of what is said in the same millisecond', () => {
+    const b = bench().say('z').say('a').say('m');
+    expect(b.outbox.map(([id]) => id)).toEqual(['z', 'a', 'm']);
   });
 
   it('sends again after a lost line what was not accepted, with the same id and in order', () => {
@@ -635,6 +649,14 @@ describe('the outbox', () => {
     b.error(connection, 'too_many_pending', 'a', 1500).pass(1499);
     expect(b.sent()).toEqual([]);
     b.pass(1);
+    expect(b.sent()).toMatchObject([{ id: 'a' }]);
+  });
+
+  it('does so even if the clock was turned back since', () => {
+    const { b, connection } = talking();
+    b.say('a').error(connection, 'too_many_pending', 'a', 1500).sent();
+    b.turnClock(-5 * HOUR);
+    b.feed({ type: 'timer', name: 'outbox' });
     expect(b.sent()).toMatchObject([{ id: 'a' }]);
   });
 
@@ -709,6 +731,13 @@ describe('the outbox', () => {
     expect(b.phase.phase).toBe('open');
   });
 
+  it('is content with a failure that overtakes the acceptance', () => {
+    const { b, connection } = talking();
+    b.say('a').error(connection, 'reply_failed', 'a');
+    expect(b.outbox).toEqual([]);
+    expect(b.events()).toContainEqual({ type: 'failed', id: 'a', code: 'reply_failed', message: 'reply_failed' });
+  });
+
   it('takes a copy that is answered late for what it is', () => {
     const { b, connection } = talking();
     b.say('a').accept(connection, 'a');
@@ -718,6 +747,18 @@ describe('the outbox', () => {
     expect(b.events()).toEqual([]);
     b.error(connection, 'reply_failed', 'a').error(connection, 'reply_failed', 'a');
     expect(b.events()).toEqual([{ type: 'failed', id: 'a', code: 'reply_failed', message: 'reply_failed' }]);
+  });
+});
+
+describe('an answer', () => {
+  it('is not continued over a lost line before it is told again', () => {
+    const { b, connection } = talking();
+    b.frame(connection, { type: 'delta', id: 'a', seq: 0, text: 'one ' }).feed({ type: 'closed', connection }).pass(1000);
+    const next = b.open();
+    b.frame(next, { type: 'delta', id: 'a', seq: 1, text: 'two ' });
+    expect(text(b.events(), 'a')).toBe('one ');
+    b.frame(next, { type: 'delta', id: 'a', seq: 2, text: 'one two three ', restart: true });
+    expect(text(b.events(), 'a')).toBe('one two three ');
   });
 });
 
@@ -818,6 +859,25 @@ describe('the change to a fresh connection', () => {
     b.frame(connection, { type: 'delta', id: 'a', seq: 13, text: '.' });
     beat(1);
     b.opening();
+  });
+
+  it('at last takes along what is on its way, and hears no more of it from the old one', () => {
+    const { b, connection, beat } = long(104);
+    b.say('a').accept(connection, 'a');
+    for (let minute = 104; minute < 118; minute++) {
+      b.frame(connection, { type: 'delta', id: 'a', seq: minute - 104, text: '.' });
+      if (minute < 117) beat(1);
+    }
+    beat(0.5);
+    b.heartbeat(connection, b.now).pass(START + 118 * 60_000 - 5000 - b.now);
+    b.say('b', 'b');
+    expect(b.sent()).toContainEqual(expect.objectContaining({ connection, id: 'b' }));
+    b.pass(5000);
+    const next = b.open();
+    expect(b.sent()).toContainEqual(expect.objectContaining({ connection: next, id: 'b' }));
+    b.error(connection, 'bad_request', 'b').error(connection, 'lease_expired', 'b');
+    expect(b.outbox).toEqual([['b', 'sent']]);
+    expect(b.phase.phase).toBe('open');
   });
 
   it('is tried again a minute later when it fails, and the old line goes on', () => {

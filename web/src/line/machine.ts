@@ -1,7 +1,7 @@
 /**
  * The protocol of the client as one pure function: `step(state, input)` gives the next state and what is to be done.
  *
- * It owns no socket, clock or timer. Whoever runs it ({@link ./driver}) feeds it what happened, with the moment and a
+ * It owns no socket, clock or timer. Whoever runs it (`driver.ts`) feeds it what happened, with the moment and a
  * random number, and carries out the effects in order. So every run can be repeated, and a test can stop it anywhere.
  *
  * # Why it holds
@@ -11,7 +11,7 @@
  * - **Every wait ends.** Whatever is waited for (a socket to open, an answer to a question, a sign of life, `accepted`) has
  *   a timer beside it. A timer that fires is believed even if the clock was turned back meanwhile.
  * - **Nothing is lost.** An entry leaves the outbox when a frame from the server names it as accepted or ended, or when the
- *   user takes back what was never sent. A change of the outbox is stored before anything is sent (`changes` come first).
+ *   user takes back what was never sent. A change of the outbox is stored before anything is sent: its effects come first.
  * - **Nothing is doubled.** An entry keeps its id however often it is sent; the server makes one message of it.
  * - **Nothing is sent into a change of connections.** The server moves our place when it answers the new handshake, before
  *   we hear of it. From asking until the answer the outbox waits.

@@ -149,6 +149,8 @@ export function createServer(options: {
     /** The network as the client has it. */
     up: true,
     token: 'good',
+    /** The one that the server selects. */
+    protocol: 'parley.v1',
     others: 0,
     capacity: 50,
     handshakes: 0,
@@ -214,7 +216,7 @@ export function createServer(options: {
         link.open = true;
         links.add(link);
         down(() => {
-          socket.protocol = 'parley.v1';
+          socket.protocol = server.protocol;
           socket.onopen?.();
         });
       });
@@ -403,7 +405,7 @@ export function createServer(options: {
       message.toldTo = undefined;
       return;
     }
-    const restart = anew || (link !== message.toldTo && message.said !== text) || (message.seq > 0 && link !== message.toldTo);
+    const restart = anew || (link !== message.toldTo && (message.seq > 0 || message.said !== text));
     const delta: ServerFrame = {
       type: 'delta',
       id: message.id,
@@ -548,8 +550,15 @@ export function createBrowser(clock: Clock, random: () => number, server: Server
         now: () => clock.now,
         random,
         uuid: () => `tab${number}-${++ids}`,
-        setTimeout: (callback, delayMs) => clock.after(delayMs, () => run(callback)),
-        clearTimeout: (timer) => clock.cancel(timer),
+        setTimeout(callback, delayMs) {
+          const timer = { callback, plan: clock.after(delayMs, () => run(() => timer.callback())) };
+          return timer;
+        },
+        clearTimeout(timer) {
+          if (timer === undefined) return;
+          const { plan } = Object.assign(timer as { plan: unknown; callback: () => void }, { callback() {} });
+          clock.cancel(plan);
+        },
         openSocket: (url, protocols) => server.openSocket(url, protocols, run),
         locks: options.alone ? undefined : lockManager,
         openChannel: options.alone ? undefined : openChannel,

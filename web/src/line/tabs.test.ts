@@ -137,6 +137,104 @@ describe('tabs', () => {
     expectDone(server, [second], ['a1']);
   });
 
+  it('are not answered by a leader that was robbed in its sleep', async () => {
+    const { clock, server, join } = setUp(14);
+    const [first, second] = [join(), join()];
+    await clock.advance(500);
+    first.freeze();
+    const third = join({ visible: false });
+    await clock.advance(9000);
+    first.thaw();
+    await clock.advance(100);
+    second.say('a1');
+    await clock.advance(10_000);
+    expect(third.app.accepted).toContain('a1');
+    expectDone(server, [first, second, third], ['a1']);
+  });
+
+  it('that slept themselves take nobody else for frozen', async () => {
+    const { clock, server, join } = setUp(15);
+    const [first, second] = [join(), join()];
+    await clock.advance(5000.5);
+    first.freeze();
+    second.freeze();
+    await clock.advance(20_000);
+    second.thaw();
+    first.thaw();
+    await clock.advance(10_000);
+    expect(server.handshakes).toBe(1);
+    second.say('a1');
+    await clock.advance(10_000);
+    expectDone(server, [first, second], ['a1']);
+  });
+
+  it('that thaw do not take up a lock that was stolen from them since', async () => {
+    const { clock, server, join } = setUp(16);
+    const first = join();
+    await clock.advance(500);
+    const second = join();
+    await clock.advance(10);
+    const third = join();
+    await clock.advance(10);
+    second.freeze();
+    first.crash();
+    await clock.advance(10_000);
+    expect(third.line.state).toMatchObject({ phase: 'open' });
+    const { handshakes } = server;
+    second.thaw();
+    await clock.advance(20_000);
+    expect(server.handshakes).toBe(handshakes);
+    second.say('a1');
+    await clock.advance(10_000);
+    expectDone(server, [second, third], ['a1']);
+  });
+
+  it('find another leader when one has to stop although it has the lock', async () => {
+    const { clock, server, browser, join } = setUp(17);
+    const [first, second] = [join(), join()];
+    await clock.advance(500);
+    browser.shared.setItem('parley.line.u.leader', 'nobody');
+    second.say('a1');
+    await clock.advance(20_000);
+    expectDone(server, [first, second], ['a1']);
+    expect(second.line.state).toMatchObject({ phase: 'open' });
+  });
+
+  it('lead again when there is no other', async () => {
+    const { clock, server, browser, join } = setUp(21);
+    const tab = join({ visible: false });
+    await clock.advance(500);
+    browser.shared.setItem('parley.line.u.leader', 'nobody');
+    tab.say('a1');
+    await clock.advance(20_000);
+    expectDone(server, [tab], ['a1']);
+  });
+
+  it('leave what they said to others when they crash before anybody heard it', async () => {
+    const { clock, server, join } = setUp(18);
+    const [first, second] = [join(), join({ visible: false })];
+    await clock.advance(500);
+    first.freeze();
+    second.say('a1');
+    await clock.advance(100);
+    second.crash();
+    const third = join();
+    await clock.advance(20_000);
+    expectDone(server, [third], ['a1']);
+  });
+
+  it('carry out themselves what no leader heard', async () => {
+    const { clock, server, join } = setUp(19);
+    const [first, second] = [join(), join()];
+    await clock.advance(500);
+    server.takeElsewhere();
+    await clock.advance(1000);
+    first.freeze();
+    second.line.takeOver();
+    await clock.advance(10_000);
+    expect(second.line.state).toMatchObject({ phase: 'open' });
+  });
+
   it('that nobody sees steal nothing, until somebody does', async () => {
     const { clock, server, join } = setUp(7);
     const [first, second] = [join(), join({ visible: false })];
@@ -268,7 +366,7 @@ describe('tabs', () => {
   });
 });
 
-describe('tabs that come to harm', () => {
+describe('tabs that come to harm', { timeout: 60_000 }, () => {
   async function script(bench: ReturnType<typeof setUp>, onStep?: (step: number, first: Joined) => void) {
     const { clock, join } = bench;
     const [first, second] = [join(), join()];

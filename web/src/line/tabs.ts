@@ -65,15 +65,16 @@ export interface Line {
 export const ANSWER_WITHIN_MS = 3000;
 export const ASK_EVERY_MS = 5000;
 
-type Post = { from: string } & (
+type Said =
   | { kind: 'ask'; visible: boolean; fresh: boolean }
   | { kind: 'here'; to: string; snapshot?: Snapshot }
   | { kind: 'lead'; snapshot: Snapshot }
   | { kind: 'command'; n: number; command: Command }
   | { kind: 'done'; to: string; n: number }
   | { kind: 'event'; event: LineEvent }
-  | { kind: 'signOut' }
-);
+  | { kind: 'signOut' };
+
+type Post = Said & { from: string };
 
 export function createLine(options: LineOptions): Line {
   const world = options.world ?? browser();
@@ -84,7 +85,10 @@ export function createLine(options: LineOptions): Line {
   const store = openStore(alone ? world.own : world.shared, options.userId);
   const listeners = new Set<(event: LineEvent) => void>();
 
-  let mirror: Pick<Snapshot, 'state' | 'outbox'> = { state: { phase: 'idle' }, outbox: store.entries().map(restored).map(outgoing) };
+  let mirror: Pick<Snapshot, 'state' | 'outbox'> = {
+    state: { phase: 'idle' },
+    outbox: store.entries().map(restored).map(outgoing),
+  };
   /** While we lead. */
   let driver: Driver | undefined;
   let term: object | undefined;
@@ -105,8 +109,8 @@ export function createLine(options: LineOptions): Line {
 
   // ---- Both
 
-  function post(message: Post extends infer P ? (P extends Post ? Omit<P, 'from'> : never) : never): void {
-    channel?.postMessage({ ...message, from: me });
+  function post(said: Said): void {
+    channel?.postMessage({ ...said, from: me } satisfies Post);
   }
 
   function hear(event: LineEvent): void {
@@ -140,6 +144,7 @@ export function createLine(options: LineOptions): Line {
 
   function command(command: Command): void {
     if (signedOut) return;
+    if (deposed()) stepDown();
     if (driver) return driver.command(command);
     keep(command);
     given.set(++count, command);
@@ -153,8 +158,8 @@ export function createLine(options: LineOptions): Line {
     if (command.type === 'discard') store.remove(command.id);
     if (command.type !== 'resend' && command.type !== 'cancel') return;
     const entries = store.entries().filter((entry) => entry.id === command.id);
-    const kept = command.type === 'resend' ? revived(entries, command.id) : change(entries, command.id, { cancelled: true });
-    kept.forEach(store.put);
+    const cancelled = () => change(entries, command.id, { cancelled: true });
+    (command.type === 'resend' ? revived(entries, command.id) : cancelled()).forEach(store.put);
   }
 
   function onPost(message: Post): void {

@@ -39,6 +39,7 @@ export interface Outgoing extends Draft {
   error?: { code: string; message: string };
 }
 
+/** In every tab. After another tab has taken the connection over, an acceptance or an end may be told once more. */
 export type LineEvent =
   | { type: 'state'; state: LineState }
   | { type: 'outbox'; outbox: Outgoing[] }
@@ -48,7 +49,7 @@ export type LineEvent =
   | { type: 'reply'; id: string; message: Message; replies: Message[] }
   /** An accepted message ended with an error. */
   | { type: 'failed'; id: string; code: string; message: string }
-  /** A connection is open: what came before it has to be fetched. */
+  /** A connection is open: what came before has to be fetched, and `expect` told what still runs. */
   | { type: 'resumed' };
 
 export interface Limits {

@@ -53,7 +53,8 @@ export function browser(): World {
   return {
     now: () => Date.now(),
     random: () => Math.random(),
-    uuid: () => crypto.randomUUID(),
+    // `randomUUID` is for secure contexts alone.
+    uuid: () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join(''),
     setTimeout: (run, delayMs) => window.setTimeout(run, delayMs),
     clearTimeout: (timer) => window.clearTimeout(timer as number),
     openSocket: (url, protocols) => new WebSocket(url, protocols) as Socket,

@@ -12,7 +12,7 @@ interface Block {
   end: number;
   /** item: columns of its content; fence: columns of its indentation */
   indent: number;
-  /** item: a task; para: its checkbox was looked for */
+  /** Children so far; of a paragraph: 1 once a task's box was looked for. */
   kids: number;
   leaf?: Leaf;
   /** list: the kind of marker */
