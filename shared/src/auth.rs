@@ -94,10 +94,8 @@ struct Claims {
 impl Claims {
     /// A name to show, the best first.
     fn username(self) -> Option<String> {
-        let names = [self.username, self.cognito_username, self.preferred_username, self.name, self.email]
-            .into_iter()
-            .flatten();
-        names.into_iter().find(|name| !name.is_empty())
+        let names = [self.username, self.cognito_username, self.preferred_username, self.name, self.email];
+        names.into_iter().flatten().find(|name| !name.is_empty())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -11,6 +12,9 @@ use tokio::sync::Notify;
 use crate::Error;
 use crate::ids::ConnectionId;
 use crate::push::{Push, PushError};
+
+/// What takes longer will not happen.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
@@ -87,6 +91,11 @@ impl Connections {
 
     /// Returns when it is so.
     pub(crate) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        let came_to_be = tokio::time::timeout(PATIENCE, self.wait_until(is_so)).await;
+        assert!(came_to_be.is_ok(), "It never came to be: {self:#?}");
+    }
+
+    async fn wait_until(&self, is_so: impl Fn(&Self) -> bool) {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
