@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::now_ms;
 use crate::ids::gateway_id;
 use crate::invoke::Invoker;
-use crate::template::Schedule;
+use samovar_template::Schedule;
 
 /// What an event says of where it comes from.
 #[derive(Debug, Clone)]

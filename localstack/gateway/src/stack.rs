@@ -49,12 +49,12 @@ use crate::s3::S3;
 use crate::schedule::{self, Origin};
 use crate::site::{self, Site};
 use crate::state::State;
-use crate::template::{self, Function, Locals, Template};
 use crate::websocket::registry::Registry;
 use crate::websocket::{self, Api, Limits};
 use data_dir::DataDir;
 use environment::S3Addresses;
 use samovar_sqs::{Sqs, Storage, SystemClock};
+use samovar_template::{Function, Locals, Template};
 
 const REGION: &str = "us-east-1";
 const ACCOUNT_ID: &str = "000000000000";
@@ -106,7 +106,7 @@ impl Stack {
             issuer: issuer_url.clone(),
         };
         let overrides: BTreeMap<String, String> = options.params.iter().cloned().collect();
-        let template = template::load(&options.template, &overrides, &locals)?;
+        let template = samovar_template::load(&options.template, &overrides, &locals)?;
 
         let data_dir = if options.ephemeral { None } else { Some(DataDir::open(&options.data_dir)?) };
         let data_path = data_dir.as_ref().map(DataDir::path);

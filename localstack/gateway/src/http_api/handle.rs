@@ -14,7 +14,7 @@ use super::{Api, cors, response, routes};
 use crate::host::MAX_REQUEST_BYTES;
 use crate::ids::gateway_id;
 use crate::invoke::InvokeError;
-use crate::template::HttpRoute;
+use samovar_template::HttpRoute;
 
 /// A request that has been read.
 #[derive(Debug)]
