@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::aws::Services;
 use crate::clock::now_ms;
-use crate::host::Host;
 use crate::websocket::Api;
+use samovar_host::Host;
 use samovar_template::{LocalState, TableView};
 
 #[derive(Debug)]

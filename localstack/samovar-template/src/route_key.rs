@@ -31,7 +31,6 @@ pub enum Segment {
 }
 
 impl RouteKey {
-    /// The key of a method and a path, or what is wrong with the path.
     /// The route of a method (or `ANY`) and a path such as `/orders/{id}`; the error says what is wrong with it.
     pub fn parse(method: &str, path: &str) -> Result<Self, String> {
         let Some(rest) = path.strip_prefix('/') else {

@@ -3,56 +3,42 @@
 //! Invariant: `in_flight` of a function is the number of [`Place`]s of it that exist, never above its limit, and an instance
 //! is on its idle list only while no invocation is assigned to it. One lock for all functions, as they share the account's
 //! concurrency; it is held for a few instructions, never across an await.
+//!
+//! Idle lists hold handles, a handle carries jobs, a job holds a place, and a place is the pool's: so these types are here
+//! together. What decides where a job runs is `dispatch`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Serialize;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::instance::{Handle, Instance, Limits};
+use super::clock;
+use super::error::InvokeError;
+use super::exchange::{Answer, Event, Refused};
+use super::function::{Function, FunctionSpec, FunctionState, InFlight};
 use super::output::Output;
 use super::process::Spawner;
-use super::{FunctionSpec, InvokeError, clock};
 
 /// On Lambda reservations must leave this much of the account's concurrency to functions that have none.
 const UNRESERVED_CONCURRENCY: u32 = 100;
 
-/// What one function is doing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FunctionState {
-    pub pids: Vec<u32>,
-    /// Invocations admitted since the start; throttled ones are not among them.
-    pub invocations: u64,
-    /// Those of them that failed: function errors, crashes, timeouts, failed inits.
-    pub errors: u64,
-    pub throttles: u64,
-    pub cold_starts: u64,
-    pub in_flight: InFlight,
+/// How long a process may do nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Until it first asks for an event; as on Lambda.
+    pub(super) init: Duration,
+    /// Without an invocation, before it is stopped. Lambda keeps them for some minutes too, and promises no number.
+    pub(super) idle: Duration,
 }
 
-/// Invocations running at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct InFlight {
-    pub now: u32,
-    /// The highest `now` since the start.
-    pub max: u32,
-    /// The reserved concurrency.
-    pub limit: Option<u32>,
-}
-
-/// A function and what starting its processes needs.
-#[derive(Debug)]
-pub(super) struct Function {
-    pub(super) spec: FunctionSpec,
-    pub(super) prefix: String,
-    /// Bounds the inits going on at once: a burst of 500 cold starts on two cores would only make each of them slow, some
-    /// beyond the init limit. One for each function, so that a burst of one does not hold up another's first process.
-    pub(super) inits: Semaphore,
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { init: Duration::from_secs(10), idle: Duration::from_secs(600) }
+    }
 }
 
 #[derive(Debug)]
@@ -171,28 +157,18 @@ impl Pool {
         Ok(Place { pool: Arc::clone(self), index, failed: false, idle: None })
     }
 
-    /// Gives an admitted invocation to the most recently used idle instance, or to a new one.
-    pub(super) fn dispatch(self: &Arc<Self>, mut job: Box<Job>) {
-        loop {
-            // In a statement of its own, so that the lock is not held in what follows.
-            let idle = self.lock().functions[job.place.index].idle.pop();
-            match idle {
-                // Refused by an instance that has just died.
-                Some(instance) => match instance.assign(job) {
-                    Ok(()) => return,
-                    Err(refused) => job = refused,
-                },
-                None => {
-                    let function = Arc::clone(&self.functions[job.place.index]);
-                    let index = job.place.index;
-                    let instance = Instance::new(Arc::clone(self), function, index);
-                    let handle = instance.handle();
-                    self.lock().functions[index].live.insert(Arc::clone(handle.id()), (handle, None));
-                    self.instances.spawn(instance.run(job));
-                    return;
-                }
-            }
-        }
+    /// The most recently used idle instance, taken off its list.
+    pub(super) fn take_idle(&self, index: usize) -> Option<Handle> {
+        self.lock().functions[index].idle.pop()
+    }
+
+    pub(super) fn function(&self, index: usize) -> Arc<Function> {
+        Arc::clone(&self.functions[index])
+    }
+
+    /// From here on the Runtime API finds the instance.
+    pub(super) fn enlist(&self, index: usize, handle: Handle) {
+        self.lock().functions[index].live.insert(Arc::clone(handle.id()), (handle, None));
     }
 
     /// The instance that a path of the Runtime API names.
@@ -311,6 +287,11 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// Which function's it is.
+    pub(super) fn index(&self) -> usize {
+        self.place.index
+    }
+
     pub(super) fn new(
         place: Place,
         payload: Bytes,
@@ -328,5 +309,65 @@ impl Job {
         place.idle = idle;
         drop(place);
         let _ = reply.send(result); // The caller may have hung up.
+    }
+}
+
+/// Where the answer to a message goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+
+/// What an instance is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    Assign(Box<Job>),
+    Next(Reply<Event>),
+    Answer { request_id: String, answer: Answer, reply: Reply<()> },
+    InitError { report: String, reply: Reply<()> },
+}
+
+/// Speaks to an instance's task. Cheap to clone, and no sign of the instance being alive.
+#[derive(Debug, Clone)]
+pub(super) struct Handle {
+    id: Arc<str>,
+    messages: mpsc::UnboundedSender<Message>,
+}
+
+impl Handle {
+    /// Of a new instance, with what it is told through it.
+    pub(super) fn new() -> (Handle, mpsc::UnboundedReceiver<Message>) {
+        let (messages, inbox) = mpsc::unbounded_channel();
+        (Handle { id: clock::new_id().simple().to_string().into(), messages }, inbox)
+    }
+
+    pub(super) fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// Only for whoever has just taken this instance off the idle list. Gives the job back if the instance is gone.
+    pub(super) fn assign(&self, job: Box<Job>) -> Result<(), Box<Job>> {
+        self.messages.send(Message::Assign(job)).map_err(|refused| match refused.0 {
+            Message::Assign(job) => job,
+            _ => unreachable!("what was sent is given back"),
+        })
+    }
+
+    /// Waits for the next event.
+    pub(super) async fn next(&self) -> Result<Event, Refused> {
+        self.ask(Message::Next).await.unwrap_or(Err(Refused::State))
+    }
+
+    pub(super) async fn answer(&self, request_id: String, answer: Answer) -> Result<(), Refused> {
+        let message = |reply| Message::Answer { request_id, answer, reply };
+        self.ask(message).await.unwrap_or(Err(Refused::RequestId))
+    }
+
+    pub(super) async fn init_error(&self, report: String) -> Result<(), Refused> {
+        self.ask(|reply| Message::InitError { report, reply }).await.unwrap_or(Err(Refused::State))
+    }
+
+    /// None if the instance is gone, or goes before it answers.
+    async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Option<Result<T, Refused>> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(message(reply)).ok()?;
+        answer.await.ok()
     }
 }

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{FunctionSpec, clock};
+use super::clock;
+use super::function::FunctionSpec;
 
 /// `runtime_api` is the base of this one instance, `instance` its id.
 pub(super) fn of(spec: &FunctionSpec, region: &str, runtime_api: String, instance: &str) -> BTreeMap<String, String> {

@@ -1,7 +1,7 @@
 //! What functions print, line by line to our standard error, each line under its function's name.
 //!
 //! The lines are the function's own log format already, so they do not go through `tracing` again. One thread writes, so
-//! that lines never mix, and a terminal that does not keep up holds back the functions rather than the gateway: the channel
+//! that lines never mix, and a terminal that does not keep up holds back the functions rather than the host: the channel
 //! is bounded, and a function whose pipe is full waits, as in any shell pipeline.
 
 use std::collections::VecDeque;

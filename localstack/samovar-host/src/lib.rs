@@ -1,10 +1,12 @@
-//! Runs the functions: each the real binary, as child processes over the Lambda Runtime API.
+#![doc = include_str!("../README.md")]
+//!
+//! # Inside
 //!
 //! A function is the same program here and on Lambda. It asks `…/runtime/invocation/next` for an event, posts the answer to
-//! `…/invocation/{id}/response` or `…/error`, and asks again. This module is the other side of that conversation, and the
+//! `…/invocation/{id}/response` or `…/error`, and asks again. This crate is the other side of that conversation, and the
 //! scheduler that decides which process gets an event, when a new process is started and when one is killed.
 //!
-//! # Why it is correct
+//! ## Why it is correct
 //!
 //! Two things hold all the state there is: the `pool`, one lock over all counters and the lists of idle instances, and
 //! for every process one task, its `instance`, which alone owns the child, the invocation it works on and its deadline.
@@ -33,15 +35,13 @@
 //! again at once is never throttled by its own last call. The next event may then be parked for the moment until the process
 //! polls again. The timeout covers that moment too, as it does on Lambda.
 //!
-//! # What differs from Lambda
+//! ## What differs from Lambda
 //!
 //! The memory size is told to the function but not enforced. Init is tried once, for at most 10 s; Lambda would try again
 //! within the invocation. Extensions may register (which `spawn_graceful_shutdown_handler` needs) but get no events.
 //! A streamed response is collected before it is returned. Subprocesses of a function are its own affair.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,66 +51,28 @@ use tokio_util::sync::DropGuard;
 
 mod clock;
 mod descriptors;
+mod dispatch;
 mod environment;
+mod error;
+pub mod event_source;
+mod exchange;
+mod function;
 mod instance;
 mod metrics;
 mod output;
 mod pool;
 mod process;
 mod runtime_api;
+pub mod schedule;
 #[cfg(test)]
 mod tests;
 
-use instance::Limits;
 use output::Output;
-use pool::{Job, Pool};
+use pool::{Job, Limits, Pool};
 
+pub use error::{InvokeError, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
+pub use function::{FunctionSpec, FunctionState, InFlight};
 pub use metrics::{Statistic, Statistics};
-pub use pool::{FunctionState, InFlight};
-
-/// Lambda's limit on the payload of a synchronous invocation.
-pub const MAX_REQUEST_BYTES: usize = 6 * 1024 * 1024;
-/// Lambda's limit on a response: the same and 100 bytes for the envelope.
-pub const MAX_RESPONSE_BYTES: usize = 6 * 1024 * 1024 + 100;
-
-/// A function as the template declares it, with everything its processes need.
-#[derive(Debug, Clone)]
-pub struct FunctionSpec {
-    pub name: String,
-    pub arn: String,
-    pub program: PathBuf,
-    /// Arguments of the program; Lambda passes none.
-    pub args: Vec<String>,
-    pub memory_mb: u32,
-    pub timeout: Duration,
-    /// Reserved concurrency; without it the function shares what others have not reserved of the account's.
-    pub concurrency: Option<u32>,
-    /// The template's variables, endpoints and credentials. Nothing of the host's own environment is added.
-    pub environment: BTreeMap<String, String>,
-}
-
-/// Why an invocation has no result.
-#[derive(Debug, thiserror::Error)]
-pub enum InvokeError {
-    #[error("There is no function {function}")]
-    Unknown { function: String },
-    #[error("{function} already runs as many invocations as it may ({limit})")]
-    Throttled { function: String, limit: u32 },
-    #[error("Task timed out after {:.2} seconds", .after.as_secs_f64())]
-    TimedOut { after: Duration },
-    #[error("The process exited during the invocation with {status}")]
-    Crashed { status: ExitStatus },
-    /// `payload` is what the function reported: `{"errorMessage":…,"errorType":…}`.
-    #[error("The function returned an error: {}", String::from_utf8_lossy(payload))]
-    FunctionError { payload: Bytes },
-    /// `output` is the end of what the process had written to its standard output and error.
-    #[error("The function did not start: {reason}\n{output}")]
-    InitFailed { reason: String, output: String },
-    #[error("The payload has {bytes} bytes, more than {MAX_REQUEST_BYTES}")]
-    PayloadTooLarge { bytes: usize },
-    #[error("The function host is shutting down")]
-    ShuttingDown,
-}
 
 /// The function host. Clones are handles of one host; when the last is dropped, its processes are stopped.
 #[derive(Debug, Clone)]
@@ -135,7 +97,7 @@ impl Host {
         Host { pool, _stop_when_dropped: stop }
     }
 
-    /// The Runtime API for the function processes, below a path that no other route of the gateway uses.
+    /// The Runtime API for the function processes, below the path `/_runtime`.
     pub fn router(&self) -> axum::Router {
         runtime_api::router(Arc::clone(&self.pool))
     }

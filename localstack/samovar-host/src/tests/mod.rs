@@ -8,7 +8,6 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::instance::Limits;
 use super::*;
 
 mod api;

@@ -16,13 +16,11 @@ use axum::routing::{get, post};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 
-use super::instance::{Answer, Event, Handle, Refused};
-use super::pool::{Function, Pool};
-use super::{MAX_RESPONSE_BYTES, clock};
-
-pub(super) fn base_path(function: &str, id: &str) -> String {
-    format!("/_runtime/{function}/{id}")
-}
+use super::clock;
+use super::error::MAX_RESPONSE_BYTES;
+use super::exchange::{Answer, Event, Refused};
+use super::function::Function;
+use super::pool::{Handle, Pool};
 
 pub(super) fn router(pool: Arc<Pool>) -> Router {
     let runtime = Router::new()

@@ -2,7 +2,7 @@
 //!
 //! Every child is started by one thread that lives as long as the pool, for two reasons. Starting one blocks (vfork until
 //! exec), and must not hold up the async threads. And where `setpriv` (util-linux) is there, a child gets a parent death
-//! signal, so that not even SIGKILL on the gateway leaves a function running; that signal is bound to the *thread* that
+//! signal, so that not even SIGKILL on the host leaves a function running; that signal is bound to the *thread* that
 //! started the child, and a thread of tokio's blocking pool ends after some idle seconds.
 //!
 //! Without `setpriv` (macOS) an orphan ends when it next speaks to the Runtime API: `lambda_runtime` returns an error from

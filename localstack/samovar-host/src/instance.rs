@@ -12,14 +12,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::process::Child;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use super::error::{InvokeError, MAX_RESPONSE_BYTES};
+use super::exchange::{Answer, Event, Refused, base_path};
+use super::function::Function;
 use super::output::{self, Tail};
-use super::pool::{Function, Job, Pool};
+use super::pool::{Handle, Job, Message, Pool, Reply};
 use super::process::{self, Program, Started};
-use super::{InvokeError, MAX_RESPONSE_BYTES, clock, environment, runtime_api};
+use super::{clock, environment};
 
 /// Between an init error report and the process's own exit, so that its last words are not lost.
 const INIT_ERROR_GRACE: Duration = Duration::from_millis(500);
@@ -27,100 +30,6 @@ const INIT_ERROR_GRACE: Duration = Duration::from_millis(500);
 const TERMINATE_GRACE: Duration = Duration::from_millis(500);
 /// For the output to arrive after the exit; a subprocess may hold the pipe for ever.
 const OUTPUT_GRACE: Duration = Duration::from_millis(100);
-
-/// How long a process may do nothing.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// Until it first asks for an event; as on Lambda.
-    pub(super) init: Duration,
-    /// Without an invocation, before it is stopped. Lambda keeps them for some minutes too, and promises no number.
-    pub(super) idle: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { init: Duration::from_secs(10), idle: Duration::from_secs(600) }
-    }
-}
-
-/// An event as the process gets it.
-#[derive(Debug)]
-pub(super) struct Event {
-    pub(super) request_id: String,
-    pub(super) trace_id: String,
-    pub(super) deadline_epoch_ms: u128,
-    pub(super) payload: Bytes,
-}
-
-/// What the process says about an invocation.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Response(Bytes),
-    Error(Bytes),
-    /// A response above the limit; its size.
-    TooLarge(usize),
-}
-
-/// The process did something that the Runtime API does not allow it now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// This is not the invocation that it works on.
-    RequestId,
-    /// Not in this state.
-    State,
-}
-
-type Reply<T> = oneshot::Sender<Result<T, Refused>>;
-
-#[derive(Debug)]
-enum Message {
-    Assign(Box<Job>),
-    Next(Reply<Event>),
-    Answer { request_id: String, answer: Answer, reply: Reply<()> },
-    InitError { report: String, reply: Reply<()> },
-}
-
-/// Speaks to an instance's task. Cheap to clone, and no sign of the instance being alive.
-#[derive(Debug, Clone)]
-pub(super) struct Handle {
-    id: Arc<str>,
-    messages: mpsc::UnboundedSender<Message>,
-}
-
-impl Handle {
-    pub(super) fn id(&self) -> &Arc<str> {
-        &self.id
-    }
-
-    /// Only for whoever has just taken this instance off the idle list. Gives the job back if the instance is gone.
-    pub(super) fn assign(&self, job: Box<Job>) -> Result<(), Box<Job>> {
-        self.messages.send(Message::Assign(job)).map_err(|refused| match refused.0 {
-            Message::Assign(job) => job,
-            _ => unreachable!("what was sent is given back"),
-        })
-    }
-
-    /// Waits for the next event.
-    pub(super) async fn next(&self) -> Result<Event, Refused> {
-        self.ask(Message::Next).await.unwrap_or(Err(Refused::State))
-    }
-
-    pub(super) async fn answer(&self, request_id: String, answer: Answer) -> Result<(), Refused> {
-        let message = |reply| Message::Answer { request_id, answer, reply };
-        self.ask(message).await.unwrap_or(Err(Refused::RequestId))
-    }
-
-    pub(super) async fn init_error(&self, report: String) -> Result<(), Refused> {
-        self.ask(|reply| Message::InitError { report, reply }).await.unwrap_or(Err(Refused::State))
-    }
-
-    /// None if the instance is gone, or goes before it answers.
-    async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Option<Result<T, Refused>> {
-        let (reply, answer) = oneshot::channel();
-        self.messages.send(message(reply)).ok()?;
-        answer.await.ok()
-    }
-}
 
 /// What the process is doing, as far as it has told.
 #[derive(Debug)]
@@ -170,10 +79,8 @@ struct Process {
 
 impl Instance {
     pub(super) fn new(pool: Arc<Pool>, function: Arc<Function>, index: usize) -> Instance {
-        let (messages, inbox) = mpsc::unbounded_channel();
-        let id = clock::new_id().simple().to_string().into();
+        let (handle, inbox) = Handle::new();
         let deadline = Instant::now() + pool.limits.init;
-        let handle = Handle { id, messages };
         Instance { pool, function, index, handle, inbox, phase: Phase::Starting, parked: None, deadline }
     }
 
@@ -199,7 +106,7 @@ impl Instance {
                 return self.settle(Err(InvokeError::InitFailed { reason, output: String::new() }));
             }
         };
-        self.pool.started(self.index, &self.handle.id, process.pid);
+        self.pool.started(self.index, self.handle.id(), process.pid);
 
         // Waiting for the semaphore and for the spawner is not the function's time.
         self.deadline = Instant::now() + self.pool.limits.init;
@@ -230,8 +137,8 @@ impl Instance {
 
     async fn start(&self) -> io::Result<Process> {
         let spec = &self.function.spec;
-        let id = &*self.handle.id;
-        let base = format!("http://{}{}", self.pool.runtime_api, runtime_api::base_path(&spec.name, id));
+        let id = &**self.handle.id();
+        let base = format!("http://{}{}", self.pool.runtime_api, base_path(&spec.name, id));
         let environment = environment::of(spec, &self.pool.region, base, id);
         let program = Program {
             path: &spec.program,
@@ -326,7 +233,7 @@ impl Instance {
         if !matches!(self.phase, Phase::Polling(_)) {
             return Some(End::Overdue);
         }
-        if self.pool.retire(self.index, &self.handle.id) {
+        if self.pool.retire(self.index, self.handle.id()) {
             return Some(End::Retired);
         }
         // Somebody took it off the idle list in this moment: the invocation is on its way.
@@ -391,7 +298,7 @@ impl Instance {
     /// Leaves the pool and settles what invocations are left here. `failure` is for the one that the process had or was
     /// started for; one that it never saw goes to another instance.
     fn settle(mut self, failure: Result<(), InvokeError>) {
-        self.pool.forget(self.index, &self.handle.id);
+        self.pool.forget(self.index, self.handle.id());
         self.inbox.close();
         while let Ok(message) = self.inbox.try_recv() {
             // The other messages are of the process; it is gone, and their senders see the reply dropped.

@@ -2,14 +2,14 @@
 //!
 //! The limit is only read: raising it needs `unsafe` or another process, and is the user's to decide.
 
-use super::FunctionSpec;
+use super::function::FunctionSpec;
 
 /// A process costs the host 3: its output pipe, a pidfd and its Runtime API connection. Its SDK clients hold connections to
-/// the same gateway, usually one for each of DynamoDB, SQS, S3 and the management API, and an extension one more.
+/// the same local stack, usually one for each of DynamoDB, SQS, S3 and the management API, and an extension one more.
 const PER_PROCESS: u64 = 8;
 /// What a function without a reservation is assumed to run at once.
 const UNRESERVED: u64 = 10;
-/// Clients, engines and the rest of the gateway.
+/// Clients, engines and the rest of the local stack.
 const BASE: u64 = 256;
 
 pub(super) fn warn_if_too_few(functions: &[FunctionSpec]) {
