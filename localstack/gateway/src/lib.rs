@@ -10,7 +10,6 @@
 //!   that belongs to the stack.
 
 mod addresses;
-pub mod aws;
 pub mod build;
 pub mod clock;
 pub mod http_api;
@@ -19,7 +18,6 @@ pub mod invoke;
 pub mod logging;
 pub mod oidc;
 pub mod options;
-pub mod s3;
 pub mod server;
 pub mod site;
 pub mod stack;

@@ -9,6 +9,7 @@
 mod data_dir;
 mod environment;
 mod http_apis;
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -34,17 +35,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::addresses::Addresses;
-use crate::aws::dynamodb::DynamoDb;
-use crate::aws::faults::Faults;
-use crate::aws::meter::Meter;
-use crate::aws::queues::{Queues, Source};
-use crate::aws::remote::Remote;
-use crate::aws::{self, Services};
 use crate::http_api;
 use crate::invoke::{InvokeEndpoint, InvokeError, Invoker};
 use crate::oidc::Issuer;
 use crate::options::Options;
-use crate::s3::S3;
 use crate::site::{self, Site};
 use crate::state::State;
 use crate::websocket::registry::Registry;
@@ -54,8 +48,14 @@ use environment::S3Addresses;
 use samovar_host::event_source::{self, EventSource};
 use samovar_host::schedule::{self, Schedule};
 use samovar_host::{FunctionSpec, Host};
+use samovar_services::Services;
+use samovar_services::dynamodb::DynamoDb;
+use samovar_services::queues::Queues;
+use samovar_services::remote::Remote;
+use samovar_services::s3::S3;
 use samovar_sqs::{Sqs, Storage, SystemClock};
 use samovar_template::{Function, Locals, Template};
+use source::Source;
 
 const REGION: &str = "us-east-1";
 const ACCOUNT_ID: &str = "000000000000";
@@ -98,7 +98,7 @@ impl Stack {
         let (port, internal_port) = (public.local_addr()?.port(), internal.local_addr()?.port());
         let url = format!("http://127.0.0.1:{port}");
         let issuer_url = format!("{url}/_local/oidc");
-        let sqs_url = options.sqs_url().map_or_else(|| format!("{url}{}/sqs", aws::PATH), str::to_owned);
+        let sqs_url = options.sqs_url().map_or_else(|| format!("{url}{}/sqs", samovar_services::PATH), str::to_owned);
         let locals = Locals {
             stack_name: STACK_NAME.to_owned(),
             region: REGION.to_owned(),
@@ -273,7 +273,7 @@ async fn open_services(
     };
     let s3 = match options.s3_url() {
         Some(url) => {
-            aws::remote::make_buckets(url, &template.buckets, REGION).await;
+            samovar_services::remote::make_buckets(url, &template.buckets, REGION).await;
             None
         }
         None => {
@@ -284,7 +284,7 @@ async fn open_services(
     };
     dynamodb.create(&template.tables).await?;
     queues.create(&template.queues).await?;
-    Ok(Arc::new(Services { dynamodb, queues, s3, meter: Meter::default(), faults: Faults::default() }))
+    Ok(Services::new(dynamodb, queues, s3))
 }
 
 /// The functions' programs; none where functions run elsewhere.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
-use crate::aws::Services;
 use crate::clock::now_ms;
 use crate::websocket::Api;
 use samovar_host::Host;
+use samovar_services::Services;
 use samovar_template::{LocalState, TableView};
 
 #[derive(Debug)]

@@ -19,11 +19,9 @@ use aws_sdk_dynamodb::config::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use dynoxide::Database;
-use gateway::aws::Services;
-use gateway::aws::dynamodb::DynamoDb;
-use gateway::aws::faults::Faults;
-use gateway::aws::meter::Meter;
-use gateway::aws::queues::Queues;
+use samovar_services::Services;
+use samovar_services::dynamodb::DynamoDb;
+use samovar_services::queues::Queues;
 use samovar_sqs::{Sqs, Storage};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -94,22 +92,16 @@ impl Stack {
         let (region, account) = ("us-east-1", "000000000000");
         let clock = Arc::new(samovar_sqs::SystemClock);
         let queues = Sqs::open(Storage::Memory, region, account, "http://127.0.0.1", clock).expect("queues in memory");
-        let services = Arc::new(Services {
-            dynamodb: DynamoDb::Embedded(database.clone()),
-            queues: Queues::Embedded(queues),
-            s3: None,
-            meter: Meter::default(),
-            faults: Faults::default(),
-        });
+        let services = Services::new(DynamoDb::Embedded(database.clone()), Queues::Embedded(queues), None);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("non-blocking");
-        let url = format!("http://{}{}", listener.local_addr().expect("its address"), gateway::aws::PATH);
+        let url = format!("http://{}{}", listener.local_addr().expect("its address"), samovar_services::PATH);
         let stop = CancellationToken::new();
-        let (router, stopped) = (services.router(), stop.clone());
+        let (served, stopped) = (Arc::clone(&services), stop.clone());
         servers().spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("the listener");
             tokio::select! {
-                () = gateway::server::serve(listener, router, CancellationToken::new()) => {}
+                served = served.serve(listener, CancellationToken::new()) => served.expect("served"),
                 () = stopped.cancelled() => {}
             }
         });
@@ -167,7 +159,7 @@ impl Stack {
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static("us-east-1"))
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-                gateway::aws::access_key(name),
+                samovar_services::access_key(name),
                 "secret",
                 None,
                 None,

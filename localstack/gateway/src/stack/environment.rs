@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 
 use crate::addresses::Addresses;
-use crate::aws;
 use samovar_template::{Function, Template};
 
 /// The key of functions that run elsewhere.
@@ -28,11 +27,11 @@ pub(super) fn of(
     s3: &S3Addresses<'_>,
     region: &str,
 ) -> BTreeMap<String, String> {
-    let services = format!("{internal_url}{}", aws::PATH);
+    let services = format!("{internal_url}{}", samovar_services::PATH);
     let mut environment = BTreeMap::from([
-        ("AWS_ACCESS_KEY_ID".to_owned(), aws::access_key(&function.name)),
-        ("AWS_SECRET_ACCESS_KEY".to_owned(), aws::SECRET_KEY.to_owned()),
-        ("AWS_SESSION_TOKEN".to_owned(), aws::SESSION_TOKEN.to_owned()),
+        ("AWS_ACCESS_KEY_ID".to_owned(), samovar_services::access_key(&function.name)),
+        ("AWS_SECRET_ACCESS_KEY".to_owned(), samovar_services::SECRET_KEY.to_owned()),
+        ("AWS_SESSION_TOKEN".to_owned(), samovar_services::SESSION_TOKEN.to_owned()),
         ("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned()),
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), services.clone()),
         ("AWS_ENDPOINT_URL_S3".to_owned(), s3.own.to_owned()),
@@ -65,6 +64,6 @@ pub(super) fn dotenv(template: &Template, url: &str, s3: &S3Addresses<'_>, regio
     for function in &template.functions {
         all.extend(of(function, template, url, s3, region));
     }
-    all.insert("AWS_ACCESS_KEY_ID".to_owned(), aws::access_key(INVOKE_ENDPOINT));
+    all.insert("AWS_ACCESS_KEY_ID".to_owned(), samovar_services::access_key(INVOKE_ENDPOINT));
     all.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
 }

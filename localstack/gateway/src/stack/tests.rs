@@ -2,6 +2,7 @@
 //! endpoint of the test's own, which answers with the event, so nothing is built.
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
+mod media;
 mod site;
 
 use std::future::pending;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use gateway::aws::Answer;
-use gateway::aws::faults::{self, Fault, Heard};
+use samovar_services::Answer;
+use samovar_services::faults::{self, Fault, Heard};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 

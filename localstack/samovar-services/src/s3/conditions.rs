@@ -3,8 +3,7 @@
 use s3s::dto::{ETag, ETagCondition, Timestamp};
 use s3s::{S3Error, S3Result, s3_error};
 
-use super::object::Head;
-use super::operations::{modified, no_such_key};
+use super::object::{Head, modified};
 
 /// Which version of an object may be read.
 #[derive(Debug, Default)]
@@ -24,6 +23,11 @@ pub(super) struct WriteConditions {
 
 fn precondition_failed() -> S3Error {
     s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
+}
+
+/// What is asked for is not there.
+pub(super) fn no_such_key() -> S3Error {
+    s3_error!(NoSuchKey, "The specified key does not exist.")
 }
 
 fn is(condition: &ETagCondition, head: &Head) -> bool {

@@ -211,5 +211,5 @@ async fn a_server() {
     let services = services(Some(Path::new(&dir)));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     println!("at http://{}", listener.local_addr().expect("its address"));
-    crate::server::serve(listener, services.router(), CancellationToken::new()).await;
+    services.serve(listener, CancellationToken::new()).await.expect("served");
 }

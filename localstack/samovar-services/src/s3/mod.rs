@@ -3,7 +3,7 @@
 //! - [`s3s`] is the protocol: it reads requests, checks their signatures and writes the answers; `operations` is what it
 //!   calls. `form` (a browser's POST) and `cors` come before it, because it does not stream the one or have the other.
 //! - `store` keeps the objects: `object` is the file of one, `upload` the way into it.
-//! - `access` says whose a call is, and takes it through the door of all services ([`crate::aws`]).
+//! - `access` says whose a call is, and takes it through the door of all services.
 //!
 //! Invariant: an object is visible as a whole or not at all, and no body is held in memory.
 
@@ -19,6 +19,7 @@ mod multipart;
 mod object;
 mod operations;
 mod policy;
+mod response;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -33,23 +34,21 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::routing::any;
-use http::header::{CONTENT_TYPE, EXPECT};
+use http::header::EXPECT;
 use http::{HeaderValue, Method, Response, StatusCode};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
 
-use crate::aws::{Answer, Services};
-use crate::ids::gateway_id;
-use access::{Access, Door, Keys};
+use crate::answer::{Answer, broken};
+use crate::door::Door;
+use crate::ids::request_id;
+use access::{Access, Entrance, Keys};
 use operations::Operations;
+use response::{error_response, into_response};
 use samovar_template::Bucket;
 use store::Store;
 
-/// What S3 takes in one upload.
-const MAX_OBJECT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
-/// Of an object whose writer gave none.
-const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
-
+/// The buckets, and who may use them.
 pub struct S3 {
     store: Arc<Store>,
     keys: Keys,
@@ -76,7 +75,7 @@ impl S3 {
         let (root, temporary) = match data_dir {
             Some(dir) => (dir.join("objects"), None),
             None => {
-                let dir = tempfile::Builder::new().prefix("gateway-objects-").tempdir();
+                let dir = tempfile::Builder::new().prefix("samovar-objects-").tempdir();
                 let dir = dir.context("A temporary directory for objects can't be made")?;
                 (dir.path().to_owned(), Some(dir))
             }
@@ -101,7 +100,7 @@ impl S3 {
     }
 
     /// Requests whose first path segment is the name of a bucket.
-    pub(crate) fn router(&self, services: Arc<Services>) -> Router {
+    pub(crate) fn router(self: &Arc<Self>, door: Door) -> Router {
         let router = self.store.buckets().fold(Router::new(), |router, bucket| {
             let name = &bucket.spec.name;
             router
@@ -109,10 +108,10 @@ impl S3 {
                 .route(&format!("/{name}/"), any(handle))
                 .route(&format!("/{name}/{{*key}}"), any(handle))
         });
-        router.with_state(services)
+        router.with_state((Arc::clone(self), door))
     }
 
-    async fn answer(&self, door: &Arc<Door>, bucket: &Arc<store::Bucket>, request: Request) -> Response<Body> {
+    async fn answer(&self, entrance: &Arc<Entrance>, bucket: &Arc<store::Bucket>, request: Request) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let key = head.uri.path().trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
         if head.method == Method::OPTIONS {
@@ -121,12 +120,12 @@ impl S3 {
         let (method, headers, is_of_bucket) = (head.method.clone(), head.headers.clone(), key.is_empty());
         let (body, receipt) = lending::lend(body);
         let mut response = if method == Method::POST && is_of_bucket && form::is_form(&headers) {
-            form::post(self, bucket, door, &headers, body).await
-        } else if let Err(error) = access::check_expires(head.uri.query()) {
+            form::post((&self.store, &self.keys), bucket, entrance, &headers, body).await
+        } else if let Err(error) = access::check_expires(&head.uri) {
             drop(body);
             into_response(error)
         } else {
-            head.extensions.insert(Arc::clone(door));
+            head.extensions.insert(Arc::clone(entrance));
             let request = Request::from_parts(head, s3s::Body::http_body_unsync(body));
             match self.protocol.call(request).await {
                 Ok(response) => response.map(Body::new),
@@ -147,15 +146,14 @@ impl S3 {
     }
 }
 
-async fn handle(State(services): State<Arc<Services>>, request: Request) -> Response<Body> {
+async fn handle(State((s3, door)): State<(Arc<S3>, Door)>, request: Request) -> Response<Body> {
     let name = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
-    let found = services.s3.as_ref().and_then(|s3| Some((s3, Arc::clone(s3.store.bucket(name)?))));
-    let Some((s3, bucket)) = found else {
+    let Some(bucket) = s3.store.bucket(name).map(Arc::clone) else {
         return error_response(StatusCode::NOT_FOUND, "NoSuchBucket", "The specified bucket does not exist", &[]);
     };
-    let door = Arc::new(Door::new(Arc::clone(&services)));
-    let response = s3.answer(&door, &bucket, request).await;
-    let mut response = match door.passage() {
+    let entrance = Arc::new(Entrance::new(door));
+    let response = s3.answer(&entrance, &bucket, request).await;
+    let mut response = match entrance.passage() {
         None => response,
         Some(passage) => {
             let answer = (!passage.dropped()).then(|| {
@@ -165,41 +163,12 @@ async fn handle(State(services): State<Arc<Services>>, request: Request) -> Resp
             });
             match passage.heard(answer).await {
                 Some(response) => response,
-                None => return crate::aws::broken(),
+                None => return broken(),
             }
         }
     };
-    if let Ok(id) = HeaderValue::from_str(&gateway_id()) {
+    if let Ok(id) = HeaderValue::from_str(&request_id()) {
         response.headers_mut().insert("x-amz-request-id", id);
     }
     response
-}
-
-/// An error in S3's XML, with more than its code and message.
-fn error_response(status: StatusCode, code: &str, message: &str, details: &[(&str, &str)]) -> Response<Body> {
-    let details: String = details.iter().map(|(name, value)| format!("<{name}>{}</{name}>", escaped(value))).collect();
-    let body = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{}</Message>{details}</Error>",
-        escaped(message)
-    );
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    response
-}
-
-fn into_response(error: s3s::S3Error) -> Response<Body> {
-    let status = error.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    error_response(status, error.code().as_str(), error.message().unwrap_or_default(), &[])
-}
-
-fn escaped(text: &str) -> String {
-    let escape = |c: char| match c {
-        '&' => "&amp;".to_owned(),
-        '<' => "&lt;".to_owned(),
-        '>' => "&gt;".to_owned(),
-        '"' => "&quot;".to_owned(),
-        c => c.to_string(),
-    };
-    text.chars().map(escape).collect()
 }

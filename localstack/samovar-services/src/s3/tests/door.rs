@@ -4,8 +4,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::*;
-use crate::aws::Answer;
-use crate::aws::faults::{Call, Fault, Heard, Hook};
+use crate::Answer;
+use crate::faults::{Call, Fault, Heard, Hook};
 
 #[tokio::test]
 async fn calls_and_presigned_uses_are_counted_as_the_functions() {

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use futures_util::StreamExt as _;
 use s3s::dto::{
@@ -17,12 +16,12 @@ use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
-use super::conditions::{self, ReadConditions, WriteConditions};
+use super::conditions::{self, ReadConditions, WriteConditions, no_such_key};
 use super::digests::Digests;
-use super::object::{Description, Head};
+use super::listing;
+use super::object::{DEFAULT_CONTENT_TYPE, Description, Head, modified};
 use super::store::{Bucket, Store};
-use super::upload::{Arrived, Broken};
-use super::{DEFAULT_CONTENT_TYPE, MAX_OBJECT_BYTES, listing};
+use super::upload::{Arrived, Broken, MAX_OBJECT_BYTES};
 use crate::clock::now_ms;
 
 /// S3 takes so many keys in one DeleteObjects.
@@ -331,10 +330,6 @@ pub(super) fn failed(error: io::Error) -> S3Error {
     shown
 }
 
-pub(super) fn no_such_key() -> S3Error {
-    s3_error!(NoSuchKey, "The specified key does not exist.")
-}
-
 /// Buckets enforce their owner, as AWS makes them: no ACLs. And what is not kept must not seem to be.
 pub(super) fn refuse_what_is_not_kept(acl: Option<&ObjectCannedACL>, has_tags: bool) -> S3Result<()> {
     if acl.is_some_and(|acl| acl.as_str() != ObjectCannedACL::BUCKET_OWNER_FULL_CONTROL) {
@@ -374,11 +369,6 @@ fn pieces(
 
 fn content_type(head: &Head) -> Option<String> {
     Some(head.description.content_type.clone().unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned()))
-}
-
-pub(super) fn modified(head: &Head) -> Timestamp {
-    let since_epoch = Duration::from_millis(u64::try_from(head.modified_ms).unwrap_or_default());
-    Timestamp::from(UNIX_EPOCH + since_epoch)
 }
 
 fn http_date(time: Timestamp) -> Option<String> {

@@ -64,7 +64,7 @@ impl Policy {
         let mut policy = Self {
             expiration_ms: expiration.as_millisecond(),
             conditions: Vec::new(),
-            length: 0..=super::MAX_OBJECT_BYTES,
+            length: 0..=super::upload::MAX_OBJECT_BYTES,
         };
         for condition in &document.conditions {
             policy.add(condition).ok_or_else(|| invalid(&format!("Invalid Policy: Invalid condition: {condition}")))?;
@@ -207,7 +207,7 @@ mod tests {
     fn the_length_of_the_file_may_be_bounded() {
         assert_eq!(policy(&json!([["content-length-range", 1, 25]])).length, 1..=25);
         assert_eq!(policy(&json!([["content-length-range", "1", "25"]])).length, 1..=25);
-        assert_eq!(policy(&json!([])).length, 0..=super::super::MAX_OBJECT_BYTES);
+        assert_eq!(policy(&json!([])).length, 0..=crate::s3::upload::MAX_OBJECT_BYTES);
     }
 
     #[test]

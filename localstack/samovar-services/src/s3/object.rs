@@ -7,8 +7,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Result, Seek as _, SeekFrom};
+use std::time::{Duration, UNIX_EPOCH};
 
+use s3s::dto::Timestamp;
 use serde::{Deserialize, Serialize};
+
+/// Of an object whose writer gave none.
+pub(super) const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 
 const MARK: &[u8; 8] = b"object/1";
 /// The length, little-endian, and the mark.
@@ -72,6 +77,12 @@ pub(super) fn read(file: &mut File) -> Result<Option<Head>> {
     file.seek(SeekFrom::Start(0))?;
     let head = serde_json::from_slice::<Head>(&text).ok();
     Ok(head.filter(|head| head.size_bytes == head_at))
+}
+
+/// When it was stored, as the protocol says it.
+pub(super) fn modified(head: &Head) -> Timestamp {
+    let since_epoch = Duration::from_millis(u64::try_from(head.modified_ms).unwrap_or_default());
+    Timestamp::from(UNIX_EPOCH + since_epoch)
 }
 
 #[cfg(test)]

@@ -9,16 +9,17 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use s3s::dto::ObjectCannedACL;
 use s3s::{S3Result, s3_error};
 
-use super::access::{self, Door};
+use super::access::{self, Entrance, Keys};
 use super::conditions::WriteConditions;
 use super::lending::Lent;
 use super::multipart::{Form, FormError};
 use super::object::{Description, Head};
 use super::operations::{check_metadata, failed, refuse_what_is_not_kept, store};
 use super::policy::{FormFields, Policy};
-use super::store::Bucket;
+use super::response::{error_response, escaped, into_response};
+use super::store::{Bucket, Store};
 use super::upload::Broken;
-use super::{S3, error_response, escaped, into_response};
+
 use crate::clock::now_ms;
 
 /// Of all fields before the file.
@@ -33,13 +34,13 @@ pub(super) fn is_form(headers: &HeaderMap) -> bool {
 }
 
 pub(super) async fn post(
-    s3: &S3,
+    (objects, keys): (&Store, &Keys),
     bucket: &std::sync::Arc<Bucket>,
-    door: &Door,
+    entrance: &Entrance,
     headers: &HeaderMap,
     body: Lent,
 ) -> Response<Body> {
-    match receive(s3, bucket, door, headers, body).await {
+    match receive((objects, keys), bucket, entrance, headers, body).await {
         Ok(response) => response,
         Err(Refusal::Plain(error)) => into_response(error),
         Err(Refusal::TooLarge(most)) => {
@@ -68,9 +69,9 @@ impl From<s3s::S3Error> for Refusal {
 }
 
 async fn receive(
-    s3: &S3,
+    (objects, keys): (&Store, &Keys),
     bucket: &std::sync::Arc<Bucket>,
-    door: &Door,
+    entrance: &Entrance,
     headers: &HeaderMap,
     body: Lent,
 ) -> Result<Response<Body>, Refusal> {
@@ -87,14 +88,14 @@ async fn receive(
     if key.len() > MAX_KEY_BYTES {
         return Err(s3_error!(KeyTooLongError, "Your key is too long").into());
     }
-    let policy = authenticate(s3, &bucket.spec.name, &fields, door).await?;
+    let policy = authenticate(keys, &bucket.spec.name, &fields, entrance).await?;
     let acl = fields.get("acl").map(|acl| ObjectCannedACL::from(acl.to_owned()));
     refuse_what_is_not_kept(acl.as_ref(), fields.get("tagging").is_some())?;
     let description = description(&fields);
     check_metadata(&description)?;
 
     let (least, most) = policy.length.into_inner();
-    let upload = s3.store.upload(&[]).await.map_err(failed)?;
+    let upload = objects.upload(&[]).await.map_err(failed)?;
     let arrived = upload.receive(form.into_pieces(), most).await.map_err(|broken| match broken {
         Broken::TooLarge(most) => Refusal::TooLarge(most),
         broken => Refusal::Plain(broken.into()),
@@ -135,7 +136,7 @@ async fn fields(form: &mut Form<BodyDataStream>) -> S3Result<(FormFields, String
 }
 
 /// The form's policy, if a function signed it and the form keeps to it.
-async fn authenticate(s3: &S3, bucket: &str, fields: &FormFields, door: &Door) -> S3Result<Policy> {
+async fn authenticate(keys: &Keys, bucket: &str, fields: &FormFields, entrance: &Entrance) -> S3Result<Policy> {
     let Some(encoded) = fields.get("policy") else { return Err(s3_error!(AccessDenied, "Access Denied")) };
     let field = |name: &str| fields.get(name).ok_or_else(|| missing(name));
     if field("x-amz-algorithm")? != "AWS4-HMAC-SHA256" {
@@ -148,7 +149,7 @@ async fn authenticate(s3: &S3, bucket: &str, fields: &FormFields, door: &Door) -
     if date.split('T').next() != Some(day) {
         return Err(s3_error!(InvalidArgument, "X-Amz-Date is not of the day in X-Amz-Credential"));
     }
-    let secret = s3.keys.secret(access_key)?;
+    let secret = keys.secret(access_key)?;
     let key = signing_key(secret, day, region);
     let given = from_hex(signature).unwrap_or_default();
     if hmac::verify(&key, encoded.as_bytes(), &given).is_err() {
@@ -161,7 +162,7 @@ async fn authenticate(s3: &S3, bucket: &str, fields: &FormFields, door: &Door) -
     access::check_token(fields.get("x-amz-security-token"))?;
     let policy = Policy::parse(encoded)?;
     policy.check(bucket, fields, now_ms())?;
-    door.enter(access_key, "PostObject").await?;
+    entrance.enter(access_key, "PostObject").await?;
     Ok(policy)
 }
 

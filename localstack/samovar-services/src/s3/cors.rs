@@ -8,7 +8,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use super::error_response;
+use super::response::error_response;
 use samovar_template::CorsRule;
 
 /// The answer to an OPTIONS request.

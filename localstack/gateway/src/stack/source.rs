@@ -1,86 +1,21 @@
-//! SQS: the embedded server or another emulator's, and each as an event source reads it.
+//! A queue of the services, as an event source reads it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use bytes::Bytes;
-use serde_json::{Value, json};
-
-use super::Answer;
-use super::remote::Remote;
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use samovar_host::event_source;
-use samovar_sqs::{QueueCounts, Receive, Sqs};
-use samovar_template::Queue;
-
-#[derive(Debug, Clone)]
-pub enum Queues {
-    Embedded(Sqs),
-    Remote(Remote),
-}
-
-impl Queues {
-    pub async fn call(&self, operation: &str, body: Bytes) -> Answer {
-        match self {
-            Self::Embedded(sqs) => {
-                let response = sqs.call(operation, &body).await;
-                Answer { status: response.status, headers: response.headers, body: response.body }
-            }
-            Self::Remote(remote) => remote.call(operation, body).await,
-        }
-    }
-
-    /// Makes the template's queues, those first that others name as their dead-letter queue.
-    pub async fn create(&self, queues: &[Queue]) -> Result<()> {
-        let (referring, others): (Vec<_>, Vec<_>) =
-            queues.iter().partition(|queue| queue.attributes.contains_key("RedrivePolicy"));
-        for queue in others.into_iter().chain(referring) {
-            match self {
-                Self::Embedded(sqs) => {
-                    let made = sqs.create_queue(&queue.name, &queue.attributes).await;
-                    made.with_context(|| format!("The queue {} can't be made", queue.name))?;
-                }
-                Self::Remote(_) => {
-                    let request = json!({ "QueueName": queue.name, "Attributes": queue.attributes });
-                    self.expect("CreateQueue", &request).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn expect(&self, operation: &str, request: &Value) -> Result<Value> {
-        let answer = self.call(operation, request.to_string().into()).await;
-        if answer.status != 200 {
-            bail!("{operation}: {}", String::from_utf8_lossy(&answer.body));
-        }
-        if answer.body.is_empty() {
-            return Ok(Value::Null);
-        }
-        serde_json::from_slice(&answer.body).with_context(|| format!("{operation}: the answer is not JSON"))
-    }
-
-    /// What is in the queues; of another emulator's, nothing is known here.
-    pub fn counts(&self) -> BTreeMap<String, QueueCounts> {
-        match self {
-            Self::Embedded(sqs) => sqs.counts(),
-            Self::Remote(_) => BTreeMap::new(),
-        }
-    }
-
-    pub async fn close(&self) {
-        if let Self::Embedded(sqs) = self {
-            sqs.close().await;
-        }
-    }
-}
+use samovar_services::queues::Queues;
+use samovar_sqs::Receive;
+use serde_json::{Value, json};
 
 /// One queue, as an event source reads it.
 #[derive(Debug)]
-pub struct Source {
-    pub queues: Queues,
-    pub name: String,
-    pub url: String,
+pub(super) struct Source {
+    pub(super) queues: Queues,
+    pub(super) name: String,
+    pub(super) url: String,
 }
 
 impl event_source::Queue for Source {
@@ -128,11 +63,10 @@ impl event_source::Queue for Source {
 }
 
 fn from_embedded(message: samovar_sqs::Message) -> event_source::Message {
-    use base64::Engine as _;
     let attribute = |value: samovar_sqs::MessageAttribute| event_source::MessageAttribute {
         data_type: value.data_type,
         string_value: value.string_value,
-        binary_value: value.binary_value.map(|bytes| base64::engine::general_purpose::STANDARD.encode(bytes)),
+        binary_value: value.binary_value.map(|bytes| STANDARD.encode(bytes)),
     };
     event_source::Message {
         message_id: message.message_id,

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::Answer;
+use super::answer::Answer;
 use samovar_template::Bucket;
 
 #[derive(Debug, Clone)]

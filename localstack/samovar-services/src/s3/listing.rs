@@ -7,8 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use s3s::dto::{CommonPrefix, ETag, EncodingType, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass};
 use s3s::{S3Result, s3_error};
 
-use super::object::Head;
-use super::operations::modified;
+use super::object::{Head, modified};
 use super::store::{Bucket, Heads};
 
 const MAX_KEYS: i32 = 1000;

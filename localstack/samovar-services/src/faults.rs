@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
-use super::Answer;
+use super::answer::Answer;
 
 /// One call of one service.
 #[derive(Debug, Clone)]
@@ -133,10 +133,9 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::aws::dynamodb::DynamoDb;
-    use crate::aws::meter::Meter;
-    use crate::aws::queues::Queues;
-    use crate::aws::{PATH, Services};
+    use crate::dynamodb::DynamoDb;
+    use crate::queues::Queues;
+    use crate::{PATH, Services};
     use samovar_sqs::{Sqs, Storage, SystemClock};
 
     /// One fault, and what was seen.
@@ -161,16 +160,12 @@ mod tests {
 
     async fn served() -> (Arc<Services>, String) {
         let queues = Sqs::open(Storage::Memory, "us-east-1", "000000000000", "http://127.0.0.1", Arc::new(SystemClock));
-        let services = Arc::new(Services {
-            dynamodb: DynamoDb::open(None).expect("a database in memory"),
-            queues: Queues::Embedded(queues.expect("queues in memory")),
-            s3: None,
-            meter: Meter::default(),
-            faults: Faults::default(),
-        });
+        let dynamodb = DynamoDb::open(None).expect("a database in memory");
+        let services = Services::new(dynamodb, Queues::Embedded(queues.expect("queues in memory")), None);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}{PATH}", listener.local_addr().expect("its address"));
-        tokio::spawn(crate::server::serve(listener, services.router(), tokio_util::sync::CancellationToken::new()));
+        let served = Arc::clone(&services);
+        tokio::spawn(async move { served.serve(listener, tokio_util::sync::CancellationToken::new()).await });
         (services, url)
     }
 

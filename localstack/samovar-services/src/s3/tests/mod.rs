@@ -7,7 +7,6 @@ mod keys;
 mod lifecycle;
 mod objects;
 mod presigned;
-mod stack;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -21,11 +20,9 @@ use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::S3;
-use crate::aws::Services;
-use crate::aws::dynamodb::DynamoDb;
-use crate::aws::faults::Faults;
-use crate::aws::meter::Meter;
-use crate::aws::queues::Queues;
+use crate::Services;
+use crate::dynamodb::DynamoDb;
+use crate::queues::Queues;
 use samovar_sqs::{Sqs, Storage, SystemClock};
 use samovar_template::{Bucket, CorsRule, Expiration};
 
@@ -61,13 +58,9 @@ fn buckets() -> [Bucket; 2] {
 
 fn services(dir: Option<&Path>) -> Arc<Services> {
     let queues = Sqs::open(Storage::Memory, "us-east-1", "000000000000", "http://127.0.0.1", Arc::new(SystemClock));
-    Arc::new(Services {
-        dynamodb: DynamoDb::open(None).expect("a database in memory"),
-        queues: Queues::Embedded(queues.expect("queues in memory")),
-        s3: Some(S3::open(dir, &buckets(), [FUNCTION].into_iter(), DAY).expect("buckets")),
-        meter: Meter::default(),
-        faults: Faults::default(),
-    })
+    let dynamodb = DynamoDb::open(None).expect("a database in memory");
+    let s3 = S3::open(dir, &buckets(), [FUNCTION].into_iter(), DAY).expect("buckets");
+    Services::new(dynamodb, Queues::Embedded(queues.expect("queues in memory")), Some(s3))
 }
 
 impl Served {
@@ -77,7 +70,8 @@ impl Served {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let stop = CancellationToken::new();
-        tokio::spawn(crate::server::serve(listener, services.router(), stop.clone()));
+        let (served, stopped) = (Arc::clone(&services), stop.clone());
+        tokio::spawn(async move { served.serve(listener, stopped).await });
         Self { url, services, dir, _stop: stop.drop_guard() }
     }
 

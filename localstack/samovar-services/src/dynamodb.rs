@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::Answer;
+use super::answer::Answer;
 use super::remote::Remote;
 use samovar_template::Table;
 

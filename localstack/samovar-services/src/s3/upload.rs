@@ -18,6 +18,9 @@ use tokio::io::{AsyncWriteExt as _, BufWriter};
 
 use super::object::{self, Description, Head};
 
+/// What S3 takes in one upload.
+pub(super) const MAX_OBJECT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
+
 const BUFFER_BYTES: usize = 256 * 1024;
 
 /// The sums that an upload can be checked by besides the MD5, by the names that headers have.
