@@ -13,7 +13,6 @@ mod cross_checks;
 mod documentation;
 mod http_api;
 mod language;
-mod project;
 mod resources;
 mod static_site;
 
@@ -81,4 +80,10 @@ fn environment(head: &str, variables: &str) -> BTreeMap<String, String> {
     let function = function("F", "Environment: {Variables: {{{variables}}}}").replace("{{variables}}", variables);
     let source = format!("Transform: AWS::Serverless-2016-10-31\n{head}Resources:\n{function}");
     read(&source).functions[0].environment.clone()
+}
+
+#[test]
+fn a_template_that_is_not_there_is_named() {
+    let error = load(Path::new("/nowhere/t.yaml"), &BTreeMap::new(), &locals()).expect_err("no file");
+    assert_eq!(error.to_string(), "Cannot read the template /nowhere/t.yaml");
 }

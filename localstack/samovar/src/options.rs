@@ -1,9 +1,27 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+
+/// What holds where the command line says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defaults {
+    /// `--data-dir`.
+    pub data_dir: &'static str,
+    /// `--template`.
+    pub template: &'static str,
+}
+
+impl Default for Defaults {
+    /// `.samovar`, and the `template.yaml` of the current folder, or its `template.yml`.
+    fn default() -> Self {
+        let yml = !Path::new("template.yaml").exists() && Path::new("template.yml").exists();
+        Self { data_dir: ".samovar", template: if yml { "template.yml" } else { "template.yaml" } }
+    }
+}
 
 /// Runs a SAM template on this machine: WebSocket and HTTP APIs, functions, queues, tables and buckets.
 #[derive(Debug, Clone, Parser)]
@@ -14,7 +32,7 @@ pub struct Options {
     pub port: u16,
 
     /// Where tables, objects and queues are kept
-    #[arg(long, value_name = "DIR", default_value = ".parley", conflicts_with = "ephemeral")]
+    #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
     pub data_dir: PathBuf,
 
     /// Keep nothing: tables and queues in memory, objects in a temporary directory
@@ -26,7 +44,7 @@ pub struct Options {
     pub params: Vec<(String, String)>,
 
     /// The template to run
-    #[arg(long, value_name = "FILE", default_value = "infra/template.yaml")]
+    #[arg(long, value_name = "FILE")]
     pub template: PathBuf,
 
     /// Invoke functions there, e.g. `cargo lambda watch` at <http://127.0.0.1:9000>, instead of running them here
@@ -71,15 +89,30 @@ pub struct Options {
 }
 
 impl Options {
-    pub fn dynamodb_url(&self) -> Option<&str> {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    /// Bad arguments; also `--help` and `--version`, whose text the error has. [`clap::Error::exit`] does what is to be done.
+    pub fn from_args(
+        args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+        defaults: &Defaults,
+    ) -> Result<Self, clap::Error> {
+        let command = Self::command()
+            .mut_arg("data_dir", |arg| arg.required(false).default_value(defaults.data_dir))
+            .mut_arg("template", |arg| arg.required(false).default_value(defaults.template));
+        let mut matches = command.try_get_matches_from(args)?;
+        Self::from_arg_matches_mut(&mut matches)
+    }
+
+    pub(crate) fn dynamodb_url(&self) -> Option<&str> {
         self.dynamodb_endpoint_url.as_deref().or(self.aws_endpoint_url.as_deref())
     }
 
-    pub fn sqs_url(&self) -> Option<&str> {
+    pub(crate) fn sqs_url(&self) -> Option<&str> {
         self.sqs_endpoint_url.as_deref().or(self.aws_endpoint_url.as_deref())
     }
 
-    pub fn s3_url(&self) -> Option<&str> {
+    pub(crate) fn s3_url(&self) -> Option<&str> {
         self.s3_endpoint_url.as_deref().or(self.aws_endpoint_url.as_deref())
     }
 }
@@ -109,11 +142,21 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {
         Options::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_hold_where_nothing_is_given() {
+        let defaults = Defaults { data_dir: ".data", template: "infra/t.yaml" };
+        let options = Options::from_args(["samovar"], &defaults).unwrap();
+        assert_eq!((options.data_dir, options.template), (".data".into(), "infra/t.yaml".into()));
+        let options = Options::from_args(["samovar", "--ephemeral", "--template", "x"], &defaults).unwrap();
+        assert_eq!((options.ephemeral, options.template), (true, "x".into()));
+        let error = Options::from_args(["samovar", "--ephemeral", "--data-dir", "x"], &defaults).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
     }
 
     #[test]
@@ -124,11 +167,11 @@ mod tests {
 
     #[test]
     fn a_services_own_endpoint_goes_before_the_common_one() {
-        let args = ["gateway", "--aws-endpoint-url", "http://a/", "--sqs-endpoint-url", "http://b"];
-        let options = Options::parse_from(args);
+        let parse = |args: &[&str]| Options::from_args(args, &Defaults::default()).unwrap();
+        let options = parse(&["samovar", "--aws-endpoint-url", "http://a/", "--sqs-endpoint-url", "http://b"]);
         assert_eq!((options.dynamodb_url(), options.sqs_url()), (Some("http://a"), Some("http://b")));
         assert_eq!(options.s3_url(), Some("http://a"));
-        let options = Options::parse_from(["gateway", "--s3-endpoint-url", "http://c"]);
+        let options = parse(&["samovar", "--s3-endpoint-url", "http://c"]);
         assert_eq!((options.sqs_url(), options.s3_url()), (None, Some("http://c")));
     }
 }

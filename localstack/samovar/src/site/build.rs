@@ -1,7 +1,7 @@
 //! Whether a site is what its sources say, and making it so.
 //!
 //! What was built from which sources is written into the directory that was made, as the last step. So a build that was
-//! interrupted has not happened, and a directory that something else has made is not trusted. Of gateways that start at
+//! interrupted has not happened, and a directory that something else has made is not trusted. Of stacks that start at
 //! once, one looks and builds and the others wait: the folder of the build is locked. The system releases the lock with the
 //! process, however that ends; its build ends with it too (`command`).
 

@@ -1,9 +1,9 @@
 //! Builds the functions with cargo, and finds what it made.
 //!
-//! This is a module, not a build script: a gateway may run functions of any workspace, so it cannot have them as
+//! This is a module, not a build script: a local stack may run functions of any workspace, so it cannot have them as
 //! dependencies. One cargo command builds all functions of a directory, from that directory and without `-p`: features are
 //! then unified over the same packages as in the user's own `cargo build`, and nothing is compiled twice. For the same reason
-//! the variables that an outer `cargo run` sets for the gateway are kept from the inner cargo: build scripts watch some.
+//! the variables that an outer `cargo run` sets for us are kept from the inner cargo: build scripts watch some.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -209,7 +209,7 @@ mod tests {
         for kept in ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_BUILD_JOBS", "RUSTUP_TOOLCHAIN", "RUSTFLAGS", "PATH"] {
             assert!(!belongs_to_outer_cargo(kept), "{kept}");
         }
-        for removed in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_BIN_EXE_gateway", "OUT_DIR"] {
+        for removed in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_BIN_EXE_samovar", "OUT_DIR"] {
             assert!(belongs_to_outer_cargo(removed), "{removed}");
         }
     }

@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use super::Api;
-use super::handle::Incoming;
+use super::incoming::Incoming;
 use super::jwt::Identity;
 use super::routes::Selected;
 use crate::clock::now_ms;

@@ -1,6 +1,5 @@
 //! A request's way through its API: route, authorizer, function, and the CORS headers on whatever comes of it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -9,21 +8,13 @@ use http::{Method, StatusCode, request};
 use serde_json::Value;
 
 use super::event::event;
+use super::incoming::Incoming;
 use super::jwt::Identity;
 use super::{Api, cors, response, routes};
 use crate::ids::gateway_id;
 use crate::invoke::InvokeError;
 use samovar_host::MAX_REQUEST_BYTES;
 use samovar_template::HttpRoute;
-
-/// A request that has been read.
-#[derive(Debug)]
-pub struct Incoming {
-    pub head: request::Parts,
-    /// Nothing where it was too large.
-    pub body: Option<Bytes>,
-    pub peer: SocketAddr,
-}
 
 pub async fn handle(api: Arc<Api>, incoming: Incoming) -> Response {
     let request_id = gateway_id();

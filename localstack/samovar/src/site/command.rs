@@ -27,7 +27,7 @@ exit $status
 pub(super) async fn run(command: &str, directory: &Path) -> io::Result<ExitStatus> {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", WATCHED, "sh", command]).current_dir(directory).process_group(0).kill_on_drop(true);
-    // Standard output is for what the gateway has to say.
+    // Standard output is for what the local stack has to say.
     let output = || io::stderr().as_fd().try_clone_to_owned().map(Stdio::from);
     let mut child = shell.stdin(Stdio::piped()).stdout(output()?).stderr(output()?).spawn()?;
     // Taken out of the child, because waiting would close it.

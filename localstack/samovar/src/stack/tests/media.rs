@@ -37,8 +37,9 @@ async fn start(more: &[&str]) -> (Stack, String, BTreeMap<String, String>) {
     let template = dir.path().join("template.yaml");
     std::fs::write(&template, TEMPLATE).expect("written");
     let template = template.display().to_string();
-    let args = ["gateway", "--port", "0", "--ephemeral", "--invoke-endpoint", "http://127.0.0.1:9", "--template"];
-    let options = Options::parse_from(args.iter().copied().chain([template.as_str()]).chain(more.iter().copied()));
+    let args = ["samovar", "--port", "0", "--ephemeral", "--invoke-endpoint", "http://127.0.0.1:9", "--template"];
+    let args = args.iter().copied().chain([template.as_str()]).chain(more.iter().copied());
+    let options = Options::from_args(args, &Defaults::default()).expect("options");
     let stack = Stack::start(&options).await.expect("a stack");
     let ready: serde_json::Value = serde_json::from_str(&stack.ready_line()).expect("JSON");
     let url = ready["url"].as_str().expect("an address").to_owned();

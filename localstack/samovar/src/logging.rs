@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 
 pub fn init() {
     // s3s calls every request that it refuses an error; who sent it is told.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,gateway=info,s3s=off"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,samovar=info,s3s=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -1,18 +1,25 @@
-//! `cargo run`: the whole stack of a template on this machine.
+//! The program: from its arguments to its exit code.
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-use gateway::logging;
-use gateway::options::Options;
-use gateway::stack::Stack;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let options = Options::parse(); // bad arguments: says so and exits with 2
+use crate::logging;
+use crate::options::{Defaults, Options};
+use crate::stack::Stack;
+
+/// The whole program, with these defaults: reads the command line, runs the stack until SIGINT or SIGTERM, stops it.
+///
+/// Bad arguments, `--help` and `--version` end the process at once.
+pub fn main_with(defaults: Defaults) -> ExitCode {
+    let options = Options::from_args(std::env::args_os(), &defaults).unwrap_or_else(|error| error.exit());
     logging::init();
-    match run(&options).await {
+    run_to_end(&options)
+}
+
+#[tokio::main]
+async fn run_to_end(options: &Options) -> ExitCode {
+    match run(options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

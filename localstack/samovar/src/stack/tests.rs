@@ -9,11 +9,11 @@ use std::future::pending;
 
 use axum::extract::Path;
 use axum::routing::post;
-use clap::Parser as _;
 use http::Method;
 use serde_json::Value;
 
 use super::*;
+use crate::options::Defaults;
 use crate::testing::functions::Functions;
 use crate::testing::within;
 
@@ -84,8 +84,8 @@ impl Bench {
             std::fs::write(file, text)?;
         }
         let path = path.display().to_string();
-        let args = ["gateway", "--port", "0", "--ephemeral", "--template", &path, "--invoke-endpoint", &endpoint];
-        let stack = Stack::start(&Options::parse_from(args)).await?;
+        let args = ["samovar", "--port", "0", "--ephemeral", "--template", &path, "--invoke-endpoint", &endpoint];
+        let stack = Stack::start(&Options::from_args(args, &Defaults::default())?).await?;
         Ok(Self { stack, functions, http: reqwest::Client::new(), _dir: dir })
     }
 

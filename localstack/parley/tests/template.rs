@@ -1,6 +1,25 @@
-//! The template of the project itself.
+//! `infra/template.yaml` as the local stack reads it.
 
-use super::*;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use samovar_template::{Locals, StaticSite, Template, TemplateError, load, parse};
+use serde_json::json;
+
+fn locals() -> Locals {
+    Locals {
+        stack_name: "local".to_owned(),
+        region: "eu-central-1".to_owned(),
+        account_id: "000000000000".to_owned(),
+        sqs_url: "http://127.0.0.1:8000/_aws/sqs".to_owned(),
+        issuer: "http://127.0.0.1:8000/_local/issuer".to_owned(),
+    }
+}
+
+fn overrides(given: &[(&str, &str)]) -> BTreeMap<String, String> {
+    given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
 
 fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/template.yaml")
@@ -74,12 +93,6 @@ fn overrides_reach_what_refers_to_the_parameters() {
 }
 
 #[test]
-fn a_template_that_is_not_there_is_named() {
-    let error = load(Path::new("/nowhere/t.yaml"), &BTreeMap::new(), &locals()).expect_err("no file");
-    assert_eq!(error.to_string(), "Cannot read the template /nowhere/t.yaml");
-}
-
-#[test]
 fn a_damaged_template_gives_problems_with_real_lines_and_never_a_panic() {
     let source = std::fs::read_to_string(project()).expect("infra/template.yaml");
     let lines: Vec<&str> = source.lines().collect();
@@ -89,7 +102,9 @@ fn a_damaged_template_gives_problems_with_real_lines_and_never_a_panic() {
             [&lines[..index], &[&lines[index][..lines[index].len() / 2]], &lines[index + 1..]].concat().join("\n");
         let emptied = lines[..index].join("\n");
         for damaged in [without, halved, emptied] {
-            if let Err(TemplateError::Invalid { problems, .. }) = read_with(&damaged, &[]) {
+            if let Err(TemplateError::Invalid { problems, .. }) =
+                parse(&damaged, Path::new("t.yaml"), &BTreeMap::new(), &locals())
+            {
                 assert!(!problems.is_empty());
                 for problem in problems {
                     assert!((1..=lines.len() + 1).contains(&problem.line), "{problem:?}");
@@ -118,7 +133,7 @@ fn the_web_client_is_told_what_it_needs_by_either_issuer() {
             "limits": limits,
         })
     );
-    let policy = |site: &crate::StaticSite| site.headers[0].1.clone();
+    let policy = |site: &StaticSite| site.headers[0].1.clone();
     let sources = "connect-src 'self' https://httpapi.execute-api.eu-central-1.amazonaws.com \
                    wss://websocketapi.execute-api.eu-central-1.amazonaws.com https://s3.eu-central-1.amazonaws.com \
                    https://local-mediabucket.s3.eu-central-1.amazonaws.com http://127.0.0.1:8000 \

@@ -14,6 +14,7 @@
 pub mod cors;
 pub mod event;
 pub mod handle;
+mod incoming;
 pub mod jwt;
 pub mod keys;
 pub mod response;

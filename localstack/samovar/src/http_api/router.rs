@@ -15,7 +15,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
 use http::{Method, Request, StatusCode};
 
-use super::handle::{Incoming, handle};
+use super::handle::handle;
+use super::incoming::Incoming;
 use super::{Api, response, routes};
 use crate::ids::gateway_id;
 

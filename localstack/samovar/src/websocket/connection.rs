@@ -179,7 +179,7 @@ async fn write(
     None
 }
 
-/// Which rule of the gateway or of the protocol a client broke.
+/// Which rule of API Gateway or of the protocol a client broke.
 fn violation(error: &Error) -> Option<(u16, &'static str)> {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => Some((TOO_BIG, "Message too big")),
