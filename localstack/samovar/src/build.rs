@@ -15,7 +15,7 @@ use tokio::process::Command;
 
 /// Why there are no programs to run.
 #[derive(Debug, thiserror::Error)]
-pub enum BuildError {
+pub(crate) enum BuildError {
     #[error("cargo is needed to build the functions and was not found as {}", .cargo.display())]
     NoCargo { cargo: PathBuf },
     #[error("cargo could not be run in {}", .directory.display())]
@@ -33,7 +33,10 @@ pub enum BuildError {
 /// Builds each `(code directory, binary)` and returns the programs by binary name.
 ///
 /// Cargo reports its progress and its diagnostics on our standard error.
-pub async fn build(functions: &[(PathBuf, String)], release: bool) -> Result<BTreeMap<String, PathBuf>, BuildError> {
+pub(crate) async fn build(
+    functions: &[(PathBuf, String)],
+    release: bool,
+) -> Result<BTreeMap<String, PathBuf>, BuildError> {
     let mut by_directory: BTreeMap<&Path, BTreeSet<&str>> = BTreeMap::new();
     for (directory, binary) in functions {
         by_directory.entry(directory).or_default().insert(binary);

@@ -9,7 +9,7 @@ const BYTES: usize = 11;
 
 /// A connection, request or message id, such as `BFHPhfCWIAMCKlQ=`.
 #[allow(clippy::disallowed_methods, reason = "the one place where the edge makes ids")]
-pub fn gateway_id() -> String {
+pub(crate) fn gateway_id() -> String {
     let mut bytes = [0; BYTES];
     fastrand::fill(&mut bytes);
     URL_SAFE.encode(bytes)
@@ -17,12 +17,12 @@ pub fn gateway_id() -> String {
 
 /// An id for tracing, as the edge puts it into `X-Amzn-Trace-Id`.
 #[allow(clippy::disallowed_methods, reason = "a trace id is random")]
-pub fn trace_id() -> String {
+pub(crate) fn trace_id() -> String {
     format!("Root=1-{:08x}-{:024x}", now_ms() / 1000, fastrand::u128(..) >> 32)
 }
 
 /// Whether it could have come from [`gateway_id`].
-pub fn is_gateway_id(text: &str) -> bool {
+pub(crate) fn is_gateway_id(text: &str) -> bool {
     URL_SAFE.decode(text).is_ok_and(|bytes| bytes.len() == BYTES)
 }
 

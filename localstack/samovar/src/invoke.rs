@@ -11,7 +11,7 @@ use samovar_host::{self as host, Host};
 
 /// Why an invocation has no usable result, as its callers need to tell it apart.
 #[derive(Debug, thiserror::Error)]
-pub enum InvokeError {
+pub(crate) enum InvokeError {
     /// What the function reported: `errorMessage`.
     #[error("{function} failed: {message}")]
     FunctionError { function: String, message: String },
@@ -26,7 +26,7 @@ pub enum InvokeError {
     Host(String),
 }
 
-pub trait Invoker: Send + Sync + fmt::Debug {
+pub(crate) trait Invoker: Send + Sync + fmt::Debug {
     fn invoke<'a>(&'a self, function: &'a str, payload: Bytes) -> BoxFuture<'a, Result<Bytes, InvokeError>>;
 }
 
@@ -44,13 +44,13 @@ impl Invoker for Host {
 
 /// An endpoint that speaks Lambda's Invoke API.
 #[derive(Debug, Clone)]
-pub struct InvokeEndpoint {
+pub(crate) struct InvokeEndpoint {
     http: reqwest::Client,
     url: String,
 }
 
 impl InvokeEndpoint {
-    pub fn new(url: &str) -> Self {
+    pub(crate) fn new(url: &str) -> Self {
         Self { http: reqwest::Client::new(), url: url.trim_end_matches('/').to_owned() }
     }
 }

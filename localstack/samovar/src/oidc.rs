@@ -34,7 +34,7 @@ const PEM_END: &str = "-----END PRIVATE KEY-----";
 /// User ids are derived from names in this namespace, so that the same name is the same user, here and after a restart.
 const USERS: uuid::Uuid = uuid::uuid!("4ba6dd54-1f3a-4e6c-9a40-3f2f8e6f7a10");
 
-pub struct Issuer {
+pub(crate) struct Issuer {
     url: String,
     client_id: String,
     key_id: String,
@@ -50,7 +50,7 @@ impl std::fmt::Debug for Issuer {
 
 impl Issuer {
     /// `client_id` is what tokens are issued for. Without a data directory the key lives as long as the process.
-    pub fn open(url: &str, client_id: &str, data_dir: Option<&Path>) -> Result<Self> {
+    pub(crate) fn open(url: &str, client_id: &str, data_dir: Option<&Path>) -> Result<Self> {
         let path = data_dir.map(|dir| dir.join(KEY_FILE));
         let pem = match &path {
             Some(path) if path.exists() => {
@@ -89,7 +89,7 @@ impl Issuer {
     }
 
     /// An access token, with the claims that a user pool gives it. Who is in no group has no claim of groups.
-    pub fn token(&self, username: &str, groups: &[String]) -> Result<String> {
+    pub(crate) fn token(&self, username: &str, groups: &[String]) -> Result<String> {
         let now = now_ms() / 1000;
         let mut claims = json!({
             "iss": self.url,
@@ -111,7 +111,7 @@ impl Issuer {
     }
 
     /// `/_local/oidc/…` and `/_local/token`.
-    pub fn router(self: Arc<Self>) -> Router {
+    pub(crate) fn router(self: Arc<Self>) -> Router {
         Router::new()
             .route("/_local/oidc/.well-known/openid-configuration", get(discovery))
             .route("/_local/oidc/jwks.json", get(jwks))

@@ -31,7 +31,7 @@ const MAX_HEAD_BYTES: usize = 64 * 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves until `stop`, then lets open requests finish. Upgraded connections are the handlers' affair.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -90,7 +90,7 @@ fn log(result: hyper::Result<()>) {
 
 /// The header names of a request as the client wrote them.
 #[derive(Debug, Clone, Default)]
-pub struct HeaderCase(HashMap<String, String>);
+pub(crate) struct HeaderCase(HashMap<String, String>);
 
 impl HeaderCase {
     fn read(head: &[u8]) -> Self {
@@ -102,7 +102,7 @@ impl HeaderCase {
         Self(names.map(|name| (name.to_ascii_lowercase(), name.to_owned())).collect())
     }
 
-    pub fn of(&self, name: &str) -> String {
+    pub(crate) fn of(&self, name: &str) -> String {
         self.0.get(name).cloned().unwrap_or_else(|| name.to_owned())
     }
 }

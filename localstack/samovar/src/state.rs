@@ -14,7 +14,7 @@ use samovar_services::Services;
 use samovar_template::{LocalState, TableView};
 
 #[derive(Debug)]
-pub struct State {
+pub(crate) struct State {
     pub views: LocalState,
     pub apis: Vec<Arc<Api>>,
     pub services: Arc<Services>,
@@ -23,7 +23,7 @@ pub struct State {
 }
 
 impl State {
-    pub async fn snapshot(&self) -> Result<Value> {
+    pub(crate) async fn snapshot(&self) -> Result<Value> {
         let mut state = Map::new();
         for (name, value) in &self.views.parameters {
             state.insert(name.clone(), value.parse::<i64>().map_or_else(|_| json!(value), |number| json!(number)));

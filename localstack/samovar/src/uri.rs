@@ -1,7 +1,7 @@
 //! Percent-decoding, of paths and of queries.
 
 /// Decodes `%XX`; what is not a valid escape stays as it is.
-pub fn decode(text: &str) -> String {
+pub(crate) fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -22,7 +22,7 @@ pub fn decode(text: &str) -> String {
 }
 
 /// The pairs of a query, in order, decoded.
-pub fn query(query: Option<&str>) -> Vec<(String, String)> {
+pub(crate) fn query(query: Option<&str>) -> Vec<(String, String)> {
     let part = |text: &str| decode(&text.replace('+', " "));
     let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     pairs

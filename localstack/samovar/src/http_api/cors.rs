@@ -16,7 +16,7 @@ use samovar_template::Cors;
 
 const PREFIX: &str = "access-control-";
 
-pub fn apply(cors: &Cors, request: &request::Parts, headers: &mut HeaderMap) {
+pub(crate) fn apply(cors: &Cors, request: &request::Parts, headers: &mut HeaderMap) {
     let foreign: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with(PREFIX)).cloned().collect();
     for name in foreign {
         headers.remove(name);

@@ -28,7 +28,7 @@ use crate::uri::decode;
 /// What concerns one connection only, and what is shown elsewhere.
 const NOT_SHOWN: [HeaderName; 6] = [CONNECTION, COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
-pub fn event(
+pub(crate) fn event(
     api: &Api,
     incoming: &Incoming,
     body: &[u8],

@@ -16,7 +16,7 @@ use crate::invoke::InvokeError;
 use samovar_host::MAX_REQUEST_BYTES;
 use samovar_template::HttpRoute;
 
-pub async fn handle(api: Arc<Api>, incoming: Incoming) -> Response {
+pub(crate) async fn handle(api: Arc<Api>, incoming: Incoming) -> Response {
     let request_id = gateway_id();
     let mut response = match answer(&api, &incoming, &request_id).await {
         Ok(response) | Err(response) => response,

@@ -7,7 +7,7 @@ use http::request;
 
 /// A request that has been read.
 #[derive(Debug)]
-pub struct Incoming {
+pub(crate) struct Incoming {
     pub head: request::Parts,
     /// Nothing where it was too large.
     pub body: Option<Bytes>,

@@ -23,14 +23,14 @@ const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::RS384, Algorith
 
 /// An authorizer with its issuer's keys.
 #[derive(Debug)]
-pub struct JwtAuthorizer {
+pub(crate) struct JwtAuthorizer {
     spec: template::JwtAuthorizer,
     pub(super) keys: Keys,
 }
 
 /// What is known of a request that was let in.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Identity {
+pub(crate) struct Identity {
     claims: Map<String, Value>,
     /// Of the token; nothing where the route wants none.
     scopes: Option<Vec<String>>,
@@ -38,7 +38,7 @@ pub struct Identity {
 
 /// Why a request is refused, with the scopes that its route wants.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refused {
+pub(crate) struct Refused {
     why: Why,
     scopes: Vec<String>,
 }
@@ -51,11 +51,11 @@ enum Why {
 }
 
 impl JwtAuthorizer {
-    pub fn new(spec: &template::JwtAuthorizer) -> Self {
+    pub(crate) fn new(spec: &template::JwtAuthorizer) -> Self {
         Self { keys: Keys::of(&spec.issuer), spec: spec.clone() }
     }
 
-    pub async fn authorize(&self, request: &request::Parts, scopes: &[String]) -> Result<Identity, Refused> {
+    pub(crate) async fn authorize(&self, request: &request::Parts, scopes: &[String]) -> Result<Identity, Refused> {
         let refused = |why| Refused { why, scopes: scopes.to_vec() };
         let token = self.token(request).ok_or_else(|| refused(Why::NoToken))?;
         let claims = self.verify(&token).await.map_err(|why| refused(Why::Invalid(why)))?;
@@ -128,7 +128,7 @@ impl JwtAuthorizer {
 
 impl Identity {
     /// `requestContext.authorizer`. All claims are text there, lists as Go writes them; none that is null.
-    pub fn context(&self) -> Value {
+    pub(crate) fn context(&self) -> Value {
         let written = self.claims.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
             let text = match value {
                 Value::Array(items) => format!("[{}]", items.iter().map(text).collect::<Vec<_>>().join(" ")),
@@ -141,7 +141,7 @@ impl Identity {
 }
 
 impl Refused {
-    pub fn response(&self) -> Response {
+    pub(crate) fn response(&self) -> Response {
         let scopes = self.scopes.join(" ");
         let (status, message, challenge) = match &self.why {
             Why::NoToken => (StatusCode::UNAUTHORIZED, "Unauthorized", "Bearer".to_owned()),

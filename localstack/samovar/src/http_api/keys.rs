@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_millis(1500);
 const MAX_BYTES: usize = 150_000;
 
 #[derive(Debug)]
-pub struct Keys {
+pub(crate) struct Keys {
     issuer: String,
     http: reqwest::Client,
     pub(super) refetch_after: Duration,
@@ -45,7 +45,7 @@ struct Discovery {
 }
 
 impl Keys {
-    pub fn of(issuer: &str) -> Self {
+    pub(crate) fn of(issuer: &str) -> Self {
         let http = reqwest::Client::new();
         Self {
             issuer: issuer.to_owned(),
@@ -57,7 +57,7 @@ impl Keys {
     }
 
     /// The key of this id, if the issuer has it and it can be used.
-    pub async fn get(&self, id: &str) -> Result<Option<DecodingKey>, String> {
+    pub(crate) async fn get(&self, id: &str) -> Result<Option<DecodingKey>, String> {
         let mut last = self.last.lock().await;
         let usable = last.as_ref().is_some_and(|last| match &last.keys {
             Ok(keys) => {

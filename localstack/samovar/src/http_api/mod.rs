@@ -11,15 +11,15 @@
 //!
 //! Where AWS publishes no answer, the code says "unconfirmed": nothing should be built on it.
 
-pub mod cors;
-pub mod event;
-pub mod handle;
+pub(crate) mod cors;
+pub(crate) mod event;
+pub(crate) mod handle;
 mod incoming;
-pub mod jwt;
-pub mod keys;
-pub mod response;
+pub(crate) mod jwt;
+pub(crate) mod keys;
+pub(crate) mod response;
 mod router;
-pub mod routes;
+pub(crate) mod routes;
 
 #[cfg(test)]
 mod tests;
@@ -31,12 +31,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::invoke::Invoker;
 use jwt::JwtAuthorizer;
-pub use router::{have, router};
+pub(crate) use router::{have, router};
 use samovar_template::HttpApi;
 
 /// One HTTP API of the template, running.
 #[derive(Debug)]
-pub struct Api {
+pub(crate) struct Api {
     pub spec: HttpApi,
     /// `requestContext.domainName`: with the port, as for WebSocket APIs.
     pub domain: String,
@@ -49,7 +49,7 @@ pub struct Api {
 }
 
 impl Api {
-    pub fn new(spec: HttpApi, domain: &str, account_id: &str, invoker: &Arc<dyn Invoker>) -> Self {
+    pub(crate) fn new(spec: HttpApi, domain: &str, account_id: &str, invoker: &Arc<dyn Invoker>) -> Self {
         let running = |(name, spec): (&String, &_)| (name.clone(), JwtAuthorizer::new(spec));
         Self {
             authorizers: spec.authorizers.iter().map(running).collect(),
@@ -62,7 +62,7 @@ impl Api {
     }
 
     /// Waits for the requests that run. That no new ones come is the caller's affair.
-    pub async fn shutdown(&self) {
+    pub(crate) async fn shutdown(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }

@@ -22,7 +22,7 @@ const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("text/plain;charset=U
 const NOT_SENT: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
 /// A response of API Gateway itself.
-pub fn refusal(status: StatusCode, message: &str) -> Response {
+pub(crate) fn refusal(status: StatusCode, message: &str) -> Response {
     let mut response = Response::new(Body::from(json!({ "message": message }).to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
@@ -30,7 +30,7 @@ pub fn refusal(status: StatusCode, message: &str) -> Response {
 }
 
 /// Puts the request's id on its response, whatever that is.
-pub fn identify(mut response: Response, request_id: &str) -> Response {
+pub(crate) fn identify(mut response: Response, request_id: &str) -> Response {
     if let Ok(id) = HeaderValue::from_str(request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -38,7 +38,7 @@ pub fn identify(mut response: Response, request_id: &str) -> Response {
 }
 
 /// The response that a function's answer stands for, or what is wrong with the answer.
-pub fn of_answer(answer: &[u8]) -> Result<Response, String> {
+pub(crate) fn of_answer(answer: &[u8]) -> Result<Response, String> {
     let value: Value = serde_json::from_slice(answer).map_err(|error| format!("it is not JSON: {error}"))?;
     match &value {
         Value::Object(fields) if fields.contains_key("statusCode") => explicit(fields),

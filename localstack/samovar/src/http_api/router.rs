@@ -27,7 +27,7 @@ const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 const MAX_DRAINED_BYTES: usize = 8 * MAX_BODY_BYTES;
 
 /// Serves all paths: to be put behind whatever else is served.
-pub fn router(apis: Vec<Arc<Api>>) -> Router {
+pub(crate) fn router(apis: Vec<Arc<Api>>) -> Router {
     Router::new().fallback_service(serve.with_state(apis))
 }
 
@@ -57,7 +57,7 @@ async fn serve(
 
 /// Whether a path is one of the APIs': a route matches, or is of a path that begins alike (`/api` of `/api/{proxy+}`): nobody who
 /// asks an API for what it does not have should get something else for it.
-pub fn have(apis: &[Arc<Api>], method: &Method, path: &str) -> bool {
+pub(crate) fn have(apis: &[Arc<Api>], method: &Method, path: &str) -> bool {
     select(apis, path).is_some_and(|api| !api.is_default() || routes::concern(&api.spec.routes, method, path))
 }
 

@@ -17,18 +17,18 @@ use samovar_template::{HttpRoute, RouteKey, Segment};
 
 /// A route, and what its variables stand for: decoded, as API Gateway hands them on.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Selected<'a> {
+pub(crate) struct Selected<'a> {
     pub route: &'a HttpRoute,
     pub parameters: BTreeMap<String, String>,
 }
 
 impl Api {
-    pub fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         self.spec.stage == "$default"
     }
 
     /// The path that routes see: without the stage.
-    pub fn route_path<'a>(&self, path: &'a str) -> &'a str {
+    pub(crate) fn route_path<'a>(&self, path: &'a str) -> &'a str {
         if self.is_default() {
             return path;
         }
@@ -38,7 +38,7 @@ impl Api {
 }
 
 /// `path` is as the client sent it.
-pub fn select<'a>(routes: &'a [HttpRoute], method: &Method, path: &str) -> Option<Selected<'a>> {
+pub(crate) fn select<'a>(routes: &'a [HttpRoute], method: &Method, path: &str) -> Option<Selected<'a>> {
     let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
     let matching = routes.iter().filter_map(|route| {
         let (rank, parameters) = matches(&route.key, method, &segments)?;
@@ -48,7 +48,7 @@ pub fn select<'a>(routes: &'a [HttpRoute], method: &Method, path: &str) -> Optio
 }
 
 /// Whether a route matches, or has at least the path's first segment.
-pub fn concern(routes: &[HttpRoute], method: &Method, path: &str) -> bool {
+pub(crate) fn concern(routes: &[HttpRoute], method: &Method, path: &str) -> bool {
     let first = path.strip_prefix('/').unwrap_or(path).split('/').next().map(decode).filter(|first| !first.is_empty());
     let begins_so = |route: &HttpRoute| match &route.key {
         RouteKey::Path { segments, .. } => {

@@ -43,7 +43,7 @@ const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 #[derive(Debug)]
-pub struct Site {
+pub(crate) struct Site {
     spec: StaticSite,
     addresses: Addresses,
     /// The address that the stack gives itself.
@@ -111,7 +111,7 @@ impl Site {
 }
 
 /// Puts the site before the HTTP APIs: it answers what none of them has a route for.
-pub fn router_before(site: Option<Arc<Site>>, apis: Vec<Arc<http_api::Api>>, fallback: Router) -> Router {
+pub(crate) fn router_before(site: Option<Arc<Site>>, apis: Vec<Arc<http_api::Api>>, fallback: Router) -> Router {
     match site {
         Some(site) => Router::new().fallback_service(serve_or_leave.with_state((site, apis, fallback))),
         None => fallback,

@@ -7,12 +7,15 @@ mod site;
 
 use std::future::pending;
 
+use axum::Router;
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::routing::post;
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::*;
+use crate::invoke::Invoker as _;
 use crate::options::Defaults;
 use crate::testing::functions::Functions;
 use crate::testing::within;

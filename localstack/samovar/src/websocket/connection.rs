@@ -22,7 +22,7 @@ use super::registry::{Connection, Outgoing};
 use super::routes::Dispatcher;
 use crate::clock::now_ms;
 
-pub const GOING_AWAY: u16 = 1001;
+pub(crate) const GOING_AWAY: u16 = 1001;
 const UNSUPPORTED: u16 = 1003;
 /// Never on the wire: what is reported where the close frame had no code, or there was no close frame.
 const NO_STATUS: u16 = 1005;
@@ -45,7 +45,7 @@ enum End {
 
 /// Serves the socket; returns how it was closed, with every frame handed on. Frames that are still handled after
 /// [`super::Limits::close`] are handled to their end, but not waited for.
-pub async fn run(
+pub(crate) async fn run(
     api: &Arc<Api>,
     connection: &Arc<Connection>,
     upgraded: Upgraded,

@@ -9,11 +9,11 @@ use crate::clock::now_ms;
 use crate::ids::gateway_id;
 
 /// Name and value of each header as the client sent it, in order, names in their own case.
-pub type Headers = Vec<(String, String)>;
+pub(crate) type Headers = Vec<(String, String)>;
 
 /// What is known of a client from its handshake on.
 #[derive(Debug, Clone)]
-pub struct Client {
+pub(crate) struct Client {
     pub connection_id: String,
     pub connected_at_ms: i64,
     pub source_ip: String,
@@ -24,19 +24,19 @@ pub struct Client {
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Closed {
+pub(crate) struct Closed {
     pub code: u16,
     pub reason: String,
 }
 
 /// A handshake as the authorizer and `$connect` see it.
 #[derive(Debug, Clone)]
-pub struct Handshake {
+pub(crate) struct Handshake {
     pub headers: Headers,
     pub query: Vec<(String, String)>,
 }
 
-pub fn authorizer(api: &Api, client: &Client, handshake: &Handshake) -> Value {
+pub(crate) fn authorizer(api: &Api, client: &Client, handshake: &Handshake) -> Value {
     let mut event = json!({
         "type": "REQUEST",
         "methodArn": method_arn(api),
@@ -53,7 +53,7 @@ pub fn authorizer(api: &Api, client: &Client, handshake: &Handshake) -> Value {
     event
 }
 
-pub fn connect(api: &Api, client: &Client, handshake: &Handshake) -> Value {
+pub(crate) fn connect(api: &Api, client: &Client, handshake: &Handshake) -> Value {
     let mut event = json!({
         "requestContext": context(api, client, "$connect", "CONNECT", None),
         "isBase64Encoded": false,
@@ -68,13 +68,13 @@ pub fn connect(api: &Api, client: &Client, handshake: &Handshake) -> Value {
     event
 }
 
-pub fn message(api: &Api, client: &Client, route_key: &str, request_id: &str, body: &str) -> Value {
+pub(crate) fn message(api: &Api, client: &Client, route_key: &str, request_id: &str, body: &str) -> Value {
     let mut context = context(api, client, route_key, "MESSAGE", Some(request_id));
     context.insert("messageId".into(), gateway_id().into());
     json!({ "requestContext": context, "body": body, "isBase64Encoded": false })
 }
 
-pub fn disconnect(api: &Api, client: &Client, closed: &Closed) -> Value {
+pub(crate) fn disconnect(api: &Api, client: &Client, closed: &Closed) -> Value {
     let mut context = context(api, client, "$disconnect", "DISCONNECT", None);
     context.insert("disconnectStatusCode".into(), closed.code.into());
     context.insert("disconnectReason".into(), closed.reason.as_str().into());
@@ -87,11 +87,11 @@ pub fn disconnect(api: &Api, client: &Client, closed: &Closed) -> Value {
 }
 
 /// The frame a client gets when its message could not be handed on.
-pub fn error_frame(message: &str, connection_id: &str, request_id: &str) -> String {
+pub(crate) fn error_frame(message: &str, connection_id: &str, request_id: &str) -> String {
     json!({ "message": message, "connectionId": connection_id, "requestId": request_id }).to_string()
 }
 
-pub fn method_arn(api: &Api) -> String {
+pub(crate) fn method_arn(api: &Api) -> String {
     let Api { region, account_id, spec, .. } = api;
     format!("arn:aws:execute-api:{region}:{account_id}:{}/{}/$connect", spec.api_id, spec.stage)
 }

@@ -24,7 +24,7 @@ use crate::server::HeaderCase;
 use samovar_template::IdentitySource;
 
 /// Answers an upgrade request, whenever that may be.
-pub async fn upgrade(api: Arc<Api>, mut request: Request<Body>, peer: SocketAddr) -> Response<Body> {
+pub(crate) async fn upgrade(api: Arc<Api>, mut request: Request<Body>, peer: SocketAddr) -> Response<Body> {
     let key = match websocket_key(request.method(), request.headers()) {
         Ok(key) => key,
         Err(why) => return refuse(StatusCode::UPGRADE_REQUIRED, why),

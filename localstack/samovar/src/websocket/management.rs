@@ -14,15 +14,15 @@ use super::registry::SendError;
 use crate::ids::{gateway_id, is_gateway_id};
 
 /// The largest payload that can be posted.
-pub const MAX_PAYLOAD_BYTES: usize = 131_072;
+pub(crate) const MAX_PAYLOAD_BYTES: usize = 131_072;
 
 /// The connection id of a management path: what follows the stage, percent-encoded or not.
-pub fn connection_id(rest: &str) -> Option<String> {
+pub(crate) fn connection_id(rest: &str) -> Option<String> {
     let (marker, id) = rest.split_once('/')?;
     (crate::uri::decode(marker) == "@connections").then(|| crate::uri::decode(id))
 }
 
-pub fn handle(api: &Api, method: &Method, id: &str, body: Bytes) -> Response<Body> {
+pub(crate) fn handle(api: &Api, method: &Method, id: &str, body: Bytes) -> Response<Body> {
     if !is_gateway_id(id) {
         return error(
             StatusCode::BAD_REQUEST,
@@ -70,7 +70,7 @@ pub fn handle(api: &Api, method: &Method, id: &str, body: Bytes) -> Response<Bod
 }
 
 /// Nothing at this path or with this method.
-pub fn forbidden() -> Response<Body> {
+pub(crate) fn forbidden() -> Response<Body> {
     error(StatusCode::FORBIDDEN, "ForbiddenException", json!({ "message": "Forbidden" }))
 }
 

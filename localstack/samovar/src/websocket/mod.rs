@@ -9,14 +9,14 @@
 //! before and after, `@connections` says 410. Each connection that was let in ends with one `$disconnect`, even one whose
 //! client left during the handshake.
 
-pub mod connection;
-pub mod events;
-pub mod handshake;
-pub mod management;
-pub mod policy;
-pub mod registry;
+pub(crate) mod connection;
+pub(crate) mod events;
+pub(crate) mod handshake;
+pub(crate) mod management;
+pub(crate) mod policy;
+pub(crate) mod registry;
 mod router;
-pub mod routes;
+pub(crate) mod routes;
 
 #[cfg(test)]
 mod tests;
@@ -28,12 +28,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::invoke::Invoker;
 use registry::Registry;
-pub use router::{router, router_before};
+pub(crate) use router::router_before;
 use samovar_template::WebSocketApi;
 
 /// API Gateway's quotas. Only tests and impatient developers change them.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub(crate) struct Limits {
     pub frame_bytes: usize,
     pub message_bytes: usize,
     /// Without a message in either direction for this long, the connection is closed with 1001.
@@ -60,7 +60,7 @@ impl Default for Limits {
 
 /// One WebSocket API of the template, running.
 #[derive(Debug)]
-pub struct Api {
+pub(crate) struct Api {
     pub spec: WebSocketApi,
     /// `requestContext.domainName`: with the port, so that a management endpoint can be made of it.
     pub domain: String,
@@ -75,7 +75,7 @@ pub struct Api {
 
 impl Api {
     /// Closes every connection, as a deployment's end would, and waits for the `$disconnect`s.
-    pub async fn shutdown(&self) {
+    pub(crate) async fn shutdown(&self) {
         self.registry.close_all(connection::GOING_AWAY, "Going away");
         self.tasks.close();
         self.tasks.wait().await;

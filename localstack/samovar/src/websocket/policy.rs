@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 /// The verdict on a client.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// With what goes into `requestContext.authorizer`.
     Allow(Map<String, Value>),
     Deny,
@@ -12,7 +12,7 @@ pub enum Verdict {
     Malformed(&'static str),
 }
 
-pub fn evaluate(answer: &Value, method_arn: &str) -> Verdict {
+pub(crate) fn evaluate(answer: &Value, method_arn: &str) -> Verdict {
     let Some(principal) = answer.get("principalId").and_then(Value::as_str) else {
         return Verdict::Malformed("it has no principalId");
     };

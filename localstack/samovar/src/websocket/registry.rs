@@ -14,7 +14,7 @@ use super::events::{Client, Closed};
 use crate::clock::now_ms;
 
 #[derive(Debug, Default)]
-pub struct Registry(Mutex<Open>);
+pub(crate) struct Registry(Mutex<Open>);
 
 #[derive(Debug, Default)]
 struct Open {
@@ -24,13 +24,13 @@ struct Open {
 }
 
 #[derive(Debug)]
-pub enum Outgoing {
+pub(crate) enum Outgoing {
     Frame(Vec<u8>),
     Close(Closed),
 }
 
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     pub client: Client,
     last_active_ms: AtomicI64,
     waiting_bytes: AtomicUsize,
@@ -41,13 +41,13 @@ pub struct Connection {
 
 /// Why a frame was not taken.
 #[derive(Debug, PartialEq, Eq)]
-pub enum SendError {
+pub(crate) enum SendError {
     Gone,
     BufferFull,
 }
 
 impl Connection {
-    pub fn new(client: Client) -> (Arc<Self>, mpsc::UnboundedReceiver<Outgoing>) {
+    pub(crate) fn new(client: Client) -> (Arc<Self>, mpsc::UnboundedReceiver<Outgoing>) {
         let (outgoing, receiver) = mpsc::unbounded_channel();
         let last_active_ms = AtomicI64::new(client.connected_at_ms);
         let connection = Self {
@@ -60,7 +60,7 @@ impl Connection {
         (Arc::new(connection), receiver)
     }
 
-    pub fn send(&self, frame: Vec<u8>, buffer_bytes: usize) -> Result<(), SendError> {
+    pub(crate) fn send(&self, frame: Vec<u8>, buffer_bytes: usize) -> Result<(), SendError> {
         let bytes = frame.len();
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
         // A single frame is always taken, so that a small buffer can't refuse for ever.
@@ -74,27 +74,27 @@ impl Connection {
     }
 
     /// That many bytes have left the buffer.
-    pub fn sent(&self, bytes: usize) {
+    pub(crate) fn sent(&self, bytes: usize) {
         self.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
 
-    pub fn close(&self, code: u16, reason: &str) {
+    pub(crate) fn close(&self, code: u16, reason: &str) {
         // A socket that is gone needs no close.
         let _ = self.outgoing.send(Outgoing::Close(Closed { code, reason: reason.to_owned() }));
         self.closing.cancel();
     }
 
-    pub fn touch(&self) {
+    pub(crate) fn touch(&self) {
         self.last_active_ms.fetch_max(now_ms(), Ordering::AcqRel);
     }
 
-    pub fn last_active_ms(&self) -> i64 {
+    pub(crate) fn last_active_ms(&self) -> i64 {
         self.last_active_ms.load(Ordering::Acquire)
     }
 }
 
 impl Registry {
-    pub fn add(&self, connection: Arc<Connection>) {
+    pub(crate) fn add(&self, connection: Arc<Connection>) {
         let mut open = self.lock();
         match &open.closed {
             Some(closed) => connection.close(closed.code, &closed.reason),
@@ -102,24 +102,20 @@ impl Registry {
         }
     }
 
-    pub fn get(&self, id: &str) -> Option<Arc<Connection>> {
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Connection>> {
         self.lock().connections.get(id).cloned()
     }
 
-    pub fn remove(&self, id: &str) -> Option<Arc<Connection>> {
+    pub(crate) fn remove(&self, id: &str) -> Option<Arc<Connection>> {
         self.lock().connections.remove(id)
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lock().connections.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// For good: whoever is let in later is closed at once.
-    pub fn close_all(&self, code: u16, reason: &str) {
+    pub(crate) fn close_all(&self, code: u16, reason: &str) {
         let all = {
             let mut open = self.lock();
             open.closed = Some(Closed { code, reason: reason.to_owned() });

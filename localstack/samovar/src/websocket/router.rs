@@ -19,13 +19,14 @@ use super::{Api, handshake, management};
 /// What API Gateway takes of any request.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
-/// Serves all paths: to be put behind whatever else is served.
-pub fn router(apis: Vec<Arc<Api>>) -> Router {
+/// Serves all paths: nothing is behind them.
+#[cfg(test)]
+pub(crate) fn router(apis: Vec<Arc<Api>>) -> Router {
     Router::new().fallback_service(serve.with_state(apis))
 }
 
 /// Serves the paths of the APIs, and leaves the others to the fallback.
-pub fn router_before(apis: Vec<Arc<Api>>, fallback: Router) -> Router {
+pub(crate) fn router_before(apis: Vec<Arc<Api>>, fallback: Router) -> Router {
     Router::new().fallback_service(serve_or_leave.with_state((apis, fallback)))
 }
 

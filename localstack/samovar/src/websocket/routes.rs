@@ -24,7 +24,7 @@ const LANE_FRAMES: usize = 64;
 
 /// A connection's way to the routes.
 #[derive(Debug)]
-pub struct Dispatcher {
+pub(crate) struct Dispatcher {
     api: Arc<Api>,
     connection: Arc<Connection>,
     lanes: HashMap<String, mpsc::Sender<String>>,
@@ -32,11 +32,11 @@ pub struct Dispatcher {
 }
 
 impl Dispatcher {
-    pub fn new(api: Arc<Api>, connection: Arc<Connection>) -> Self {
+    pub(crate) fn new(api: Arc<Api>, connection: Arc<Connection>) -> Self {
         Self { api, connection, lanes: HashMap::new(), running: JoinSet::new() }
     }
 
-    pub async fn dispatch(&mut self, frame: String) {
+    pub(crate) async fn dispatch(&mut self, frame: String) {
         let Some(route_key) = select(&self.api, &frame) else {
             let id = &self.connection.client.connection_id;
             send(&self.api, &self.connection, events::error_frame("Forbidden", id, &gateway_id()).into_bytes());
@@ -57,7 +57,7 @@ impl Dispatcher {
     }
 
     /// Waits for so long until every frame that was taken has been handled. Those that have not, will be.
-    pub async fn finish(mut self, time: Duration) {
+    pub(crate) async fn finish(mut self, time: Duration) {
         self.lanes.clear();
         let handled = async { while self.running.join_next().await.is_some() {} };
         if tokio::time::timeout(time, handled).await.is_err() {
@@ -89,7 +89,7 @@ async fn serve(api: Arc<Api>, connection: Arc<Connection>, route_key: String, mu
 }
 
 /// Calls a route's function, for at most the integration's time. A function that takes longer runs on, unheard.
-pub async fn invoke(api: &Arc<Api>, route: &Route, event: &Value) -> Result<Value, InvokeError> {
+pub(crate) async fn invoke(api: &Arc<Api>, route: &Route, event: &Value) -> Result<Value, InvokeError> {
     let (invoker, function) = (Arc::clone(&api.invoker), route.function.clone());
     let payload = event.to_string().into();
     let running = api.tasks.spawn(async move { invoker.invoke(&function, payload).await });

@@ -1,5 +1,6 @@
 //! A whole stack: from the template to an upload and a download.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use aws_sdk_s3::config::{Credentials, Region};

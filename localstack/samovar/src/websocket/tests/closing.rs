@@ -139,7 +139,7 @@ async fn a_shutdown_closes_everything_with_1001_and_waits_for_the_disconnects() 
     }
     gate.add_permits(10);
     within("The shutdown ends", shutdown).await;
-    assert!(bench.api.registry.is_empty());
+    assert_eq!(bench.api.registry.len(), 0);
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ impl Bench {
         change(&mut api);
         let api = Arc::new(api);
         let stop = CancellationToken::new();
-        let router = super::router(vec![Arc::clone(&api)]);
+        let router = super::router::router(vec![Arc::clone(&api)]);
         tokio::spawn(crate::server::serve(listener, router, stop.clone()));
         Self {
             api,
