@@ -7,12 +7,16 @@ use serde_json::json;
 /// What a service answers.
 #[derive(Debug)]
 pub struct Answer {
+    /// The status of the HTTP response.
     pub status: u16,
+    /// Headers of its own.
     pub headers: Vec<(&'static str, String)>,
+    /// What is sent, as it is.
     pub body: Vec<u8>,
 }
 
 impl Answer {
+    /// An error of the AWS JSON protocols: its type and message.
     pub fn error(status: u16, kind: &str, message: &str) -> Self {
         let body = json!({ "__type": kind, "message": message }).to_string().into_bytes();
         Self { status, headers: Vec::new(), body }

@@ -7,6 +7,7 @@ pub fn access_key(function: &str) -> String {
 
 /// The rest of every function's credentials.
 pub const SECRET_KEY: &str = "local";
+/// The session token of every function.
 pub const SESSION_TOKEN: &str = "local";
 
 /// The function that signed a request; nobody in particular where it was somebody else.

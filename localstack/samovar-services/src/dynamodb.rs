@@ -20,8 +20,11 @@ use samovar_template::Table;
 
 const TTL_SWEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// The tables.
 pub enum DynamoDb {
+    /// In this process.
     Embedded(Database),
+    /// In another emulator.
     Remote(Remote),
 }
 
@@ -48,6 +51,7 @@ impl DynamoDb {
         Ok(Self::Embedded(database))
     }
 
+    /// One call of the JSON protocol: the operation's name and the body.
     pub async fn call(&self, operation: &str, body: Bytes) -> Answer {
         match self {
             Self::Remote(remote) => remote.call(operation, body).await,

@@ -19,13 +19,17 @@ use super::answer::Answer;
 pub struct Call {
     /// The function that called, by its access key.
     pub caller: String,
+    /// `dynamodb`, `sqs` or `s3`.
     pub service: &'static str,
+    /// Such as `PutItem`.
     pub operation: String,
+    /// The request's; empty for S3, whose bodies are streams.
     pub body: Bytes,
 }
 
 /// Decides what becomes of calls.
 pub trait Hook: fmt::Debug + Send + Sync {
+    /// What becomes of this call; it waits until this is said.
     fn decide(&self, call: Call) -> BoxFuture<'_, Fault>;
 
     /// The service has executed a call of `caller`, which has not heard of it yet.
@@ -37,6 +41,7 @@ pub trait Hook: fmt::Debug + Send + Sync {
 pub struct Fault {
     /// The service does not execute the call.
     pub dropped: bool,
+    /// What its caller hears of it.
     pub heard: Heard,
 }
 
@@ -92,15 +97,18 @@ pub fn transaction_conflict() -> Answer {
     Answer::error(400, kind, "Transaction is ongoing for the item")
 }
 
+/// DynamoDB's ProvisionedThroughputExceededException.
 pub fn throughput_exceeded() -> Answer {
     let kind = "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException";
     Answer::error(400, kind, "The level of configured provisioned throughput for the table was exceeded")
 }
 
+/// A service's ThrottlingException.
 pub fn throttled() -> Answer {
     Answer::error(400, "com.amazon.coral.availability#ThrottlingException", "Rate exceeded")
 }
 
+/// DynamoDB's InternalServerError.
 pub fn internal_server_error() -> Answer {
     Answer::error(500, "com.amazonaws.dynamodb.v20120810#InternalServerError", "Internal server error")
 }

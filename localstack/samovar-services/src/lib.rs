@@ -7,6 +7,7 @@
 //!
 //! Everything a function asks of a service passes `door::Door::enter`: here it is counted, here [`faults`] are injected, and
 //! here permission checks belong. The engines are embedded, or other emulators' ([`remote`]), behind the same door.
+#![warn(missing_docs)]
 
 mod answer;
 mod clock;

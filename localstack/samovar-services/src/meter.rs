@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 
 type Counts = BTreeMap<String, BTreeMap<&'static str, BTreeMap<String, u64>>>;
 
+/// The counts.
 #[derive(Debug, Default)]
 pub struct Meter(Mutex<Counts>);
 
 impl Meter {
+    /// Counts one call.
     pub fn count(&self, caller: &str, service: &'static str, operation: &str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The names are known after the first call: no allocation on the path of later ones.
@@ -31,6 +33,7 @@ impl Meter {
             .or_default() += 1;
     }
 
+    /// The counts, as JSON: by caller, service, operation.
     pub fn snapshot(&self) -> Value {
         json!(*self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -11,13 +11,17 @@ use super::remote::Remote;
 use samovar_sqs::{QueueCounts, Sqs};
 use samovar_template::Queue;
 
+/// The queues.
 #[derive(Debug, Clone)]
 pub enum Queues {
+    /// In this process.
     Embedded(Sqs),
+    /// In another emulator.
     Remote(Remote),
 }
 
 impl Queues {
+    /// One call of the JSON protocol: the operation's name and the body.
     pub async fn call(&self, operation: &str, body: Bytes) -> Answer {
         match self {
             Self::Embedded(sqs) => {
@@ -67,6 +71,7 @@ impl Queues {
         }
     }
 
+    /// Ends long polls, and returns once everything is written.
     pub async fn close(&self) {
         if let Self::Embedded(sqs) = self {
             sqs.close().await;

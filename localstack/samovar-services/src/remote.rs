@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::answer::Answer;
 use samovar_template::Bucket;
 
+/// A service of another emulator, spoken to in AWS's JSON protocol.
 #[derive(Debug, Clone)]
 pub struct Remote {
     http: reqwest::Client,
@@ -17,11 +18,13 @@ pub struct Remote {
 }
 
 impl Remote {
+    /// `target` is what `X-Amz-Target` begins with, `service` the name in signatures.
     pub fn new(url: &str, target: &'static str, service: &str, region: &str) -> Self {
         let authorization = authorization(service, region);
         Self { http: reqwest::Client::new(), url: url.to_owned(), target, authorization }
     }
 
+    /// One call: the operation's name and the body.
     pub async fn call(&self, operation: &str, body: Bytes) -> Answer {
         match self.send(operation, body).await {
             Ok((status, body)) => Answer { status, headers: Vec::new(), body },

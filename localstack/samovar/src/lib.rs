@@ -8,6 +8,7 @@
 //!   or elsewhere; `samovar-services` is the door to DynamoDB, SQS and S3.
 //! - `oidc` is the user pool; `state` what one sees of it all; `server` accepts connections. `site` is the web site that belongs
 //!   to the stack.
+#![warn(missing_docs)]
 
 mod addresses;
 mod build;
