@@ -26,6 +26,8 @@ pub enum Error {
          to begin anew"
     )]
     ParentNotFound,
+    #[error("This id was used for another message; give every message an id of its own")]
+    IdUsed,
     #[error("There is no such upload")]
     MediaNotFound,
     #[error("The upload is not what it says: its bytes are not of the type {content_type}")]
@@ -93,6 +95,7 @@ impl Error {
             | Self::ConversationNotFound
             | Self::MessageNotFound
             | Self::ParentNotFound
+            | Self::IdUsed
             | Self::MediaNotFound
             | Self::MediaMismatch { .. }
             | Self::MediaTooLarge { .. }
@@ -106,9 +109,11 @@ impl Error {
     /// The code of the contract.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::BadRequest(_) | Self::Invalid { .. } | Self::ParentNotFound | Self::MediaMismatch { .. } => {
-                "bad_request"
-            }
+            Self::BadRequest(_)
+            | Self::Invalid { .. }
+            | Self::ParentNotFound
+            | Self::IdUsed
+            | Self::MediaMismatch { .. } => "bad_request",
             Self::UnknownAction => "unknown_action",
             Self::TextTooLarge { .. } | Self::MediaTooLarge { .. } => "too_large",
             Self::ConversationNotFound => "conversation_not_found",

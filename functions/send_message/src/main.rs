@@ -62,7 +62,13 @@ async fn accept(
             Admission::New(message) => (message, false),
             Admission::Duplicate(message) => (message, true),
         };
-        if !message.status.is_final() {
+        if duplicate && !draft.repeats(message) {
+            return Err(shared::Error::IdUsed);
+        }
+        if message.status.is_final() {
+            // Whoever has not heard of the end hears of it now, from the worker: behind what it is telling at the moment.
+            deps.queue.tell(message, event.request_context.request_id.as_deref().unwrap_or_default()).await?;
+        } else {
             deps.queue.send(&Job::from(message)).await?;
         }
         let shown = deps.messages.show(message).await?;

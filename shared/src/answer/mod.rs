@@ -42,6 +42,9 @@ const HOLD: Duration = Duration::from_secs(12);
 /// When a message that could not be answered now is tried again.
 const RETRY_IN: Duration = Duration::from_secs(2);
 
+/// Whoever asks once more how a message ended is first answered `accepted`, by the route's response, which is on its way.
+const TELL_AFTER: Duration = Duration::from_millis(100);
+
 /// Kept back from the invocation's time, for ending and telling.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -114,7 +117,13 @@ impl Answerer {
         };
         if called_for.status.is_final() {
             let answers = log.answers(called_for).await?;
-            self.finisher.tell_again(called_for, &answers).await?;
+            match job.tell {
+                true => {
+                    tokio::time::sleep(TELL_AFTER).await;
+                    self.finisher.tell(called_for, &answers).await?;
+                }
+                false => self.finisher.tell_again(called_for, &answers).await?,
+            }
         }
         for message in messages.iter().filter(|message| !message.status.is_final()) {
             if self.finisher.clock.now() >= stop_at {

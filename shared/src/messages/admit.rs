@@ -46,6 +46,15 @@ pub struct Draft {
     pub follows: Follows,
 }
 
+impl Draft {
+    /// Whether it is `first`, sent again, and not another message under the same id. What it follows was settled the first
+    /// time.
+    pub fn repeats(&self, first: &StoredMessage) -> bool {
+        let media = first.media.as_ref().map(|attachment| &attachment.key);
+        self.conversation == first.conversation && self.text == first.text && self.media.as_ref() == media
+    }
+}
+
 #[derive(Debug)]
 pub enum Admission {
     New(StoredMessage),
