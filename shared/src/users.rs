@@ -11,14 +11,15 @@ mod tests;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::builders::{DeleteBuilder, PutBuilder, UpdateBuilder};
+use aws_sdk_dynamodb::types::{Delete, Put, Update};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::ChatConfig;
-use crate::dynamo::{self, Fields, Item, s, time};
+use crate::dynamo::{Fields, Item, Transaction, s, time};
 use crate::ids::{Random, UserId};
-use crate::messages::{built, user_key};
+use crate::messages::user_key;
 use crate::paging::{Limit, List, Page};
 use crate::{Error, Result};
 
@@ -44,6 +45,15 @@ pub struct User {
     pub id: UserId,
     pub username: String,
     pub created_at: Timestamp,
+}
+
+/// What meeting a user writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    User,
+    Listing,
+    /// Under the name that it had.
+    OldListing,
 }
 
 /// A user as stored.
@@ -82,11 +92,13 @@ impl Users {
             if known.as_ref().is_some_and(|known| known.listed_as.as_ref() == Some(&place) && known.user == user) {
                 return Ok(user);
             }
-            let mut items = vec![self.writing(&user, &place, known.as_ref())?, self.listing(&user, &place)?];
+            let mut transaction = Transaction::new()
+                .with(Part::User, self.writing(&user, &place, known.as_ref()))
+                .with(Part::Listing, self.listing(&user, &place));
             if let Some(old) = known.and_then(|known| known.listed_as).filter(|old| *old != place) {
-                items.push(self.delisting(old)?);
+                transaction.add(Part::OldListing, self.delisting(&old));
             }
-            if dynamo::transact(&self.db, &self.random, &items).await?.is_ok() {
+            if transaction.send(&self.db, &self.random).await?.is_ok() {
                 return Ok(user);
             }
             // Somebody else has met the user: of two first times at once, both see the same moment.
@@ -145,7 +157,7 @@ impl Users {
     }
 
     /// The user's own item, which is as it was `known`.
-    fn writing(&self, user: &User, place: &str, known: Option<&Known>) -> Result<TransactWriteItem> {
+    fn writing(&self, user: &User, place: &str, known: Option<&Known>) -> UpdateBuilder {
         let update = Update::builder()
             .table_name(&self.config.table)
             .set_key(Some(key(&user_key(&user.id), USER)))
@@ -153,7 +165,7 @@ impl Users {
             .expression_attribute_values(":username", s(user.username.as_str()))
             .expression_attribute_values(":created", time(user.created_at))
             .expression_attribute_values(":place", s(place));
-        let update = match known {
+        match known {
             None => update.condition_expression("attribute_not_exists(pk)"),
             Some(Known { listed_as: None, .. }) => {
                 update.condition_expression("attribute_exists(pk) AND attribute_not_exists(listed_as)")
@@ -161,23 +173,20 @@ impl Users {
             Some(Known { listed_as: Some(old), .. }) => {
                 update.condition_expression("listed_as = :old").expression_attribute_values(":old", s(old.as_str()))
             }
-        };
-        Ok(TransactWriteItem::builder().update(built(update.build())?).build())
+        }
     }
 
-    fn listing(&self, user: &User, place: &str) -> Result<TransactWriteItem> {
-        let put = Put::builder()
+    fn listing(&self, user: &User, place: &str) -> PutBuilder {
+        Put::builder()
             .table_name(&self.config.table)
             .set_item(Some(key(DIRECTORY, place)))
             .item("user_id", s(user.id.as_str()))
             .item("username", s(user.username.as_str()))
-            .item("created_at", time(user.created_at));
-        Ok(TransactWriteItem::builder().put(built(put.build())?).build())
+            .item("created_at", time(user.created_at))
     }
 
-    fn delisting(&self, place: String) -> Result<TransactWriteItem> {
-        let delete = Delete::builder().table_name(&self.config.table).set_key(Some(key(DIRECTORY, &place)));
-        Ok(TransactWriteItem::builder().delete(built(delete.build())?).build())
+    fn delisting(&self, place: &str) -> DeleteBuilder {
+        Delete::builder().table_name(&self.config.table).set_key(Some(key(DIRECTORY, place)))
     }
 }
 

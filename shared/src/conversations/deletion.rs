@@ -10,12 +10,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{Delete, DeleteRequest, Put, TransactWriteItem, WriteRequest};
+use aws_sdk_dynamodb::types::{Delete, DeleteRequest, Put, WriteRequest};
 
 use super::Conversations;
-use crate::dynamo::{self, Fields, Item, s, time};
+use crate::dynamo::{self, Fields, Item, Transaction, built, s, time};
 use crate::ids::{ConversationId, MediaKey, UserId};
-use crate::messages::{Role, StoredMessage, built, conversation_key, id_key, media_key, seq_key, user_key};
+use crate::messages::{Role, StoredMessage, conversation_key, id_key, media_key, seq_key, user_key};
 use crate::{Error, Result};
 
 /// The key of all conversations that are being deleted.
@@ -34,6 +34,13 @@ pub struct Deletion {
     pub user: UserId,
 }
 
+/// What deleting a conversation writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Conversation,
+    Deletion,
+}
+
 impl Conversations {
     /// Takes a conversation away from its user.
     ///
@@ -44,21 +51,16 @@ impl Conversations {
             .table_name(&self.config.table)
             .key("pk", s(user_key(user)))
             .key("sk", s(conversation_key(id)))
-            .condition_expression("attribute_exists(pk)")
-            .build();
+            .condition_expression("attribute_exists(pk)");
         let remembered = Put::builder()
             .table_name(&self.config.table)
             .item("pk", s(DELETED))
             .item("sk", s(conversation_key(id)))
             .item("conversation_id", s(id.as_str()))
             .item("user_id", s(user.as_str()))
-            .item("created_at", time(self.clock.now()))
-            .build();
-        let items = [
-            TransactWriteItem::builder().delete(built(taken)?).build(),
-            TransactWriteItem::builder().put(built(remembered)?).build(),
-        ];
-        match dynamo::transact(&self.db, &self.random, &items).await? {
+            .item("created_at", time(self.clock.now()));
+        let transaction = Transaction::new().with(Part::Conversation, taken).with(Part::Deletion, remembered);
+        match transaction.send(&self.db, &self.random).await? {
             Ok(()) => Ok(Deletion { conversation: id.clone(), user: user.clone() }),
             Err(_) => Err(Error::ConversationNotFound),
         }

@@ -1,10 +1,10 @@
 //! Holding a place, and giving it back.
 
-use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{KEEP_ENDED, Lease, Leases, RELEASED, built, slot_key, user_key};
+use super::{KEEP_ENDED, Lease, Leases, Part, RELEASED, slot_key, user_key};
 use crate::clock::Timestamp;
-use crate::dynamo::{self, conditional, n, s, time};
+use crate::dynamo::{Transaction, conditional, n, s, time};
 use crate::ids::{ConnectionId, UserId};
 use crate::{Error, Result};
 
@@ -34,17 +34,18 @@ impl Leases {
         let now = self.clock.now();
         let expires_at = now.plus(self.config.lease);
         let extended = |key: String| {
-            let update = self
-                .held_by(key, &lease.connection, now)
+            self.held_by(key, &lease.connection, now)
                 .update_expression("SET expires_at = :expires, #ttl = :ttl, spoken = :yes")
                 .expression_attribute_names("#ttl", "ttl")
                 .expression_attribute_values(":expires", time(expires_at))
                 .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
-                .expression_attribute_values(":yes", AttributeValue::Bool(true));
-            Ok::<_, Error>(TransactWriteItem::builder().update(built(update.build())?).build())
+                .expression_attribute_values(":yes", AttributeValue::Bool(true))
         };
-        let items = [extended(user_key(user))?, extended(slot_key(lease.slot))?];
-        let extended = dynamo::transact(&self.db, &self.random, &items).await?;
+        let extended = Transaction::new()
+            .with(Part::User, extended(user_key(user)))
+            .with(Part::Slot, extended(slot_key(lease.slot)))
+            .send(&self.db, &self.random)
+            .await?;
         extended.map(|()| expires_at).map_err(|_| Error::LeaseExpired)
     }
 

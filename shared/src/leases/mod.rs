@@ -52,6 +52,7 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::Update;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::LeaseConfig;
@@ -61,6 +62,7 @@ use crate::{Error, Result};
 
 pub use handshake::Handshake;
 pub use occupancy::{Admittance, Holder, Occupancy};
+pub(crate) use pending::Admitting;
 
 /// How long an ended item may lie before TTL may sweep it: unanswered messages are counted in it.
 const KEEP_ENDED: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
@@ -140,12 +142,7 @@ impl Leases {
         (&self.config.table, Item::from([("pk".to_owned(), s(user_key(user)))]))
     }
 
-    fn held_by(
-        &self,
-        key: String,
-        connection: &ConnectionId,
-        now: Timestamp,
-    ) -> aws_sdk_dynamodb::types::builders::UpdateBuilder {
+    fn held_by(&self, key: String, connection: &ConnectionId, now: Timestamp) -> UpdateBuilder {
         Update::builder()
             .table_name(&self.config.table)
             .key("pk", s(key))
@@ -197,6 +194,13 @@ impl Lease {
     }
 }
 
+/// The two items of a lease, in the transactions that write both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    User,
+    Slot,
+}
+
 const USER_KEY: &str = "user#";
 
 fn user_key(user: &UserId) -> String {
@@ -205,9 +209,4 @@ fn user_key(user: &UserId) -> String {
 
 fn slot_key(slot: u32) -> String {
     format!("slot#{slot:05}")
-}
-
-/// The SDK's builders fail only when a required member was not set: a bug.
-fn built<T>(result: std::result::Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T> {
-    result.map_err(|error| Error::Corrupt { key: "request".to_owned(), detail: error.to_string() })
 }

@@ -1,17 +1,24 @@
 //! The messages of a client that are not answered yet, counted in its user item.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
 
-use super::{KEEP_ENDED, Lease, Leases, built, slot_key, user_key};
+use super::{KEEP_ENDED, Lease, Leases, slot_key, user_key};
 use crate::Result;
 use crate::clock::Timestamp;
 use crate::dynamo::{conditional, n, s, time};
 use crate::ids::{MessageId, UserId};
 
+/// The writes of both items of a lease that admit a message of its holder.
+#[derive(Debug)]
+pub(crate) struct Admitting {
+    pub(crate) user_item: UpdateBuilder,
+    pub(crate) slot_item: UpdateBuilder,
+}
+
 impl Leases {
-    /// The writes that admit a message of `lease`'s holder, for the caller's transaction: the first on the user item, the
-    /// second on its slot. They hold only while the lease does (I3) and fewer than `max_pending` messages wait, and they
-    /// renew it.
+    /// The writes that admit a message of `lease`'s holder, for the caller's transaction. They hold only while the lease does
+    /// (I3) and fewer than `max_pending` messages wait, and they renew it.
     pub(crate) fn admission(
         &self,
         user: &UserId,
@@ -19,7 +26,7 @@ impl Leases {
         message: &MessageId,
         now: Timestamp,
         max_pending: usize,
-    ) -> Result<[TransactWriteItem; 2]> {
+    ) -> Admitting {
         let expires_at = now.plus(self.config.lease);
         let ttl = n(expires_at.plus(KEEP_ENDED).as_ttl_seconds());
         let user_item = Update::builder()
@@ -43,22 +50,18 @@ impl Leases {
             .expression_attribute_values(":expires", time(expires_at))
             .expression_attribute_values(":ttl", ttl)
             .expression_attribute_values(":yes", AttributeValue::Bool(true));
-        Ok([
-            TransactWriteItem::builder().update(built(user_item.build())?).build(),
-            TransactWriteItem::builder().update(built(slot_item.build())?).build(),
-        ])
+        Admitting { user_item, slot_item }
     }
 
     /// The write that takes an answered message off its sender's count, for the caller's transaction. It fails only when
     /// there is no such count, and then [`Self::settled`] does nothing too.
-    pub(crate) fn settlement(&self, user: &UserId, message: &MessageId) -> Result<TransactWriteItem> {
-        let update = Update::builder()
+    pub(crate) fn settlement(&self, user: &UserId, message: &MessageId) -> UpdateBuilder {
+        Update::builder()
             .table_name(&self.config.table)
             .key("pk", s(user_key(user)))
             .condition_expression("attribute_exists(pending) AND attribute_exists(overdue)")
             .update_expression("REMOVE pending.#message, overdue.#message")
-            .expression_attribute_names("#message", message.key());
-        Ok(TransactWriteItem::builder().update(built(update.build())?).build())
+            .expression_attribute_names("#message", message.key())
     }
 
     /// Takes messages off their sender's count that were answered, or were deleted. How many were still counted.

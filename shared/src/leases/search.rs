@@ -5,9 +5,9 @@
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
-use super::{Leases, built, slot_key};
+use super::{Leases, slot_key};
 use crate::clock::Timestamp;
-use crate::dynamo::{Fields, Item, s};
+use crate::dynamo::{Fields, Item, built, s};
 use crate::ids::UserId;
 use crate::{Error, Result};
 

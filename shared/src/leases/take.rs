@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, Update};
 
-use super::{Connected, Handshake, KEEP_ENDED, Lease, Leases, RELEASED, built, slot_key, user_key};
+use super::{Connected, Handshake, KEEP_ENDED, Lease, Leases, Part, RELEASED, slot_key, user_key};
 use crate::Result;
 use crate::clock::Timestamp;
-use crate::dynamo::{self, n, s, time};
+use crate::dynamo::{Refusal, Transaction, n, s, time};
 use crate::ids::{ConnectionId, UserId};
 
 /// What a takeover changes in both items.
@@ -23,13 +23,13 @@ impl Leases {
         let mut ended: Option<Lease> = None;
         loop {
             let expires_at = self.clock.now().plus(self.config.first_message);
-            let refused = match self.take(user, connection, handshake, slot, ended.as_ref(), expires_at).await? {
+            let refusal = match self.take(user, connection, handshake, slot, ended.as_ref(), expires_at).await? {
                 Ok(()) => {
                     return Ok(Connected::Granted { expires_at, replaced: ended.map(|lease| lease.connection) });
                 }
-                Err(refused) => refused,
+                Err(refusal) => refusal,
             };
-            if let Some(item) = refused.item(0) {
+            if let Some(item) = refusal.by(Part::User) {
                 if item.is_empty() {
                     ended = None; // tidied up meanwhile
                     continue;
@@ -73,7 +73,7 @@ impl Leases {
         slot: u32,
         ended: Option<&Lease>,
         expires_at: Timestamp,
-    ) -> Result<std::result::Result<(), dynamo::Refused>> {
+    ) -> Result<std::result::Result<(), Refusal<Part>>> {
         let now = self.clock.now();
         // An update, not a put: messages that are still being answered stay counted.
         let mut user_item = Update::builder()
@@ -119,11 +119,8 @@ impl Leases {
             .item("ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
             .expression_attribute_values(":now", time(now));
-        let items = [
-            TransactWriteItem::builder().update(built(user_item.build())?).build(),
-            TransactWriteItem::builder().put(built(slot_item.build())?).build(),
-        ];
-        dynamo::transact(&self.db, &self.random, &items).await
+        let transaction = Transaction::new().with(Part::User, user_item).with(Part::Slot, slot_item);
+        transaction.send(&self.db, &self.random).await
     }
 
     /// Moves `held` to another connection of its user, which `handshake` may. `None`: it is not as it was.
@@ -147,13 +144,10 @@ impl Leases {
                 .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
         };
         let user_item = moved(user_key(user)).expression_attribute_names("#old", held.connection.as_str());
-        let user_item = introduced(user_item, format!("{MOVE}, replaced.#old = :now"), handshake, now).build();
-        let slot_item = moved(slot_key(held.slot)).update_expression(MOVE).build();
-        let items = [
-            TransactWriteItem::builder().update(built(user_item)?).build(),
-            TransactWriteItem::builder().update(built(slot_item)?).build(),
-        ];
-        Ok(dynamo::transact(&self.db, &self.random, &items).await?.is_ok().then_some(expires_at))
+        let user_item = introduced(user_item, format!("{MOVE}, replaced.#old = :now"), handshake, now);
+        let slot_item = moved(slot_key(held.slot)).update_expression(MOVE);
+        let transaction = Transaction::new().with(Part::User, user_item).with(Part::Slot, slot_item);
+        Ok(transaction.send(&self.db, &self.random).await?.is_ok().then_some(expires_at))
     }
 }
 

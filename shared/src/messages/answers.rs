@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, Update};
 
-use super::{Messages, Parent, Role, Status, StoredMessage, built, conversation_key, seq_key, user_key};
-use crate::dynamo::{self, Fields, conditional, n, s, time};
+use super::{Messages, Parent, Role, Status, StoredMessage, conversation_key, seq_key, user_key};
+use crate::dynamo::{Fields, Transaction, conditional, n, s, time};
 use crate::ids::MessageId;
 use crate::media::Attachment;
 use crate::model::Usage;
@@ -13,6 +14,17 @@ use crate::{Error, Result};
 
 /// Tries to take numbers for answers while messages arrive.
 const MAX_ATTEMPTS: u32 = 32;
+
+/// What ending a message writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Message,
+    /// The numbers of its answers, where it has any.
+    Numbers,
+    /// Off its sender's count, where there is one.
+    Count,
+    Answer,
+}
 
 /// A message under one attempt to answer it.
 #[derive(Debug)]
@@ -169,29 +181,28 @@ impl Messages {
         let mut counted = true;
         for _ in 0..MAX_ATTEMPTS {
             let (message, answers) = self.ended(&message, &ending, last_seq);
-            let mut items = vec![self.ending(&message, &token, measured)?];
+            let mut transaction = Transaction::new().with(Part::Message, self.ending(&message, &token, measured));
             if let Some(last) = answers.last() {
-                items.push(self.taking_numbers(last, last_seq)?);
+                transaction.add(Part::Numbers, self.taking_numbers(last, last_seq));
             }
-            let settlement = items.len();
             if counted {
                 // With it, so that a client that has its answer may send the next at once.
-                items.push(self.leases.settlement(&message.user, &message.id)?);
+                transaction.add(Part::Count, self.leases.settlement(&message.user, &message.id));
             }
             for answer in &answers {
                 let put = Put::builder().table_name(&self.config.table).set_item(Some(answer.item()));
-                items.push(TransactWriteItem::builder().put(built(put.build())?).build());
+                transaction.add(Part::Answer, put);
             }
-            let Err(refused) = dynamo::transact(&self.db, &self.random, &items).await? else {
+            let Err(refusal) = transaction.send(&self.db, &self.random).await? else {
                 return Ok(Some((message, answers)));
             };
-            if refused.item(0).is_some() {
+            if refusal.is_by(Part::Message) {
                 return Ok(None);
             }
-            if counted && refused.item(settlement).is_some() {
+            if refusal.is_by(Part::Count) {
                 counted = false;
             }
-            if let Some(conversation) = refused.item(1).filter(|_| settlement == 2) {
+            if let Some(conversation) = refusal.by(Part::Numbers) {
                 if conversation.is_empty() {
                     return Ok(None);
                 }
@@ -238,7 +249,7 @@ impl Messages {
     }
 
     /// The write that ends a message, fenced by the claim's token.
-    fn ending(&self, message: &StoredMessage, token: &str, measured: Option<Measured>) -> Result<TransactWriteItem> {
+    fn ending(&self, message: &StoredMessage, token: &str, measured: Option<Measured>) -> UpdateBuilder {
         let mut set = "SET #status = :status, ended_at = :now".to_owned();
         let mut update = Update::builder()
             .table_name(&self.config.table)
@@ -272,12 +283,12 @@ impl Messages {
                 update = update.expression_attribute_values(format!(":{name}"), n(value));
             }
         }
-        Ok(TransactWriteItem::builder().update(built(update.update_expression(set).build())?).build())
+        update.update_expression(set)
     }
 
     /// For answers, of which this is the last.
-    fn taking_numbers(&self, last: &StoredMessage, last_seq: u64) -> Result<TransactWriteItem> {
-        let update = Update::builder()
+    fn taking_numbers(&self, last: &StoredMessage, last_seq: u64) -> UpdateBuilder {
+        Update::builder()
             .table_name(&self.config.table)
             .key("pk", s(user_key(&last.user)))
             .key("sk", s(conversation_key(&last.conversation)))
@@ -286,8 +297,7 @@ impl Messages {
             .expression_attribute_values(":last", n(last_seq))
             .expression_attribute_values(":next", n(last.seq))
             .expression_attribute_values(":id", s(last.id.as_str()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        Ok(TransactWriteItem::builder().update(built(update.build())?).build())
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
     /// Counts that a message is queued again; `false` where somebody else did, or it has moved on.

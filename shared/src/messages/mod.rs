@@ -299,7 +299,3 @@ pub(crate) fn id_key(id: &MessageId) -> String {
 pub(crate) fn seq_key(seq: u64) -> String {
     format!("{seq:012}")
 }
-
-pub(crate) fn built<T>(result: std::result::Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T> {
-    result.map_err(|error| Error::Corrupt { key: "request".to_owned(), detail: error.to_string() })
-}
