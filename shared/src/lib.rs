@@ -1,6 +1,7 @@
 //! The domain of Parley. The functions turn events into calls of this library and its results into responses; nothing here
 //! knows which machine it runs on.
 //!
+//! - [`app`]: where a function is put together.
 //! - [`leases`]: who may communicate: places, sessions, expiry. The four limits begin here.
 //! - [`messages`]: a message's life: admitted, queued, claimed, answered.
 //! - [`conversations`]: what messages are said in: made, listed, read, deleted. [`users`]: who says them. [`paging`]: lists.
@@ -11,6 +12,7 @@
 //! - [`config`], [`errors`], [`clock`], [`ids`], [`dynamo`]: the ground.
 
 pub mod answer;
+pub mod app;
 pub mod auth;
 pub mod clock;
 pub mod config;

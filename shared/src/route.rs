@@ -2,12 +2,13 @@
 //!
 //! The boundary: here an error is logged, once, and becomes a frame that says no more than the contract.
 
-use aws_config::SdkConfig;
 use aws_lambda_events::apigw::{
     ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext,
 };
 use aws_lambda_events::encodings::Body;
 
+use crate::app::App;
+use crate::config::environment;
 use crate::errors::Class;
 use crate::ids::{ConnectionId, MessageId, UserId};
 use crate::protocol::ServerFrame;
@@ -37,10 +38,10 @@ pub fn username(context: &ApiGatewayWebsocketProxyRequestContext) -> Option<Stri
     name.filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
-/// Logging and the SDK's settings: once, at init.
-pub async fn init() -> SdkConfig {
+/// Logging, the SDK's settings and the environment's: once, at init.
+pub async fn start() -> App {
     lambda_runtime::tracing::init_default_subscriber();
-    aws_config::load_from_env().await
+    App::new(aws_config::load_from_env().await, environment)
 }
 
 /// The frame a route answers with.

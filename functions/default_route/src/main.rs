@@ -7,7 +7,7 @@ use shared::route::refuse;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::route::init().await;
+    shared::route::start().await;
     run(service_fn(default_route)).await
 }
 

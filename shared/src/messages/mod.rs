@@ -69,10 +69,6 @@ impl Messages {
         Self { db, config, leases, media, clock, random }
     }
 
-    pub(crate) fn media(&self) -> &Media {
-        &self.media
-    }
-
     /// A message as clients see it: its media with an address that is good for a while from now.
     pub async fn show(&self, message: &StoredMessage) -> Result<Message> {
         let url = match &message.media {
