@@ -153,7 +153,7 @@ impl App {
     }
 
     pub fn finisher(&self) -> Result<Finisher> {
-        Ok(Finisher::new(self.messages()?, self.leases()?, self.push_once()))
+        Ok(Finisher::new(self.messages()?, self.media()?, self.leases()?, self.push_once()))
     }
 
     pub async fn answerer(&self) -> Result<Answerer> {

@@ -11,7 +11,7 @@ const UNAUTHORIZED: &str = "Unauthorized";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let verifier = shared::route::start().await.verifier()?;
+    let verifier = shared::lambda::start().await.verifier()?;
     if let Err(error) = verifier.warm_up().await {
         // Not fatal: tried again with the first token.
         tracing::warn!("{error}");

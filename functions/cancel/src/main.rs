@@ -8,10 +8,10 @@ use std::sync::Arc;
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::answer::Finisher;
+use shared::lambda::{Speaker, log, status};
 use shared::leases::Leases;
 use shared::protocol::{ServerFrame, id_of, parse_cancel};
 use shared::push::{Push, PushError};
-use shared::route::{Speaker, log, status};
 
 struct Deps {
     leases: Leases,
@@ -21,7 +21,7 @@ struct Deps {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = shared::route::start().await;
+    let app = shared::lambda::start().await;
     let deps = Deps { leases: app.leases()?, finisher: app.finisher()?, push: app.push_once() };
     run(service_fn(|event| cancel(&deps, event))).await
 }

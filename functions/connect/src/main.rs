@@ -4,14 +4,14 @@
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::auth::selected_subprotocol;
+use shared::lambda::{Speaker, log, status, username};
 use shared::leases::{Connected, Handshake, Leases};
 use shared::protocol::ClosingCode;
 use shared::push::{Push, REPLACED, dismiss};
-use shared::route::{Speaker, log, status, username};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = shared::route::start().await;
+    let app = shared::lambda::start().await;
     let leases = app.leases()?;
     let push = app.push();
     run(service_fn(|event| connect(&leases, &*push, event))).await

@@ -3,12 +3,12 @@
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use shared::lambda::{Speaker, log, status};
 use shared::leases::Leases;
-use shared::route::{Speaker, log, status};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = shared::route::start().await;
+    let app = shared::lambda::start().await;
     let leases = app.leases()?;
     run(service_fn(|event| disconnect(&leases, event))).await
 }

@@ -2,13 +2,13 @@
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use shared::lambda::{Speaker, refuse, respond};
 use shared::leases::Leases;
 use shared::protocol::ServerFrame;
-use shared::route::{Speaker, refuse, respond};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = shared::route::start().await;
+    let app = shared::lambda::start().await;
     let leases = app.leases()?;
     run(service_fn(|event| heartbeat(&leases, event))).await
 }

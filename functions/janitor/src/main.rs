@@ -6,7 +6,7 @@ use shared::janitor::{Janitor, Report};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let janitor = shared::route::start().await.janitor()?;
+    let janitor = shared::lambda::start().await.janitor()?;
     run(service_fn(|event| tidy_up(&janitor, event))).await
 }
 

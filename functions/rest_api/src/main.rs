@@ -21,7 +21,6 @@ use shared::clock::Clock;
 use shared::conversations::Conversations;
 use shared::leases::Leases;
 use shared::media::Media;
-use shared::messages::Messages;
 use shared::push::Push;
 use shared::users::Users;
 
@@ -31,7 +30,6 @@ struct Deps {
     conversations: Conversations,
     leases: Leases,
     media: Media,
-    messages: Messages,
     users: Users,
     push: Arc<dyn Push>,
     clock: Arc<dyn Clock>,
@@ -39,12 +37,11 @@ struct Deps {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = shared::route::start().await;
+    let app = shared::lambda::start().await;
     let deps = Deps {
         conversations: app.conversations()?,
         leases: app.leases()?,
         media: app.media()?,
-        messages: app.messages()?,
         users: app.users()?,
         push: app.push(),
         clock: app.clock(),

@@ -6,21 +6,23 @@ use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxy
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::config::AdmissionConfig;
 use shared::ids::MessageId;
+use shared::lambda::{Speaker, refuse, respond};
+use shared::media::Media;
 use shared::messages::{Admission, Messages};
-use shared::protocol::{ServerFrame, parse_send_message};
+use shared::protocol::{Message, ServerFrame, parse_send_message};
 use shared::queue::{Job, Queue};
-use shared::route::{Speaker, refuse, respond};
 
 struct Deps {
     messages: Messages,
+    media: Media,
     queue: Queue,
     limits: AdmissionConfig,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let app = shared::route::start().await;
-    let deps = Deps { messages: app.messages()?, queue: app.queue()?, limits: app.limits()? };
+    let app = shared::lambda::start().await;
+    let deps = Deps { messages: app.messages()?, media: app.media()?, queue: app.queue()?, limits: app.limits()? };
     run(service_fn(|event| send_message(&deps, event))).await
 }
 
@@ -51,7 +53,7 @@ async fn accept(
         if !message.status.is_final() {
             deps.queue.send(&Job::from(message)).await?;
         }
-        let shown = deps.messages.show(message).await?;
+        let shown = Message::of(message, &deps.media).await?;
         Ok(ServerFrame::Accepted { id: message.id.clone(), duplicate, message: shown })
     };
     admitted.await.map_err(|error| (Some(draft.id.clone()), error))

@@ -8,7 +8,7 @@ use shared::queue::Job;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let answerer = shared::route::start().await.answerer().await?;
+    let answerer = shared::lambda::start().await.answerer().await?;
     run(service_fn(|event| work(&answerer, event))).await
 }
 

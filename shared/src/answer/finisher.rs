@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::ids::{MessageId, UserId};
 use crate::leases::Leases;
+use crate::media::Media;
 use crate::messages::{Claim, Claimed, Ending, Messages, Status, StoredMessage};
-use crate::protocol::ServerFrame;
+use crate::protocol::{Message, ServerFrame};
 use crate::push::{Push, PushError};
 use crate::{Error, Result};
 
@@ -18,13 +19,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone)]
 pub struct Finisher {
     messages: Messages,
+    media: Media,
     leases: Leases,
     push: Arc<dyn Push>,
 }
 
 impl Finisher {
-    pub fn new(messages: Messages, leases: Leases, push: Arc<dyn Push>) -> Self {
-        Self { messages, leases, push }
+    pub fn new(messages: Messages, media: Media, leases: Leases, push: Arc<dyn Push>) -> Self {
+        Self { messages, media, leases, push }
     }
 
     /// Ends a message that can't be answered, and tells its user.
@@ -83,8 +85,8 @@ impl Finisher {
             },
             _ => ServerFrame::Reply {
                 id: message.id.clone(),
-                message: self.messages.show(message).await?,
-                replies: self.messages.show_all(answers).await?,
+                message: Message::of(message, &self.media).await?,
+                replies: Message::of_all(answers, &self.media).await?,
             },
         };
         self.deliver(&message.user, &frame.to_json()).await?;

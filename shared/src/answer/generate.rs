@@ -11,7 +11,7 @@ use crate::Result;
 use crate::clock::Timestamp;
 use crate::ids::MediaKey;
 use crate::media::Sample;
-use crate::messages::{Claim, Ending, Measured, Reply, StoredMessage};
+use crate::messages::{Claim, Ending, Measured, Reply, Status, StoredMessage};
 use crate::model::{ModelError, Piece, Prompt, Turn};
 
 /// Pauses between tries of a model that failed for the moment.
@@ -26,18 +26,28 @@ const MAX_TEXT_BYTES: usize = 256 * 1024;
 
 /// What came of asking.
 #[derive(Debug)]
-pub(crate) struct Generated {
-    pub(crate) how: How,
+pub(super) struct Generated {
+    pub(super) how: How,
     text: String,
     samples: Vec<Sample>,
-    pub(crate) measured: Measured,
+    pub(super) measured: Measured,
 }
 
 #[derive(Debug)]
-pub(crate) enum How {
+pub(super) enum How {
     Done,
     Cancelled,
     Failed(String),
+}
+
+impl How {
+    pub(super) fn status(&self) -> Status {
+        match self {
+            Self::Done => Status::Done,
+            Self::Cancelled => Status::Cancelled,
+            Self::Failed(_) => Status::Failed,
+        }
+    }
 }
 
 impl Answerer {

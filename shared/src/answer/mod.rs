@@ -20,7 +20,6 @@ mod tests;
 mod writer;
 
 pub use finisher::Finisher;
-pub(crate) use generate::{Generated, How};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,7 +138,7 @@ impl Answerer {
         let writer = Writer::start(self, &claim);
         let (generated, writer) = self.generate(turns, stop_at, writer, &claim).await;
         let measured = generated.measured;
-        metrics::answered(self.model.name(), &generated, self.clock.now());
+        metrics::answered(self.model.name(), generated.how.status(), &measured, self.clock.now());
         let ending = self.store(message, generated).await?;
         let end = self.messages.end(claim, ending, Some(measured), log.last_seq());
         let ended = match writer {

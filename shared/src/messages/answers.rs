@@ -9,7 +9,6 @@ use super::{Messages, Parent, Role, Status, StoredMessage, conversation_key, seq
 use crate::dynamo::{Fields, Transaction, conditional, n, s, time};
 use crate::ids::MessageId;
 use crate::media::Attachment;
-use crate::model::Usage;
 use crate::{Error, Result};
 
 /// Tries to take numbers for answers while messages arrive.
@@ -68,6 +67,13 @@ pub struct Measured {
     /// To the first piece of text, and in all.
     pub first_ms: Option<u64>,
     pub total_ms: u64,
+}
+
+/// Tokens that a model has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub input_tokens: u64,
+    pub output_tokens: u64,
 }
 
 /// One answer to a message, to be stored.

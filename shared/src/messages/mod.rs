@@ -39,11 +39,10 @@ use crate::dynamo::{Fields, Item, n, s, time};
 use crate::ids::{ConversationId, MediaKey, MessageId, Random, UserId};
 use crate::leases::Leases;
 use crate::media::{Attachment, Media};
-use crate::protocol::Message;
 use crate::{Error, Result};
 
 pub use admit::{Admission, Draft};
-pub use answers::{Claim, Claimed, Ending, Measured, Reply};
+pub use answers::{Claim, Claimed, Ending, Measured, Reply, Usage};
 pub use log::{Log, PAGE, Said};
 pub use parent::{Follows, Parent};
 
@@ -67,20 +66,6 @@ impl Messages {
         random: Arc<Random>,
     ) -> Self {
         Self { db, config, leases, media, clock, random }
-    }
-
-    /// A message as clients see it: its media with an address that is good for a while from now.
-    pub async fn show(&self, message: &StoredMessage) -> Result<Message> {
-        let url = match &message.media {
-            Some(attachment) => Some(self.media.link(&message.user, &attachment.key).await?),
-            None => None,
-        };
-        Ok(Message::new(message, url))
-    }
-
-    /// Several of them.
-    pub async fn show_all(&self, messages: &[StoredMessage]) -> Result<Vec<Message>> {
-        futures_util::future::try_join_all(messages.iter().map(|message| self.show(message))).await
     }
 
     async fn get(&self, pk: String, sk: String) -> Result<Option<Item>> {

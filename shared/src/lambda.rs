@@ -1,6 +1,7 @@
-//! What all WebSocket routes share: who speaks, the answer as a route response, and how a function starts.
+//! The edge towards Lambda, and the one module of this library that knows of it and its events: how a function starts, who
+//! speaks, the answer as a route response.
 //!
-//! The boundary: here an error is logged, once, and becomes a frame that says no more than the contract.
+//! Here an error is logged, once, and becomes a frame that says no more than the contract.
 
 use aws_lambda_events::apigw::{
     ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext,
