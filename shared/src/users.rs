@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::ChatConfig;
-use crate::dynamo::{Fields, Item, Transaction, s, time};
+use crate::dynamo::{Attributes, Item, Transaction, text, time};
 use crate::ids::{Random, UserId};
 use crate::messages::user_key;
 use crate::paging::{Limit, List, Page};
@@ -123,17 +123,17 @@ impl Users {
             }
             Some(_) => return Err(Error::bad_request("The cursor is of a list of other names")),
         };
-        let query = self.db.query().table_name(&self.config.table).expression_attribute_values(":pk", s(DIRECTORY));
+        let query = self.db.query().table_name(&self.config.table).expression_attribute_values(":pk", text(DIRECTORY));
         let query = if prefix.is_empty() {
             query.key_condition_expression("pk = :pk")
         } else {
             query
                 .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-                .expression_attribute_values(":prefix", s(prefix.as_str()))
+                .expression_attribute_values(":prefix", text(prefix.as_str()))
         };
         let items = query
             .consistent_read(true)
-            .limit(limit.and_one())
+            .limit(limit.in_query())
             .set_exclusive_start_key(start)
             .into_paginator()
             .items()
@@ -162,16 +162,16 @@ impl Users {
             .table_name(&self.config.table)
             .set_key(Some(key(&user_key(&user.id), USER)))
             .update_expression("SET username = :username, created_at = :created, listed_as = :place")
-            .expression_attribute_values(":username", s(user.username.as_str()))
+            .expression_attribute_values(":username", text(user.username.as_str()))
             .expression_attribute_values(":created", time(user.created_at))
-            .expression_attribute_values(":place", s(place));
+            .expression_attribute_values(":place", text(place));
         match known {
             None => update.condition_expression("attribute_not_exists(pk)"),
             Some(Known { listed_as: None, .. }) => {
                 update.condition_expression("attribute_exists(pk) AND attribute_not_exists(listed_as)")
             }
             Some(Known { listed_as: Some(old), .. }) => {
-                update.condition_expression("listed_as = :old").expression_attribute_values(":old", s(old.as_str()))
+                update.condition_expression("listed_as = :old").expression_attribute_values(":old", text(old.as_str()))
             }
         }
     }
@@ -180,8 +180,8 @@ impl Users {
         Put::builder()
             .table_name(&self.config.table)
             .set_item(Some(key(DIRECTORY, place)))
-            .item("user_id", s(user.id.as_str()))
-            .item("username", s(user.username.as_str()))
+            .item("user_id", text(user.id.as_str()))
+            .item("username", text(user.username.as_str()))
             .item("created_at", time(user.created_at))
     }
 
@@ -192,17 +192,17 @@ impl Users {
 
 impl Known {
     fn read(id: &UserId, item: &Item) -> Result<Self> {
-        let fields = Fields(item);
-        let (username, created_at) = (fields.text("username")?.to_owned(), fields.time("created_at")?);
-        let listed_as = fields.optional_text("listed_as").map(str::to_owned);
+        let attributes = Attributes(item);
+        let (username, created_at) = (attributes.text("username")?.to_owned(), attributes.time("created_at")?);
+        let listed_as = attributes.optional_text("listed_as").map(str::to_owned);
         Ok(Self { user: User { id: id.clone(), username, created_at }, listed_as })
     }
 }
 
 fn read_listed(item: &Item) -> Result<User> {
-    let fields = Fields(item);
-    let id = UserId::parse(fields.text("user_id")?)?;
-    Ok(User { id, username: fields.text("username")?.to_owned(), created_at: fields.time("created_at")? })
+    let attributes = Attributes(item);
+    let id = UserId::parse(attributes.text("user_id")?)?;
+    Ok(User { id, username: attributes.text("username")?.to_owned(), created_at: attributes.time("created_at")? })
 }
 
 /// Where in the directory a user is.
@@ -217,5 +217,5 @@ fn place_of(user: &User) -> String {
 }
 
 fn key(pk: &str, sk: &str) -> Item {
-    Item::from([("pk".to_owned(), s(pk)), ("sk".to_owned(), s(sk))])
+    Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }

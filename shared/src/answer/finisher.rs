@@ -57,8 +57,8 @@ impl Finisher {
     }
 
     /// A message whose conversation was deleted while it waited. Its user is told, if it was still waited for.
-    pub(crate) async fn deleted(&self, user: &UserId, message: &MessageId) -> Result<()> {
-        if self.leases.settled(user, std::slice::from_ref(message)).await? == 0 {
+    pub(crate) async fn tell_deleted(&self, user: &UserId, message: &MessageId) -> Result<()> {
+        if self.leases.uncount(user, std::slice::from_ref(message)).await? == 0 {
             return Ok(());
         }
         let frame = ServerFrame::error(Some(message.clone()), &Error::ConversationNotFound);
@@ -70,7 +70,7 @@ impl Finisher {
         if message.told {
             return Ok(());
         }
-        self.messages.settle(message).await?;
+        self.messages.uncount(message).await?;
         self.tell(message, answers).await
     }
 

@@ -109,7 +109,7 @@ impl Answerer {
         let mut log = self.messages.log(&job.conversation_id, job.seq).await?;
         let messages = log.messages_up_to(job.seq);
         let Some(called_for) = messages.last().filter(|message| message.seq == job.seq) else {
-            return self.finisher.deleted(&job.user_id, &job.message_id).await;
+            return self.finisher.tell_deleted(&job.user_id, &job.message_id).await;
         };
         if called_for.status.is_final() {
             let answers = log.answers(called_for).await?;
@@ -132,7 +132,7 @@ impl Answerer {
                 log.put(message, Vec::new());
                 return Ok(());
             }
-            Claimed::Deleted => return self.finisher.deleted(&message.user, &message.id).await,
+            Claimed::Deleted => return self.finisher.tell_deleted(&message.user, &message.id).await,
         };
         let turns = self.path(log, message).await?;
         let writer = Writer::start(self, &claim);
@@ -149,7 +149,7 @@ impl Answerer {
         let Some((message, answers)) = ended else {
             // Another worker has it, or it was deleted.
             if self.messages.find(&message.user, &message.id).await?.is_none() {
-                self.finisher.deleted(&message.user, &message.id).await?;
+                self.finisher.tell_deleted(&message.user, &message.id).await?;
             }
             return Ok(());
         };

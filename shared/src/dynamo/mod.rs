@@ -20,23 +20,23 @@ pub type Item = HashMap<String, AttributeValue>;
 /// Tries of one write against concurrent transactions on the same items, before giving up.
 const MAX_ATTEMPTS: u32 = 10;
 
-pub fn s(value: impl Into<String>) -> AttributeValue {
+pub fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-pub fn n(value: impl std::fmt::Display) -> AttributeValue {
+pub fn number(value: impl std::fmt::Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
 pub fn time(value: Timestamp) -> AttributeValue {
-    n(value.0)
+    number(value.0)
 }
 
 /// Reading an item: a missing or mistyped attribute is a bug that names the item.
 #[derive(Debug, Clone, Copy)]
-pub struct Fields<'a>(pub &'a Item);
+pub struct Attributes<'a>(pub &'a Item);
 
-impl<'a> Fields<'a> {
+impl<'a> Attributes<'a> {
     pub fn text(&self, name: &str) -> Result<&'a str> {
         self.optional_text(name).ok_or_else(|| self.corrupt(name))
     }

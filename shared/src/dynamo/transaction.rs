@@ -152,7 +152,7 @@ fn cancellation<Part: Copy>(reasons: &[CancellationReason], parts: &[Part]) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dynamo::s;
+    use crate::dynamo::text;
 
     #[derive(Debug, Clone, Copy, PartialEq)]
     enum Part {
@@ -163,7 +163,7 @@ mod tests {
 
     /// Cancelled for these reasons, with the items `a`, `b` and `c`.
     fn cancelled(codes: [&str; 3]) -> Option<Failure<Part>> {
-        let reason = |(code, name)| CancellationReason::builder().code(code).item("name", s(name)).build();
+        let reason = |(code, name)| CancellationReason::builder().code(code).item("name", text(name)).build();
         let reasons: Vec<_> = codes.into_iter().zip(["a", "b", "c"]).map(reason).collect();
         cancellation(&reasons, &[Part::First, Part::Second, Part::Third])
     }
@@ -173,7 +173,7 @@ mod tests {
         let Some(Failure::Refused(refusal)) = cancelled(["None", "ConditionalCheckFailed", "None"]) else {
             panic!("not refused")
         };
-        assert_eq!(refusal.by(Part::Second).and_then(|item| item.get("name")), Some(&s("b")));
+        assert_eq!(refusal.by(Part::Second).and_then(|item| item.get("name")), Some(&text("b")));
         assert!(!refusal.is_by(Part::First) && !refusal.is_by(Part::Third));
     }
 

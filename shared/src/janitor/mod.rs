@@ -157,9 +157,9 @@ impl Janitor {
     async fn unstick(&self, user: &UserId, id: &MessageId, now: Timestamp, report: &mut Report) -> Result<()> {
         let message = match self.messages.find(user, id).await? {
             Some(message) if !message.status.is_final() => message,
-            Some(message) => return self.messages.settle(&message).await,
+            Some(message) => return self.messages.uncount(&message).await,
             // Deleted, with its conversation.
-            None => return self.finisher.deleted(user, id).await,
+            None => return self.finisher.tell_deleted(user, id).await,
         };
         if message.claimed_at.is_some_and(|at| now.since(at) < STUCK_AFTER) {
             return Ok(()); // a worker is at it

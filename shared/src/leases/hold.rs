@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use super::{KEEP_ENDED, Lease, Leases, Part, RELEASED, slot_key, user_key};
 use crate::clock::Timestamp;
-use crate::dynamo::{Transaction, conditional, n, s, time};
+use crate::dynamo::{Transaction, conditional, number, text, time};
 use crate::ids::{ConnectionId, UserId};
 use crate::{Error, Result};
 
@@ -38,7 +38,7 @@ impl Leases {
                 .update_expression("SET expires_at = :expires, #ttl = :ttl, spoken = :yes")
                 .expression_attribute_names("#ttl", "ttl")
                 .expression_attribute_values(":expires", time(expires_at))
-                .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
+                .expression_attribute_values(":ttl", number(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
                 .expression_attribute_values(":yes", AttributeValue::Bool(true))
         };
         let extended = Transaction::new()
@@ -59,10 +59,10 @@ impl Leases {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
-                .key("pk", s(user_key(user)))
+                .key("pk", text(user_key(user)))
                 .condition_expression("connection_id = :connection")
                 .update_expression("SET expires_at = :never")
-                .expression_attribute_values(":connection", s(connection.as_str()))
+                .expression_attribute_values(":connection", text(connection.as_str()))
                 .expression_attribute_values(":never", time(RELEASED))
                 .send()
         })
@@ -83,13 +83,13 @@ impl Leases {
                 self.db
                     .update_item()
                     .table_name(&self.config.table)
-                    .key("pk", s(user_key(user)))
+                    .key("pk", text(user_key(user)))
                     .condition_expression("connection_id = :connection")
                     .update_expression(
                         "SET expires_at = :never, replaced.#connection = :now, closed_connection = :connection",
                     )
                     .expression_attribute_names("#connection", lease.connection.as_str())
-                    .expression_attribute_values(":connection", s(lease.connection.as_str()))
+                    .expression_attribute_values(":connection", text(lease.connection.as_str()))
                     .expression_attribute_values(":never", time(RELEASED))
                     .expression_attribute_values(":now", time(now))
                     .send()
@@ -108,9 +108,9 @@ impl Leases {
             self.db
                 .delete_item()
                 .table_name(&self.config.table)
-                .key("pk", s(slot_key(slot)))
+                .key("pk", text(slot_key(slot)))
                 .condition_expression("connection_id = :connection")
-                .expression_attribute_values(":connection", s(connection.as_str()))
+                .expression_attribute_values(":connection", text(connection.as_str()))
                 .send()
         })
         .await

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckF
 use super::{Connected, Handshake, KEEP_ENDED, Lease, Leases, Part, RELEASED, slot_key, user_key};
 use crate::Result;
 use crate::clock::Timestamp;
-use crate::dynamo::{Refusal, Transaction, n, s, time};
+use crate::dynamo::{Refusal, Transaction, number, text, time};
 use crate::ids::{ConnectionId, UserId};
 
 /// What a takeover changes in both items.
@@ -78,14 +78,14 @@ impl Leases {
         // An update, not a put: messages that are still being answered stay counted.
         let mut user_item = Update::builder()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(user)))
+            .key("pk", text(user_key(user)))
             .expression_attribute_names("#ttl", "ttl")
-            .expression_attribute_values(":slot", n(slot))
-            .expression_attribute_values(":connection", s(connection.as_str()))
+            .expression_attribute_values(":slot", number(slot))
+            .expression_attribute_values(":connection", text(connection.as_str()))
             .expression_attribute_values(":expires", time(expires_at))
             .expression_attribute_values(":no", AttributeValue::Bool(false))
             .expression_attribute_values(":none", AttributeValue::M(HashMap::new()))
-            .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
+            .expression_attribute_values(":ttl", number(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let mut set =
             "SET slot_no = :slot, connection_id = :connection, expires_at = :expires, spoken = :no, #ttl = :ttl, \
@@ -97,7 +97,7 @@ impl Leases {
                 user_item
                     .condition_expression("connection_id = :old AND expires_at <= :now")
                     .expression_attribute_names("#old", ended.connection.as_str())
-                    .expression_attribute_values(":old", s(ended.connection.as_str()))
+                    .expression_attribute_values(":old", text(ended.connection.as_str()))
                     .expression_attribute_values(":now", time(now))
             }
             None => {
@@ -110,13 +110,13 @@ impl Leases {
         user_item = introduced(user_item, set, handshake, now);
         let slot_item = Put::builder()
             .table_name(&self.config.table)
-            .item("pk", s(slot_key(slot)))
-            .item("slot_no", n(slot))
-            .item("user_id", s(user.as_str()))
-            .item("connection_id", s(connection.as_str()))
+            .item("pk", text(slot_key(slot)))
+            .item("slot_no", number(slot))
+            .item("user_id", text(user.as_str()))
+            .item("connection_id", text(connection.as_str()))
             .item("expires_at", time(expires_at))
             .item("spoken", AttributeValue::Bool(false))
-            .item("ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
+            .item("ttl", number(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
             .expression_attribute_values(":now", time(now));
         let transaction = Transaction::new().with(Part::User, user_item).with(Part::Slot, slot_item);
@@ -139,9 +139,9 @@ impl Leases {
                 .condition_expression("connection_id = :connection AND expires_at > :now AND spoken = :spoken")
                 .expression_attribute_values(":spoken", AttributeValue::Bool(held.spoken))
                 .expression_attribute_names("#ttl", "ttl")
-                .expression_attribute_values(":new", s(connection.as_str()))
+                .expression_attribute_values(":new", text(connection.as_str()))
                 .expression_attribute_values(":expires", time(expires_at))
-                .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
+                .expression_attribute_values(":ttl", number(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
         };
         let user_item = moved(user_key(user)).expression_attribute_names("#old", held.connection.as_str());
         let user_item = introduced(user_item, format!("{MOVE}, replaced.#old = :now"), handshake, now);
@@ -161,7 +161,7 @@ fn introduced(mut item: UpdateBuilder, mut set: String, handshake: &Handshake, n
         match value {
             Some(value) => {
                 set.push_str(&format!(", {name} = :{name}"));
-                item = item.expression_attribute_values(format!(":{name}"), s(value));
+                item = item.expression_attribute_values(format!(":{name}"), text(value));
             }
             None => unknown.push(name),
         }

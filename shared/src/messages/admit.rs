@@ -17,7 +17,7 @@ use super::{
     Follows, Messages, Parent, Role, Status, StoredMessage, conversation_key, id_key, media_key, seq_key, user_key,
 };
 use crate::config::AdmissionConfig;
-use crate::dynamo::{Fields, Item, Transaction, built, n, s, time};
+use crate::dynamo::{Attributes, Item, Transaction, built, number, text, time};
 use crate::ids::{ConnectionId, ConversationId, MediaKey, MessageId, UserId};
 use crate::leases::{Admitting, Lease};
 use crate::media::Attachment;
@@ -120,7 +120,7 @@ impl Messages {
                 told: false,
             };
             let Admitting { user_item, slot_item } =
-                self.leases.admission(user, &lease, &message.id, message.created_at, limits.max_pending_per_client);
+                self.leases.admitting(user, &lease, &message.id, message.created_at, limits.max_pending_per_client);
             let mut transaction = Transaction::new()
                 .with(Part::Lease, user_item)
                 .with(Part::Slot, slot_item)
@@ -172,8 +172,10 @@ impl Messages {
         conversation: &ConversationId,
     ) -> Result<(Option<Lease>, Option<Tail>)> {
         let (lease_table, lease_key) = self.leases.key_of(user);
-        let conversation_item =
-            Item::from([("pk".to_owned(), s(user_key(user))), ("sk".to_owned(), s(conversation_key(conversation)))]);
+        let conversation_item = Item::from([
+            ("pk".to_owned(), text(user_key(user))),
+            ("sk".to_owned(), text(conversation_key(conversation))),
+        ]);
         let get = |key| KeysAndAttributes::builder().keys(key).consistent_read(true).build();
         let output = self
             .db
@@ -197,23 +199,23 @@ impl Messages {
     fn numbering(&self, message: &StoredMessage, last_seq: u64) -> UpdateBuilder {
         Update::builder()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(&message.user)))
-            .key("sk", s(conversation_key(&message.conversation)))
+            .key("pk", text(user_key(&message.user)))
+            .key("sk", text(conversation_key(&message.conversation)))
             .condition_expression("last_seq = :last")
             .update_expression("SET last_seq = :next, last_id = :id, updated_at = :now")
-            .expression_attribute_values(":last", n(last_seq))
-            .expression_attribute_values(":next", n(message.seq))
-            .expression_attribute_values(":id", s(message.id.as_str()))
+            .expression_attribute_values(":last", number(last_seq))
+            .expression_attribute_values(":next", number(message.seq))
+            .expression_attribute_values(":id", text(message.id.as_str()))
             .expression_attribute_values(":now", time(message.created_at))
     }
 
     fn naming(&self, message: &StoredMessage) -> PutBuilder {
         Put::builder()
             .table_name(&self.config.table)
-            .item("pk", s(user_key(&message.user)))
-            .item("sk", s(id_key(&message.id)))
-            .item("conversation_id", s(message.conversation.as_str()))
-            .item("seq", n(message.seq))
+            .item("pk", text(user_key(&message.user)))
+            .item("sk", text(id_key(&message.id)))
+            .item("conversation_id", text(message.conversation.as_str()))
+            .item("seq", number(message.seq))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
@@ -228,15 +230,15 @@ impl Messages {
     fn using(&self, user: &UserId, attachment: &Attachment) -> PutBuilder {
         Put::builder()
             .table_name(&self.config.table)
-            .item("pk", s(user_key(user)))
-            .item("sk", s(media_key(&attachment.key)))
+            .item("pk", text(user_key(user)))
+            .item("sk", text(media_key(&attachment.key)))
             .condition_expression("attribute_not_exists(pk)")
     }
 
     async fn named_by(&self, pointer: &Item) -> Result<StoredMessage> {
-        let fields = Fields(pointer);
-        let conversation = ConversationId::parse(fields.text("conversation_id")?)?;
-        let seq = fields.number("seq")?;
+        let attributes = Attributes(pointer);
+        let conversation = ConversationId::parse(attributes.text("conversation_id")?)?;
+        let seq = attributes.number("seq")?;
         self.message_at(&conversation, seq).await?.ok_or_else(|| Error::Corrupt {
             key: format!("{}/{}", conversation_key(&conversation), seq_key(seq)),
             detail: "an id names it and it is not there".to_owned(),

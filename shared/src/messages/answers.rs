@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, Update};
 
 use super::{Messages, Parent, Role, Status, StoredMessage, conversation_key, seq_key, user_key};
-use crate::dynamo::{Fields, Transaction, conditional, n, s, time};
+use crate::dynamo::{Attributes, Transaction, conditional, number, text, time};
 use crate::ids::MessageId;
 use crate::media::Attachment;
 use crate::{Error, Result};
@@ -107,20 +107,20 @@ impl Messages {
     async fn take(&self, message: &StoredMessage, statuses: &[Status]) -> Result<Option<Claim>> {
         let token = self.random.token();
         let names: Vec<String> = statuses.iter().map(|status| format!(":{}", status.as_str())).collect();
-        let values = names.iter().cloned().zip(statuses.iter().map(|status| s(status.as_str())));
+        let values = names.iter().cloned().zip(statuses.iter().map(|status| text(status.as_str())));
         let mut values: HashMap<String, AttributeValue> = values.collect();
-        values.insert(":taken".to_owned(), s(Status::Processing.as_str()));
+        values.insert(":taken".to_owned(), text(Status::Processing.as_str()));
         let claimed = conditional(&self.random, "UpdateItem", || {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
-                .key("pk", s(conversation_key(&message.conversation)))
-                .key("sk", s(seq_key(message.seq)))
+                .key("pk", text(conversation_key(&message.conversation)))
+                .key("sk", text(seq_key(message.seq)))
                 .condition_expression(format!("#status IN ({})", names.join(", ")))
                 .update_expression("SET #status = :taken, attempt = :token, claimed_at = :now")
                 .expression_attribute_names("#status", "status")
                 .set_expression_attribute_values(Some(values.clone()))
-                .expression_attribute_values(":token", s(token.as_str()))
+                .expression_attribute_values(":token", text(token.as_str()))
                 .expression_attribute_values(":now", time(self.clock.now()))
                 .return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld)
                 .send()
@@ -140,13 +140,13 @@ impl Messages {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
-                .key("pk", s(conversation_key(&message.conversation)))
-                .key("sk", s(seq_key(message.seq)))
+                .key("pk", text(conversation_key(&message.conversation)))
+                .key("sk", text(seq_key(message.seq)))
                 .condition_expression("#status IN (:queued, :processing)")
                 .update_expression("SET cancelled = :yes")
                 .expression_attribute_names("#status", "status")
-                .expression_attribute_values(":queued", s(Status::Queued.as_str()))
-                .expression_attribute_values(":processing", s(Status::Processing.as_str()))
+                .expression_attribute_values(":queued", text(Status::Queued.as_str()))
+                .expression_attribute_values(":processing", text(Status::Processing.as_str()))
                 .expression_attribute_values(":yes", AttributeValue::Bool(true))
                 .send()
         })
@@ -163,13 +163,13 @@ impl Messages {
             .db
             .get_item()
             .table_name(&self.config.table)
-            .key("pk", s(conversation_key(&message.conversation)))
-            .key("sk", s(seq_key(message.seq)))
+            .key("pk", text(conversation_key(&message.conversation)))
+            .key("sk", text(seq_key(message.seq)))
             .projection_expression("cancelled")
             .send()
             .await
             .map_err(|error| Error::service("GetItem", &error))?;
-        Ok(output.item().is_none_or(|item| Fields(item).flag("cancelled")))
+        Ok(output.item().is_none_or(|item| Attributes(item).flag("cancelled")))
     }
 
     /// Ends a message and stores its answers under the next numbers, all or nothing; takes it off its sender's count. `None`:
@@ -183,7 +183,7 @@ impl Messages {
     ) -> Result<Option<(StoredMessage, Vec<StoredMessage>)>> {
         let Claim { message, token, .. } = claim;
         let mut last_seq = last_seq.max(message.seq);
-        // Without the settlement if the user item is gone, and the count with it.
+        // Not if the user item is gone, and the count with it.
         let mut counted = true;
         for _ in 0..MAX_ATTEMPTS {
             let (message, answers) = self.ended(&message, &ending, last_seq);
@@ -193,7 +193,7 @@ impl Messages {
             }
             if counted {
                 // With it, so that a client that has its answer may send the next at once.
-                transaction.add(Part::Count, self.leases.settlement(&message.user, &message.id));
+                transaction.add(Part::Count, self.leases.uncounting(&message.user, &message.id));
             }
             for answer in &answers {
                 let put = Put::builder().table_name(&self.config.table).set_item(Some(answer.item()));
@@ -212,7 +212,7 @@ impl Messages {
                 if conversation.is_empty() {
                     return Ok(None);
                 }
-                last_seq = Fields(conversation).number("last_seq")?;
+                last_seq = Attributes(conversation).number("last_seq")?;
             }
         }
         Err(Error::Contended { operation: "end", attempts: MAX_ATTEMPTS })
@@ -259,23 +259,23 @@ impl Messages {
         let mut set = "SET #status = :status, ended_at = :now".to_owned();
         let mut update = Update::builder()
             .table_name(&self.config.table)
-            .key("pk", s(conversation_key(&message.conversation)))
-            .key("sk", s(seq_key(message.seq)))
+            .key("pk", text(conversation_key(&message.conversation)))
+            .key("sk", text(seq_key(message.seq)))
             .condition_expression("#status = :processing AND attempt = :token")
             .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":processing", s(Status::Processing.as_str()))
-            .expression_attribute_values(":token", s(token))
-            .expression_attribute_values(":status", s(message.status.as_str()))
+            .expression_attribute_values(":processing", text(Status::Processing.as_str()))
+            .expression_attribute_values(":token", text(token))
+            .expression_attribute_values(":status", text(message.status.as_str()))
             .expression_attribute_values(":now", time(self.clock.now()));
         if let Some(first) = message.first_answer {
             set.push_str(", first_answer = :first");
-            update = update.expression_attribute_values(":first", n(first));
+            update = update.expression_attribute_values(":first", number(first));
         }
         if let Some((code, detail)) = &message.error {
             set.push_str(", error_code = :code, error_message = :detail");
             update = update
-                .expression_attribute_values(":code", s(code.as_str()))
-                .expression_attribute_values(":detail", s(detail.as_str()));
+                .expression_attribute_values(":code", text(code.as_str()))
+                .expression_attribute_values(":detail", text(detail.as_str()));
         }
         let usage = measured.and_then(|measured| measured.usage);
         for (name, value) in [
@@ -286,7 +286,7 @@ impl Messages {
         ] {
             if let Some(value) = value {
                 set.push_str(&format!(", {name} = :{name}"));
-                update = update.expression_attribute_values(format!(":{name}"), n(value));
+                update = update.expression_attribute_values(format!(":{name}"), number(value));
             }
         }
         update.update_expression(set)
@@ -296,13 +296,13 @@ impl Messages {
     fn taking_numbers(&self, last: &StoredMessage, last_seq: u64) -> UpdateBuilder {
         Update::builder()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(&last.user)))
-            .key("sk", s(conversation_key(&last.conversation)))
+            .key("pk", text(user_key(&last.user)))
+            .key("sk", text(conversation_key(&last.conversation)))
             .condition_expression("last_seq = :last")
             .update_expression("SET last_seq = :next, last_id = :id")
-            .expression_attribute_values(":last", n(last_seq))
-            .expression_attribute_values(":next", n(last.seq))
-            .expression_attribute_values(":id", s(last.id.as_str()))
+            .expression_attribute_values(":last", number(last_seq))
+            .expression_attribute_values(":next", number(last.seq))
+            .expression_attribute_values(":id", text(last.id.as_str()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
@@ -312,17 +312,17 @@ impl Messages {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
-                .key("pk", s(conversation_key(&message.conversation)))
-                .key("sk", s(seq_key(message.seq)))
+                .key("pk", text(conversation_key(&message.conversation)))
+                .key("sk", text(seq_key(message.seq)))
                 .condition_expression(
                     "#status = :status AND (redriven = :seen OR (attribute_not_exists(redriven) AND :seen = :none))",
                 )
                 .update_expression("SET redriven = :next")
                 .expression_attribute_names("#status", "status")
-                .expression_attribute_values(":status", s(message.status.as_str()))
-                .expression_attribute_values(":seen", n(message.redriven))
-                .expression_attribute_values(":none", n(0))
-                .expression_attribute_values(":next", n(message.redriven + 1))
+                .expression_attribute_values(":status", text(message.status.as_str()))
+                .expression_attribute_values(":seen", number(message.redriven))
+                .expression_attribute_values(":none", number(0))
+                .expression_attribute_values(":next", number(message.redriven + 1))
                 .send()
         });
         Ok(counted.await?.is_some())
@@ -334,8 +334,8 @@ impl Messages {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
-                .key("pk", s(conversation_key(&message.conversation)))
-                .key("sk", s(seq_key(message.seq)))
+                .key("pk", text(conversation_key(&message.conversation)))
+                .key("sk", text(seq_key(message.seq)))
                 .condition_expression("attribute_exists(pk)")
                 .update_expression("SET told = :yes")
                 .expression_attribute_values(":yes", AttributeValue::Bool(true))
@@ -346,8 +346,8 @@ impl Messages {
     }
 
     /// For a redelivered message that has ended: off its sender's count, should that have been missed.
-    pub async fn settle(&self, message: &StoredMessage) -> Result<()> {
+    pub async fn uncount(&self, message: &StoredMessage) -> Result<()> {
         let id: &MessageId = &message.id;
-        self.leases.settled(&message.user, std::slice::from_ref(id)).await.map(|_| ())
+        self.leases.uncount(&message.user, std::slice::from_ref(id)).await.map(|_| ())
     }
 }

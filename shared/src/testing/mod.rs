@@ -40,7 +40,7 @@ use crate::users::Users;
 
 pub(crate) use before::Before;
 pub(crate) use push::Connections;
-pub(crate) use snapshot::{Message, Slot, Snapshot, User};
+pub(crate) use snapshot::{MessageItem, SlotItem, Snapshot, UserItem};
 
 pub(crate) const CONNECTIONS: &str = "connections";
 pub(crate) const CHAT: &str = "chat";
