@@ -5,8 +5,9 @@ use crate::clock::Timestamp;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Matched exhaustively wherever it is mapped, so that a new variant is given its class, its code and its HTTP status by
+/// whoever adds it, and is nobody's fault by default.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     #[error("{0}")]
     BadRequest(String),
@@ -122,7 +123,12 @@ impl Error {
             Self::MediaNotFound => "media_not_found",
             Self::TooManyPending { .. } => "too_many_pending",
             Self::LeaseExpired => "lease_expired",
-            _ => "internal",
+            Self::Service { .. }
+            | Self::Contended { .. }
+            | Self::OutOfTime { .. }
+            | Self::Corrupt { .. }
+            | Self::ConfigMissing { .. }
+            | Self::ConfigInvalid { .. } => "internal",
         }
     }
 
