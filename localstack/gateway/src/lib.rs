@@ -25,7 +25,6 @@ pub mod s3;
 pub mod schedule;
 pub mod server;
 pub mod site;
-pub mod sqs;
 pub mod stack;
 pub mod state;
 pub mod template;

@@ -48,13 +48,13 @@ use crate::options::Options;
 use crate::s3::S3;
 use crate::schedule::{self, Origin};
 use crate::site::{self, Site};
-use crate::sqs::{Sqs, Storage, SystemClock};
 use crate::state::State;
 use crate::template::{self, Function, Locals, Template};
 use crate::websocket::registry::Registry;
 use crate::websocket::{self, Api, Limits};
 use data_dir::DataDir;
 use environment::S3Addresses;
+use samovar_sqs::{Sqs, Storage, SystemClock};
 
 const REGION: &str = "us-east-1";
 const ACCOUNT_ID: &str = "000000000000";

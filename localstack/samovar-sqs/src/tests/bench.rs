@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::super::SystemClock;
 use super::*;
+use crate::SystemClock;
 
 async fn measure(label: &str, storage: Storage, callers: u32, cycles: u32) {
     let sqs = Sqs::open(storage, "us-east-1", "000000000000", BASE_URL, Arc::new(SystemClock)).unwrap();

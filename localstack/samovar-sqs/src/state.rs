@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use super::attributes::Attributes;
 use super::error::Error;
 use super::ids::Ids;
-use super::moves::Tasks;
 use super::queue::Queue;
 use super::store::{Change, QueueRow};
+use super::tasks::Tasks;
 
 const PURGE_INTERVAL_MS: i64 = 60_000;
 

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::super::attributes::MAX_DELAY_SECONDS;
-use super::super::delivery::Outgoing;
-use super::super::error::Error;
-use super::super::message::{MessageAttribute, MessageAttributes, size_bytes};
-use super::super::queue::Queue;
 use super::required;
+use crate::attributes::MAX_DELAY_SECONDS;
+use crate::delivery::Outgoing;
+use crate::error::Error;
+use crate::message::{MessageAttribute, MessageAttributes, size_bytes};
+use crate::queue::Queue;
 
 const MAX_ATTRIBUTES: usize = 10;
 const MAX_NAME_BYTES: usize = 256;

@@ -7,14 +7,14 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::Sqs;
-use super::super::attributes::MAX_MESSAGE_BYTES;
-use super::super::error::Error;
-use super::super::message::size_bytes;
-use super::super::state::State;
 use super::messages::{Checksums, HandleInput, Sent, rules, visibility_ms};
 use super::validate::MessageInput;
 use super::{queue_of, required};
+use crate::Sqs;
+use crate::attributes::MAX_MESSAGE_BYTES;
+use crate::error::Error;
+use crate::message::size_bytes;
+use crate::state::State;
 
 const MAX_ENTRIES: usize = 10;
 

@@ -1,4 +1,6 @@
-//! An SQS server in this process: standard and FIFO queues that behave as AWS's do, over a file or in memory.
+#![doc = include_str!("../README.md")]
+//!
+//! # Inside
 //!
 //! | file | concern |
 //! |---|---|
@@ -6,11 +8,11 @@
 //! | `state` | all queues, and how they refer to each other |
 //! | `delivery` | the life of a message: send, receive and redrive, delete, visibility |
 //! | `queue` | one queue: which message may be handed out when |
-//! | `deduplication`, `attributes`, `message`, `ids`, `moves` | what their names say |
+//! | `deduplication`, `attributes`, `message`, `ids`, `moves`, `tasks` | what their names say |
 //! | `store`, `writer` | the SQLite file, and the thread that writes it |
 //! | `clock` | time, real or moved by a test |
 //!
-//! # Why this is right under concurrency
+//! ## Why this is right under concurrency
 //!
 //! **One lock.** All queues are in memory under one mutex, and an operation is one critical section: it reads the clock,
 //! decides, changes the memory and puts what it changed into the writer's channel. So operations have one order, the same in
@@ -43,6 +45,7 @@ mod moves;
 mod queue;
 mod state;
 mod store;
+mod tasks;
 mod wire;
 mod writer;
 
@@ -63,8 +66,8 @@ pub use wire::Response;
 
 use delivery::Handout;
 use ids::Ids;
-use moves::Step;
 use state::State;
+use tasks::Step;
 use writer::{Commit, Writer};
 
 /// The queue server; clones share it.

@@ -7,84 +7,19 @@
 //! Invariants: one running task per source; each message moves in one transaction. Tasks live in memory only: after a
 //! restart what was not moved is still in the dead-letter queue, and the task is started again (AWS would continue it).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::message::{Content, Delivery, Stored};
 use super::state::State;
 use super::store::Change;
+use super::tasks::{Handle, REMEMBERED, Status, Step, Task, TaskView, handle};
 
 /// Moved under one lock when no rate is given; the lock is let go in between.
 const CHUNK: usize = 100;
-/// Finished tasks are forgotten beyond this many.
-const REMEMBERED: usize = 100;
-
-/// Newest first.
-#[derive(Debug, Default)]
-pub(super) struct Tasks {
-    list: VecDeque<Task>,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Task {
-    id: String,
-    source: String,
-    destination: Option<String>,
-    per_second: Option<u32>,
-    status: Status,
-    moved: u64,
-    to_move: u64,
-    failure: Option<&'static str>,
-    started_ms: i64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Status {
-    Running,
-    Completed,
-    Cancelled,
-    Failed,
-}
-
-/// What ListMessageMoveTasks says of a task.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct TaskView {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    task_handle: Option<String>,
-    status: &'static str,
-    source_arn: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    destination_arn: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_number_of_messages_per_second: Option<u32>,
-    approximate_number_of_messages_moved: u64,
-    approximate_number_of_messages_to_move: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    failure_reason: Option<&'static str>,
-    started_timestamp: i64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Handle {
-    task_id: String,
-    source_arn: String,
-}
-
-/// How a task goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Again at this moment.
-    At(i64),
-    Done,
-}
-
 impl State {
     /// Registers a task; the caller then drives it with [`State::step_move_task`].
     pub(super) fn start_move_task(
@@ -260,9 +195,4 @@ impl State {
             ))
         })
     }
-}
-
-fn handle(id: &str, source_arn: &str) -> String {
-    let handle = Handle { task_id: id.to_owned(), source_arn: source_arn.to_owned() };
-    BASE64.encode(serde_json::to_vec(&handle).expect("two strings have a JSON form"))
 }

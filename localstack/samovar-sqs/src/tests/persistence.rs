@@ -128,7 +128,7 @@ async fn after_a_failed_write_nothing_is_acknowledged() {
     let twice = bench.sqs.inner.run(|state, now_ms| {
         let sequence = state.queue("q", now_ms)?.pick(1, |_| false).deliver[0];
         let message = state.queue("q", now_ms)?.get(sequence).cloned().ok_or(Error::QueueDoesNotExist)?;
-        state.changes.push(super::super::store::Change::PutMessage { queue: 1, message });
+        state.changes.push(crate::store::Change::PutMessage { queue: 1, message });
         Ok(())
     });
     assert!(matches!(twice.await, Err(Error::Storage(_))));

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::Sqs;
-use super::super::attributes::{MAX_VISIBILITY_SECONDS, MAX_WAIT_SECONDS};
-use super::super::delivery::{Outgoing, SendReceipt};
-use super::super::error::Error;
-use super::super::message::{Message, MessageAttribute, MessageAttributes, md5_hex, md5_of_attributes};
 use super::validate::{MessageInput, Rules};
 use super::{Nothing, queue_of, required};
+use crate::Sqs;
+use crate::attributes::{MAX_VISIBILITY_SECONDS, MAX_WAIT_SECONDS};
+use crate::delivery::{Outgoing, SendReceipt};
+use crate::error::Error;
+use crate::message::{Message, MessageAttribute, MessageAttributes, md5_hex, md5_of_attributes};
 
 /// The system attributes that ReceiveMessage can be asked for.
 const SYSTEM_ATTRIBUTES: [&str; 11] = [

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::error::Error;
-use super::super::moves::TaskView;
-use super::super::{Inner, Sqs};
 use super::required;
+use crate::error::Error;
+use crate::tasks::TaskView;
+use crate::{Inner, Sqs};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]

@@ -7,11 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::super::Sqs;
-use super::super::attributes::{DERIVED, SETTABLE};
-use super::super::error::Error;
-use super::super::store::{Change, QueueRow};
 use super::{Nothing, queue_of, required};
+use crate::Sqs;
+use crate::attributes::{DERIVED, SETTABLE};
+use crate::error::Error;
+use crate::store::{Change, QueueRow};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
