@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::remote::Remote;
-use crate::event_source;
-use crate::template::Queue;
+use samovar_host::event_source;
 use samovar_sqs::{QueueCounts, Receive, Sqs};
+use samovar_template::Queue;
 
 #[derive(Debug, Clone)]
 pub enum Queues {
