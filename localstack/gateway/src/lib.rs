@@ -3,8 +3,8 @@
 //!
 //! - [`samovar_template`] reads the template: a small, strict subset; what it does not understand is an error with its line.
 //! - [`stack`] makes of it what runs: engines, function host, event sources, listeners; and stops it again.
-//! - [`websocket`] and [`http_api`] are API Gateway; [`host`] is Lambda (over the Runtime API), [`build`] makes its programs,
-//!   [`event_source`] polls queues for it, [`schedule`] invokes by the clock; [`aws`] is the door to the services, [`sqs`] the
+//! - [`websocket`] and [`http_api`] are API Gateway; `samovar_host` is Lambda (over the Runtime API), [`build`] makes its programs,
+//!   its event sources poll queues, its schedules invoke by the clock; [`aws`] is the door to the services, `samovar_sqs` the
 //!   queues themselves, [`s3`] the objects.
 //! - [`oidc`] is the user pool; [`state`] what one sees of it all; [`server`] accepts connections. [`site`] is the web site
 //!   that belongs to the stack.
