@@ -5,8 +5,9 @@ use crate::clock::Timestamp;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// Matched exhaustively wherever it is mapped, so that a new variant is given its class, its code and its HTTP status by
+/// whoever adds it, and is nobody's fault by default.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum Error {
     #[error("{0}")]
     BadRequest(String),
@@ -26,6 +27,8 @@ pub enum Error {
          to begin anew"
     )]
     ParentNotFound,
+    #[error("This id was used for another message; give every message an id of its own")]
+    IdUsed,
     #[error("There is no such upload")]
     MediaNotFound,
     #[error("The upload is not what it says: its bytes are not of the type {content_type}")]
@@ -93,6 +96,7 @@ impl Error {
             | Self::ConversationNotFound
             | Self::MessageNotFound
             | Self::ParentNotFound
+            | Self::IdUsed
             | Self::MediaNotFound
             | Self::MediaMismatch { .. }
             | Self::MediaTooLarge { .. }
@@ -106,9 +110,11 @@ impl Error {
     /// The code of the contract.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::BadRequest(_) | Self::Invalid { .. } | Self::ParentNotFound | Self::MediaMismatch { .. } => {
-                "bad_request"
-            }
+            Self::BadRequest(_)
+            | Self::Invalid { .. }
+            | Self::ParentNotFound
+            | Self::IdUsed
+            | Self::MediaMismatch { .. } => "bad_request",
             Self::UnknownAction => "unknown_action",
             Self::TextTooLarge { .. } | Self::MediaTooLarge { .. } => "too_large",
             Self::ConversationNotFound => "conversation_not_found",
@@ -117,7 +123,12 @@ impl Error {
             Self::MediaNotFound => "media_not_found",
             Self::TooManyPending { .. } => "too_many_pending",
             Self::LeaseExpired => "lease_expired",
-            _ => "internal",
+            Self::Service { .. }
+            | Self::Contended { .. }
+            | Self::OutOfTime { .. }
+            | Self::Corrupt { .. }
+            | Self::ConfigMissing { .. }
+            | Self::ConfigInvalid { .. } => "internal",
         }
     }
 

@@ -1,16 +1,22 @@
 //! The domain of Parley. The functions turn events into calls of this library and its results into responses; nothing here
 //! knows which machine it runs on.
 //!
-//! - [`leases`]: who may communicate: places, sessions, expiry. The four limits begin here.
-//! - [`messages`]: a message's life: admitted, queued, claimed, answered.
-//! - [`conversations`]: what messages are said in: made, listed, read, deleted. [`users`]: who says them. [`paging`]: lists.
-//! - [`answer`]: what the worker does with a queued message.
+//! From the edge to the ground; each module uses only what stands below it (`layers.rs` tests that):
+//!
+//! - [`lambda`]: the edge towards Lambda: how a function starts, who speaks, route responses.
+//! - [`app`]: where a function is put together.
 //! - [`janitor`]: what is left to do when nobody else does.
-//! - [`queue`], [`model`], [`media`], [`push`]: what it does it with; what it takes is measured.
-//! - [`protocol`]: the frames on the wire. [`auth`]: tokens. [`route`]: what all WebSocket routes share.
-//! - [`config`], [`errors`], [`clock`], [`ids`], [`dynamo`]: the ground.
+//! - [`answer`]: what the worker does with a queued message; what it takes is measured.
+//! - [`protocol`]: the edge towards clients: frames and messages on the wire, and the schema of these. [`push`] sends them.
+//! - [`conversations`]: what messages are said in: made, listed, read, deleted. [`users`]: who says them. [`paging`]: lists.
+//! - [`queue`], [`model`]: what messages wait in, and what answers them.
+//! - [`messages`]: a message's life: admitted, queued, claimed, answered.
+//! - [`leases`]: who may communicate: places, sessions, expiry. The four limits begin here.
+//! - [`media`], [`auth`]: objects and their addresses; tokens.
+//! - [`config`], [`dynamo`], [`ids`], [`errors`], [`clock`]: the ground.
 
 pub mod answer;
+pub mod app;
 pub mod auth;
 pub mod clock;
 pub mod config;
@@ -19,6 +25,9 @@ pub mod dynamo;
 pub mod errors;
 pub mod ids;
 pub mod janitor;
+pub mod lambda;
+#[cfg(test)]
+mod layers;
 pub mod leases;
 pub mod media;
 pub mod messages;
@@ -28,7 +37,7 @@ pub mod paging;
 pub mod protocol;
 pub mod push;
 pub mod queue;
-pub mod route;
+
 #[cfg(test)]
 mod testing;
 pub mod users;

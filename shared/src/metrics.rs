@@ -2,25 +2,19 @@
 
 use serde_json::json;
 
-use crate::answer::{Generated, How};
 use crate::clock::Timestamp;
+use crate::messages::{Measured, Status};
 
 const NAMESPACE: &str = "Parley";
 
 /// An answer, however it ended: tokens in and out, milliseconds to its first piece and in all.
-pub(crate) fn answered(provider: &str, generated: &Generated, now: Timestamp) {
-    println!("{}", line(provider, generated, now));
+pub(crate) fn answered(provider: &str, status: Status, measured: &Measured, now: Timestamp) {
+    println!("{}", line(provider, status, measured, now));
 }
 
-fn line(provider: &str, generated: &Generated, now: Timestamp) -> serde_json::Value {
-    let measured = &generated.measured;
-    let status = match generated.how {
-        How::Done => "done",
-        How::Cancelled => "cancelled",
-        How::Failed(_) => "failed",
-    };
+fn line(provider: &str, status: Status, measured: &Measured, now: Timestamp) -> serde_json::Value {
     let mut metrics = vec![json!({ "Name": "AnswerTime", "Unit": "Milliseconds" })];
-    let mut line = json!({ "Provider": provider, "Status": status, "AnswerTime": measured.total_ms });
+    let mut line = json!({ "Provider": provider, "Status": status.as_str(), "AnswerTime": measured.total_ms });
     let mut add = |name: &str, unit: &str, value: Option<u64>| {
         if let Some(value) = value {
             metrics.push(json!({ "Name": name, "Unit": unit }));

@@ -47,7 +47,7 @@ impl Limit {
     }
 
     /// What to ask the table for: one more than a page has, to know whether there is another.
-    pub(crate) fn and_one(self) -> i32 {
+    pub(crate) fn in_query(self) -> i32 {
         i32::from(self.0) + 1
     }
 

@@ -19,6 +19,9 @@ pub struct Job {
     pub conversation_id: ConversationId,
     pub message_id: MessageId,
     pub seq: u64,
+    /// It has ended, and its sender asks once more how.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tell: bool,
 }
 
 impl From<&StoredMessage> for Job {
@@ -28,6 +31,7 @@ impl From<&StoredMessage> for Job {
             conversation_id: message.conversation.clone(),
             message_id: message.id.clone(),
             seq: message.seq,
+            tell: false,
         }
     }
 }
@@ -50,6 +54,13 @@ impl Queue {
     /// Queues it for the `time`th time more, whether or not it was sent within five minutes; each time once.
     pub async fn send_again(&self, job: &Job, time: u32) -> Result<()> {
         self.send_as(job, format!("{}-{time}", job.message_id.key())).await
+    }
+
+    /// Has its user told once more how a message has ended. `request` names the wish: each is met, and each once.
+    pub async fn tell(&self, message: &StoredMessage, request: &str) -> Result<()> {
+        let job = Job { tell: true, ..Job::from(message) };
+        let digest = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, request.as_bytes());
+        self.send_as(&job, format!("{}-tell-{digest}", message.id.key())).await
     }
 
     async fn send_as(&self, job: &Job, deduplication_id: String) -> Result<()> {

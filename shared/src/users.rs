@@ -11,14 +11,15 @@ mod tests;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{Delete, Put, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::builders::{DeleteBuilder, PutBuilder, UpdateBuilder};
+use aws_sdk_dynamodb::types::{Delete, Put, Update};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::ChatConfig;
-use crate::dynamo::{self, Fields, Item, s, time};
+use crate::dynamo::{Attributes, Item, Transaction, text, time};
 use crate::ids::{Random, UserId};
-use crate::messages::{built, user_key};
+use crate::messages::user_key;
 use crate::paging::{Limit, List, Page};
 use crate::{Error, Result};
 
@@ -44,6 +45,15 @@ pub struct User {
     pub id: UserId,
     pub username: String,
     pub created_at: Timestamp,
+}
+
+/// What meeting a user writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    User,
+    Listing,
+    /// Under the name that it had.
+    OldListing,
 }
 
 /// A user as stored.
@@ -82,11 +92,13 @@ impl Users {
             if known.as_ref().is_some_and(|known| known.listed_as.as_ref() == Some(&place) && known.user == user) {
                 return Ok(user);
             }
-            let mut items = vec![self.writing(&user, &place, known.as_ref())?, self.listing(&user, &place)?];
+            let mut transaction = Transaction::new()
+                .with(Part::User, self.writing(&user, &place, known.as_ref()))
+                .with(Part::Listing, self.listing(&user, &place));
             if let Some(old) = known.and_then(|known| known.listed_as).filter(|old| *old != place) {
-                items.push(self.delisting(old)?);
+                transaction.add(Part::OldListing, self.delisting(&old));
             }
-            if dynamo::transact(&self.db, &self.random, &items).await?.is_ok() {
+            if transaction.send(&self.db, &self.random).await?.is_ok() {
                 return Ok(user);
             }
             // Somebody else has met the user: of two first times at once, both see the same moment.
@@ -111,17 +123,17 @@ impl Users {
             }
             Some(_) => return Err(Error::bad_request("The cursor is of a list of other names")),
         };
-        let query = self.db.query().table_name(&self.config.table).expression_attribute_values(":pk", s(DIRECTORY));
+        let query = self.db.query().table_name(&self.config.table).expression_attribute_values(":pk", text(DIRECTORY));
         let query = if prefix.is_empty() {
             query.key_condition_expression("pk = :pk")
         } else {
             query
                 .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
-                .expression_attribute_values(":prefix", s(prefix.as_str()))
+                .expression_attribute_values(":prefix", text(prefix.as_str()))
         };
         let items = query
             .consistent_read(true)
-            .limit(limit.and_one())
+            .limit(limit.in_query())
             .set_exclusive_start_key(start)
             .into_paginator()
             .items()
@@ -145,55 +157,52 @@ impl Users {
     }
 
     /// The user's own item, which is as it was `known`.
-    fn writing(&self, user: &User, place: &str, known: Option<&Known>) -> Result<TransactWriteItem> {
+    fn writing(&self, user: &User, place: &str, known: Option<&Known>) -> UpdateBuilder {
         let update = Update::builder()
             .table_name(&self.config.table)
             .set_key(Some(key(&user_key(&user.id), USER)))
             .update_expression("SET username = :username, created_at = :created, listed_as = :place")
-            .expression_attribute_values(":username", s(user.username.as_str()))
+            .expression_attribute_values(":username", text(user.username.as_str()))
             .expression_attribute_values(":created", time(user.created_at))
-            .expression_attribute_values(":place", s(place));
-        let update = match known {
+            .expression_attribute_values(":place", text(place));
+        match known {
             None => update.condition_expression("attribute_not_exists(pk)"),
             Some(Known { listed_as: None, .. }) => {
                 update.condition_expression("attribute_exists(pk) AND attribute_not_exists(listed_as)")
             }
             Some(Known { listed_as: Some(old), .. }) => {
-                update.condition_expression("listed_as = :old").expression_attribute_values(":old", s(old.as_str()))
+                update.condition_expression("listed_as = :old").expression_attribute_values(":old", text(old.as_str()))
             }
-        };
-        Ok(TransactWriteItem::builder().update(built(update.build())?).build())
+        }
     }
 
-    fn listing(&self, user: &User, place: &str) -> Result<TransactWriteItem> {
-        let put = Put::builder()
+    fn listing(&self, user: &User, place: &str) -> PutBuilder {
+        Put::builder()
             .table_name(&self.config.table)
             .set_item(Some(key(DIRECTORY, place)))
-            .item("user_id", s(user.id.as_str()))
-            .item("username", s(user.username.as_str()))
-            .item("created_at", time(user.created_at));
-        Ok(TransactWriteItem::builder().put(built(put.build())?).build())
+            .item("user_id", text(user.id.as_str()))
+            .item("username", text(user.username.as_str()))
+            .item("created_at", time(user.created_at))
     }
 
-    fn delisting(&self, place: String) -> Result<TransactWriteItem> {
-        let delete = Delete::builder().table_name(&self.config.table).set_key(Some(key(DIRECTORY, &place)));
-        Ok(TransactWriteItem::builder().delete(built(delete.build())?).build())
+    fn delisting(&self, place: &str) -> DeleteBuilder {
+        Delete::builder().table_name(&self.config.table).set_key(Some(key(DIRECTORY, place)))
     }
 }
 
 impl Known {
     fn read(id: &UserId, item: &Item) -> Result<Self> {
-        let fields = Fields(item);
-        let (username, created_at) = (fields.text("username")?.to_owned(), fields.time("created_at")?);
-        let listed_as = fields.optional_text("listed_as").map(str::to_owned);
+        let attributes = Attributes(item);
+        let (username, created_at) = (attributes.text("username")?.to_owned(), attributes.time("created_at")?);
+        let listed_as = attributes.optional_text("listed_as").map(str::to_owned);
         Ok(Self { user: User { id: id.clone(), username, created_at }, listed_as })
     }
 }
 
 fn read_listed(item: &Item) -> Result<User> {
-    let fields = Fields(item);
-    let id = UserId::parse(fields.text("user_id")?)?;
-    Ok(User { id, username: fields.text("username")?.to_owned(), created_at: fields.time("created_at")? })
+    let attributes = Attributes(item);
+    let id = UserId::parse(attributes.text("user_id")?)?;
+    Ok(User { id, username: attributes.text("username")?.to_owned(), created_at: attributes.time("created_at")? })
 }
 
 /// Where in the directory a user is.
@@ -208,5 +217,5 @@ fn place_of(user: &User) -> String {
 }
 
 fn key(pk: &str, sk: &str) -> Item {
-    Item::from([("pk".to_owned(), s(pk)), ("sk".to_owned(), s(sk))])
+    Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }

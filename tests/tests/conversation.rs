@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{Client, Stack, StackOptions, new_id};
 
 #[tokio::test]
@@ -110,22 +110,33 @@ async fn an_id_sent_again_is_one_message_with_one_answer() {
     client.receive_type("accepted").await;
     let (_, reply) = client.answer(&id).await;
 
-    // The same frame, another text, another conversation: the first message each time, and no second answer.
+    // Another text, another conversation: that is another message, and needs an id of its own.
     let other = client.rest.new_conversation().await;
-    for (conversation, text) in [(&conversation, "once"), (&conversation, "twice"), (&other, "once")] {
+    for (conversation, text) in [(&conversation, "twice"), (&other, "once")] {
         client.send_message(&id, conversation, text).await;
+        let refused = client.receive().await;
+        assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("bad_request")), "{refused}");
+        assert_eq!(refused["id"], id);
+    }
+    // The same frame: the first message each time, its reply once more, and no second answer.
+    for _ in 0..2 {
+        client.send_message(&id, &conversation, "once").await;
         let accepted = client.receive().await;
         assert_eq!(accepted["type"], "accepted", "{accepted}");
         assert_eq!(accepted["duplicate"], true);
         assert_eq!(accepted["message"]["text"], "once");
         assert_eq!(accepted["message"]["conversationId"], reply["message"]["conversationId"]);
         assert_eq!(accepted["message"]["status"], "done");
+        let again = client.receive().await;
+        let ids =
+            |frame: &Value| [frame["id"].clone(), frame["message"]["id"].clone(), frame["replies"][0]["id"].clone()];
+        assert_eq!((&again["type"], ids(&again)), (&json!("reply"), ids(&reply)), "{again}");
     }
     // An answer of its own to a later message shows that nothing else was under way.
     let (streamed, _) = client.ask(&conversation, "next").await;
     assert_eq!(streamed, "response for next");
-    let state = stack.state().await;
-    assert_eq!(state["functions"]["worker"]["invocations"], 2, "{state:#}");
+    let (history, _) = client.rest.all(&format!("/api/conversations/{conversation}/messages")).await;
+    assert_eq!(history.len(), 4, "{history:#?}");
 }
 
 #[tokio::test]
@@ -136,19 +147,26 @@ async fn an_id_sent_many_times_at_once_is_one_message() {
     for _ in 0..20 {
         client.send_message(&id, &conversation, "again").await;
     }
-    let mut seen = (0, 0, 0);
-    while seen != (1, 19, 1) {
+    let (mut accepted, mut duplicates, mut ended, mut replies) = (0, 0, 0, Vec::new());
+    // One reply, and one more for each repetition that found it ended.
+    while (accepted, duplicates, replies.len()) != (1, 19, 1 + ended) {
         let frame = client.receive().await;
         match frame["type"].as_str() {
-            Some("accepted") if frame["duplicate"] == true => seen.1 += 1,
-            Some("accepted") => seen.0 += 1,
-            Some("reply") => seen.2 += 1,
+            Some("accepted") if frame["duplicate"] == true => {
+                duplicates += 1;
+                ended += usize::from(frame["message"]["status"] == "done");
+            }
+            Some("accepted") => accepted += 1,
+            Some("reply") => replies.push(frame["replies"][0]["id"].clone()),
             Some("delta") => {}
             _ => panic!("{frame}"),
         }
-        assert!(seen.0 <= 1 && seen.1 <= 19 && seen.2 <= 1, "{seen:?}");
     }
+    replies.dedup();
+    assert_eq!(replies.len(), 1, "one message has one answer: {replies:?}");
     client.receives_nothing(Duration::from_millis(300)).await;
+    let (history, _) = client.rest.all(&format!("/api/conversations/{conversation}/messages")).await;
+    assert_eq!(history.len(), 2, "{history:#?}");
 }
 
 #[tokio::test]

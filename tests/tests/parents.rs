@@ -93,6 +93,7 @@ async fn what_cannot_be_followed_is_refused_and_a_repetition_is_still_one() {
         let accepted = client.receive().await;
         assert_eq!((&accepted["type"], &accepted["duplicate"]), (&json!("accepted"), &json!(true)), "{accepted}");
         assert_eq!(accepted["message"]["parentId"], "");
+        assert_eq!(client.receive().await["type"], "reply");
     }
     let (history, _) = client.rest.all(&format!("/api/conversations/{conversation}/messages")).await;
     assert_eq!(history.len(), 2, "{history:?}");

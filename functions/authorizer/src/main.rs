@@ -1,22 +1,17 @@
 //! Decides who may connect: a bearer token of the configured issuer, from the `Authorization` header or a subprotocol.
 
-use std::sync::Arc;
-
 use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequestTypeRequest, ApiGatewayCustomAuthorizerResponse};
 use aws_lambda_events::iam::{IamPolicyEffect, IamPolicyStatement};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 use shared::auth::{AuthError, Verifier, token_of};
-use shared::clock::SystemClock;
-use shared::config::{AuthConfig, environment};
 
 /// The error text that API Gateway answers with 401.
 const UNAUTHORIZED: &str = "Unauthorized";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::route::init().await;
-    let verifier = Verifier::new(AuthConfig::read(&environment)?, Arc::new(SystemClock))?;
+    let verifier = shared::lambda::start().await.verifier()?;
     if let Err(error) = verifier.warm_up().await {
         // Not fatal: tried again with the first token.
         tracing::warn!("{error}");

@@ -3,23 +3,31 @@
 //!
 //! The route has no response, because there is none to give where all is well; what is wrong is pushed.
 
+use std::sync::Arc;
+
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::answer::Finisher;
-use shared::config::environment;
+use shared::lambda::{Speaker, log, status};
+use shared::leases::Leases;
 use shared::protocol::{ServerFrame, id_of, parse_cancel};
-use shared::push::PushError;
-use shared::route::{Speaker, log, status};
+use shared::push::{Push, PushError};
+
+struct Deps {
+    leases: Leases,
+    finisher: Finisher,
+    push: Arc<dyn Push>,
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let aws = shared::route::init().await;
-    let finisher = Finisher::from_environment(&aws, &environment)?;
-    run(service_fn(|event| cancel(&finisher, event))).await
+    let app = shared::lambda::start().await;
+    let deps = Deps { leases: app.leases()?, finisher: app.finisher()?, push: app.push_once() };
+    run(service_fn(|event| cancel(&deps, event))).await
 }
 
 async fn cancel(
-    finisher: &Finisher,
+    deps: &Deps,
     event: LambdaEvent<ApiGatewayWebsocketProxyRequest>,
 ) -> Result<ApiGatewayProxyResponse, Error> {
     let event = event.payload;
@@ -28,13 +36,13 @@ async fn cancel(
     let cancelled = async {
         let message = parse_cancel(body)?;
         // As everywhere: only who holds a place is heard.
-        finisher.leases.renew(&speaker.user, &speaker.connection).await?;
-        finisher.cancel(&speaker.user, &message).await
+        deps.leases.renew(&speaker.user, &speaker.connection).await?;
+        deps.finisher.cancel(&speaker.user, &message).await
     };
     if let Err(error) = cancelled.await {
         log(&event.request_context, &error);
         let frame = ServerFrame::error(id_of(body), &error).to_json();
-        match finisher.push.post(&speaker.connection, frame).await {
+        match deps.push.post(&speaker.connection, frame).await {
             Ok(()) | Err(PushError::Gone) => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,27 +1,20 @@
 //! `$connect`: takes a place for the user, or says why not: 409 already connected (with another session, and without
 //! `takeover=true`), 503 all places taken.
 
-use std::sync::Arc;
-
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::auth::selected_subprotocol;
-use shared::clock::SystemClock;
-use shared::config::{LeaseConfig, environment};
-use shared::ids::Random;
+use shared::lambda::{Speaker, log, status, username};
 use shared::leases::{Connected, Handshake, Leases};
 use shared::protocol::ClosingCode;
-use shared::push::{ManagementApi, Push, REPLACED, dismiss};
-use shared::route::{Speaker, log, status, username};
+use shared::push::{Push, REPLACED, dismiss};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let aws = shared::route::init().await;
-    let db = aws_sdk_dynamodb::Client::new(&aws);
-    let random = Arc::new(Random::from_system());
-    let leases = Leases::new(db, LeaseConfig::read(&environment)?, Arc::new(SystemClock), random);
-    let push = ManagementApi(aws_sdk_apigatewaymanagement::Client::new(&aws));
-    run(service_fn(|event| connect(&leases, &push, event))).await
+    let app = shared::lambda::start().await;
+    let leases = app.leases()?;
+    let push = app.push();
+    run(service_fn(|event| connect(&leases, &*push, event))).await
 }
 
 async fn connect(

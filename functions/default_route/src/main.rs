@@ -2,12 +2,12 @@
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use shared::lambda::refuse;
 use shared::protocol::id_of;
-use shared::route::refuse;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::route::init().await;
+    shared::lambda::start().await;
     run(service_fn(default_route)).await
 }
 

@@ -1,22 +1,15 @@
 //! `$disconnect`: gives the place back. Best effort: where it does not come, the lease ends by itself; where it comes late,
 //! it finds another connection's lease and changes nothing.
 
-use std::sync::Arc;
-
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shared::clock::SystemClock;
-use shared::config::{LeaseConfig, environment};
-use shared::ids::Random;
+use shared::lambda::{Speaker, log, status};
 use shared::leases::Leases;
-use shared::route::{Speaker, log, status};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let aws = shared::route::init().await;
-    let db = aws_sdk_dynamodb::Client::new(&aws);
-    let random = Arc::new(Random::from_system());
-    let leases = Leases::new(db, LeaseConfig::read(&environment)?, Arc::new(SystemClock), random);
+    let app = shared::lambda::start().await;
+    let leases = app.leases()?;
     run(service_fn(|event| disconnect(&leases, event))).await
 }
 

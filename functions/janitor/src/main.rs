@@ -2,19 +2,17 @@
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
-use shared::answer::Finisher;
-use shared::config::environment;
+use shared::janitor::{Janitor, Report};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let aws = shared::route::init().await;
-    let finisher = Finisher::from_environment(&aws, &environment)?;
-    run(service_fn(|event| tidy_up(&finisher, event))).await
+    let janitor = shared::lambda::start().await.janitor()?;
+    run(service_fn(|event| tidy_up(&janitor, event))).await
 }
 
-async fn tidy_up(finisher: &Finisher, _due: LambdaEvent<Value>) -> Result<(), Error> {
-    let report = shared::janitor::run(finisher).await?;
-    if report != shared::janitor::Report::default() {
+async fn tidy_up(janitor: &Janitor, _due: LambdaEvent<Value>) -> Result<(), Error> {
+    let report = janitor.run().await?;
+    if report != Report::default() {
         tracing::info!(?report, "Tidied up");
     }
     if report.failures > 0 {

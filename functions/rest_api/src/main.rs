@@ -17,14 +17,11 @@ mod users;
 use std::sync::Arc;
 
 use lambda_http::Error;
-use shared::clock::{Clock, SystemClock};
-use shared::config::{ChatConfig, LeaseConfig, MediaConfig, environment};
+use shared::clock::Clock;
 use shared::conversations::Conversations;
-use shared::ids::Random;
 use shared::leases::Leases;
 use shared::media::Media;
-use shared::messages::Messages;
-use shared::push::{ManagementApi, Push};
+use shared::push::Push;
 use shared::users::Users;
 
 /// What the routes work with.
@@ -33,7 +30,6 @@ struct Deps {
     conversations: Conversations,
     leases: Leases,
     media: Media,
-    messages: Messages,
     users: Users,
     push: Arc<dyn Push>,
     clock: Arc<dyn Clock>,
@@ -41,30 +37,14 @@ struct Deps {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let aws = shared::route::init().await;
-    let db = aws_sdk_dynamodb::Client::new(&aws);
-    let random = Arc::new(Random::from_system());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let chat = ChatConfig::read(&environment)?;
-    let leases = Leases::new(db.clone(), LeaseConfig::read(&environment)?, clock.clone(), random.clone());
-    let media = Media::new(&aws, &environment, MediaConfig::read(&environment)?, clock.clone(), random.clone())?;
-    let messages =
-        Messages::new(db.clone(), chat.clone(), leases.clone(), media.clone(), clock.clone(), random.clone());
+    let app = shared::lambda::start().await;
     let deps = Deps {
-        conversations: Conversations::new(
-            db.clone(),
-            chat.clone(),
-            messages.clone(),
-            media.clone(),
-            clock.clone(),
-            random.clone(),
-        ),
-        leases,
-        media,
-        messages,
-        users: Users::new(db, chat, clock.clone(), random),
-        push: Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::new(&aws))),
-        clock,
+        conversations: app.conversations()?,
+        leases: app.leases()?,
+        media: app.media()?,
+        users: app.users()?,
+        push: app.push(),
+        clock: app.clock(),
     };
     lambda_http::run(api::router(deps)).await
 }

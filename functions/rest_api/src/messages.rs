@@ -77,7 +77,7 @@ pub(crate) async fn list(
     let id = ConversationId::parse(&id)?;
     let after = after.as_deref().map(message_id).transpose()?;
     let page = deps.conversations.history(&speaker.user, &id, &Range { order, after, cursor }, limit).await?;
-    Ok(Json(MessagePage { items: deps.messages.show_all(&page.items).await?, next_cursor: page.next }))
+    Ok(Json(MessagePage { items: Message::of_all(&page.items, &deps.media).await?, next_cursor: page.next }))
 }
 
 /// One message or answer.
@@ -96,5 +96,5 @@ pub(crate) async fn get(
 ) -> Result<Json<Message>, Problem> {
     let id = ConversationId::parse(&id)?;
     let message = deps.conversations.message(&speaker.user, &id, &message_id(&message)?).await?;
-    Ok(Json(deps.messages.show(&message).await?))
+    Ok(Json(Message::of(&message, &deps.media).await?))
 }

@@ -121,16 +121,28 @@ impl From<Error> for Problem {
             Class::Retry => tracing::warn!("{error}"),
             Class::Bug => tracing::error!("{error}"),
         }
-        match error {
+        let detail = error.public_message();
+        let status = match error {
             Error::Invalid { field, problem } => {
-                Self::invalid(vec![FieldError { field: field.to_owned(), message: problem }])
+                return Self::invalid(vec![FieldError { field: field.to_owned(), message: problem }]);
             }
-            Error::BadRequest(_) => Self::new(StatusCode::BAD_REQUEST, error.public_message()),
-            Error::ConversationNotFound | Error::MessageNotFound | Error::MediaNotFound => {
-                Self::not_found(error.public_message())
-            }
-            _ => Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.public_message()),
-        }
+            Error::BadRequest(_)
+            | Error::UnknownAction
+            | Error::ParentNotFound
+            | Error::IdUsed
+            | Error::MediaMismatch { .. } => StatusCode::BAD_REQUEST,
+            Error::ConversationNotFound | Error::MessageNotFound | Error::MediaNotFound => StatusCode::NOT_FOUND,
+            Error::LeaseExpired => StatusCode::CONFLICT,
+            Error::TextTooLarge { .. } | Error::MediaTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Error::TooManyPending { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Error::Service { .. }
+            | Error::Contended { .. }
+            | Error::OutOfTime { .. }
+            | Error::Corrupt { .. }
+            | Error::ConfigMissing { .. }
+            | Error::ConfigInvalid { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::new(status, detail)
     }
 }
 

@@ -2,39 +2,27 @@
 //!
 //! Admission comes first and is durable; a crash before the queue is healed by the client, which sends the id again.
 
-use std::sync::Arc;
-
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shared::clock::SystemClock;
-use shared::config::{AdmissionConfig, ChatConfig, LeaseConfig, MediaConfig, QueueConfig, environment};
-use shared::ids::{MessageId, Random};
-use shared::leases::Leases;
+use shared::config::AdmissionConfig;
+use shared::ids::MessageId;
+use shared::lambda::{Speaker, refuse, respond};
 use shared::media::Media;
 use shared::messages::{Admission, Messages};
-use shared::protocol::{ServerFrame, parse_send_message};
+use shared::protocol::{Message, ServerFrame, parse_send_message};
 use shared::queue::{Job, Queue};
-use shared::route::{Speaker, refuse, respond};
 
 struct Deps {
     messages: Messages,
+    media: Media,
     queue: Queue,
     limits: AdmissionConfig,
 }
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let aws = shared::route::init().await;
-    let db = aws_sdk_dynamodb::Client::new(&aws);
-    let random = Arc::new(Random::from_system());
-    let clock = Arc::new(SystemClock);
-    let leases = Leases::new(db.clone(), LeaseConfig::read(&environment)?, clock.clone(), random.clone());
-    let media = Media::new(&aws, &environment, MediaConfig::read(&environment)?, clock.clone(), random.clone())?;
-    let deps = Deps {
-        messages: Messages::new(db, ChatConfig::read(&environment)?, leases, media, clock, random),
-        queue: Queue::new(aws_sdk_sqs::Client::new(&aws), QueueConfig::read(&environment)?),
-        limits: AdmissionConfig::read(&environment)?,
-    };
+    let app = shared::lambda::start().await;
+    let deps = Deps { messages: app.messages()?, media: app.media()?, queue: app.queue()?, limits: app.limits()? };
     run(service_fn(|event| send_message(&deps, event))).await
 }
 
@@ -62,10 +50,16 @@ async fn accept(
             Admission::New(message) => (message, false),
             Admission::Duplicate(message) => (message, true),
         };
-        if !message.status.is_final() {
+        if duplicate && !draft.repeats(message) {
+            return Err(shared::Error::IdUsed);
+        }
+        if message.status.is_final() {
+            // Whoever has not heard of the end hears of it now, from the worker: behind what it is telling at the moment.
+            deps.queue.tell(message, event.request_context.request_id.as_deref().unwrap_or_default()).await?;
+        } else {
             deps.queue.send(&Job::from(message)).await?;
         }
-        let shown = deps.messages.show(message).await?;
+        let shown = Message::of(message, &deps.media).await?;
         Ok(ServerFrame::Accepted { id: message.id.clone(), duplicate, message: shown })
     };
     admitted.await.map_err(|error| (Some(draft.id.clone()), error))

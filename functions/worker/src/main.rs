@@ -4,13 +4,11 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMe
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::answer::Answerer;
 use shared::clock::Timestamp;
-use shared::config::environment;
 use shared::queue::Job;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let aws = shared::route::init().await;
-    let answerer = Answerer::from_environment(&aws, &environment).await?;
+    let answerer = shared::lambda::start().await.answerer().await?;
     run(service_fn(|event| work(&answerer, event))).await
 }
 

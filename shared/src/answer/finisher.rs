@@ -1,26 +1,15 @@
-//! Ending messages and telling their users: what all functions do that have to do with answers, with a model or without.
+//! Ending messages and telling their users how: what all functions do that have to do with answers, with a model or without.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
-use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
-use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
-
-use crate::clock::{Clock, SystemClock};
-use crate::config::{ChatConfig, LeaseConfig, Lookup, MediaConfig, QueueConfig};
-use crate::conversations::Conversations;
-use crate::ids::{MessageId, Random, UserId};
+use crate::ids::{MessageId, UserId};
 use crate::leases::Leases;
 use crate::media::Media;
 use crate::messages::{Claim, Claimed, Ending, Messages, Status, StoredMessage};
-use crate::protocol::ServerFrame;
-use crate::push::{ManagementApi, Push, PushError};
-use crate::queue::Queue;
+use crate::protocol::{Message, ServerFrame};
+use crate::push::{Push, PushError};
 use crate::{Error, Result};
-
-/// Generous, because a frame that arrived although nobody waited for it any more is sent twice.
-const POST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Tries to tell an end before the message goes back to the queue.
 const ATTEMPTS: u32 = 4;
@@ -29,48 +18,15 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Clone)]
 pub struct Finisher {
-    pub messages: Messages,
-    pub conversations: Conversations,
-    pub leases: Leases,
-    pub queue: Queue,
-    pub push: Arc<dyn Push>,
-    pub clock: Arc<dyn Clock>,
-    pub random: Arc<Random>,
+    messages: Messages,
+    media: Media,
+    leases: Leases,
+    push: Arc<dyn Push>,
 }
 
 impl Finisher {
-    /// As a function has it.
-    pub fn from_environment(aws: &SdkConfig, lookup: Lookup<'_>) -> Result<Self> {
-        let db = aws_sdk_dynamodb::Client::new(aws);
-        let random = Arc::new(Random::from_system());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let leases = Leases::new(db.clone(), LeaseConfig::read(lookup)?, Arc::clone(&clock), Arc::clone(&random));
-        let push = aws_sdk_apigatewaymanagement::config::Builder::from(aws)
-            .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(POST_TIMEOUT).build())
-            // Who posts decides what to do about a slow client.
-            .retry_config(RetryConfig::disabled())
-            .build();
-        let chat = ChatConfig::read(lookup)?;
-        let media = Media::new(aws, lookup, MediaConfig::read(lookup)?, Arc::clone(&clock), Arc::clone(&random))?;
-        let messages = Messages::new(
-            db.clone(),
-            chat.clone(),
-            leases.clone(),
-            media.clone(),
-            Arc::clone(&clock),
-            Arc::clone(&random),
-        );
-        let conversations =
-            Conversations::new(db, chat, messages.clone(), media, Arc::clone(&clock), Arc::clone(&random));
-        Ok(Self {
-            messages,
-            conversations,
-            leases,
-            queue: Queue::new(aws_sdk_sqs::Client::new(aws), QueueConfig::read(lookup)?),
-            push: Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::from_conf(push))),
-            clock,
-            random,
-        })
+    pub fn new(messages: Messages, media: Media, leases: Leases, push: Arc<dyn Push>) -> Self {
+        Self { messages, media, leases, push }
     }
 
     /// Ends a message that can't be answered, and tells its user.
@@ -101,8 +57,8 @@ impl Finisher {
     }
 
     /// A message whose conversation was deleted while it waited. Its user is told, if it was still waited for.
-    pub(crate) async fn deleted(&self, user: &UserId, message: &MessageId) -> Result<()> {
-        if self.leases.settled(user, std::slice::from_ref(message)).await? == 0 {
+    pub(crate) async fn tell_deleted(&self, user: &UserId, message: &MessageId) -> Result<()> {
+        if self.leases.uncount(user, std::slice::from_ref(message)).await? == 0 {
             return Ok(());
         }
         let frame = ServerFrame::error(Some(message.clone()), &Error::ConversationNotFound);
@@ -114,7 +70,7 @@ impl Finisher {
         if message.told {
             return Ok(());
         }
-        self.messages.settle(message).await?;
+        self.messages.uncount(message).await?;
         self.tell(message, answers).await
     }
 
@@ -129,8 +85,8 @@ impl Finisher {
             },
             _ => ServerFrame::Reply {
                 id: message.id.clone(),
-                message: self.messages.show(message).await?,
-                replies: self.messages.show_all(answers).await?,
+                message: Message::of(message, &self.media).await?,
+                replies: Message::of_all(answers, &self.media).await?,
             },
         };
         self.deliver(&message.user, &frame.to_json()).await?;

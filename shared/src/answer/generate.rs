@@ -11,7 +11,7 @@ use crate::Result;
 use crate::clock::Timestamp;
 use crate::ids::MediaKey;
 use crate::media::Sample;
-use crate::messages::{Claim, Ending, Measured, Reply, StoredMessage};
+use crate::messages::{Claim, Ending, Measured, Reply, Status, StoredMessage};
 use crate::model::{ModelError, Piece, Prompt, Turn};
 
 /// Pauses between tries of a model that failed for the moment.
@@ -26,18 +26,28 @@ const MAX_TEXT_BYTES: usize = 256 * 1024;
 
 /// What came of asking.
 #[derive(Debug)]
-pub(crate) struct Generated {
-    pub(crate) how: How,
+pub(super) struct Generated {
+    pub(super) how: How,
     text: String,
     samples: Vec<Sample>,
-    pub(crate) measured: Measured,
+    pub(super) measured: Measured,
 }
 
 #[derive(Debug)]
-pub(crate) enum How {
+pub(super) enum How {
     Done,
     Cancelled,
     Failed(String),
+}
+
+impl How {
+    pub(super) fn status(&self) -> Status {
+        match self {
+            Self::Done => Status::Done,
+            Self::Cancelled => Status::Cancelled,
+            Self::Failed(_) => Status::Failed,
+        }
+    }
 }
 
 impl Answerer {
@@ -52,7 +62,7 @@ impl Answerer {
         let began = Instant::now();
         let mut generated =
             Generated { how: How::Done, text: String::new(), samples: Vec::new(), measured: Measured::default() };
-        let out_of_time = tokio::time::sleep(stop_at.since(self.finisher.clock.now()));
+        let out_of_time = tokio::time::sleep(stop_at.since(self.clock.now()));
         tokio::pin!(out_of_time);
         let cancelled = self.cancelled(&claim.message);
         tokio::pin!(cancelled);
@@ -129,7 +139,7 @@ impl Answerer {
     /// Full jitter, so that those whom a model refused together do not come back together.
     fn backoff(&self, attempt: u32) -> Duration {
         let ceiling = FIRST_BACKOFF.saturating_mul(1 << attempt.min(16)).min(LONGEST_BACKOFF);
-        let jitter = self.finisher.random.below(u32::try_from(ceiling.as_millis() / 2).unwrap_or(u32::MAX));
+        let jitter = self.random.below(u32::try_from(ceiling.as_millis() / 2).unwrap_or(u32::MAX));
         ceiling / 2 + Duration::from_millis(jitter.into())
     }
 
@@ -143,7 +153,7 @@ impl Answerer {
         looks.tick().await; // the first is at once, and the claim has just looked
         loop {
             looks.tick().await;
-            match self.finisher.messages.is_cancelled(message).await {
+            match self.messages.is_cancelled(message).await {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) => tracing::debug!(%error, message = %message.id, "Could not look whether it is cancelled"),
@@ -165,7 +175,7 @@ impl Answerer {
         }
         for sample in generated.samples {
             let key = MediaKey::of_answer(&message.id.answer(replies.len()), sample.extension);
-            let attachment = self.finisher.messages.media().store(&message.user, key, sample).await?;
+            let attachment = self.media.store(&message.user, key, sample).await?;
             replies.push(Reply { text: String::new(), media: Some(attachment) });
         }
         Ok(if cancelled { Ending::Cancelled { replies } } else { Ending::Done { replies } })

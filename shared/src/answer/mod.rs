@@ -20,19 +20,20 @@ mod tests;
 mod writer;
 
 pub use finisher::Finisher;
-pub(crate) use generate::{Generated, How};
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
 use futures_util::future::BoxFuture;
 
-use crate::clock::Timestamp;
-use crate::config::{Lookup, ModelConfig};
-use crate::messages::{Claimed, Log, StoredMessage};
-use crate::model::{self, Model};
-use crate::queue::Job;
+use crate::clock::{Clock, Timestamp};
+use crate::ids::Random;
+use crate::leases::Leases;
+use crate::media::Media;
+use crate::messages::{Claimed, Log, Messages, StoredMessage};
+use crate::model::Model;
+use crate::push::Push;
+use crate::queue::{Job, Queue};
 use crate::{Error, Result, metrics};
 use writer::Writer;
 
@@ -41,6 +42,9 @@ const HOLD: Duration = Duration::from_secs(12);
 
 /// When a message that could not be answered now is tried again.
 const RETRY_IN: Duration = Duration::from_secs(2);
+
+/// Whoever asks once more how a message ended is first answered `accepted`, by the route's response, which is on its way.
+const TELL_AFTER: Duration = Duration::from_millis(100);
 
 /// Kept back from the invocation's time, for ending and telling.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -53,22 +57,20 @@ const LONGEST_TIME: Duration = Duration::from_secs(900);
 
 #[derive(Debug, Clone)]
 pub struct Answerer {
-    pub finisher: Finisher,
-    pub model: Arc<dyn Model>,
+    pub(crate) finisher: Finisher,
+    pub(crate) messages: Messages,
+    pub(crate) media: Media,
+    pub(crate) leases: Leases,
+    pub(crate) queue: Queue,
+    pub(crate) push: Arc<dyn Push>,
+    pub(crate) model: Arc<dyn Model>,
     /// What a model is told of a conversation at most.
-    pub context_tokens: usize,
+    pub(crate) context_tokens: usize,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<Random>,
 }
 
 impl Answerer {
-    /// As a function has it.
-    pub async fn from_environment(aws: &SdkConfig, lookup: Lookup<'_>) -> Result<Self> {
-        let finisher = Finisher::from_environment(aws, lookup)?;
-        let config = ModelConfig::read(lookup)?;
-        let context_tokens = config.context_tokens;
-        let model = model::from_config(config, aws, Arc::clone(&finisher.random)).await?;
-        Ok(Self { finisher, model, context_tokens })
-    }
-
     /// Answers `job`, received with `receipt_handle`, in the time until `deadline`.
     ///
     /// # Errors
@@ -81,7 +83,7 @@ impl Answerer {
             lost = self.keep(receipt_handle) => Err(lost),
         };
         if result.is_err()
-            && let Err(error) = self.finisher.queue.hold(receipt_handle, RETRY_IN).await
+            && let Err(error) = self.queue.hold(receipt_handle, RETRY_IN).await
         {
             tracing::debug!(%error, message = %job.message_id, "Could not shorten the wait for the next try");
         }
@@ -91,7 +93,7 @@ impl Answerer {
     /// Holds the message while it is answered; returns only when it can't be held any more.
     async fn keep(&self, receipt_handle: &str) -> Error {
         loop {
-            if let Err(error) = self.finisher.queue.hold(receipt_handle, HOLD).await {
+            if let Err(error) = self.queue.hold(receipt_handle, HOLD).await {
                 return error;
             }
             tokio::time::sleep(HOLD / 3).await;
@@ -99,7 +101,7 @@ impl Answerer {
     }
 
     fn stop_at(&self, deadline: Timestamp) -> Timestamp {
-        let now = self.finisher.clock.now();
+        let now = self.clock.now();
         let time = deadline.since(now);
         let time = if time.is_zero() || time > LONGEST_TIME { DEFAULT_TIME } else { time };
         now.plus(time.saturating_sub(MARGIN).max(time / 2))
@@ -107,17 +109,23 @@ impl Answerer {
 
     /// In number order, so that whatever a message follows is answered before it is.
     async fn answer(&self, job: &Job, stop_at: Timestamp) -> Result<()> {
-        let mut log = self.finisher.messages.log(&job.conversation_id, job.seq).await?;
+        let mut log = self.messages.log(&job.conversation_id, job.seq).await?;
         let messages = log.messages_up_to(job.seq);
         let Some(called_for) = messages.last().filter(|message| message.seq == job.seq) else {
-            return self.finisher.deleted(&job.user_id, &job.message_id).await;
+            return self.finisher.tell_deleted(&job.user_id, &job.message_id).await;
         };
         if called_for.status.is_final() {
             let answers = log.answers(called_for).await?;
-            self.finisher.tell_again(called_for, &answers).await?;
+            match job.tell {
+                true => {
+                    tokio::time::sleep(TELL_AFTER).await;
+                    self.finisher.tell(called_for, &answers).await?;
+                }
+                false => self.finisher.tell_again(called_for, &answers).await?,
+            }
         }
         for message in messages.iter().filter(|message| !message.status.is_final()) {
-            if self.finisher.clock.now() >= stop_at {
+            if self.clock.now() >= stop_at {
                 return Err(Error::OutOfTime { at: stop_at });
             }
             self.answer_one(message, &mut log, stop_at).await?;
@@ -126,22 +134,22 @@ impl Answerer {
     }
 
     async fn answer_one(&self, message: &StoredMessage, log: &mut Log, stop_at: Timestamp) -> Result<()> {
-        let claim = match self.finisher.messages.claim(message).await? {
+        let claim = match self.messages.claim(message).await? {
             Claimed::Yes(claim) => claim,
             // Another worker was faster; it tells.
             Claimed::Ended(message) => {
                 log.put(message, Vec::new());
                 return Ok(());
             }
-            Claimed::Deleted => return self.finisher.deleted(&message.user, &message.id).await,
+            Claimed::Deleted => return self.finisher.tell_deleted(&message.user, &message.id).await,
         };
         let turns = self.path(log, message).await?;
         let writer = Writer::start(self, &claim);
         let (generated, writer) = self.generate(turns, stop_at, writer, &claim).await;
         let measured = generated.measured;
-        metrics::answered(self.model.name(), &generated, self.finisher.clock.now());
+        metrics::answered(self.model.name(), generated.how.status(), &measured, self.clock.now());
         let ending = self.store(message, generated).await?;
-        let end = self.finisher.messages.end(claim, ending, Some(measured), log.last_seq());
+        let end = self.messages.end(claim, ending, Some(measured), log.last_seq());
         let ended = match writer {
             // The last delta is on its way while the end is written; the reply waits for both.
             Some(writer) => tokio::join!(end, writer.finish()).0?,
@@ -149,8 +157,8 @@ impl Answerer {
         };
         let Some((message, answers)) = ended else {
             // Another worker has it, or it was deleted.
-            if self.finisher.messages.find(&message.user, &message.id).await?.is_none() {
-                self.finisher.deleted(&message.user, &message.id).await?;
+            if self.messages.find(&message.user, &message.id).await?.is_none() {
+                self.finisher.tell_deleted(&message.user, &message.id).await?;
             }
             return Ok(());
         };

@@ -37,7 +37,7 @@ impl Answerer {
     async fn turn(&self, message: &StoredMessage) -> Result<Turn> {
         let media = match &message.media {
             Some(attachment) => {
-                let url = self.finisher.messages.media().link(&message.user, &attachment.key).await?;
+                let url = self.media.link(&message.user, &attachment.key).await?;
                 attachment.kind().map(|kind| Shown { kind, url })
             }
             None => None,

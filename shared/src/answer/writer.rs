@@ -54,8 +54,8 @@ impl Writer {
         // Unbounded, but what is in it is at most one answer.
         let (pieces, received) = mpsc::unbounded_channel();
         let state = State {
-            leases: answerer.finisher.leases.clone(),
-            push: Arc::clone(&answerer.finisher.push),
+            leases: answerer.leases.clone(),
+            push: Arc::clone(&answerer.push),
             user: claim.message.user.clone(),
             id: claim.message.id.clone(),
             text: String::new(),

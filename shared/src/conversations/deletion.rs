@@ -10,12 +10,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{Delete, DeleteRequest, Put, TransactWriteItem, WriteRequest};
+use aws_sdk_dynamodb::types::{Delete, DeleteRequest, Put, WriteRequest};
 
 use super::Conversations;
-use crate::dynamo::{self, Fields, Item, s, time};
+use crate::dynamo::{self, Attributes, Item, Transaction, built, text, time};
 use crate::ids::{ConversationId, MediaKey, UserId};
-use crate::messages::{Role, StoredMessage, built, conversation_key, id_key, media_key, seq_key, user_key};
+use crate::messages::{Role, StoredMessage, conversation_key, id_key, media_key, seq_key, user_key};
 use crate::{Error, Result};
 
 /// The key of all conversations that are being deleted.
@@ -34,6 +34,13 @@ pub struct Deletion {
     pub user: UserId,
 }
 
+/// What deleting a conversation writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Conversation,
+    Deletion,
+}
+
 impl Conversations {
     /// Takes a conversation away from its user.
     ///
@@ -42,23 +49,18 @@ impl Conversations {
     pub async fn delete(&self, user: &UserId, id: &ConversationId) -> Result<Deletion> {
         let taken = Delete::builder()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(user)))
-            .key("sk", s(conversation_key(id)))
-            .condition_expression("attribute_exists(pk)")
-            .build();
+            .key("pk", text(user_key(user)))
+            .key("sk", text(conversation_key(id)))
+            .condition_expression("attribute_exists(pk)");
         let remembered = Put::builder()
             .table_name(&self.config.table)
-            .item("pk", s(DELETED))
-            .item("sk", s(conversation_key(id)))
-            .item("conversation_id", s(id.as_str()))
-            .item("user_id", s(user.as_str()))
-            .item("created_at", time(self.clock.now()))
-            .build();
-        let items = [
-            TransactWriteItem::builder().delete(built(taken)?).build(),
-            TransactWriteItem::builder().put(built(remembered)?).build(),
-        ];
-        match dynamo::transact(&self.db, &self.random, &items).await? {
+            .item("pk", text(DELETED))
+            .item("sk", text(conversation_key(id)))
+            .item("conversation_id", text(id.as_str()))
+            .item("user_id", text(user.as_str()))
+            .item("created_at", time(self.clock.now()));
+        let transaction = Transaction::new().with(Part::Conversation, taken).with(Part::Deletion, remembered);
+        match transaction.send(&self.db, &self.random).await? {
             Ok(()) => Ok(Deletion { conversation: id.clone(), user: user.clone() }),
             Err(_) => Err(Error::ConversationNotFound),
         }
@@ -71,15 +73,15 @@ impl Conversations {
             .query()
             .table_name(&self.config.table)
             .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", s(DELETED))
+            .expression_attribute_values(":pk", text(DELETED))
             .limit(ROUND)
             .send()
             .await
             .map_err(|error| Error::service("Query", &error))?;
         let read = |item: &Item| {
-            let fields = Fields(item);
-            let conversation = ConversationId::parse(fields.text("conversation_id")?)?;
-            Ok(Deletion { conversation, user: UserId::parse(fields.text("user_id")?)? })
+            let attributes = Attributes(item);
+            let conversation = ConversationId::parse(attributes.text("conversation_id")?)?;
+            Ok(Deletion { conversation, user: UserId::parse(attributes.text("user_id")?)? })
         };
         output.items().iter().map(read).collect()
     }
@@ -104,7 +106,7 @@ impl Conversations {
             .query()
             .table_name(&self.config.table)
             .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", s(pk.as_str()))
+            .expression_attribute_values(":pk", text(pk.as_str()))
             .limit(ROUND)
             .consistent_read(true)
             .send()
@@ -152,5 +154,5 @@ impl Conversations {
 }
 
 fn key(pk: String, sk: String) -> Item {
-    Item::from([("pk".to_owned(), s(pk)), ("sk".to_owned(), s(sk))])
+    Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
 }

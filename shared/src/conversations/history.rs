@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Conversations;
-use crate::dynamo::{Item, s};
+use crate::dynamo::{Item, text};
 use crate::ids::{ConversationId, MessageId, UserId};
 use crate::messages::{StoredMessage, conversation_key, seq_key};
 use crate::paging::{Limit, List, Page};
@@ -69,18 +69,18 @@ impl Conversations {
             None => Position { order: range.order.unwrap_or_default(), after: after.unwrap_or(0), seq: 0 },
         };
         let start = range.cursor.is_some().then(|| {
-            Item::from([("pk".to_owned(), s(conversation_key(id))), ("sk".to_owned(), s(seq_key(position.seq)))])
+            Item::from([("pk".to_owned(), text(conversation_key(id))), ("sk".to_owned(), text(seq_key(position.seq)))])
         });
         let items = self
             .db
             .query()
             .table_name(&self.config.table)
             .key_condition_expression("pk = :pk AND sk > :after")
-            .expression_attribute_values(":pk", s(conversation_key(id)))
-            .expression_attribute_values(":after", s(seq_key(position.after)))
+            .expression_attribute_values(":pk", text(conversation_key(id)))
+            .expression_attribute_values(":after", text(seq_key(position.after)))
             .scan_index_forward(position.order == Order::Asc)
             .consistent_read(true)
-            .limit(limit.and_one())
+            .limit(limit.in_query())
             .set_exclusive_start_key(start)
             .into_paginator()
             .items()

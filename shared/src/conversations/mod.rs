@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::ChatConfig;
-use crate::dynamo::{Fields, Item, conditional, n, s, time};
+use crate::dynamo::{Attributes, Item, conditional, number, text, time};
 use crate::ids::{ConversationId, Random, UserId};
 use crate::media::Media;
 use crate::messages::{Messages, conversation_key, user_key};
@@ -101,11 +101,11 @@ impl Conversations {
             self.db
                 .put_item()
                 .table_name(&self.config.table)
-                .item("pk", s(user_key(user)))
-                .item("sk", s(conversation_key(&conversation.id)))
-                .item("id", s(conversation.id.as_str()))
-                .item("title", s(conversation.title.as_str()))
-                .item("last_seq", n(0))
+                .item("pk", text(user_key(user)))
+                .item("sk", text(conversation_key(&conversation.id)))
+                .item("id", text(conversation.id.as_str()))
+                .item("title", text(conversation.title.as_str()))
+                .item("last_seq", number(0))
                 .item("created_at", time(now))
                 .item("updated_at", time(now))
                 .condition_expression("attribute_not_exists(pk)")
@@ -122,8 +122,8 @@ impl Conversations {
             .db
             .get_item()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(user)))
-            .key("sk", s(conversation_key(id)))
+            .key("pk", text(user_key(user)))
+            .key("sk", text(conversation_key(id)))
             .consistent_read(true)
             .send()
             .await
@@ -138,11 +138,11 @@ impl Conversations {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
-                .key("pk", s(user_key(user)))
-                .key("sk", s(conversation_key(id)))
+                .key("pk", text(user_key(user)))
+                .key("sk", text(conversation_key(id)))
                 .condition_expression("attribute_exists(pk)")
                 .update_expression("SET title = :title, updated_at = :now")
-                .expression_attribute_values(":title", s(title.0.as_str()))
+                .expression_attribute_values(":title", text(title.0.as_str()))
                 .expression_attribute_values(":now", time(self.clock.now()))
                 .return_values(ReturnValue::AllNew)
                 .send()
@@ -157,9 +157,9 @@ impl Conversations {
         let list = List::of(user, "conversations");
         let start = cursor.map(|cursor| list.position::<Position>(cursor)).transpose()?.map(|position| {
             Item::from([
-                ("pk".to_owned(), s(user_key(user))),
-                ("sk".to_owned(), s(conversation_key(&position.id))),
-                ("updated_at".to_owned(), n(position.updated_at)),
+                ("pk".to_owned(), text(user_key(user))),
+                ("sk".to_owned(), text(conversation_key(&position.id))),
+                ("updated_at".to_owned(), number(position.updated_at)),
             ])
         });
         let items = self
@@ -168,10 +168,10 @@ impl Conversations {
             .table_name(&self.config.table)
             .index_name(BY_USE)
             .key_condition_expression("pk = :pk")
-            .expression_attribute_values(":pk", s(user_key(user)))
+            .expression_attribute_values(":pk", text(user_key(user)))
             .scan_index_forward(false)
             .consistent_read(true)
-            .limit(limit.and_one())
+            .limit(limit.in_query())
             .set_exclusive_start_key(start)
             .into_paginator()
             .items()
@@ -187,12 +187,12 @@ impl Conversations {
 
 impl Conversation {
     fn read(item: &Item) -> Result<Self> {
-        let fields = Fields(item);
+        let attributes = Attributes(item);
         Ok(Self {
-            id: ConversationId::parse(fields.text("id")?)?,
-            title: fields.text("title")?.to_owned(),
-            created_at: fields.time("created_at")?,
-            updated_at: fields.time("updated_at")?,
+            id: ConversationId::parse(attributes.text("id")?)?,
+            title: attributes.text("title")?.to_owned(),
+            created_at: attributes.time("created_at")?,
+            updated_at: attributes.time("updated_at")?,
         })
     }
 }

@@ -11,18 +11,20 @@
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
 use crate::answer::Finisher;
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
+use crate::conversations::Conversations;
 use crate::ids::{MessageId, UserId};
-use crate::leases::Lease;
-use crate::messages::Status;
+use crate::leases::{Lease, Leases};
+use crate::messages::{Messages, Status};
 use crate::protocol::ClosingCode;
-use crate::push::{CLOSED_BY_ADMIN, REPLACED, dismiss};
-use crate::queue::Job;
+use crate::push::{CLOSED_BY_ADMIN, Push, REPLACED, dismiss};
+use crate::queue::{Job, Queue};
 use crate::{Error, Result};
 
 /// A lease that ended less than this ago is left alone: by another machine's clock it may still last.
@@ -60,117 +62,124 @@ pub struct Report {
     pub failures: u32,
 }
 
-/// Looks after everybody, once.
-///
-/// # Errors
-/// When the leases can't be read; what fails for one user is counted and does not keep the others waiting.
-pub async fn run(finisher: &Finisher) -> Result<Report> {
-    let users = finisher.leases.all().await?;
-    let reports = futures_util::stream::iter(users).map(async |(user, lease)| {
+#[derive(Debug, Clone)]
+pub struct Janitor {
+    pub(crate) finisher: Finisher,
+    pub(crate) leases: Leases,
+    pub(crate) messages: Messages,
+    pub(crate) conversations: Conversations,
+    pub(crate) queue: Queue,
+    pub(crate) push: Arc<dyn Push>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Janitor {
+    /// Looks after everybody, once.
+    ///
+    /// # Errors
+    /// When the leases can't be read; what fails for one user is counted and does not keep the others waiting.
+    pub async fn run(&self) -> Result<Report> {
+        let users = self.leases.all().await?;
+        let reports = futures_util::stream::iter(users).map(async |(user, lease)| {
+            let mut report = Report::default();
+            if let Err(error) = self.look_after(&user, &lease, &mut report).await {
+                tracing::warn!(%user, "Not tidied up: {error}");
+                report.failures += 1;
+            }
+            report
+        });
+        let sum = |sum: Report, one: Report| Report {
+            closed: sum.closed + one.closed,
+            redriven: sum.redriven + one.redriven,
+            given_up: sum.given_up + one.given_up,
+            deleted: sum.deleted + one.deleted,
+            failures: sum.failures + one.failures,
+        };
+        let total =
+            reports.buffer_unordered(SIDE_BY_SIDE).fold(Report::default(), async |total, one| sum(total, one)).await;
+        Ok(sum(total, self.sweep().await))
+    }
+
+    /// Goes on with the conversations that are being deleted.
+    async fn sweep(&self) -> Report {
         let mut report = Report::default();
-        if let Err(error) = look_after(finisher, &user, &lease, &mut report).await {
-            tracing::warn!(%user, "Not tidied up: {error}");
+        let stop_at = self.clock.now().plus(SWEEP_FOR);
+        let swept = async {
+            for deletion in self.conversations.deletions().await? {
+                let time = stop_at.since(self.clock.now());
+                if time.is_zero() {
+                    break;
+                }
+                report.deleted += u32::from(self.conversations.sweep(&deletion, time).await?);
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = swept.await {
+            tracing::warn!("Deleted conversations were not tidied up: {error}");
             report.failures += 1;
         }
         report
-    });
-    let sum = |sum: Report, one: Report| Report {
-        closed: sum.closed + one.closed,
-        redriven: sum.redriven + one.redriven,
-        given_up: sum.given_up + one.given_up,
-        deleted: sum.deleted + one.deleted,
-        failures: sum.failures + one.failures,
-    };
-    let total =
-        reports.buffer_unordered(SIDE_BY_SIDE).fold(Report::default(), async |total, one| sum(total, one)).await;
-    Ok(sum(total, sweep(finisher).await))
-}
+    }
 
-/// Goes on with the conversations that are being deleted.
-async fn sweep(finisher: &Finisher) -> Report {
-    let mut report = Report::default();
-    let stop_at = finisher.clock.now().plus(SWEEP_FOR);
-    let swept = async {
-        for deletion in finisher.conversations.deletions().await? {
-            let time = stop_at.since(finisher.clock.now());
-            if time.is_zero() {
-                break;
+    async fn look_after(&self, user: &UserId, lease: &Lease, report: &mut Report) -> Result<()> {
+        let now = self.clock.now();
+        for (message, since) in lease.unanswered() {
+            if now.since(since) > STUCK_AFTER {
+                self.unstick(user, &message, now, report).await?;
             }
-            report.deleted += u32::from(finisher.conversations.sweep(&deletion, time).await?);
         }
-        Ok::<_, Error>(())
-    };
-    if let Err(error) = swept.await {
-        tracing::warn!("Deleted conversations were not tidied up: {error}");
-        report.failures += 1;
+        for (connection, since) in &lease.replaced {
+            let (code, message) = if lease.closed.as_ref() == Some(connection) {
+                (ClosingCode::ClosedByAdmin, CLOSED_BY_ADMIN)
+            } else {
+                (ClosingCode::Replaced, REPLACED)
+            };
+            dismiss(&*self.push, connection, code, message).await?;
+            if now.since(*since) > OPEN_BY {
+                self.leases.forget_replaced(user, connection).await?;
+            }
+        }
+        if lease.expires_at.plus(CLOCK_SKEW) > now {
+            return Ok(());
+        }
+        if !lease.is_released() {
+            let (code, message) = if lease.spoken {
+                (ClosingCode::LeaseExpired, "Nothing was heard of you for too long")
+            } else {
+                (ClosingCode::FirstMessage, "You sent no message in time")
+            };
+            dismiss(&*self.push, &lease.connection, code, message).await?;
+            report.closed += 1;
+        }
+        self.leases.forget(user, lease).await
     }
-    report
-}
 
-async fn look_after(finisher: &Finisher, user: &UserId, lease: &Lease, report: &mut Report) -> Result<()> {
-    let now = finisher.clock.now();
-    for (message, since) in lease.unanswered() {
-        if now.since(since) > STUCK_AFTER {
-            unstick(finisher, user, &message, now, report).await?;
-        }
-    }
-    for (connection, since) in &lease.replaced {
-        let (code, message) = if lease.closed.as_ref() == Some(connection) {
-            (ClosingCode::ClosedByAdmin, CLOSED_BY_ADMIN)
-        } else {
-            (ClosingCode::Replaced, REPLACED)
+    async fn unstick(&self, user: &UserId, id: &MessageId, now: Timestamp, report: &mut Report) -> Result<()> {
+        let message = match self.messages.find(user, id).await? {
+            Some(message) if !message.status.is_final() => message,
+            Some(message) => return self.messages.uncount(&message).await,
+            // Deleted, with its conversation.
+            None => return self.finisher.tell_deleted(user, id).await,
         };
-        dismiss(&*finisher.push, connection, code, message).await?;
-        if now.since(*since) > OPEN_BY {
-            finisher.leases.forget_replaced(user, connection).await?;
+        if message.claimed_at.is_some_and(|at| now.since(at) < STUCK_AFTER) {
+            return Ok(()); // a worker is at it
         }
-    }
-    if lease.expires_at.plus(CLOCK_SKEW) > now {
-        return Ok(());
-    }
-    if !lease.is_released() {
-        let (code, message) = if lease.spoken {
-            (ClosingCode::LeaseExpired, "Nothing was heard of you for too long")
-        } else {
-            (ClosingCode::FirstMessage, "You sent no message in time")
+        let waited = now.since(message.created_at);
+        let hopeless = match message.status {
+            Status::Processing => message.redriven >= MAX_REDRIVES,
+            _ => waited > LONGEST_WAIT,
         };
-        dismiss(&*finisher.push, &lease.connection, code, message).await?;
-        report.closed += 1;
+        if hopeless {
+            tracing::error!(message = %id, redriven = message.redriven, "Given up after {} s", waited.as_secs());
+            self.finisher.give_up(&message).await?;
+            report.given_up += 1;
+        } else if waited > STUCK_AFTER * (1 << message.redriven.min(16))
+            && self.messages.count_redrive(&message).await?
+        {
+            tracing::warn!(message = %id, "Waited for {} s, queued again", waited.as_secs());
+            self.queue.send_again(&Job::from(&message), message.redriven + 1).await?;
+            report.redriven += 1;
+        }
+        Ok(())
     }
-    finisher.leases.forget(user, lease).await
-}
-
-async fn unstick(
-    finisher: &Finisher,
-    user: &UserId,
-    id: &MessageId,
-    now: Timestamp,
-    report: &mut Report,
-) -> Result<()> {
-    let message = match finisher.messages.find(user, id).await? {
-        Some(message) if !message.status.is_final() => message,
-        Some(message) => return finisher.messages.settle(&message).await,
-        // Deleted, with its conversation.
-        None => return finisher.deleted(user, id).await,
-    };
-    if message.claimed_at.is_some_and(|at| now.since(at) < STUCK_AFTER) {
-        return Ok(()); // a worker is at it
-    }
-    let waited = now.since(message.created_at);
-    let hopeless = match message.status {
-        Status::Processing => message.redriven >= MAX_REDRIVES,
-        _ => waited > LONGEST_WAIT,
-    };
-    if hopeless {
-        tracing::error!(message = %id, redriven = message.redriven, "Given up after {} s", waited.as_secs());
-        finisher.give_up(&message).await?;
-        report.given_up += 1;
-    } else if waited > STUCK_AFTER * (1 << message.redriven.min(16))
-        && finisher.messages.count_redrive(&message).await?
-    {
-        tracing::warn!(message = %id, "Waited for {} s, queued again", waited.as_secs());
-        finisher.queue.send_again(&Job::from(&message), message.redriven + 1).await?;
-        report.redriven += 1;
-    }
-    Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{LONGEST_WAIT, MAX_REDRIVES, OPEN_BY, Report, STUCK_AFTER, run};
+use super::{Janitor, LONGEST_WAIT, MAX_REDRIVES, OPEN_BY, Report, STUCK_AFTER};
 use crate::answer::Answerer;
 use crate::leases::{Connected, Handshake};
 use crate::messages::{Admission, Claimed, Ending, Status, StoredMessage};
@@ -20,46 +20,43 @@ struct Scene {
     stack: Stack,
     connections: Arc<Connections>,
     answerer: Answerer,
+    janitor: Janitor,
 }
 
 impl Scene {
     async fn new() -> Self {
         let stack = Stack::start(5, LEASE, FIRST_MESSAGE);
         let connections = Arc::new(Connections::default());
-        let answerer = stack.answerer("janitor", &connections).await;
-        Self { stack, connections, answerer }
+        let app = stack.app("janitor", 3, 1).await.pushing_to(&connections);
+        let (answerer, janitor) = (app.answerer().await.expect("an answerer"), app.janitor().expect("a janitor"));
+        Self { stack, connections, answerer, janitor }
     }
 
     async fn connect(&self, name: &str, socket: &str) -> Connected {
-        self.answerer
-            .finisher
-            .leases
-            .connect(&user(name), &connection(socket), &Handshake::of("s"))
-            .await
-            .expect("an answer")
+        self.answerer.leases.connect(&user(name), &connection(socket), &Handshake::of("s")).await.expect("an answer")
     }
 
     /// Admitted by the connection `name` of user `name`, and then not queued: its function died.
     async fn say(&self, name: &str, id: u32) -> StoredMessage {
         self.stack.make_conversations(name, [id]);
         let (user, connection) = (user(name), connection(name));
-        match self.answerer.finisher.messages.admit(&user, &connection, &draft(id, id), &self.stack.limits).await {
+        match self.answerer.messages.admit(&user, &connection, &draft(id, id), &self.stack.limits).await {
             Ok(Admission::New(message)) => message,
             other => panic!("not new: {other:?}"),
         }
     }
 
     async fn tidy_up(&self) -> Report {
-        run(&self.answerer.finisher).await.expect("a run")
+        self.janitor.run().await.expect("a run")
     }
 
     async fn message(&self, name: &str, id: u32) -> StoredMessage {
-        self.answerer.finisher.messages.find(&user(name), &message_id(id)).await.expect("a read").expect("the message")
+        self.answerer.messages.find(&user(name), &message_id(id)).await.expect("a read").expect("the message")
     }
 
     /// A worker takes the message and is never heard of again.
     async fn begin(&self, message: &StoredMessage) {
-        assert!(matches!(self.answerer.finisher.messages.claim(message).await, Ok(Claimed::Yes(_))));
+        assert!(matches!(self.answerer.messages.claim(message).await, Ok(Claimed::Yes(_))));
     }
 
     fn frames(&self, socket: &str) -> Vec<Value> {
@@ -85,7 +82,7 @@ async fn a_message_that_never_reached_the_queue_is_queued_and_answered() {
 
     let jobs = scene.stack.receive().await;
     let [(job, receipt)] = &jobs[..] else { panic!("{jobs:?}") };
-    let deadline = scene.answerer.finisher.clock.now().plus(LEASE);
+    let deadline = scene.answerer.clock.now().plus(LEASE);
     scene.answerer.run(job, receipt, deadline).await.expect("an answer");
     let frames = scene.frames("u2");
     let reply = frames.last().expect("a frame");
@@ -103,8 +100,9 @@ async fn two_at_once_queue_a_message_once_and_leave_one_of_nothing() {
         scene.say(name, id).await;
     }
     scene.stack.clock.advance(STUCK_AFTER + SECOND);
-    let other = scene.stack.answerer("another janitor", &scene.connections).await;
-    let (one, two) = tokio::join!(run(&scene.answerer.finisher), run(&other.finisher));
+    let other = scene.stack.app("another janitor", 3, 1).await.pushing_to(&scene.connections);
+    let other = other.janitor().expect("a janitor");
+    let (one, two) = tokio::join!(scene.janitor.run(), other.run());
     let (one, two) = (one.expect("a run"), two.expect("a run"));
     assert_eq!((one.redriven + two.redriven, one.failures + two.failures), (2, 0), "{one:?} {two:?}");
     assert_eq!(scene.stack.receive().await.len(), 2);
@@ -154,8 +152,8 @@ async fn a_message_that_only_waits_is_not_given_up_for_hours() {
     scene.connect("u", "u").await;
     scene.say("u", 1).await;
     let mut redriven = 0;
-    let began = scene.answerer.finisher.clock.now();
-    while scene.answerer.finisher.clock.now().since(began) < LONGEST_WAIT {
+    let began = scene.answerer.clock.now();
+    while scene.answerer.clock.now().since(began) < LONGEST_WAIT {
         scene.stack.clock.advance(LEASE);
         let report = scene.tidy_up().await;
         assert_eq!(report.given_up, 0);
@@ -172,8 +170,8 @@ async fn an_answered_message_that_is_still_counted_is_counted_no_longer() {
     let scene = Scene::new().await;
     scene.connect("u", "u").await;
     let message = scene.say("u", 1).await;
-    let Ok(Claimed::Yes(claim)) = scene.answerer.finisher.messages.claim(&message).await else { panic!("not claimed") };
-    scene.answerer.finisher.messages.end(claim, Ending::text("hi"), None, message.seq).await.expect("an end");
+    let Ok(Claimed::Yes(claim)) = scene.answerer.messages.claim(&message).await else { panic!("not claimed") };
+    scene.answerer.messages.end(claim, Ending::text("hi"), None, message.seq).await.expect("an end");
     // As an end leaves it whose user item was being taken just then.
     scene.stack.count_pending("u", &message.id, message.created_at);
     scene.stack.clock.advance(STUCK_AFTER + SECOND);
@@ -202,11 +200,8 @@ async fn a_replaced_connection_is_closed_even_when_it_opens_only_later() {
     scene.tidy_up().await;
     assert_eq!(scene.frames("first")[0]["code"], "replaced");
     assert!(scene.frames("second").is_empty());
-    assert_eq!(
-        scene.answerer.finisher.leases.find(&user("u")).await.expect("a read").expect("an item").replaced.len(),
-        1
-    );
-    scene.answerer.finisher.leases.release(&user("u"), &connection("second")).await.expect("a release");
+    assert_eq!(scene.answerer.leases.find(&user("u")).await.expect("a read").expect("an item").replaced.len(), 1);
+    scene.answerer.leases.release(&user("u"), &connection("second")).await.expect("a release");
     scene.tidy_up().await;
     assert!(scene.stack.snapshot().users.contains_key("u"), "remembered until it must be open");
     scene.stack.clock.advance(OPEN_BY + SECOND);
@@ -220,7 +215,7 @@ async fn a_client_that_an_administrator_has_closed_is_told_so_even_when_that_one
     let scene = Scene::new().await;
     scene.connect("u", "first").await;
     scene.connect("u", "second").await;
-    let closed = scene.answerer.finisher.leases.close(&user("u")).await.expect("an answer");
+    let closed = scene.answerer.leases.close(&user("u")).await.expect("an answer");
     assert_eq!(closed, Some(connection("second")));
     // Whoever closed it died before telling it.
     scene.tidy_up().await;
@@ -239,13 +234,8 @@ async fn whoever_comes_back_after_the_end_of_a_lease_has_the_old_socket_closed()
     let scene = Scene::new().await;
     scene.connect("u", "old").await;
     scene.stack.clock.advance(FIRST_MESSAGE + SECOND);
-    let connected = scene
-        .answerer
-        .finisher
-        .leases
-        .connect(&user("u"), &connection("new"), &Handshake::default())
-        .await
-        .expect("an answer");
+    let connected =
+        scene.answerer.leases.connect(&user("u"), &connection("new"), &Handshake::default()).await.expect("an answer");
     assert!(matches!(connected, Connected::Granted { replaced: Some(old), .. } if old == connection("old")));
     scene.tidy_up().await;
     assert_eq!(scene.frames("old")[0]["code"], "replaced");
@@ -259,7 +249,7 @@ async fn what_a_deleted_conversation_left_behind_is_deleted_and_who_waits_for_an
     let message = scene.say("u", 1).await;
     scene.begin(&message).await;
     // The request that deleted it died at once.
-    scene.answerer.finisher.conversations.delete(&user("u"), &message.conversation).await.expect("deleted");
+    scene.janitor.conversations.delete(&user("u"), &message.conversation).await.expect("deleted");
     assert_eq!(scene.tidy_up().await, Report { deleted: 1, ..Report::default() });
     let state = scene.stack.snapshot();
     assert!(state.messages.is_empty() && state.names.is_empty() && state.deleted.is_empty(), "{state:?}");

@@ -1,10 +1,10 @@
 //! Holding a place, and giving it back.
 
-use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use aws_sdk_dynamodb::types::AttributeValue;
 
-use super::{KEEP_ENDED, Lease, Leases, RELEASED, built, slot_key, user_key};
+use super::{KEEP_ENDED, Lease, Leases, Part, RELEASED, slot_key, user_key};
 use crate::clock::Timestamp;
-use crate::dynamo::{self, conditional, n, s, time};
+use crate::dynamo::{Transaction, conditional, number, text, time};
 use crate::ids::{ConnectionId, UserId};
 use crate::{Error, Result};
 
@@ -34,17 +34,18 @@ impl Leases {
         let now = self.clock.now();
         let expires_at = now.plus(self.config.lease);
         let extended = |key: String| {
-            let update = self
-                .held_by(key, &lease.connection, now)
+            self.held_by(key, &lease.connection, now)
                 .update_expression("SET expires_at = :expires, #ttl = :ttl, spoken = :yes")
                 .expression_attribute_names("#ttl", "ttl")
                 .expression_attribute_values(":expires", time(expires_at))
-                .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
-                .expression_attribute_values(":yes", AttributeValue::Bool(true));
-            Ok::<_, Error>(TransactWriteItem::builder().update(built(update.build())?).build())
+                .expression_attribute_values(":ttl", number(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
+                .expression_attribute_values(":yes", AttributeValue::Bool(true))
         };
-        let items = [extended(user_key(user))?, extended(slot_key(lease.slot))?];
-        let extended = dynamo::transact(&self.db, &self.random, &items).await?;
+        let extended = Transaction::new()
+            .with(Part::User, extended(user_key(user)))
+            .with(Part::Slot, extended(slot_key(lease.slot)))
+            .send(&self.db, &self.random)
+            .await?;
         extended.map(|()| expires_at).map_err(|_| Error::LeaseExpired)
     }
 
@@ -58,10 +59,10 @@ impl Leases {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
-                .key("pk", s(user_key(user)))
+                .key("pk", text(user_key(user)))
                 .condition_expression("connection_id = :connection")
                 .update_expression("SET expires_at = :never")
-                .expression_attribute_values(":connection", s(connection.as_str()))
+                .expression_attribute_values(":connection", text(connection.as_str()))
                 .expression_attribute_values(":never", time(RELEASED))
                 .send()
         })
@@ -82,13 +83,13 @@ impl Leases {
                 self.db
                     .update_item()
                     .table_name(&self.config.table)
-                    .key("pk", s(user_key(user)))
+                    .key("pk", text(user_key(user)))
                     .condition_expression("connection_id = :connection")
                     .update_expression(
                         "SET expires_at = :never, replaced.#connection = :now, closed_connection = :connection",
                     )
                     .expression_attribute_names("#connection", lease.connection.as_str())
-                    .expression_attribute_values(":connection", s(lease.connection.as_str()))
+                    .expression_attribute_values(":connection", text(lease.connection.as_str()))
                     .expression_attribute_values(":never", time(RELEASED))
                     .expression_attribute_values(":now", time(now))
                     .send()
@@ -107,9 +108,9 @@ impl Leases {
             self.db
                 .delete_item()
                 .table_name(&self.config.table)
-                .key("pk", s(slot_key(slot)))
+                .key("pk", text(slot_key(slot)))
                 .condition_expression("connection_id = :connection")
-                .expression_attribute_values(":connection", s(connection.as_str()))
+                .expression_attribute_values(":connection", text(connection.as_str()))
                 .send()
         })
         .await

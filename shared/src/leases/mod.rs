@@ -8,7 +8,7 @@
 //! - **I1, never more than `MaxClients` leases.** A lease needs a slot, slots are numbered below `MaxClients`, and a slot is
 //!   only written when it is absent, ended, or named by the very connection that writes (or that is taken over).
 //! - **I2, never two leases of a user.** There is one item per user, under the same rule. Both are taken in one transaction.
-//! - **I3, only a holder is heard.** `Leases::admission` puts the condition "this user item names this connection and has
+//! - **I3, only a holder is heard.** `Leases::admitting` puts the condition "this user item names this connection and has
 //!   not ended" into the very transaction that stores a message.
 //! - **I4, fencing.** Renewing and releasing are conditioned on the connection id. A `$disconnect` that comes late names a
 //!   connection that no item names any more, and changes nothing.
@@ -52,15 +52,17 @@ use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::Update;
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::LeaseConfig;
-use crate::dynamo::{Fields, Item, s, time};
+use crate::dynamo::{Attributes, Item, text, time};
 use crate::ids::{ConnectionId, MessageId, Random, SessionId, UserId};
 use crate::{Error, Result};
 
 pub use handshake::Handshake;
 pub use occupancy::{Admittance, Holder, Occupancy};
+pub(crate) use pending::Admitting;
 
 /// How long an ended item may lie before TTL may sweep it: unanswered messages are counted in it.
 const KEEP_ENDED: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
@@ -121,7 +123,7 @@ impl Leases {
             .db
             .get_item()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(user)))
+            .key("pk", text(user_key(user)))
             .consistent_read(true)
             .send()
             .await
@@ -137,29 +139,24 @@ impl Leases {
 
     /// The key under which [`crate::messages`] reads a user's lease together with its own items.
     pub(crate) fn key_of(&self, user: &UserId) -> (&str, Item) {
-        (&self.config.table, Item::from([("pk".to_owned(), s(user_key(user)))]))
+        (&self.config.table, Item::from([("pk".to_owned(), text(user_key(user)))]))
     }
 
-    fn held_by(
-        &self,
-        key: String,
-        connection: &ConnectionId,
-        now: Timestamp,
-    ) -> aws_sdk_dynamodb::types::builders::UpdateBuilder {
+    fn held_by(&self, key: String, connection: &ConnectionId, now: Timestamp) -> UpdateBuilder {
         Update::builder()
             .table_name(&self.config.table)
-            .key("pk", s(key))
+            .key("pk", text(key))
             .condition_expression("connection_id = :connection AND expires_at > :now")
-            .expression_attribute_values(":connection", s(connection.as_str()))
+            .expression_attribute_values(":connection", text(connection.as_str()))
             .expression_attribute_values(":now", time(now))
     }
 }
 
 impl Lease {
     pub(crate) fn read(item: &Item) -> Result<Self> {
-        let fields = Fields(item);
+        let attributes = Attributes(item);
         let moments = |name: &str| {
-            fields.map(name).into_iter().flatten().map(|(id, since)| {
+            attributes.map(name).into_iter().flatten().map(|(id, since)| {
                 let since = since.as_n().ok().and_then(|text| text.parse().ok()).unwrap_or(0);
                 (id.as_str(), Timestamp(since))
             })
@@ -168,17 +165,17 @@ impl Lease {
             moments(name).map(|(id, since)| Ok((MessageId::parse(id)?, since))).collect::<Result<Vec<_>>>()
         };
         Ok(Self {
-            slot: fields.number("slot_no")?,
-            connection: ConnectionId::new(fields.text("connection_id")?),
-            session: fields.optional_text("session_id").map(SessionId::parse).transpose()?,
-            expires_at: fields.time("expires_at")?,
-            username: fields.optional_text("username").map(str::to_owned),
-            connected_at: fields.time("connected_at").ok(),
-            spoken: fields.flag("spoken"),
+            slot: attributes.number("slot_no")?,
+            connection: ConnectionId::new(attributes.text("connection_id")?),
+            session: attributes.optional_text("session_id").map(SessionId::parse).transpose()?,
+            expires_at: attributes.time("expires_at")?,
+            username: attributes.optional_text("username").map(str::to_owned),
+            connected_at: attributes.time("connected_at").ok(),
+            spoken: attributes.flag("spoken"),
             pending: waiting("pending")?,
             overdue: waiting("overdue")?,
             replaced: moments("replaced").map(|(id, since)| (ConnectionId::new(id), since)).collect(),
-            closed: fields.optional_text("closed_connection").map(ConnectionId::new),
+            closed: attributes.optional_text("closed_connection").map(ConnectionId::new),
         })
     }
 
@@ -197,6 +194,13 @@ impl Lease {
     }
 }
 
+/// The two items of a lease, in the transactions that write both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    User,
+    Slot,
+}
+
 const USER_KEY: &str = "user#";
 
 fn user_key(user: &UserId) -> String {
@@ -205,9 +209,4 @@ fn user_key(user: &UserId) -> String {
 
 fn slot_key(slot: u32) -> String {
     format!("slot#{slot:05}")
-}
-
-/// The SDK's builders fail only when a required member was not set: a bug.
-fn built<T>(result: std::result::Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T> {
-    result.map_err(|error| Error::Corrupt { key: "request".to_owned(), detail: error.to_string() })
 }

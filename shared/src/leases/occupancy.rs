@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{Lease, Leases, USER_KEY, user_key};
 use crate::Result;
 use crate::clock::Timestamp;
-use crate::dynamo::Fields;
+use crate::dynamo::Attributes;
 use crate::ids::UserId;
 
 /// What a user who wants to connect would meet now.
@@ -53,7 +53,7 @@ impl Leases {
         let mut holders = Vec::new();
         for item in &items {
             let lease = Lease::read(item)?;
-            let key = Fields(item).text("pk")?;
+            let key = Attributes(item).text("pk")?;
             if lease.expires_at > now {
                 let user = UserId::parse(key.strip_prefix(USER_KEY).unwrap_or(key))?;
                 holders.push(Holder { user, lease });

@@ -1,37 +1,44 @@
 //! The messages of a client that are not answered yet, counted in its user item.
 
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
 
-use super::{KEEP_ENDED, Lease, Leases, built, slot_key, user_key};
+use super::{KEEP_ENDED, Lease, Leases, slot_key, user_key};
 use crate::Result;
 use crate::clock::Timestamp;
-use crate::dynamo::{conditional, n, s, time};
+use crate::dynamo::{conditional, number, text, time};
 use crate::ids::{MessageId, UserId};
 
+/// The writes of both items of a lease that admit a message of its holder.
+#[derive(Debug)]
+pub(crate) struct Admitting {
+    pub(crate) user_item: UpdateBuilder,
+    pub(crate) slot_item: UpdateBuilder,
+}
+
 impl Leases {
-    /// The writes that admit a message of `lease`'s holder, for the caller's transaction: the first on the user item, the
-    /// second on its slot. They hold only while the lease does (I3) and fewer than `max_pending` messages wait, and they
-    /// renew it.
-    pub(crate) fn admission(
+    /// The writes that admit a message of `lease`'s holder, for the caller's transaction. They hold only while the lease does
+    /// (I3) and fewer than `max_pending` messages wait, and they renew it.
+    pub(crate) fn admitting(
         &self,
         user: &UserId,
         lease: &Lease,
         message: &MessageId,
         now: Timestamp,
         max_pending: usize,
-    ) -> Result<[TransactWriteItem; 2]> {
+    ) -> Admitting {
         let expires_at = now.plus(self.config.lease);
-        let ttl = n(expires_at.plus(KEEP_ENDED).as_ttl_seconds());
+        let ttl = number(expires_at.plus(KEEP_ENDED).as_ttl_seconds());
         let user_item = Update::builder()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(user)))
+            .key("pk", text(user_key(user)))
             .condition_expression("connection_id = :connection AND expires_at > :now AND size(pending) < :max")
             .update_expression("SET expires_at = :expires, #ttl = :ttl, spoken = :yes, pending.#message = :now")
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_names("#message", message.key())
-            .expression_attribute_values(":connection", s(lease.connection.as_str()))
+            .expression_attribute_values(":connection", text(lease.connection.as_str()))
             .expression_attribute_values(":now", time(now))
-            .expression_attribute_values(":max", n(max_pending))
+            .expression_attribute_values(":max", number(max_pending))
             .expression_attribute_values(":expires", time(expires_at))
             .expression_attribute_values(":ttl", ttl.clone())
             .expression_attribute_values(":yes", AttributeValue::Bool(true))
@@ -43,42 +50,38 @@ impl Leases {
             .expression_attribute_values(":expires", time(expires_at))
             .expression_attribute_values(":ttl", ttl)
             .expression_attribute_values(":yes", AttributeValue::Bool(true));
-        Ok([
-            TransactWriteItem::builder().update(built(user_item.build())?).build(),
-            TransactWriteItem::builder().update(built(slot_item.build())?).build(),
-        ])
+        Admitting { user_item, slot_item }
     }
 
     /// The write that takes an answered message off its sender's count, for the caller's transaction. It fails only when
-    /// there is no such count, and then [`Self::settled`] does nothing too.
-    pub(crate) fn settlement(&self, user: &UserId, message: &MessageId) -> Result<TransactWriteItem> {
-        let update = Update::builder()
+    /// there is no such count, and then [`Self::uncount`] does nothing too.
+    pub(crate) fn uncounting(&self, user: &UserId, message: &MessageId) -> UpdateBuilder {
+        Update::builder()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(user)))
+            .key("pk", text(user_key(user)))
             .condition_expression("attribute_exists(pending) AND attribute_exists(overdue)")
             .update_expression("REMOVE pending.#message, overdue.#message")
-            .expression_attribute_names("#message", message.key());
-        Ok(TransactWriteItem::builder().update(built(update.build())?).build())
+            .expression_attribute_names("#message", message.key())
     }
 
     /// Takes messages off their sender's count that were answered, or were deleted. How many were still counted.
-    pub(crate) async fn settled(&self, user: &UserId, messages: &[MessageId]) -> Result<usize> {
-        let mut settled = 0;
+    pub(crate) async fn uncount(&self, user: &UserId, messages: &[MessageId]) -> Result<usize> {
+        let mut uncounted = 0;
         for message in messages {
-            let counted = conditional(&self.random, "UpdateItem", || {
+            let removed = conditional(&self.random, "UpdateItem", || {
                 self.db
                     .update_item()
                     .table_name(&self.config.table)
-                    .key("pk", s(user_key(user)))
+                    .key("pk", text(user_key(user)))
                     .condition_expression("attribute_exists(pending.#message) OR attribute_exists(overdue.#message)")
                     .update_expression("REMOVE pending.#message, overdue.#message")
                     .expression_attribute_names("#message", message.key())
                     .send()
             })
             .await?;
-            settled += usize::from(counted.is_some());
+            uncounted += usize::from(removed.is_some());
         }
-        Ok(settled)
+        Ok(uncounted)
     }
 
     /// A message that has waited too long no longer counts against its sender: a worker that died does not lock its user out.
@@ -87,7 +90,7 @@ impl Leases {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
-                .key("pk", s(user_key(user)))
+                .key("pk", text(user_key(user)))
                 .condition_expression("attribute_exists(pending.#message)")
                 .update_expression("REMOVE pending.#message SET overdue.#message = :since")
                 .expression_attribute_names("#message", message.key())

@@ -5,9 +5,9 @@
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
-use super::{Leases, built, slot_key};
+use super::{Leases, slot_key};
 use crate::clock::Timestamp;
-use crate::dynamo::{Fields, Item, s};
+use crate::dynamo::{Attributes, Item, built, text};
 use crate::ids::UserId;
 use crate::{Error, Result};
 
@@ -43,9 +43,9 @@ impl Leases {
         let now = self.clock.now();
         let items = self.read(slots.map(slot_key).collect(), "slot_no, user_id, expires_at").await?;
         let read = |item: &Item| {
-            let fields = Fields(item);
-            let user = UserId::parse(fields.text("user_id")?)?;
-            Ok(Taken { slot: fields.number("slot_no")?, user, expires_at: fields.time("expires_at")? })
+            let attributes = Attributes(item);
+            let user = UserId::parse(attributes.text("user_id")?)?;
+            Ok(Taken { slot: attributes.number("slot_no")?, user, expires_at: attributes.time("expires_at")? })
         };
         let taken = items.iter().map(read).collect::<Result<Vec<_>>>()?;
         Ok(taken.into_iter().filter(|taken| taken.expires_at > now).collect())
@@ -53,7 +53,7 @@ impl Leases {
 
     /// The items with these keys, a hundred at a time, of each these attributes and its key.
     pub(super) async fn read(&self, keys: Vec<String>, attributes: &str) -> Result<Vec<Item>> {
-        let mut keys: Vec<Item> = keys.into_iter().map(|key| Item::from([("pk".to_owned(), s(key))])).collect();
+        let mut keys: Vec<Item> = keys.into_iter().map(|key| Item::from([("pk".to_owned(), text(key))])).collect();
         let mut items = Vec::new();
         while !keys.is_empty() {
             let rest = keys.split_off(keys.len().min(BATCH));

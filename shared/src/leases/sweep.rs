@@ -1,7 +1,7 @@
 //! For the janitor: everybody's leases, and what may be forgotten of them.
 
 use super::{Lease, Leases, USER_KEY, slot_key, user_key};
-use crate::dynamo::{Fields, conditional, n, s, time};
+use crate::dynamo::{Attributes, conditional, number, text, time};
 use crate::ids::{ConnectionId, UserId};
 use crate::{Error, Result};
 
@@ -14,14 +14,14 @@ impl Leases {
             .table_name(&self.config.table)
             .consistent_read(true)
             .filter_expression("begins_with(pk, :user)")
-            .expression_attribute_values(":user", s(USER_KEY))
+            .expression_attribute_values(":user", text(USER_KEY))
             .into_paginator()
             .items()
             .send();
         let mut all = Vec::new();
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| Error::service("Scan", &error))?;
-            let user = Fields(&item).text("pk")?;
+            let user = Attributes(&item).text("pk")?;
             all.push((UserId::parse(user.strip_prefix(USER_KEY).unwrap_or(user))?, Lease::read(&item)?));
         }
         Ok(all)
@@ -34,14 +34,14 @@ impl Leases {
             self.db
                 .delete_item()
                 .table_name(&self.config.table)
-                .key("pk", s(user_key(user)))
+                .key("pk", text(user_key(user)))
                 .condition_expression(
                     "connection_id = :connection AND expires_at <= :now AND size(pending) = :none AND size(overdue) = :none \
                      AND size(replaced) = :none",
                 )
-                .expression_attribute_values(":connection", s(ended.connection.as_str()))
+                .expression_attribute_values(":connection", text(ended.connection.as_str()))
                 .expression_attribute_values(":now", time(now))
-                .expression_attribute_values(":none", n(0))
+                .expression_attribute_values(":none", number(0))
                 .send()
         })
         .await?;
@@ -49,9 +49,9 @@ impl Leases {
             self.db
                 .delete_item()
                 .table_name(&self.config.table)
-                .key("pk", s(slot_key(ended.slot)))
+                .key("pk", text(slot_key(ended.slot)))
                 .condition_expression("connection_id = :connection AND expires_at <= :now")
-                .expression_attribute_values(":connection", s(ended.connection.as_str()))
+                .expression_attribute_values(":connection", text(ended.connection.as_str()))
                 .expression_attribute_values(":now", time(now))
                 .send()
         })
@@ -65,7 +65,7 @@ impl Leases {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
-                .key("pk", s(user_key(user)))
+                .key("pk", text(user_key(user)))
                 .condition_expression("attribute_exists(replaced.#connection)")
                 .update_expression("REMOVE replaced.#connection")
                 .expression_attribute_names("#connection", connection.as_str())

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, Update};
 
-use super::{Connected, Handshake, KEEP_ENDED, Lease, Leases, RELEASED, built, slot_key, user_key};
+use super::{Connected, Handshake, KEEP_ENDED, Lease, Leases, Part, RELEASED, slot_key, user_key};
 use crate::Result;
 use crate::clock::Timestamp;
-use crate::dynamo::{self, n, s, time};
+use crate::dynamo::{Refusal, Transaction, number, text, time};
 use crate::ids::{ConnectionId, UserId};
 
 /// What a takeover changes in both items.
@@ -23,13 +23,13 @@ impl Leases {
         let mut ended: Option<Lease> = None;
         loop {
             let expires_at = self.clock.now().plus(self.config.first_message);
-            let refused = match self.take(user, connection, handshake, slot, ended.as_ref(), expires_at).await? {
+            let refusal = match self.take(user, connection, handshake, slot, ended.as_ref(), expires_at).await? {
                 Ok(()) => {
                     return Ok(Connected::Granted { expires_at, replaced: ended.map(|lease| lease.connection) });
                 }
-                Err(refused) => refused,
+                Err(refusal) => refusal,
             };
-            if let Some(item) = refused.item(0) {
+            if let Some(item) = refusal.by(Part::User) {
                 if item.is_empty() {
                     ended = None; // tidied up meanwhile
                     continue;
@@ -73,19 +73,19 @@ impl Leases {
         slot: u32,
         ended: Option<&Lease>,
         expires_at: Timestamp,
-    ) -> Result<std::result::Result<(), dynamo::Refused>> {
+    ) -> Result<std::result::Result<(), Refusal<Part>>> {
         let now = self.clock.now();
         // An update, not a put: messages that are still being answered stay counted.
         let mut user_item = Update::builder()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(user)))
+            .key("pk", text(user_key(user)))
             .expression_attribute_names("#ttl", "ttl")
-            .expression_attribute_values(":slot", n(slot))
-            .expression_attribute_values(":connection", s(connection.as_str()))
+            .expression_attribute_values(":slot", number(slot))
+            .expression_attribute_values(":connection", text(connection.as_str()))
             .expression_attribute_values(":expires", time(expires_at))
             .expression_attribute_values(":no", AttributeValue::Bool(false))
             .expression_attribute_values(":none", AttributeValue::M(HashMap::new()))
-            .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
+            .expression_attribute_values(":ttl", number(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let mut set =
             "SET slot_no = :slot, connection_id = :connection, expires_at = :expires, spoken = :no, #ttl = :ttl, \
@@ -97,7 +97,7 @@ impl Leases {
                 user_item
                     .condition_expression("connection_id = :old AND expires_at <= :now")
                     .expression_attribute_names("#old", ended.connection.as_str())
-                    .expression_attribute_values(":old", s(ended.connection.as_str()))
+                    .expression_attribute_values(":old", text(ended.connection.as_str()))
                     .expression_attribute_values(":now", time(now))
             }
             None => {
@@ -110,20 +110,17 @@ impl Leases {
         user_item = introduced(user_item, set, handshake, now);
         let slot_item = Put::builder()
             .table_name(&self.config.table)
-            .item("pk", s(slot_key(slot)))
-            .item("slot_no", n(slot))
-            .item("user_id", s(user.as_str()))
-            .item("connection_id", s(connection.as_str()))
+            .item("pk", text(slot_key(slot)))
+            .item("slot_no", number(slot))
+            .item("user_id", text(user.as_str()))
+            .item("connection_id", text(connection.as_str()))
             .item("expires_at", time(expires_at))
             .item("spoken", AttributeValue::Bool(false))
-            .item("ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
+            .item("ttl", number(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
             .condition_expression("attribute_not_exists(pk) OR expires_at <= :now")
             .expression_attribute_values(":now", time(now));
-        let items = [
-            TransactWriteItem::builder().update(built(user_item.build())?).build(),
-            TransactWriteItem::builder().put(built(slot_item.build())?).build(),
-        ];
-        dynamo::transact(&self.db, &self.random, &items).await
+        let transaction = Transaction::new().with(Part::User, user_item).with(Part::Slot, slot_item);
+        transaction.send(&self.db, &self.random).await
     }
 
     /// Moves `held` to another connection of its user, which `handshake` may. `None`: it is not as it was.
@@ -142,18 +139,15 @@ impl Leases {
                 .condition_expression("connection_id = :connection AND expires_at > :now AND spoken = :spoken")
                 .expression_attribute_values(":spoken", AttributeValue::Bool(held.spoken))
                 .expression_attribute_names("#ttl", "ttl")
-                .expression_attribute_values(":new", s(connection.as_str()))
+                .expression_attribute_values(":new", text(connection.as_str()))
                 .expression_attribute_values(":expires", time(expires_at))
-                .expression_attribute_values(":ttl", n(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
+                .expression_attribute_values(":ttl", number(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
         };
         let user_item = moved(user_key(user)).expression_attribute_names("#old", held.connection.as_str());
-        let user_item = introduced(user_item, format!("{MOVE}, replaced.#old = :now"), handshake, now).build();
-        let slot_item = moved(slot_key(held.slot)).update_expression(MOVE).build();
-        let items = [
-            TransactWriteItem::builder().update(built(user_item)?).build(),
-            TransactWriteItem::builder().update(built(slot_item)?).build(),
-        ];
-        Ok(dynamo::transact(&self.db, &self.random, &items).await?.is_ok().then_some(expires_at))
+        let user_item = introduced(user_item, format!("{MOVE}, replaced.#old = :now"), handshake, now);
+        let slot_item = moved(slot_key(held.slot)).update_expression(MOVE);
+        let transaction = Transaction::new().with(Part::User, user_item).with(Part::Slot, slot_item);
+        Ok(transaction.send(&self.db, &self.random).await?.is_ok().then_some(expires_at))
     }
 }
 
@@ -167,7 +161,7 @@ fn introduced(mut item: UpdateBuilder, mut set: String, handshake: &Handshake, n
         match value {
             Some(value) => {
                 set.push_str(&format!(", {name} = :{name}"));
-                item = item.expression_attribute_values(format!(":{name}"), s(value));
+                item = item.expression_attribute_values(format!(":{name}"), text(value));
             }
             None => unknown.push(name),
         }

@@ -9,17 +9,17 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::builders::{PutBuilder, UpdateBuilder};
+use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, Update};
 
 use super::parent::Tail;
 use super::{
-    Follows, Messages, Parent, Role, Status, StoredMessage, built, conversation_key, id_key, media_key, seq_key,
-    user_key,
+    Follows, Messages, Parent, Role, Status, StoredMessage, conversation_key, id_key, media_key, seq_key, user_key,
 };
 use crate::config::AdmissionConfig;
-use crate::dynamo::{self, Fields, Item, n, s, time};
+use crate::dynamo::{Attributes, Item, Transaction, built, number, text, time};
 use crate::ids::{ConnectionId, ConversationId, MediaKey, MessageId, UserId};
-use crate::leases::Lease;
+use crate::leases::{Admitting, Lease};
 use crate::media::Attachment;
 use crate::{Error, Result};
 
@@ -32,8 +32,20 @@ const RETRY_AFTER_MS: u64 = 1000;
 /// Admissions that met a concurrent one of the same conversation and are tried again.
 const MAX_ATTEMPTS: u32 = 32;
 
-/// The place of the write that uses an upload, in the transaction.
-const USING: usize = 5;
+/// What an admission writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The sender's lease, and how many of their messages wait.
+    Lease,
+    Slot,
+    /// The conversation's next number.
+    Number,
+    /// Which message the id names.
+    Id,
+    Message,
+    /// That the upload is used.
+    Upload,
+}
 
 /// What a client wants to send, checked.
 #[derive(Debug)]
@@ -44,6 +56,15 @@ pub struct Draft {
     pub text: String,
     pub media: Option<MediaKey>,
     pub follows: Follows,
+}
+
+impl Draft {
+    /// Whether it is `first`, sent again, and not another message under the same id. What it follows was settled the first
+    /// time.
+    pub fn repeats(&self, first: &StoredMessage) -> bool {
+        let media = first.media.as_ref().map(|attachment| &attachment.key);
+        self.conversation == first.conversation && self.text == first.text && self.media.as_ref() == media
+    }
 }
 
 #[derive(Debug)]
@@ -107,40 +128,42 @@ impl Messages {
                 redriven: 0,
                 told: false,
             };
-            let [user_item, slot_item] =
-                self.leases.admission(user, &lease, &message.id, message.created_at, limits.max_pending_per_client)?;
-            let mut items = vec![
-                user_item,
-                slot_item,
-                self.numbering(&message, tail.last_seq)?,
-                self.naming(&message)?,
-                self.storing(&message)?,
-            ];
+            let Admitting { user_item, slot_item } =
+                self.leases.admitting(user, &lease, &message.id, message.created_at, limits.max_pending_per_client);
+            let mut transaction = Transaction::new()
+                .with(Part::Lease, user_item)
+                .with(Part::Slot, slot_item)
+                .with(Part::Number, self.numbering(&message, tail.last_seq))
+                .with(Part::Id, self.naming(&message))
+                .with(Part::Message, self.storing(&message));
             if let Some(attachment) = &message.media {
-                items.push(self.using(user, attachment)?);
+                transaction.add(Part::Upload, self.using(user, attachment));
             }
-            let Err(refused) = dynamo::transact(&self.db, &self.random, &items).await? else {
+            let Err(refusal) = transaction.send(&self.db, &self.random).await? else {
                 return Ok(Admission::New(message));
             };
 
-            let held = refused.item(0).map(|item| if item.is_empty() { Ok(None) } else { Lease::read(item).map(Some) });
+            let held = refusal.by(Part::Lease).map(|item| match item.is_empty() {
+                true => Ok(None),
+                false => Lease::read(item).map(Some),
+            });
             let held = held.transpose()?;
             if let Some(now_held) = &held
                 && !now_held.as_ref().is_some_and(|lease| lease.is_held(connection, self.clock.now()))
             {
                 return Err(Error::LeaseExpired);
             }
-            if let Some(pointer) = refused.item(3) {
+            if let Some(pointer) = refusal.by(Part::Id) {
                 let first = self.named_by(pointer).await?;
                 self.leases.heard(user, &lease).await?;
                 return Ok(Admission::Duplicate(first));
             }
-            if refused.item(USING).is_some() {
+            if refusal.is_by(Part::Upload) {
                 return Err(Error::MediaNotFound); // another message has it
             }
             if let Some(Some(lease)) = held {
                 self.make_room(user, &lease, limits).await?;
-            } else if refused.item(1).is_some() {
+            } else if refusal.is_by(Part::Slot) {
                 return Err(Error::LeaseExpired);
             } else {
                 // Another message or answer of this conversation took the number; or it was deleted.
@@ -158,8 +181,10 @@ impl Messages {
         conversation: &ConversationId,
     ) -> Result<(Option<Lease>, Option<Tail>)> {
         let (lease_table, lease_key) = self.leases.key_of(user);
-        let conversation_item =
-            Item::from([("pk".to_owned(), s(user_key(user))), ("sk".to_owned(), s(conversation_key(conversation)))]);
+        let conversation_item = Item::from([
+            ("pk".to_owned(), text(user_key(user))),
+            ("sk".to_owned(), text(conversation_key(conversation))),
+        ]);
         let get = |key| KeysAndAttributes::builder().keys(key).consistent_read(true).build();
         let output = self
             .db
@@ -180,53 +205,49 @@ impl Messages {
     }
 
     /// Takes the conversation's next number.
-    fn numbering(&self, message: &StoredMessage, last_seq: u64) -> Result<TransactWriteItem> {
-        let update = Update::builder()
+    fn numbering(&self, message: &StoredMessage, last_seq: u64) -> UpdateBuilder {
+        Update::builder()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(&message.user)))
-            .key("sk", s(conversation_key(&message.conversation)))
+            .key("pk", text(user_key(&message.user)))
+            .key("sk", text(conversation_key(&message.conversation)))
             .condition_expression("last_seq = :last")
             .update_expression("SET last_seq = :next, last_id = :id, updated_at = :now")
-            .expression_attribute_values(":last", n(last_seq))
-            .expression_attribute_values(":next", n(message.seq))
-            .expression_attribute_values(":id", s(message.id.as_str()))
-            .expression_attribute_values(":now", time(message.created_at));
-        Ok(TransactWriteItem::builder().update(built(update.build())?).build())
+            .expression_attribute_values(":last", number(last_seq))
+            .expression_attribute_values(":next", number(message.seq))
+            .expression_attribute_values(":id", text(message.id.as_str()))
+            .expression_attribute_values(":now", time(message.created_at))
     }
 
-    fn naming(&self, message: &StoredMessage) -> Result<TransactWriteItem> {
-        let put = Put::builder()
+    fn naming(&self, message: &StoredMessage) -> PutBuilder {
+        Put::builder()
             .table_name(&self.config.table)
-            .item("pk", s(user_key(&message.user)))
-            .item("sk", s(id_key(&message.id)))
-            .item("conversation_id", s(message.conversation.as_str()))
-            .item("seq", n(message.seq))
+            .item("pk", text(user_key(&message.user)))
+            .item("sk", text(id_key(&message.id)))
+            .item("conversation_id", text(message.conversation.as_str()))
+            .item("seq", number(message.seq))
             .condition_expression("attribute_not_exists(pk)")
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        Ok(TransactWriteItem::builder().put(built(put.build())?).build())
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
-    fn storing(&self, message: &StoredMessage) -> Result<TransactWriteItem> {
-        let put = Put::builder()
+    fn storing(&self, message: &StoredMessage) -> PutBuilder {
+        Put::builder()
             .table_name(&self.config.table)
             .set_item(Some(message.item()))
-            .condition_expression("attribute_not_exists(pk)");
-        Ok(TransactWriteItem::builder().put(built(put.build())?).build())
+            .condition_expression("attribute_not_exists(pk)")
     }
 
-    fn using(&self, user: &UserId, attachment: &Attachment) -> Result<TransactWriteItem> {
-        let put = Put::builder()
+    fn using(&self, user: &UserId, attachment: &Attachment) -> PutBuilder {
+        Put::builder()
             .table_name(&self.config.table)
-            .item("pk", s(user_key(user)))
-            .item("sk", s(media_key(&attachment.key)))
-            .condition_expression("attribute_not_exists(pk)");
-        Ok(TransactWriteItem::builder().put(built(put.build())?).build())
+            .item("pk", text(user_key(user)))
+            .item("sk", text(media_key(&attachment.key)))
+            .condition_expression("attribute_not_exists(pk)")
     }
 
     async fn named_by(&self, pointer: &Item) -> Result<StoredMessage> {
-        let fields = Fields(pointer);
-        let conversation = ConversationId::parse(fields.text("conversation_id")?)?;
-        let seq = fields.number("seq")?;
+        let attributes = Attributes(pointer);
+        let conversation = ConversationId::parse(attributes.text("conversation_id")?)?;
+        let seq = attributes.number("seq")?;
         self.message_at(&conversation, seq).await?.ok_or_else(|| Error::Corrupt {
             key: format!("{}/{}", conversation_key(&conversation), seq_key(seq)),
             detail: "an id names it and it is not there".to_owned(),

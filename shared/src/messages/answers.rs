@@ -2,17 +2,28 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, Update};
 
-use super::{Messages, Parent, Role, Status, StoredMessage, built, conversation_key, seq_key, user_key};
-use crate::dynamo::{self, Fields, conditional, n, s, time};
+use super::{Messages, Parent, Role, Status, StoredMessage, conversation_key, seq_key, user_key};
+use crate::dynamo::{Attributes, Transaction, conditional, number, text, time};
 use crate::ids::MessageId;
 use crate::media::Attachment;
-use crate::model::Usage;
 use crate::{Error, Result};
 
 /// Tries to take numbers for answers while messages arrive.
 const MAX_ATTEMPTS: u32 = 32;
+
+/// What ending a message writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Message,
+    /// The numbers of its answers, where it has any.
+    Numbers,
+    /// Off its sender's count, where there is one.
+    Count,
+    Answer,
+}
 
 /// A message under one attempt to answer it.
 #[derive(Debug)]
@@ -58,6 +69,13 @@ pub struct Measured {
     pub total_ms: u64,
 }
 
+/// Tokens that a model has counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub input_tokens: u64,
+    pub output_tokens: u64,
+}
+
 /// One answer to a message, to be stored.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
@@ -89,20 +107,20 @@ impl Messages {
     async fn take(&self, message: &StoredMessage, statuses: &[Status]) -> Result<Option<Claim>> {
         let token = self.random.token();
         let names: Vec<String> = statuses.iter().map(|status| format!(":{}", status.as_str())).collect();
-        let values = names.iter().cloned().zip(statuses.iter().map(|status| s(status.as_str())));
+        let values = names.iter().cloned().zip(statuses.iter().map(|status| text(status.as_str())));
         let mut values: HashMap<String, AttributeValue> = values.collect();
-        values.insert(":taken".to_owned(), s(Status::Processing.as_str()));
+        values.insert(":taken".to_owned(), text(Status::Processing.as_str()));
         let claimed = conditional(&self.random, "UpdateItem", || {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
-                .key("pk", s(conversation_key(&message.conversation)))
-                .key("sk", s(seq_key(message.seq)))
+                .key("pk", text(conversation_key(&message.conversation)))
+                .key("sk", text(seq_key(message.seq)))
                 .condition_expression(format!("#status IN ({})", names.join(", ")))
                 .update_expression("SET #status = :taken, attempt = :token, claimed_at = :now")
                 .expression_attribute_names("#status", "status")
                 .set_expression_attribute_values(Some(values.clone()))
-                .expression_attribute_values(":token", s(token.as_str()))
+                .expression_attribute_values(":token", text(token.as_str()))
                 .expression_attribute_values(":now", time(self.clock.now()))
                 .return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld)
                 .send()
@@ -122,13 +140,13 @@ impl Messages {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
-                .key("pk", s(conversation_key(&message.conversation)))
-                .key("sk", s(seq_key(message.seq)))
+                .key("pk", text(conversation_key(&message.conversation)))
+                .key("sk", text(seq_key(message.seq)))
                 .condition_expression("#status IN (:queued, :processing)")
                 .update_expression("SET cancelled = :yes")
                 .expression_attribute_names("#status", "status")
-                .expression_attribute_values(":queued", s(Status::Queued.as_str()))
-                .expression_attribute_values(":processing", s(Status::Processing.as_str()))
+                .expression_attribute_values(":queued", text(Status::Queued.as_str()))
+                .expression_attribute_values(":processing", text(Status::Processing.as_str()))
                 .expression_attribute_values(":yes", AttributeValue::Bool(true))
                 .send()
         })
@@ -145,13 +163,13 @@ impl Messages {
             .db
             .get_item()
             .table_name(&self.config.table)
-            .key("pk", s(conversation_key(&message.conversation)))
-            .key("sk", s(seq_key(message.seq)))
+            .key("pk", text(conversation_key(&message.conversation)))
+            .key("sk", text(seq_key(message.seq)))
             .projection_expression("cancelled")
             .send()
             .await
             .map_err(|error| Error::service("GetItem", &error))?;
-        Ok(output.item().is_none_or(|item| Fields(item).flag("cancelled")))
+        Ok(output.item().is_none_or(|item| Attributes(item).flag("cancelled")))
     }
 
     /// Ends a message and stores its answers under the next numbers, all or nothing; takes it off its sender's count. `None`:
@@ -165,37 +183,36 @@ impl Messages {
     ) -> Result<Option<(StoredMessage, Vec<StoredMessage>)>> {
         let Claim { message, token, .. } = claim;
         let mut last_seq = last_seq.max(message.seq);
-        // Without the settlement if the user item is gone, and the count with it.
+        // Not if the user item is gone, and the count with it.
         let mut counted = true;
         for _ in 0..MAX_ATTEMPTS {
             let (message, answers) = self.ended(&message, &ending, last_seq);
-            let mut items = vec![self.ending(&message, &token, measured)?];
+            let mut transaction = Transaction::new().with(Part::Message, self.ending(&message, &token, measured));
             if let Some(last) = answers.last() {
-                items.push(self.taking_numbers(last, last_seq)?);
+                transaction.add(Part::Numbers, self.taking_numbers(last, last_seq));
             }
-            let settlement = items.len();
             if counted {
                 // With it, so that a client that has its answer may send the next at once.
-                items.push(self.leases.settlement(&message.user, &message.id)?);
+                transaction.add(Part::Count, self.leases.uncounting(&message.user, &message.id));
             }
             for answer in &answers {
                 let put = Put::builder().table_name(&self.config.table).set_item(Some(answer.item()));
-                items.push(TransactWriteItem::builder().put(built(put.build())?).build());
+                transaction.add(Part::Answer, put);
             }
-            let Err(refused) = dynamo::transact(&self.db, &self.random, &items).await? else {
+            let Err(refusal) = transaction.send(&self.db, &self.random).await? else {
                 return Ok(Some((message, answers)));
             };
-            if refused.item(0).is_some() {
+            if refusal.is_by(Part::Message) {
                 return Ok(None);
             }
-            if counted && refused.item(settlement).is_some() {
+            if refusal.is_by(Part::Count) {
                 counted = false;
             }
-            if let Some(conversation) = refused.item(1).filter(|_| settlement == 2) {
+            if let Some(conversation) = refusal.by(Part::Numbers) {
                 if conversation.is_empty() {
                     return Ok(None);
                 }
-                last_seq = Fields(conversation).number("last_seq")?;
+                last_seq = Attributes(conversation).number("last_seq")?;
             }
         }
         Err(Error::Contended { operation: "end", attempts: MAX_ATTEMPTS })
@@ -238,27 +255,27 @@ impl Messages {
     }
 
     /// The write that ends a message, fenced by the claim's token.
-    fn ending(&self, message: &StoredMessage, token: &str, measured: Option<Measured>) -> Result<TransactWriteItem> {
+    fn ending(&self, message: &StoredMessage, token: &str, measured: Option<Measured>) -> UpdateBuilder {
         let mut set = "SET #status = :status, ended_at = :now".to_owned();
         let mut update = Update::builder()
             .table_name(&self.config.table)
-            .key("pk", s(conversation_key(&message.conversation)))
-            .key("sk", s(seq_key(message.seq)))
+            .key("pk", text(conversation_key(&message.conversation)))
+            .key("sk", text(seq_key(message.seq)))
             .condition_expression("#status = :processing AND attempt = :token")
             .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":processing", s(Status::Processing.as_str()))
-            .expression_attribute_values(":token", s(token))
-            .expression_attribute_values(":status", s(message.status.as_str()))
+            .expression_attribute_values(":processing", text(Status::Processing.as_str()))
+            .expression_attribute_values(":token", text(token))
+            .expression_attribute_values(":status", text(message.status.as_str()))
             .expression_attribute_values(":now", time(self.clock.now()));
         if let Some(first) = message.first_answer {
             set.push_str(", first_answer = :first");
-            update = update.expression_attribute_values(":first", n(first));
+            update = update.expression_attribute_values(":first", number(first));
         }
         if let Some((code, detail)) = &message.error {
             set.push_str(", error_code = :code, error_message = :detail");
             update = update
-                .expression_attribute_values(":code", s(code.as_str()))
-                .expression_attribute_values(":detail", s(detail.as_str()));
+                .expression_attribute_values(":code", text(code.as_str()))
+                .expression_attribute_values(":detail", text(detail.as_str()));
         }
         let usage = measured.and_then(|measured| measured.usage);
         for (name, value) in [
@@ -269,25 +286,24 @@ impl Messages {
         ] {
             if let Some(value) = value {
                 set.push_str(&format!(", {name} = :{name}"));
-                update = update.expression_attribute_values(format!(":{name}"), n(value));
+                update = update.expression_attribute_values(format!(":{name}"), number(value));
             }
         }
-        Ok(TransactWriteItem::builder().update(built(update.update_expression(set).build())?).build())
+        update.update_expression(set)
     }
 
     /// For answers, of which this is the last.
-    fn taking_numbers(&self, last: &StoredMessage, last_seq: u64) -> Result<TransactWriteItem> {
-        let update = Update::builder()
+    fn taking_numbers(&self, last: &StoredMessage, last_seq: u64) -> UpdateBuilder {
+        Update::builder()
             .table_name(&self.config.table)
-            .key("pk", s(user_key(&last.user)))
-            .key("sk", s(conversation_key(&last.conversation)))
+            .key("pk", text(user_key(&last.user)))
+            .key("sk", text(conversation_key(&last.conversation)))
             .condition_expression("last_seq = :last")
             .update_expression("SET last_seq = :next, last_id = :id")
-            .expression_attribute_values(":last", n(last_seq))
-            .expression_attribute_values(":next", n(last.seq))
-            .expression_attribute_values(":id", s(last.id.as_str()))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        Ok(TransactWriteItem::builder().update(built(update.build())?).build())
+            .expression_attribute_values(":last", number(last_seq))
+            .expression_attribute_values(":next", number(last.seq))
+            .expression_attribute_values(":id", text(last.id.as_str()))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
     /// Counts that a message is queued again; `false` where somebody else did, or it has moved on.
@@ -296,17 +312,17 @@ impl Messages {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
-                .key("pk", s(conversation_key(&message.conversation)))
-                .key("sk", s(seq_key(message.seq)))
+                .key("pk", text(conversation_key(&message.conversation)))
+                .key("sk", text(seq_key(message.seq)))
                 .condition_expression(
                     "#status = :status AND (redriven = :seen OR (attribute_not_exists(redriven) AND :seen = :none))",
                 )
                 .update_expression("SET redriven = :next")
                 .expression_attribute_names("#status", "status")
-                .expression_attribute_values(":status", s(message.status.as_str()))
-                .expression_attribute_values(":seen", n(message.redriven))
-                .expression_attribute_values(":none", n(0))
-                .expression_attribute_values(":next", n(message.redriven + 1))
+                .expression_attribute_values(":status", text(message.status.as_str()))
+                .expression_attribute_values(":seen", number(message.redriven))
+                .expression_attribute_values(":none", number(0))
+                .expression_attribute_values(":next", number(message.redriven + 1))
                 .send()
         });
         Ok(counted.await?.is_some())
@@ -318,8 +334,8 @@ impl Messages {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
-                .key("pk", s(conversation_key(&message.conversation)))
-                .key("sk", s(seq_key(message.seq)))
+                .key("pk", text(conversation_key(&message.conversation)))
+                .key("sk", text(seq_key(message.seq)))
                 .condition_expression("attribute_exists(pk)")
                 .update_expression("SET told = :yes")
                 .expression_attribute_values(":yes", AttributeValue::Bool(true))
@@ -330,8 +346,8 @@ impl Messages {
     }
 
     /// For a redelivered message that has ended: off its sender's count, should that have been missed.
-    pub async fn settle(&self, message: &StoredMessage) -> Result<()> {
+    pub async fn uncount(&self, message: &StoredMessage) -> Result<()> {
         let id: &MessageId = &message.id;
-        self.leases.settled(&message.user, std::slice::from_ref(id)).await.map(|_| ())
+        self.leases.uncount(&message.user, std::slice::from_ref(id)).await.map(|_| ())
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Messages, Role, StoredMessage, conversation_key, seq_key};
-use crate::dynamo::s;
+use crate::dynamo::text;
 use crate::ids::{ConversationId, MessageId};
 use crate::{Error, Result};
 
@@ -110,11 +110,11 @@ impl Log {
         let query = match from {
             Some(from) => query
                 .key_condition_expression("pk = :pk AND sk <= :from")
-                .expression_attribute_values(":from", s(seq_key(from))),
+                .expression_attribute_values(":from", text(seq_key(from))),
             None => query.key_condition_expression("pk = :pk"),
         };
         let mut pages = query
-            .expression_attribute_values(":pk", s(conversation_key(&self.conversation)))
+            .expression_attribute_values(":pk", text(conversation_key(&self.conversation)))
             .scan_index_forward(false)
             .limit(i32::try_from(PAGE).unwrap_or(i32::MAX))
             .consistent_read(true)
@@ -140,9 +140,9 @@ impl Log {
             .query()
             .table_name(&self.messages.config.table)
             .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-            .expression_attribute_values(":pk", s(conversation_key(&self.conversation)))
-            .expression_attribute_values(":from", s(seq_key(from)))
-            .expression_attribute_values(":to", s(seq_key(from + MOST_ANSWERS - 1)))
+            .expression_attribute_values(":pk", text(conversation_key(&self.conversation)))
+            .expression_attribute_values(":from", text(seq_key(from)))
+            .expression_attribute_values(":to", text(seq_key(from + MOST_ANSWERS - 1)))
             .consistent_read(true)
             .send()
             .await

@@ -35,15 +35,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::ChatConfig;
-use crate::dynamo::{Fields, Item, n, s, time};
+use crate::dynamo::{Attributes, Item, number, text, time};
 use crate::ids::{ConversationId, MediaKey, MessageId, Random, UserId};
 use crate::leases::Leases;
 use crate::media::{Attachment, Media};
-use crate::protocol::Message;
 use crate::{Error, Result};
 
 pub use admit::{Admission, Draft};
-pub use answers::{Claim, Claimed, Ending, Measured, Reply};
+pub use answers::{Claim, Claimed, Ending, Measured, Reply, Usage};
 pub use log::{Log, PAGE, Said};
 pub use parent::{Follows, Parent};
 
@@ -69,31 +68,13 @@ impl Messages {
         Self { db, config, leases, media, clock, random }
     }
 
-    pub(crate) fn media(&self) -> &Media {
-        &self.media
-    }
-
-    /// A message as clients see it: its media with an address that is good for a while from now.
-    pub async fn show(&self, message: &StoredMessage) -> Result<Message> {
-        let url = match &message.media {
-            Some(attachment) => Some(self.media.link(&message.user, &attachment.key).await?),
-            None => None,
-        };
-        Ok(Message::new(message, url))
-    }
-
-    /// Several of them.
-    pub async fn show_all(&self, messages: &[StoredMessage]) -> Result<Vec<Message>> {
-        futures_util::future::try_join_all(messages.iter().map(|message| self.show(message))).await
-    }
-
     async fn get(&self, pk: String, sk: String) -> Result<Option<Item>> {
         let output = self
             .db
             .get_item()
             .table_name(&self.config.table)
-            .key("pk", s(pk))
-            .key("sk", s(sk))
+            .key("pk", text(pk))
+            .key("sk", text(sk))
             .consistent_read(true)
             .send()
             .await
@@ -115,9 +96,9 @@ impl Messages {
     pub async fn find(&self, user: &UserId, id: &MessageId) -> Result<Option<StoredMessage>> {
         match self.get(user_key(user), id_key(id)).await? {
             Some(pointer) => {
-                let fields = Fields(&pointer);
-                let conversation = ConversationId::parse(fields.text("conversation_id")?)?;
-                self.message_at(&conversation, fields.number("seq")?).await
+                let attributes = Attributes(&pointer);
+                let conversation = ConversationId::parse(attributes.text("conversation_id")?)?;
+                self.message_at(&conversation, attributes.number("seq")?).await
             }
             None => Ok(None),
         }
@@ -198,31 +179,31 @@ pub struct StoredMessage {
 
 impl StoredMessage {
     pub(crate) fn read(item: &Item) -> Result<Self> {
-        let fields = Fields(item);
-        let status = fields.text("status")?;
+        let attributes = Attributes(item);
+        let status = attributes.text("status")?;
         Ok(Self {
-            id: stored_id(&fields, "id")?,
-            user: UserId::parse(fields.text("user_id")?)?,
-            conversation: ConversationId::parse(fields.text("conversation_id")?)?,
-            seq: fields.number("seq")?,
-            role: if fields.text("role")? == "assistant" { Role::Assistant } else { Role::User },
-            text: fields.optional_text("text").unwrap_or_default().to_owned(),
+            id: stored_id(&attributes, "id")?,
+            user: UserId::parse(attributes.text("user_id")?)?,
+            conversation: ConversationId::parse(attributes.text("conversation_id")?)?,
+            seq: attributes.number("seq")?,
+            role: if attributes.text("role")? == "assistant" { Role::Assistant } else { Role::User },
+            text: attributes.optional_text("text").unwrap_or_default().to_owned(),
             status: Status::parse(status).ok_or_else(|| Error::Corrupt {
-                key: fields.optional_text("id").unwrap_or_default().to_owned(),
+                key: attributes.optional_text("id").unwrap_or_default().to_owned(),
                 detail: format!("unknown status `{status}`"),
             })?,
-            reply_to: fields.optional_text("reply_to").map(|_| stored_id(&fields, "reply_to")).transpose()?,
-            parent: Parent::read(&fields)?,
-            first_answer: fields.number("first_answer").ok(),
-            error: fields
-                .optional_text("error_code")
-                .map(|code| (code.to_owned(), fields.optional_text("error_message").unwrap_or_default().to_owned())),
-            media: attachment(&fields)?,
-            created_at: fields.time("created_at")?,
-            claimed_at: fields.time("claimed_at").ok(),
-            cancelled: fields.flag("cancelled"),
-            redriven: fields.number("redriven").unwrap_or(0),
-            told: fields.flag("told"),
+            reply_to: attributes.optional_text("reply_to").map(|_| stored_id(&attributes, "reply_to")).transpose()?,
+            parent: Parent::read(&attributes)?,
+            first_answer: attributes.number("first_answer").ok(),
+            error: attributes.optional_text("error_code").map(|code| {
+                (code.to_owned(), attributes.optional_text("error_message").unwrap_or_default().to_owned())
+            }),
+            media: attachment(&attributes)?,
+            created_at: attributes.time("created_at")?,
+            claimed_at: attributes.time("claimed_at").ok(),
+            cancelled: attributes.flag("cancelled"),
+            redriven: attributes.number("redriven").unwrap_or(0),
+            told: attributes.flag("told"),
         })
     }
 
@@ -233,27 +214,27 @@ impl StoredMessage {
 
     fn item(&self) -> Item {
         let mut item = Item::from([
-            ("pk".to_owned(), s(conversation_key(&self.conversation))),
-            ("sk".to_owned(), s(seq_key(self.seq))),
-            ("id".to_owned(), s(self.id.as_str())),
-            ("user_id".to_owned(), s(self.user.as_str())),
-            ("conversation_id".to_owned(), s(self.conversation.as_str())),
-            ("seq".to_owned(), n(self.seq)),
-            ("role".to_owned(), s(if self.role == Role::Assistant { "assistant" } else { "user" })),
-            ("text".to_owned(), s(self.text.as_str())),
-            ("status".to_owned(), s(self.status.as_str())),
+            ("pk".to_owned(), text(conversation_key(&self.conversation))),
+            ("sk".to_owned(), text(seq_key(self.seq))),
+            ("id".to_owned(), text(self.id.as_str())),
+            ("user_id".to_owned(), text(self.user.as_str())),
+            ("conversation_id".to_owned(), text(self.conversation.as_str())),
+            ("seq".to_owned(), number(self.seq)),
+            ("role".to_owned(), text(if self.role == Role::Assistant { "assistant" } else { "user" })),
+            ("text".to_owned(), text(self.text.as_str())),
+            ("status".to_owned(), text(self.status.as_str())),
             ("created_at".to_owned(), time(self.created_at)),
         ]);
         if let Some(parent) = &self.parent {
             parent.write(&mut item);
         }
         if let Some(reply_to) = &self.reply_to {
-            item.insert("reply_to".to_owned(), s(reply_to.as_str()));
+            item.insert("reply_to".to_owned(), text(reply_to.as_str()));
         }
         if let Some(Attachment { key, content_type, bytes }) = &self.media {
-            item.insert("media_key".to_owned(), s(key.as_str()));
-            item.insert("media_type".to_owned(), s(content_type.as_str()));
-            item.insert("media_bytes".to_owned(), n(bytes));
+            item.insert("media_key".to_owned(), text(key.as_str()));
+            item.insert("media_type".to_owned(), text(content_type.as_str()));
+            item.insert("media_bytes".to_owned(), number(bytes));
         }
         if self.told {
             item.insert("told".to_owned(), AttributeValue::Bool(true));
@@ -262,17 +243,17 @@ impl StoredMessage {
     }
 }
 
-fn attachment(fields: &Fields<'_>) -> Result<Option<Attachment>> {
-    let Some(key) = fields.optional_text("media_key") else { return Ok(None) };
+fn attachment(attributes: &Attributes<'_>) -> Result<Option<Attachment>> {
+    let Some(key) = attributes.optional_text("media_key") else { return Ok(None) };
     Ok(Some(Attachment {
         key: MediaKey::parse(key)?,
-        content_type: fields.text("media_type")?.to_owned(),
-        bytes: fields.number("media_bytes")?,
+        content_type: attributes.text("media_type")?.to_owned(),
+        bytes: attributes.number("media_bytes")?,
     }))
 }
 
-fn stored_id(fields: &Fields<'_>, name: &str) -> Result<MessageId> {
-    let text = fields.text(name)?;
+fn stored_id(attributes: &Attributes<'_>, name: &str) -> Result<MessageId> {
+    let text = attributes.text(name)?;
     MessageId::parse_any(text)
         .ok_or_else(|| Error::Corrupt { key: text.to_owned(), detail: format!("no valid `{name}`") })
 }
@@ -298,8 +279,4 @@ pub(crate) fn id_key(id: &MessageId) -> String {
 /// Digits enough that text order is number order.
 pub(crate) fn seq_key(seq: u64) -> String {
     format!("{seq:012}")
-}
-
-pub(crate) fn built<T>(result: std::result::Result<T, aws_sdk_dynamodb::error::BuildError>) -> Result<T> {
-    result.map_err(|error| Error::Corrupt { key: "request".to_owned(), detail: error.to_string() })
 }

@@ -20,7 +20,7 @@
 mod tests;
 
 use super::{Messages, StoredMessage};
-use crate::dynamo::{Fields, Item, n, s};
+use crate::dynamo::{Attributes, Item, number, text};
 use crate::ids::{ConversationId, MessageId, UserId};
 use crate::{Error, Result};
 
@@ -62,19 +62,20 @@ impl Parent {
         Self { id: Some(item.id.clone()), seq: item.seq }
     }
 
-    pub(super) fn read(fields: &Fields<'_>) -> Result<Option<Self>> {
-        match fields.optional_text("parent_id") {
+    pub(super) fn read(attributes: &Attributes<'_>) -> Result<Option<Self>> {
+        match attributes.optional_text("parent_id") {
             None => Ok(None),
             Some("") => Ok(Some(Self::BEGINNING)),
-            Some(_) => {
-                Ok(Some(Self { id: Some(super::stored_id(fields, "parent_id")?), seq: fields.number("parent_seq")? }))
-            }
+            Some(_) => Ok(Some(Self {
+                id: Some(super::stored_id(attributes, "parent_id")?),
+                seq: attributes.number("parent_seq")?,
+            })),
         }
     }
 
     pub(super) fn write(&self, item: &mut Item) {
-        item.insert("parent_id".to_owned(), s(self.id.as_ref().map_or("", |id| id.as_str())));
-        item.insert("parent_seq".to_owned(), n(self.seq));
+        item.insert("parent_id".to_owned(), text(self.id.as_ref().map_or("", |id| id.as_str())));
+        item.insert("parent_seq".to_owned(), number(self.seq));
     }
 }
 
@@ -89,9 +90,10 @@ pub(super) struct Tail {
 
 impl Tail {
     pub(super) fn read(conversation: &Item) -> Result<Self> {
-        let fields = Fields(conversation);
-        let last_id = fields.optional_text("last_id").map(|_| super::stored_id(&fields, "last_id")).transpose()?;
-        Ok(Self { last_seq: fields.number("last_seq")?, last_id })
+        let attributes = Attributes(conversation);
+        let last_id =
+            attributes.optional_text("last_id").map(|_| super::stored_id(&attributes, "last_id")).transpose()?;
+        Ok(Self { last_seq: attributes.number("last_seq")?, last_id })
     }
 
     /// The parent, where it takes no read to know it.

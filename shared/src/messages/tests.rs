@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use super::{Admission, Claimed, Draft, Ending, Follows, StoredMessage};
 use crate::clock::Clock as _;
-use crate::ids::{ConversationId, MessageId};
+use crate::ids::{ConversationId, MediaKey, MessageId};
 use crate::leases::Handshake;
 use crate::testing::{Before, Function, Stack, connection, conversation, draft, message_id, user};
 use crate::{Error, Result};
@@ -102,6 +102,22 @@ async fn an_id_is_the_same_in_capitals_and_names_the_first_message_for_ever() {
     assert_eq!((message.conversation, message.seq, message.id.as_str()), (conversation(0), 1, lower));
     assert!(message.status.is_final());
     assert_eq!(stack.snapshot().messages.len(), 1);
+}
+
+#[tokio::test]
+async fn a_draft_repeats_a_message_when_all_that_it_says_is_the_same() {
+    let (stack, function) = connected().await;
+    let first = new(say(&stack, &function, draft(1, 0)).await);
+    let media = MediaKey::parse("0b0f5d0e-6b1f-4c8e-9b1a-0123456789ab.png").expect("a key");
+    assert!(draft(1, 0).repeats(&first));
+    assert!(Draft { follows: Follows::Item("whatever".to_owned()), ..draft(1, 0) }.repeats(&first));
+    for other in [
+        Draft { text: "Another".to_owned(), ..draft(1, 0) },
+        Draft { conversation: conversation(1), ..draft(1, 0) },
+        Draft { media: Some(media), ..draft(1, 0) },
+    ] {
+        assert!(!other.repeats(&first), "{other:?}");
+    }
 }
 
 #[tokio::test]

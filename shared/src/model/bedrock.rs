@@ -84,11 +84,11 @@ fn pieces(events: Events) -> BoxStream<'static, Result<Piece, ModelError>> {
     struct Reading {
         events: Events,
         finished: bool,
-        over: bool,
+        ended: bool,
     }
-    let reading = Reading { events, finished: false, over: false };
+    let reading = Reading { events, finished: false, ended: false };
     stream::unfold(reading, |mut reading| async move {
-        while !reading.over {
+        while !reading.ended {
             let piece = match reading.events.recv().await {
                 Ok(Some(ConverseStreamOutput::ContentBlockDelta(event))) => match event.delta {
                     Some(ContentBlockDelta::Text(text)) if !text.is_empty() => Ok(Piece::Text(text)),
@@ -112,7 +112,7 @@ fn pieces(events: Events) -> BoxStream<'static, Result<Piece, ModelError>> {
                     Err(classify(if refused { Some("ValidationException") } else { error.code() }, &error))
                 }
             };
-            reading.over = piece.is_err();
+            reading.ended = piece.is_err();
             return Some((piece, reading));
         }
         None

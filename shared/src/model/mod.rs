@@ -17,7 +17,7 @@ use crate::Result;
 use crate::config::{ModelConfig, Provider};
 use crate::ids::Random;
 use crate::media::{Kind, Sample};
-use crate::messages::Role;
+use crate::messages::{Role, Usage};
 
 pub use bedrock::Bedrock;
 pub use mock::Mock;
@@ -52,13 +52,6 @@ pub enum Piece {
     Media(Sample),
     /// At the end, from models that count.
     Usage(Usage),
-}
-
-/// Tokens that a model has counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    pub input_tokens: u64,
-    pub output_tokens: u64,
 }
 
 #[derive(Debug, Clone)]

@@ -167,13 +167,13 @@ fn pieces(response: Response) -> BoxStream<'static, Result<Piece, ModelError>> {
             if let Some(piece) = reading.ready.pop() {
                 return Some((piece, (events, reading)));
             }
-            if reading.over {
+            if reading.ended {
                 return None;
             }
             match events.next().await {
                 Some(Ok(event)) => reading.take(&event.data),
                 Some(Err(error)) => reading.fail(ModelError::transient(chain(&error))),
-                None if reading.finished => reading.over = true,
+                None if reading.finished => reading.ended = true,
                 None => reading.fail(ModelError::transient("The model's answer was cut off")),
             }
         }
@@ -187,13 +187,13 @@ struct Reading {
     ready: Vec<Result<Piece, ModelError>>,
     /// A choice has said why it finished.
     finished: bool,
-    over: bool,
+    ended: bool,
 }
 
 impl Reading {
     fn take(&mut self, data: &str) {
         if data.trim() == "[DONE]" {
-            self.over = true;
+            self.ended = true;
             return;
         }
         let event: Event = match serde_json::from_str(data) {
@@ -219,7 +219,7 @@ impl Reading {
 
     fn fail(&mut self, error: ModelError) {
         self.ready.insert(0, Err(error));
-        self.over = true;
+        self.ended = true;
     }
 }
 

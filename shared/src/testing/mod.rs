@@ -13,7 +13,6 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{
     AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, Sleep, StalledStreamProtectionConfig,
 };
@@ -26,22 +25,20 @@ use samovar_sqs::{Sqs, Storage};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Answerer, Finisher};
+use crate::answer::Answerer;
+use crate::app::App;
 use crate::clock::{Clock as _, ManualClock, Timestamp};
-use crate::config::{AdmissionConfig, ChatConfig, LeaseConfig, MediaConfig, MockLatency, QueueConfig};
+use crate::config::{AdmissionConfig, LeaseConfig};
 use crate::conversations::Conversations;
 use crate::ids::{ConnectionId, ConversationId, MessageId, Random, SessionId, UserId};
 use crate::leases::Leases;
-use crate::media::Media;
 use crate::messages::{Draft, Follows, Messages};
-use crate::model::Mock;
-use crate::push::Push;
-use crate::queue::{Job, Queue};
+use crate::queue::Job;
 use crate::users::Users;
 
 pub(crate) use before::Before;
 pub(crate) use push::Connections;
-pub(crate) use snapshot::{Message, Slot, Snapshot, User};
+pub(crate) use snapshot::{MessageItem, SlotItem, Snapshot, UserItem};
 
 pub(crate) const CONNECTIONS: &str = "connections";
 pub(crate) const CHAT: &str = "chat";
@@ -118,40 +115,47 @@ impl Stack {
 
     /// A function of its own name, whose SDK tries each call up to `attempts` times.
     pub(crate) fn function(&self, name: &str, attempts: u32, seed: u64) -> Function {
-        let (db, random) = (Client::new(&self.sdk(name, attempts)), Arc::new(Random::seeded(seed)));
-        let leases = Leases::new(db.clone(), self.config.clone(), self.clock.clone(), random.clone());
-        let chat = ChatConfig { table: CHAT.to_owned() };
-        let media = MediaConfig {
-            bucket: "media".to_owned(),
-            public_endpoint: self.url.clone(),
-            max_bytes: 1024,
-            presign: Duration::from_secs(900),
-        };
-        let media = Media::new(
-            &self.sdk(name, attempts),
-            &|_| Some(self.url.clone()),
-            media,
-            self.clock.clone(),
-            Arc::clone(&random),
-        );
-        let media = media.expect("a client of storage");
-        let messages = Messages::new(
-            db.clone(),
-            chat.clone(),
-            leases.clone(),
-            media.clone(),
-            self.clock.clone(),
-            Arc::clone(&random),
-        );
-        let conversations = Conversations::new(db, chat, messages.clone(), media, self.clock.clone(), random);
-        Function { leases, messages, conversations }
+        let app = self.app_of(name, attempts, seed, None);
+        Function {
+            leases: app.leases().expect("leases"),
+            messages: app.messages().expect("messages"),
+            conversations: app.conversations().expect("conversations"),
+        }
+    }
+
+    /// A function of its own name, which has a queue, too.
+    pub(crate) async fn app(&self, name: &str, attempts: u32, seed: u64) -> App {
+        let sqs = aws_sdk_sqs::Client::new(&self.sdk(name, attempts));
+        let queue = sqs.create_queue().queue_name("messages.fifo").attributes(QueueAttributeName::FifoQueue, "true");
+        let url = queue.send().await.expect("CreateQueue").queue_url.expect("its URL");
+        self.app_of(name, attempts, seed, Some(url))
+    }
+
+    fn app_of(&self, name: &str, attempts: u32, seed: u64, queue: Option<String>) -> App {
+        let LeaseConfig { table, max_clients, lease, first_message } = self.config.clone();
+        let mut environment = HashMap::from([
+            ("CONNECTIONS_TABLE", table),
+            ("MAX_CLIENTS", max_clients.to_string()),
+            ("LEASE_SECONDS", lease.as_secs().to_string()),
+            ("FIRST_MESSAGE_SECONDS", first_message.as_secs().to_string()),
+            ("CHAT_TABLE", CHAT.to_owned()),
+            ("MEDIA_BUCKET", "media".to_owned()),
+            ("MEDIA_ENDPOINT_URL", self.url.clone()),
+            ("MAX_MEDIA_BYTES", "1024".to_owned()),
+            ("PRESIGN_SECONDS", "900".to_owned()),
+            ("AWS_ENDPOINT_URL", self.url.clone()),
+            ("LLM_PROVIDER", "mock".to_owned()),
+            ("MOCK_LATENCY_MS", "0".to_owned()),
+            ("LLM_CONTEXT_TOKENS", "1000".to_owned()),
+        ]);
+        environment.extend(queue.map(|url| ("QUEUE_URL", url)));
+        let lookup = move |name: &str| environment.get(name).cloned();
+        App::with(self.sdk(name, attempts), lookup, self.clock.clone(), Arc::new(Random::seeded(seed)))
     }
 
     /// The users, as a function of this name has them.
     pub(crate) fn users(&self, name: &str) -> Users {
-        let db = Client::new(&self.sdk(name, 3));
-        let chat = ChatConfig { table: CHAT.to_owned() };
-        Users::new(db, chat, self.clock.clone(), Arc::new(Random::seeded(1)))
+        self.app_of(name, 3, 1, None).users().expect("users")
     }
 
     fn sdk(&self, name: &str, attempts: u32) -> SdkConfig {
@@ -175,22 +179,8 @@ impl Stack {
 
     /// What works on messages, with a mock model that answers at once, telling `connections`.
     pub(crate) async fn answerer(&self, name: &str, connections: &Arc<Connections>) -> Answerer {
-        let Function { leases, messages, conversations } = self.function(name, 3, 1);
-        let random = Arc::new(Random::seeded(1));
-        let sqs = aws_sdk_sqs::Client::new(&self.sdk(name, 3));
-        let queue = sqs.create_queue().queue_name("messages.fifo").attributes(QueueAttributeName::FifoQueue, "true");
-        let url = queue.send().await.expect("CreateQueue").queue_url.expect("its URL");
-        let finisher = Finisher {
-            messages,
-            conversations,
-            leases,
-            queue: Queue::new(sqs, QueueConfig { url }),
-            push: Arc::clone(connections) as Arc<dyn Push>,
-            clock: self.clock.clone(),
-            random: Arc::clone(&random),
-        };
-        let model = Arc::new(Mock::new(MockLatency::Fixed(Duration::ZERO), random));
-        Answerer { finisher, model, context_tokens: 1000 }
+        let app = self.app(name, 3, 1).await.pushing_to(connections);
+        app.answerer().await.expect("an answerer")
     }
 
     /// The jobs that are queued now, each with its receipt handle.

@@ -10,13 +10,13 @@ use crate::clock::Timestamp;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Snapshot {
-    pub(crate) users: BTreeMap<String, User>,
-    pub(crate) slots: BTreeMap<u32, Slot>,
+    pub(crate) users: BTreeMap<String, UserItem>,
+    pub(crate) slots: BTreeMap<u32, SlotItem>,
     /// The last number of each user's conversation.
     pub(crate) conversations: BTreeMap<(String, String), u64>,
     /// Where the message is that a user's id names.
     pub(crate) names: BTreeMap<(String, String), (String, u64)>,
-    pub(crate) messages: BTreeMap<(String, u64), Message>,
+    pub(crate) messages: BTreeMap<(String, u64), MessageItem>,
     /// Conversations that are being deleted.
     pub(crate) deleted: BTreeSet<String>,
     /// The ids of the messages that they answer.
@@ -29,7 +29,7 @@ pub(crate) struct Snapshot {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct User {
+pub(crate) struct UserItem {
     pub(crate) slot: u32,
     pub(crate) connection: String,
     pub(crate) session: Option<String>,
@@ -41,20 +41,20 @@ pub(crate) struct User {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Slot {
+pub(crate) struct SlotItem {
     pub(crate) user: String,
     pub(crate) connection: String,
     pub(crate) expires_at: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Message {
+pub(crate) struct MessageItem {
     pub(crate) id: String,
     pub(crate) user: String,
     pub(crate) status: String,
 }
 
-impl Message {
+impl MessageItem {
     pub(crate) fn is_answered(&self) -> bool {
         !matches!(self.status.as_str(), "queued" | "processing")
     }
@@ -66,10 +66,10 @@ impl Snapshot {
         for item in scan(database, CONNECTIONS) {
             let key = text(&item, "pk");
             if let Some(user) = key.strip_prefix("user#") {
-                snapshot.users.insert(user.to_owned(), User::read(&item));
+                snapshot.users.insert(user.to_owned(), UserItem::read(&item));
             } else {
                 let slot = key.strip_prefix("slot#").and_then(|number| number.parse().ok()).expect("a slot's key");
-                snapshot.slots.insert(slot, Slot::read(&item));
+                snapshot.slots.insert(slot, SlotItem::read(&item));
             }
         }
         for item in scan(database, CHAT) {
@@ -111,13 +111,13 @@ impl Snapshot {
             self.answers.insert(place, text(item, "reply_to").to_lowercase());
         } else {
             let id = text(item, "id").to_lowercase();
-            let message = Message { id, user: text(item, "user_id"), status: text(item, "status") };
+            let message = MessageItem { id, user: text(item, "user_id"), status: text(item, "status") };
             self.messages.insert(place, message);
         }
     }
 
     /// The user's lease, if it has not ended.
-    pub(crate) fn lease(&self, user: &str, now: Timestamp) -> Option<&User> {
+    pub(crate) fn lease(&self, user: &str, now: Timestamp) -> Option<&UserItem> {
         self.users.get(user).filter(|item| item.expires_at > now)
     }
 
@@ -134,7 +134,7 @@ impl Snapshot {
     }
 }
 
-impl User {
+impl UserItem {
     /// Given back by its connection.
     pub(crate) fn is_released(&self) -> bool {
         self.expires_at == Timestamp(0)
@@ -158,7 +158,7 @@ impl User {
     }
 }
 
-impl Slot {
+impl SlotItem {
     fn read(item: &Value) -> Self {
         Self {
             user: text(item, "user_id"),

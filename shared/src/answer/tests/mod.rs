@@ -46,7 +46,7 @@ impl Scene {
         let aws = aws_config::SdkConfig::builder().build();
         answerer.model = Arc::new(OpenAi::new(config, &aws).await.expect("a model"));
         stack.make_conversations("u", [0, 1]);
-        answerer.finisher.leases.connect(&user("u"), &connection("c"), &Handshake::default()).await.expect("a place");
+        answerer.leases.connect(&user("u"), &connection("c"), &Handshake::default()).await.expect("a place");
         Self { stack, connections, answerer, endpoint }
     }
 
@@ -55,24 +55,24 @@ impl Scene {
     }
 
     async fn send(&self, draft: &Draft) -> StoredMessage {
-        let messages = &self.answerer.finisher.messages;
+        let messages = &self.answerer.messages;
         let admitted = messages.admit(&user("u"), &connection("c"), draft, &self.stack.limits).await;
         let Ok(Admission::New(message)) = admitted else { panic!("not new: {admitted:?}") };
-        self.answerer.finisher.queue.send(&Job::from(&message)).await.expect("it is queued");
+        self.answerer.queue.send(&Job::from(&message)).await.expect("it is queued");
         message
     }
 
     /// Works on what is queued.
     async fn work(&self) {
         for (job, receipt) in self.stack.receive().await {
-            let deadline = self.answerer.finisher.clock.now().plus(DEADLINE);
+            let deadline = self.answerer.clock.now().plus(DEADLINE);
             self.answerer.run(&job, &receipt, deadline).await.expect("it is worked on");
             self.stack.finished(&receipt).await;
         }
     }
 
     async fn message(&self, id: &MessageId) -> StoredMessage {
-        let found = self.answerer.finisher.messages.find_any(&user("u"), id).await.expect("a read");
+        let found = self.answerer.messages.find_any(&user("u"), id).await.expect("a read");
         found.unwrap_or_else(|| panic!("there is no {id}"))
     }
 
@@ -299,7 +299,7 @@ async fn what_is_cancelled_before_anybody_has_begun_ends_at_once() {
 async fn a_cancellation_whose_worker_died_is_honoured_by_the_next() {
     let scene = Scene::new(vec![says(&["never asked"])]).await;
     let message = scene.say(1).await;
-    let messages = &scene.answerer.finisher.messages;
+    let messages = &scene.answerer.messages;
     messages.claim(&message).await.expect("a claim");
     scene.answerer.finisher.cancel(&user("u"), &message.id).await.expect("cancelled");
     assert!(scene.connections.told(&connection("c")).is_empty(), "a worker may have it");

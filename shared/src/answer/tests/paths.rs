@@ -20,7 +20,7 @@ impl Scene {
         for (_, receipt) in self.stack.receive().await {
             self.stack.finished(&receipt).await;
         }
-        let messages = &self.answerer.finisher.messages;
+        let messages = &self.answerer.messages;
         let Ok(Claimed::Yes(claim)) = messages.claim(&message).await else { panic!("not claimed") };
         let reply = |number| Reply { text: format!("{number} to {text}"), media: None };
         let ending = Ending::Done { replies: (0..answers).map(reply).collect() };

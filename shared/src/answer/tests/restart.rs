@@ -51,12 +51,12 @@ impl Talk {
 
     /// Another connection has the place.
     async fn move_to(&self, name: &str) {
-        let leases = &self.scene.answerer.finisher.leases;
+        let leases = &self.scene.answerer.leases;
         leases.connect(&user("u"), &connection(name), &Handshake::taking_over(name)).await.expect("the place");
     }
 
     async fn leave(&self, name: &str) {
-        let leases = &self.scene.answerer.finisher.leases;
+        let leases = &self.scene.answerer.leases;
         assert!(leases.release(&user("u"), &connection(name)).await.expect("an answer"));
         self.scene.connections.hang_up(&connection(name));
     }
@@ -275,7 +275,7 @@ async fn a_delta_that_may_have_arrived_elsewhere_is_superseded_by_a_restart() {
 #[tokio::test]
 async fn who_repeats_a_broken_attempt_streams_nothing() {
     let talk = Talk::of(&["one ", "two"]).await;
-    let messages = &talk.scene.answerer.finisher.messages;
+    let messages = &talk.scene.answerer.messages;
     let message = messages.find(&user("u"), &crate::testing::message_id(1)).await.expect("a read").expect("a message");
     // A worker began, and died.
     messages.claim(&message).await.expect("a claim");

@@ -83,7 +83,7 @@ impl Alone<'_> {
                 let message = place.and_then(|place| self.before.messages.get(place));
                 format!("answered: {}", message.is_some_and(|message| !message.is_answered()))
             }
-            Operation::Settle { .. } => "settled".to_owned(),
+            Operation::Uncount { .. } => "uncounted".to_owned(),
             Operation::Forget { .. } => "forgotten".to_owned(),
         }
     }
@@ -120,7 +120,7 @@ impl Alone<'_> {
                 rule!(!kept && held.is_none(), "Closing: {connection} still has a place, {held:?}");
                 Ok(())
             }
-            Ok(Outcome::Answered(_) | Outcome::Settled) => Ok(()),
+            Ok(Outcome::Answered(_) | Outcome::Uncounted) => Ok(()),
             Ok(Outcome::Forgotten) => {
                 let kept = self.after.users.get(user);
                 let needed = kept.is_none_or(|item| {
@@ -165,7 +165,7 @@ pub(super) fn describe(outcome: &Result<Outcome>) -> String {
             format!("duplicate of {} in {}", message.seq, message.conversation)
         }
         Ok(Outcome::Answered(answered)) => format!("answered: {answered}"),
-        Ok(Outcome::Settled) => "settled".to_owned(),
+        Ok(Outcome::Uncounted) => "uncounted".to_owned(),
         Ok(Outcome::Forgotten) => "forgotten".to_owned(),
         Err(error @ (Error::Service { .. } | Error::Contended { .. } | Error::Corrupt { .. })) => error.to_string(),
         Err(error) => error.code().to_owned(),

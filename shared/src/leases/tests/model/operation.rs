@@ -39,7 +39,7 @@ pub(super) enum Operation {
         fails: bool,
     },
     /// A redelivered message that has ended.
-    Settle {
+    Uncount {
         user: UserId,
         id: MessageId,
     },
@@ -59,7 +59,7 @@ pub(super) enum Outcome {
     Admitted(Admission),
     /// Whether it was this worker that ended the message.
     Answered(bool),
-    Settled,
+    Uncounted,
     Forgotten,
 }
 
@@ -95,10 +95,10 @@ impl Operation {
                     Claimed::Ended(_) | Claimed::Deleted => false,
                 })
             }
-            Self::Settle { user, id } => {
+            Self::Uncount { user, id } => {
                 let message = messages.find(user, id).await?.ok_or(Error::ConversationNotFound)?;
-                messages.settle(&message).await?;
-                Outcome::Settled
+                messages.uncount(&message).await?;
+                Outcome::Uncounted
             }
             Self::Forget { user } => {
                 if let Some(lease) = leases.find(user).await? {
@@ -120,7 +120,7 @@ impl Operation {
             | Self::Close { user }
             | Self::Admit { user, .. }
             | Self::Answer { user, .. }
-            | Self::Settle { user, .. }
+            | Self::Uncount { user, .. }
             | Self::Forget { user } => user,
         }
     }
@@ -132,7 +132,7 @@ impl Operation {
             | Self::Renew { connection, .. }
             | Self::Release { connection, .. }
             | Self::Admit { connection, .. } => Some(connection),
-            Self::Close { .. } | Self::Answer { .. } | Self::Settle { .. } | Self::Forget { .. } => None,
+            Self::Close { .. } | Self::Answer { .. } | Self::Uncount { .. } | Self::Forget { .. } => None,
         }
     }
 }
@@ -154,7 +154,7 @@ impl std::fmt::Display for Operation {
             Self::Answer { user, id, fails } => {
                 write!(f, "answer {id} of {user}{}", if *fails { ", failing" } else { "" })
             }
-            Self::Settle { user, id } => write!(f, "settle {id} of {user}"),
+            Self::Uncount { user, id } => write!(f, "uncount {id} of {user}"),
             Self::Forget { user } => write!(f, "forget {user}"),
         }
     }

@@ -6,7 +6,7 @@ use super::operation::Operation;
 use crate::clock::Timestamp;
 use crate::config::{AdmissionConfig, LeaseConfig};
 use crate::leases::Handshake;
-use crate::testing::{Slot, Snapshot, User};
+use crate::testing::{SlotItem, Snapshot, UserItem};
 
 /// Which rule was broken, and how.
 pub(super) type Broken = String;
@@ -126,7 +126,7 @@ fn following(state: &Snapshot) -> Result<(), Broken> {
 }
 
 /// The same session has the place, or it asked for that of any.
-pub(super) fn may_take(handshake: &Handshake, lease: &User) -> bool {
+pub(super) fn may_take(handshake: &Handshake, lease: &UserItem) -> bool {
     let session = handshake.session.as_ref().map(|session| session.as_str());
     handshake.takeover || (session.is_some() && lease.session.as_deref() == session)
 }
@@ -188,12 +188,12 @@ impl Write<'_> {
     }
 
     /// This connect may take the place of this lease.
-    fn takes_over(&self, lease: &User) -> bool {
+    fn takes_over(&self, lease: &UserItem) -> bool {
         matches!(self.operation, Operation::Connect { handshake, .. } if may_take(handshake, lease))
     }
 
     /// A slot is free, one's own, or taken over; nobody else's is touched.
-    fn slot(&self, number: u32, before: Option<&Slot>, after: Option<&Slot>) -> Result<(), Broken> {
+    fn slot(&self, number: u32, before: Option<&SlotItem>, after: Option<&SlotItem>) -> Result<(), Broken> {
         let connecting = matches!(self.operation, Operation::Connect { .. });
         let sweeping = matches!(self.operation, Operation::Forget { .. }) && after.is_none();
         let own = before.is_some_and(|slot| Some(slot.connection.as_str()) == self.connection());
@@ -216,7 +216,7 @@ impl Write<'_> {
     }
 
     /// A connection that loses its place is not lost sight of: its socket may be open.
-    fn sockets(&self, before: &User, after: Option<&User>) -> Result<(), Broken> {
+    fn sockets(&self, before: &UserItem, after: Option<&UserItem>) -> Result<(), Broken> {
         let remembered = |connection: &String| after.is_some_and(|item| item.replaced.contains_key(connection));
         let lost = !before.is_released() && after.is_some_and(|after| after.connection != before.connection);
         rule!(!lost || remembered(&before.connection), "Sockets: {before:?} became {after:?}");
@@ -227,9 +227,9 @@ impl Write<'_> {
         Ok(())
     }
 
-    fn lease(&self, before: Option<&User>, after: &User) -> Result<(), Broken> {
+    fn lease(&self, before: Option<&UserItem>, after: &UserItem) -> Result<(), Broken> {
         let shape =
-            |item: &User| (item.slot, item.connection.clone(), item.session.clone(), item.expires_at, item.spoken);
+            |item: &UserItem| (item.slot, item.connection.clone(), item.session.clone(), item.expires_at, item.spoken);
         let Some(before) = before else {
             return self.granted(after);
         };
@@ -237,11 +237,11 @@ impl Write<'_> {
             return Ok(()); // its pending messages
         }
         let own = Some(before.connection.as_str()) == self.connection();
-        let live = before.expires_at > self.now;
+        let held = before.expires_at > self.now;
         let lasts = self.lasts(before, after);
         match self.operation {
             // With the clock of its beginning, it may still have met the lease alive.
-            Operation::Connect { .. } if !live => self.granted(after).or_else(|broken| {
+            Operation::Connect { .. } if !held => self.granted(after).or_else(|broken| {
                 if before.expires_at > self.started_at { self.taken_over(before, after) } else { Err(broken) }
             }),
             Operation::Connect { .. } => self.taken_over(before, after),
@@ -270,19 +270,19 @@ impl Write<'_> {
                 rule!(lasts, "Renewal: it shortened {before:?} to {}", after.expires_at);
                 Ok(())
             }
-            Operation::Answer { .. } | Operation::Settle { .. } | Operation::Forget { .. } => {
+            Operation::Answer { .. } | Operation::Uncount { .. } | Operation::Forget { .. } => {
                 Err(format!("A worker changed {before:?}"))
             }
         }
     }
 
     /// It did not get shorter; or only because an operation that took its time wrote what was due when it began.
-    fn lasts(&self, before: &User, after: &User) -> bool {
+    fn lasts(&self, before: &UserItem, after: &UserItem) -> bool {
         after.expires_at >= before.expires_at.min(self.started_at.plus(self.config.lease))
     }
 
     /// A place moved to another connection of its user, and is its session's from then on.
-    fn taken_over(&self, before: &User, after: &User) -> Result<(), Broken> {
+    fn taken_over(&self, before: &UserItem, after: &UserItem) -> Result<(), Broken> {
         rule!(self.takes_over(before), "I2: {before:?} was taken by another session");
         rule!(Some(after.connection.as_str()) == self.connection(), "I2: {after:?} was given to another connection");
         rule!(after.session.as_deref() == self.session(), "Session: {before:?} became {after:?}");
@@ -298,7 +298,7 @@ impl Write<'_> {
     }
 
     /// A place taken anew.
-    fn granted(&self, lease: &User) -> Result<(), Broken> {
+    fn granted(&self, lease: &UserItem) -> Result<(), Broken> {
         let connecting = matches!(self.operation, Operation::Connect { .. });
         rule!(connecting, "I4: {lease:?} came back to life");
         rule!(Some(lease.connection.as_str()) == self.connection(), "I2: {lease:?} was given to another connection");

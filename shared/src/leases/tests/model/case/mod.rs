@@ -21,7 +21,7 @@ use crate::ids::{ConnectionId, ConversationId, MessageId, UserId};
 use crate::leases::{Connected, Handshake};
 use crate::messages::Admission;
 use crate::testing::{
-    Function, Message, START, Snapshot, Stack, connection, conversation, message_id, servers, session, user,
+    Function, MessageItem, START, Snapshot, Stack, connection, conversation, message_id, servers, session, user,
 };
 use crate::{Error, Result};
 
@@ -227,9 +227,9 @@ impl Case {
     fn any_connection(&mut self) -> (UserId, ConnectionId) {
         let now = self.now();
         let items = self.state.users.iter();
-        let (live, ended): (Vec<_>, Vec<_>) = items.partition(|(_, item)| item.expires_at > now);
+        let (held, ended): (Vec<_>, Vec<_>) = items.partition(|(_, item)| item.expires_at > now);
         let choice = self.tape.below(10);
-        let holders = if choice < 8 { live } else { ended };
+        let holders = if choice < 8 { held } else { ended };
         if choice < 9 && !holders.is_empty() {
             // Operations that overlap are to meet.
             let busy = self.running.iter().flatten().map(|running| running.operation.user().as_str());
@@ -267,7 +267,7 @@ impl Case {
     /// Of a worker, on any message that was ever stored; or of the janitor.
     fn any_work(&mut self) -> Operation {
         let choice = self.tape.below(10);
-        let wanted = |message: &&Message| choice >= 8 || !message.is_answered();
+        let wanted = |message: &&MessageItem| choice >= 8 || !message.is_answered();
         let messages: Vec<_> = self.state.messages.values().filter(wanted).cloned().collect();
         if choice == 0 || messages.is_empty() {
             return Operation::Forget { user: user(format!("u{}", self.tape.below(USERS))) };
@@ -275,7 +275,7 @@ impl Case {
         let message = self.tape.one_of(&messages).clone();
         let (user, id) = (user(&message.user), MessageId::parse(&message.id).expect("a message id"));
         if message.is_answered() && choice == 8 {
-            Operation::Settle { user, id }
+            Operation::Uncount { user, id }
         } else {
             Operation::Answer { user, id, fails: self.tape.percent(20) }
         }
@@ -539,7 +539,7 @@ impl Case {
                 let had = closed.as_ref().is_none_or(|connection| seen.holders.contains(connection.as_str()));
                 rule!(had, "{operation} closed {closed:?}, and that had no place");
             }
-            Ok(Outcome::Released(_) | Outcome::Answered(_) | Outcome::Settled | Outcome::Forgotten) => {}
+            Ok(Outcome::Released(_) | Outcome::Answered(_) | Outcome::Uncounted | Outcome::Forgotten) => {}
             Err(Error::LeaseExpired) => rule!(seen.not_held, "{operation} held its lease all the time"),
             Err(Error::TooManyPending { .. }) => rule!(seen.full_pending, "{operation} had room"),
             Err(Error::ConversationNotFound) => {

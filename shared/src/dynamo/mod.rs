@@ -1,40 +1,42 @@
-//! What every use of DynamoDB here shares: attribute values in and out, and the one way a conditional write or a transaction
-//! is tried: contention is retried with jitter, a failed condition is an answer, anything else is an error.
+//! What every use of DynamoDB here shares: attribute values in and out, and the one way a conditional write or a
+//! [`Transaction`] is tried: contention is retried with jitter, a failed condition is an answer, anything else is an error.
+
+mod transaction;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::clock::Timestamp;
 use crate::ids::Random;
 use crate::{Error, Result};
+
+pub use transaction::{Refusal, Transaction, Write};
 
 pub type Item = HashMap<String, AttributeValue>;
 
 /// Tries of one write against concurrent transactions on the same items, before giving up.
 const MAX_ATTEMPTS: u32 = 10;
 
-pub fn s(value: impl Into<String>) -> AttributeValue {
+pub fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-pub fn n(value: impl std::fmt::Display) -> AttributeValue {
+pub fn number(value: impl std::fmt::Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
 pub fn time(value: Timestamp) -> AttributeValue {
-    n(value.0)
+    number(value.0)
 }
 
 /// Reading an item: a missing or mistyped attribute is a bug that names the item.
 #[derive(Debug, Clone, Copy)]
-pub struct Fields<'a>(pub &'a Item);
+pub struct Attributes<'a>(pub &'a Item);
 
-impl<'a> Fields<'a> {
+impl<'a> Attributes<'a> {
     pub fn text(&self, name: &str) -> Result<&'a str> {
         self.optional_text(name).ok_or_else(|| self.corrupt(name))
     }
@@ -66,65 +68,9 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Which items of a refused transaction failed their condition, by index, each with what it was at that moment.
-#[derive(Debug, Default)]
-pub struct Refused(HashMap<usize, Item>);
-
-impl Refused {
-    /// The item whose condition failed; empty if there was none.
-    pub fn item(&self, index: usize) -> Option<&Item> {
-        self.0.get(&index)
-    }
-}
-
-/// Writes all or nothing. `Ok(Err(_))`: a condition said no.
-pub async fn transact(
-    db: &Client,
-    random: &Random,
-    items: &[TransactWriteItem],
-) -> Result<std::result::Result<(), Refused>> {
-    const OPERATION: &str = "TransactWriteItems";
-    for attempt in 0..MAX_ATTEMPTS {
-        let error = match db.transact_write_items().set_transact_items(Some(items.to_vec())).send().await {
-            Ok(_) => return Ok(Ok(())),
-            Err(error) => error,
-        };
-        match outcome(error) {
-            Outcome::Refused(refused) => return Ok(Err(refused)),
-            Outcome::Contended => pause(random, attempt).await,
-            Outcome::Failed(error) => return Err(error),
-        }
-    }
-    Err(Error::Contended { operation: OPERATION, attempts: MAX_ATTEMPTS })
-}
-
-enum Outcome {
-    Refused(Refused),
-    Contended,
-    Failed(Error),
-}
-
-fn outcome(error: SdkError<TransactWriteItemsError>) -> Outcome {
-    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() else {
-        return if is_contention(error.code()) {
-            Outcome::Contended
-        } else {
-            Outcome::Failed(Error::service("TransactWriteItems", &error))
-        };
-    };
-    let reasons = cancelled.cancellation_reasons();
-    // Contention first: beside it, DynamoDB need not have evaluated every condition.
-    if reasons.iter().any(|reason| is_contention(reason.code())) {
-        return Outcome::Contended;
-    }
-    let failed = |(index, reason): (usize, &aws_sdk_dynamodb::types::CancellationReason)| {
-        (reason.code() == Some("ConditionalCheckFailed")).then(|| (index, reason.item().cloned().unwrap_or_default()))
-    };
-    let refused: HashMap<usize, Item> = reasons.iter().enumerate().filter_map(failed).collect();
-    if refused.is_empty() {
-        return Outcome::Failed(Error::service("TransactWriteItems", &error));
-    }
-    Outcome::Refused(Refused(refused))
+/// The SDK's builders fail only when a required member was not set: a bug.
+pub(crate) fn built<T>(result: std::result::Result<T, BuildError>) -> Result<T> {
+    result.map_err(|error| Error::Corrupt { key: "request".to_owned(), detail: error.to_string() })
 }
 
 /// Codes that mean "somebody else is writing this" or "slower", in errors and in cancellation reasons.

@@ -1,13 +1,15 @@
-//! What all WebSocket routes share: who speaks, the answer as a route response, and how a function starts.
+//! The edge towards Lambda, and the one module of this library that knows of it and its events: how a function starts, who
+//! speaks, the answer as a route response.
 //!
-//! The boundary: here an error is logged, once, and becomes a frame that says no more than the contract.
+//! Here an error is logged, once, and becomes a frame that says no more than the contract.
 
-use aws_config::SdkConfig;
 use aws_lambda_events::apigw::{
     ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext,
 };
 use aws_lambda_events::encodings::Body;
 
+use crate::app::App;
+use crate::config::environment;
 use crate::errors::Class;
 use crate::ids::{ConnectionId, MessageId, UserId};
 use crate::protocol::ServerFrame;
@@ -37,10 +39,10 @@ pub fn username(context: &ApiGatewayWebsocketProxyRequestContext) -> Option<Stri
     name.filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
-/// Logging and the SDK's settings: once, at init.
-pub async fn init() -> SdkConfig {
+/// Logging, the SDK's settings and the environment's: once, at init.
+pub async fn start() -> App {
     lambda_runtime::tracing::init_default_subscriber();
-    aws_config::load_from_env().await
+    App::new(aws_config::load_from_env().await, environment)
 }
 
 /// The frame a route answers with.

@@ -1,0 +1,265 @@
+//! The one place where a function is put together: its `main` takes the parts that it needs from an [`App`], and tests take
+//! theirs from one with another environment, clock and randomness.
+//!
+//! A part is built when it is first asked for, and then kept, so that all parts share clients, clock and randomness. Building a
+//! part reads the settings of that part and of what it stands on, and no others: a function is not in need of a variable that
+//! it has no use for. One that is missing is named when the part is built, which a function does at init.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use aws_config::SdkConfig;
+use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
+use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
+
+use crate::Result;
+use crate::answer::{Answerer, Finisher};
+use crate::auth::Verifier;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{AdmissionConfig, AuthConfig, ChatConfig, LeaseConfig, MediaConfig, ModelConfig, QueueConfig};
+use crate::conversations::Conversations;
+use crate::ids::Random;
+use crate::janitor::Janitor;
+use crate::leases::Leases;
+use crate::media::Media;
+use crate::messages::Messages;
+use crate::model;
+use crate::push::{ManagementApi, Push};
+use crate::queue::Queue;
+use crate::users::Users;
+
+/// Of a post that is tried once. Generous, because a frame that arrived although nobody waited for it any more is sent twice.
+const POST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where settings are looked up, for as long as the function runs.
+type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+pub struct App {
+    aws: SdkConfig,
+    lookup: Box<Environment>,
+    clock: Arc<dyn Clock>,
+    random: Arc<Random>,
+    db: OnceLock<aws_sdk_dynamodb::Client>,
+    leases: OnceLock<Leases>,
+    media: OnceLock<Media>,
+    messages: OnceLock<Messages>,
+    conversations: OnceLock<Conversations>,
+    users: OnceLock<Users>,
+    queue: OnceLock<Queue>,
+    push: OnceLock<Arc<dyn Push>>,
+    push_once: OnceLock<Arc<dyn Push>>,
+}
+
+impl App {
+    /// With the machine's clock and randomness.
+    pub fn new(aws: SdkConfig, lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        Self::with(aws, lookup, Arc::new(SystemClock), Arc::new(Random::from_system()))
+    }
+
+    pub(crate) fn with(
+        aws: SdkConfig,
+        lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+        clock: Arc<dyn Clock>,
+        random: Arc<Random>,
+    ) -> Self {
+        Self {
+            aws,
+            lookup: Box::new(lookup),
+            clock,
+            random,
+            db: OnceLock::new(),
+            leases: OnceLock::new(),
+            media: OnceLock::new(),
+            messages: OnceLock::new(),
+            conversations: OnceLock::new(),
+            users: OnceLock::new(),
+            queue: OnceLock::new(),
+            push: OnceLock::new(),
+            push_once: OnceLock::new(),
+        }
+    }
+
+    /// Frames go here instead.
+    #[cfg(test)]
+    pub(crate) fn pushing_to(mut self, push: &Arc<impl Push + 'static>) -> Self {
+        self.push = OnceLock::from(Arc::clone(push) as Arc<dyn Push>);
+        self.push_once = self.push.clone();
+        self
+    }
+
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    pub fn leases(&self) -> Result<Leases> {
+        part(&self.leases, || Ok(Leases::new(self.db(), LeaseConfig::read(&self.lookup)?, self.clock(), self.random())))
+    }
+
+    pub fn media(&self) -> Result<Media> {
+        part(&self.media, || {
+            let config = MediaConfig::read(&self.lookup)?;
+            Media::new(&self.aws, &self.lookup, config, self.clock(), self.random())
+        })
+    }
+
+    pub fn messages(&self) -> Result<Messages> {
+        part(&self.messages, || {
+            let chat = ChatConfig::read(&self.lookup)?;
+            Ok(Messages::new(self.db(), chat, self.leases()?, self.media()?, self.clock(), self.random()))
+        })
+    }
+
+    pub fn conversations(&self) -> Result<Conversations> {
+        part(&self.conversations, || {
+            let chat = ChatConfig::read(&self.lookup)?;
+            Ok(Conversations::new(self.db(), chat, self.messages()?, self.media()?, self.clock(), self.random()))
+        })
+    }
+
+    pub fn users(&self) -> Result<Users> {
+        part(&self.users, || Ok(Users::new(self.db(), ChatConfig::read(&self.lookup)?, self.clock(), self.random())))
+    }
+
+    pub fn queue(&self) -> Result<Queue> {
+        part(&self.queue, || Ok(Queue::new(aws_sdk_sqs::Client::new(&self.aws), QueueConfig::read(&self.lookup)?)))
+    }
+
+    /// What clients may send.
+    pub fn limits(&self) -> Result<AdmissionConfig> {
+        AdmissionConfig::read(&self.lookup)
+    }
+
+    pub fn verifier(&self) -> Result<Verifier> {
+        Verifier::new(AuthConfig::read(&self.lookup)?, self.clock())
+    }
+
+    /// For what is worth the SDK's retries.
+    pub fn push(&self) -> Arc<dyn Push> {
+        let push = || Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::new(&self.aws))) as Arc<dyn Push>;
+        Arc::clone(self.push.get_or_init(push))
+    }
+
+    /// For who decides by itself what to do about a client that is slow or gone: each post is tried once.
+    pub fn push_once(&self) -> Arc<dyn Push> {
+        let push = || {
+            let config = aws_sdk_apigatewaymanagement::config::Builder::from(&self.aws)
+                .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(POST_TIMEOUT).build())
+                .retry_config(RetryConfig::disabled())
+                .build();
+            Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::from_conf(config))) as Arc<dyn Push>
+        };
+        Arc::clone(self.push_once.get_or_init(push))
+    }
+
+    pub fn finisher(&self) -> Result<Finisher> {
+        Ok(Finisher::new(self.messages()?, self.media()?, self.leases()?, self.push_once()))
+    }
+
+    pub async fn answerer(&self) -> Result<Answerer> {
+        let config = ModelConfig::read(&self.lookup)?;
+        Ok(Answerer {
+            finisher: self.finisher()?,
+            messages: self.messages()?,
+            media: self.media()?,
+            leases: self.leases()?,
+            queue: self.queue()?,
+            push: self.push_once(),
+            clock: self.clock(),
+            random: self.random(),
+            context_tokens: config.context_tokens,
+            model: model::from_config(config, &self.aws, self.random()).await?,
+        })
+    }
+
+    pub fn janitor(&self) -> Result<Janitor> {
+        Ok(Janitor {
+            finisher: self.finisher()?,
+            leases: self.leases()?,
+            messages: self.messages()?,
+            conversations: self.conversations()?,
+            queue: self.queue()?,
+            push: self.push_once(),
+            clock: self.clock(),
+        })
+    }
+
+    fn db(&self) -> aws_sdk_dynamodb::Client {
+        self.db.get_or_init(|| aws_sdk_dynamodb::Client::new(&self.aws)).clone()
+    }
+
+    fn random(&self) -> Arc<Random> {
+        Arc::clone(&self.random)
+    }
+}
+
+/// A part, which is built the first time.
+fn part<T: Clone>(kept: &OnceLock<T>, build: impl FnOnce() -> Result<T>) -> Result<T> {
+    match kept.get() {
+        Some(part) => Ok(part.clone()),
+        None => build().map(|part| kept.get_or_init(|| part).clone()),
+    }
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::Error;
+
+    const LEASES: [(&str, &str); 4] = [
+        ("CONNECTIONS_TABLE", "connections"),
+        ("MAX_CLIENTS", "5"),
+        ("LEASE_SECONDS", "60"),
+        ("FIRST_MESSAGE_SECONDS", "10"),
+    ];
+    const MESSAGES: [(&str, &str); 5] = [
+        ("CHAT_TABLE", "chat"),
+        ("MEDIA_BUCKET", "media"),
+        ("MEDIA_ENDPOINT_URL", "https://media.example.org"),
+        ("MAX_MEDIA_BYTES", "1024"),
+        ("PRESIGN_SECONDS", "60"),
+    ];
+
+    fn app(settings: &[(&'static str, &'static str)]) -> App {
+        let settings: BTreeMap<_, _> = settings.iter().copied().collect();
+        let aws = SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::latest())
+            .region(aws_config::Region::from_static("us-east-1"))
+            .build();
+        App::new(aws, move |name| settings.get(name).map(|value| (*value).to_owned()))
+    }
+
+    fn missing<T: fmt::Debug>(part: Result<T>) -> &'static str {
+        match part {
+            Err(Error::ConfigMissing { name }) => name,
+            other => panic!("nothing is missing: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_part_needs_its_own_settings_and_no_others() {
+        let app = app(&LEASES);
+        app.leases().expect("it has all of them");
+        assert_eq!(missing(app.media()), "MEDIA_BUCKET");
+        assert_eq!(missing(app.messages()), "CHAT_TABLE");
+        assert_eq!(missing(app.queue()), "QUEUE_URL");
+        assert_eq!(missing(app.limits()), "MAX_PENDING_PER_CLIENT");
+        assert_eq!(missing(app.verifier()), "OIDC_ISSUER");
+    }
+
+    #[tokio::test]
+    async fn who_ends_messages_needs_neither_a_queue_nor_a_model() {
+        let app = app(&[&LEASES[..], &MESSAGES].concat());
+        app.finisher().expect("it has all of them");
+        assert_eq!(missing(app.janitor()), "QUEUE_URL");
+        assert_eq!(missing(app.answerer().await), "LLM_PROVIDER");
+    }
+}
