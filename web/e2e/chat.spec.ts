@@ -175,6 +175,58 @@ test('another user of the same browser sees nothing of the one before', async ({
   await app.connected();
 });
 
+test('a deletion outlives a sign-out, and what is being deleted takes no messages', async ({ app, user }) => {
+  const { page } = app;
+  await app.ask('Let it go');
+  await page.locator('[data-conversation]').getByRole('link').focus();
+  await page.keyboard.press('Backspace');
+  await expect(page.locator('[data-conversation]')).toHaveCount(1);
+  await page.keyboard.press('Delete');
+  await expect(page.locator('[data-conversation]')).toHaveCount(0);
+  await page.goBack();
+  await expect(page.getByText('This conversation is not there.')).toBeVisible();
+  await expect(app.composer).toHaveCount(0);
+  await page.getByRole('button', { name: 'Undo' }).click();
+  await expect(app.composer).toBeVisible();
+  await page.locator('[data-conversation]').getByRole('link').focus();
+  await page.keyboard.press('Delete');
+  await page.getByRole('button', { name: 'Account and settings' }).click();
+  await page.getByRole('menuitem', { name: 'Sign out' }).click();
+  await expect(page).toHaveTitle('Parley');
+  await app.signIn(user);
+  await expect(page.getByText('Your conversations will be listed here.')).toBeVisible();
+});
+
+test('the versions of an early message are there after a reload, however long the conversation is', async ({ app }) => {
+  test.setTimeout(180_000);
+  const { page } = app;
+  for (let turn = 0; turn < 27; turn++) await app.ask(`Question ${turn}`);
+  await page.locator('.scroller').hover();
+  await page.mouse.wheel(0, -100_000);
+  const first = page.locator('article[data-message]').first();
+  await expect(first).toContainText('Question 0');
+  await first.hover();
+  await first.getByRole('button', { name: 'Edit' }).click();
+  await page.getByLabel('Edit your message').fill('Question 0, edited');
+  await page.keyboard.press('Enter');
+  await expect(first.getByRole('group', { name: 'Version 2 of 2' })).toBeVisible();
+  await page.reload();
+  await expect(first).toContainText('Question 0, edited');
+  await first.getByRole('button', { name: 'Previous version' }).click();
+  await expect(app.messages.last()).toContainText('Question 26');
+});
+
+test('signing in that fails says so', async ({ browser, stack, user }) => {
+  const context = await browser.newContext({ baseURL: stack.url, serviceWorkers: 'block' });
+  const app = await App.on(context, stack);
+  await app.page.route('**/api/me', (route) => route.fulfill({ status: 500, json: {} }));
+  await app.page.goto('/c/%E0%A4%A');
+  await app.page.getByLabel('User name').fill(user);
+  await app.page.getByRole('button', { name: 'Sign in' }).click();
+  await expect(app.page.getByRole('alert')).toContainText('Signing in did not work.');
+  await app.close();
+});
+
 test('messages can be sent while an answer is running, and are answered in order', async ({ app }) => {
   await app.say('!slow 1500 first');
   await app.say('second');

@@ -265,6 +265,42 @@ test('without a network the page says so, keeps what is sent, and sends it later
   await expect(app.answers.nth(1)).toHaveAttribute('data-progress', 'done');
 });
 
+test('an answer that ends while the network is away is there when it is back, in a new conversation too', async ({ app, stack, user }) => {
+  await app.connected();
+  await app.say('!slow 3000 new');
+  await expect(app.answers.first()).toHaveAttribute('data-progress', /queued|answering/);
+  await expect(app.page).toHaveURL(/\/c\//);
+  const path = `/api/conversations/${new URL(app.page.url()).pathname.split('/')[2]}/messages`;
+  await app.context.setOffline(true);
+  await expect(app.phase).toHaveAttribute('data-phase', 'offline');
+  await expect.poll(async () => (await stack.call<{ items: unknown[] }>(user, 'GET', path)).items.length).toBe(2);
+  await app.context.setOffline(false);
+  await app.connected();
+  await expect(app.answers.first()).toHaveAttribute('data-progress', 'done');
+  await expect(app.page.getByRole('button', { name: 'Stop the answer' })).toHaveCount(0);
+  await expect(app.page.getByRole('img', { name: 'Answering' })).toHaveCount(0);
+});
+
+test('what is not sent yet is not thrown away by stopping, but by discarding', async ({ app }) => {
+  await app.ask('First');
+  await app.ask('Second');
+  await app.messages.nth(1).hover();
+  await app.messages.nth(1).getByRole('button', { name: 'Edit' }).click();
+  await app.page.getByLabel('Edit your message').fill('Second, edited');
+  await app.page.keyboard.press('Enter');
+  await expect(app.answers.nth(1)).toContainText('response for Second, edited');
+  await app.messages.nth(1).getByRole('button', { name: 'Previous version' }).click();
+  await app.context.setOffline(true);
+  await expect(app.phase).toHaveAttribute('data-phase', 'offline');
+  await app.say('A long thought');
+  await app.composer.press('Escape');
+  await expect(app.messages.nth(2)).toContainText('A long thought');
+  await app.messages.nth(2).getByRole('button', { name: 'Discard' }).click();
+  await expect(app.messages).toHaveText([/First/, /Second(?!, edited)/]);
+  await app.context.setOffline(false);
+  await app.connected();
+});
+
 test('an administrator sees who is there and closes a connection', async ({ browser, stack, user }) => {
   const guest = await App.open(browser, stack, user);
   await guest.ask('Hello');

@@ -113,3 +113,44 @@ test('a voice message is recorded and answered with text and audio', async ({ ap
   await expect(app.answers.first().locator('audio')).toHaveCount(1);
   await expect(app.messages.first().locator('audio')).toHaveCount(1);
 });
+
+test('an edit that cannot be sent stays in its field', async ({ app }) => {
+  const { page } = app;
+  await page.locator('input[type=file]').setInputFiles({ name: 'a.png', mimeType: 'image/png', buffer: png(8) });
+  await expect(page.locator('.chip')).toHaveAttribute('data-state', 'done');
+  await app.ask('Look');
+  await page.route('**/api/uploads', (route) => route.abort());
+  await app.messages.first().hover();
+  await app.messages.first().getByRole('button', { name: 'Edit' }).click();
+  const field = page.getByLabel('Edit your message');
+  await field.fill('Look closer');
+  await field.press('Enter');
+  await expect(page.getByText('Something went wrong.')).toBeVisible();
+  await expect(field).toHaveValue('Look closer');
+  // Nor is it lost by looking elsewhere.
+  await page.getByRole('button', { name: 'New chat' }).first().click();
+  await page.getByRole('link', { name: 'Look' }).click();
+  await expect(field).toHaveValue('Look closer');
+  await page.unroute('**/api/uploads');
+  await field.press('Enter');
+  await expect(app.messages.first().getByRole('group', { name: 'Version 2 of 2' })).toBeVisible();
+});
+
+test('a double click records once', async ({ app }) => {
+  const { page } = app;
+  await page.evaluate(() => {
+    const open: MediaStreamTrack[] = [];
+    Object.assign(window, { open });
+    const media = navigator.mediaDevices;
+    const ask = media.getUserMedia.bind(media);
+    media.getUserMedia = async (wanted) => {
+      const stream = await ask(wanted);
+      open.push(...stream.getTracks());
+      return stream;
+    };
+  });
+  await page.getByRole('button', { name: 'Record a voice message' }).dblclick();
+  await page.getByRole('button', { name: 'Discard the recording' }).click();
+  const live = () => page.evaluate(() => (window as unknown as { open: MediaStreamTrack[] }).open.map((track) => track.readyState));
+  await expect.poll(live).toEqual(['ended']);
+});

@@ -82,6 +82,19 @@ test('the code flow with PKCE, a renewed token, and signing out', async ({ brows
   await expect(app.composer).toBeVisible();
   await app.connected();
 
+  // A provider that cannot be reached has signed nobody out.
+  await page.route(`${provider.issuer}/**`, (route) => route.abort());
+  await page.waitForFunction(() => {
+    const key = Object.keys(localStorage).find((name) => name.startsWith('oidc.user:')) ?? '';
+    const { expires_at } = JSON.parse(localStorage.getItem(key) ?? '{}') as { expires_at: number };
+    return expires_at - Date.now() / 1000 < 58;
+  });
+  await page.reload();
+  await expect(page.getByText('Parley cannot be reached right now.')).toBeVisible();
+  await page.unroute(`${provider.issuer}/**`);
+  await expect(app.composer).toBeVisible();
+  await app.connected();
+
   await page.getByRole('button', { name: /Account and settings/ }).click();
   await page.getByRole('menuitem', { name: 'Sign out' }).click();
   await expect(page.getByRole('button', { name: 'Sign in with your account' })).toBeVisible();

@@ -19,7 +19,16 @@ export function pathOf(to: Route): string {
 function read(): Route {
   if (location.pathname === '/admin') return { page: 'admin' };
   const [, id] = /^\/c\/([^/]+)$/.exec(location.pathname) ?? [];
-  return id ? { page: 'chat', conversation: decodeURIComponent(id) } : { page: 'chat' };
+  return id ? { page: 'chat', conversation: decoded(id) } : { page: 'chat' };
+}
+
+/** What is no encoding is no conversation either, and is looked for as it is. */
+function decoded(id: string): string {
+  try {
+    return decodeURIComponent(id);
+  } catch {
+    return id;
+  }
 }
 
 window.addEventListener('popstate', () => (route.value = read()));

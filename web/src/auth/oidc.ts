@@ -1,5 +1,5 @@
 /** Signing in at an OpenID provider: authorization code flow with PKCE, by oidc-client-ts. */
-import { UserManager, WebStorageStateStore } from 'oidc-client-ts';
+import { ErrorResponse, UserManager, WebStorageStateStore } from 'oidc-client-ts';
 import { type Auth, SignedOut } from '.';
 import type { Config } from '../contract';
 
@@ -44,18 +44,24 @@ function create(users: UserManager): Auth {
   let renewing: Promise<string> | undefined;
 
   async function renew(): Promise<string> {
+    const before = await users.getUser();
+    if (!before?.refresh_token) throw new SignedOut();
     try {
       const user = await users.signinSilent();
       if (user) return user.access_token;
-    } catch {
-      // No refresh token, or it is not taken any more: the same as none.
+    } catch (error) {
+      // A provider that can't be reached, or fails, has refused nobody.
+      if (!(error instanceof ErrorResponse)) throw error;
+      // A refresh token may be good once: another tab may have used it.
+      const now = await users.getUser();
+      if (now && now.refresh_token !== before.refresh_token) return now.access_token;
     }
     await users.removeUser();
     throw new SignedOut();
   }
 
   function refresh(): Promise<string> {
-    renewing ??= renew().finally(() => (renewing = undefined));
+    renewing ??= alone(renew).finally(() => (renewing = undefined));
     return renewing;
   }
 
@@ -69,4 +75,9 @@ function create(users: UserManager): Auth {
     refresh,
     signOut: () => users.removeUser(),
   };
+}
+
+/** One tab at a time, where the browser can tell them to. */
+async function alone(run: () => Promise<string>): Promise<string> {
+  return 'locks' in navigator ? await navigator.locks.request('parley.renew', run) : run();
 }

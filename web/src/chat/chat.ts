@@ -7,6 +7,7 @@ import { ApiError, type Api } from '../api';
 import { SignedOut, type Auth, type Claims } from '../auth';
 import type { Config, Message, User } from '../contract';
 import { t } from '../i18n';
+import { newId } from '../ids';
 import { createLine, type Line, type LineEvent, type LineState, type Outgoing } from '../line';
 import { plainText } from '../markdown';
 import { go, route } from '../router';
@@ -14,7 +15,7 @@ import { createConversations, DEFAULT_TITLE, titleFrom, type Conversations } fro
 import { createDrafts, type Drafts } from './drafts';
 import { createRunningTexts, type RunningTexts } from './running';
 import { createThreads, type Thread, type Threads } from './threads';
-import { endOf, parentItem, progressOf, type Turn } from './turns';
+import { endOf, isAsked, parentItem, progressOf, type Turn } from './turns';
 import { createUploads, type Attachment, type Uploads } from './uploads';
 
 export interface Toast {
@@ -48,15 +49,23 @@ export interface Chat {
   open(id: string): Thread;
   /** Sends at the end of the branch that is shown; without a conversation, in a new one. Says whether it was taken. */
   send(conversation: string | undefined, text: string, attachments: readonly Attachment[]): Promise<boolean>;
-  /** Sends another text at a turn's place. */
-  edit(thread: Thread, turn: Turn, text: string): Promise<void>;
+  /** Turns at whose place something is about to be sent. */
+  busy: Set<string>;
+  /** Sends another text at a turn's place. Says whether it was taken. */
+  edit(thread: Thread, turn: Turn, text: string): Promise<boolean>;
+  /** Opens the editor of a message; without one, closes it and forgets what was written in it. */
+  setEditing(thread: Thread, turn: string | undefined): void;
   /** Sends the same once more at its place. */
-  askAgain(thread: Thread, turn: Turn): Promise<void>;
+  askAgain(thread: Thread, turn: Turn): Promise<boolean>;
+  /** Takes a message back that is not accepted. */
+  discard(thread: Thread, turn: Turn): void;
   /** Shows the branch that a turn is on. */
   show(thread: Thread, turn: string): void;
+  /** Stops the answers that are asked for. What is not sent yet is no answer, and stays. */
   stop(thread: Thread): void;
   removeConversation(id: string): void;
-  signOut(): Promise<void>;
+  /** `forget`: what is not sent yet goes, too. Whoever has only lost their token finds it when they are back. */
+  signOut(forget: boolean): Promise<void>;
   dispose(): void;
 }
 
@@ -80,10 +89,18 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
   const announcement = shallowRef('');
   const unread = shallowReactive(new Set<string>());
   const answering = shallowReactive(new Set<string>());
+  const busy = shallowReactive(new Set<string>());
   const running = createRunningTexts();
   // The user's other tabs.
   const tabs = new BroadcastChannel(`parley.conversations.${me.id}`);
-  const conversations = createConversations(api, () => tabs.postMessage('changed'));
+  const conversations = createConversations(
+    api,
+    () => tabs.postMessage('changed'),
+    (id) => {
+      const thread = threads.find(id);
+      if (thread) thread.state.value = 'gone';
+    },
+  );
   tabs.onmessage = () => void conversations.load();
   const uploads = createUploads(api, config.limits.maxMediaBytes);
   const line = createLine({
@@ -94,7 +111,11 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
     admission: () => api.admission().catch(orThrow(ApiError, 'unauthorized' as const, ({ status }) => status === 401)),
     skewMs: api.skewMs,
   });
-  const threads = createThreads(api, outbox, uploads.preview, (ids) => line.expect(ids));
+  const threads = createThreads(api, outbox, uploads.preview, (ids) => {
+    line.expect(ids);
+    // What ended while the line was lost has no frame any more to say so.
+    for (const id of [...answering]) if (threads.hasEnded(id)) ended(id);
+  });
 
   const shown = () => (route.value.page === 'chat' ? route.value.conversation : undefined);
 
@@ -191,7 +212,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
   function sendAll(thread: Thread, parent: string | undefined, contents: { text?: string; media?: string }[]): void {
     let parentId = parent;
     for (const content of contents) {
-      const id = crypto.randomUUID();
+      const id = newId();
       line.send({ id, conversationId: thread.id, ...(parentId === undefined ? {} : { parentId }), ...content });
       parentId = id;
     }
@@ -200,27 +221,43 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
   }
 
   async function mediaAgain(turn: Turn): Promise<string | undefined> {
+    // An upload is good for one message: one that was refused has not used it, a further one needs a further upload.
+    if (turn.outgoing) return turn.outgoing.media;
     const { media } = turn.message;
     if (!media) return undefined;
-    // An upload is good for one message, so a further one needs a further upload.
-    const fresh = turn.outgoing ? media : ((await api.message(turn.message.conversationId, turn.id)).media ?? media);
+    const fresh = (await api.message(turn.message.conversationId, turn.id)).media ?? media;
     const blob = await (await fetch(fresh.url)).blob();
     const added = uploads.add(new File([blob], 'again', { type: fresh.contentType }));
     if (typeof added === 'string') throw new Error(added);
     const key = await uploads.finished(added);
-    if (key === undefined) throw new Error('upload');
+    if (key === undefined) {
+      uploads.drop(added);
+      throw new Error('upload');
+    }
     return key;
   }
 
-  async function sendAt(thread: Thread, turn: Turn, text: string): Promise<void> {
+  async function sendAt(thread: Thread, turn: Turn, text: string): Promise<boolean> {
+    if (busy.has(turn.id)) return false;
+    busy.add(turn.id);
     const parent = parentItem(thread.path.value, turn);
     try {
       const media = await mediaAgain(turn);
       if (turn.outgoing) line.discard(turn.id);
       sendAll(thread, parent, [{ ...(text === '' ? {} : { text }), ...(media === undefined ? {} : { media }) }]);
+      return true;
     } catch {
       toast(t.value.errors.generic);
+      return false;
+    } finally {
+      busy.delete(turn.id);
     }
+  }
+
+  const drafts = createDrafts(me.id);
+  function setEditing(thread: Thread, turn: string | undefined): void {
+    if (turn === undefined && thread.editing.value !== undefined) drafts.edits.delete(thread.editing.value);
+    thread.editing.value = turn;
   }
 
   const unsubscribe = line.subscribe(onLine);
@@ -238,12 +275,13 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
     conversations,
     threads,
     uploads,
-    drafts: createDrafts(me.id),
+    drafts,
     running,
     line,
     lineState,
     unread,
     answering,
+    busy,
     toasts,
     announcement,
     toast,
@@ -282,16 +320,28 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
       // Where something may have come that is not seen here, the server knows better what is the latest.
       const isSure = thread.state.value === 'ready' && (!thread.stale || thread.head.value !== undefined);
       sendAll(thread, isSure ? endOf(thread.path.value) : undefined, contents);
-      if (conversation === undefined) go({ page: 'chat', conversation: thread.id });
+      // Unless the reader has gone elsewhere meanwhile.
+      if (conversation === undefined && shown() === undefined) go({ page: 'chat', conversation: thread.id });
       return true;
     },
-    edit: sendAt,
+    async edit(thread, turn, text) {
+      const taken = await sendAt(thread, turn, text);
+      if (taken) setEditing(thread, undefined);
+      return taken;
+    },
+    setEditing,
     askAgain: (thread, turn) => sendAt(thread, turn, turn.message.text ?? ''),
     show: (thread, turn) => (thread.head.value = turn),
     stop(thread) {
       for (const turn of thread.path.value) {
-        if (['sending', 'queued', 'answering'].includes(progressOf(turn))) line.cancel(turn.id);
+        if (isAsked(turn)) line.cancel(turn.id);
       }
+    },
+    discard(thread, turn) {
+      if (progressOf(turn) === 'refused') line.discard(turn.id);
+      else line.cancel(turn.id);
+      // The branch that it was to follow stays in sight.
+      if (thread.head.value === turn.id) thread.head.value = turn.parent || undefined;
     },
     removeConversation(id) {
       const title = conversations.find(id)?.title ?? '';
@@ -299,8 +349,10 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
       if (shown() === id) go({ page: 'chat' });
       toast(t.value.sidebar.deleted(title), { label: t.value.undo, run: () => conversations.undoRemove(id) });
     },
-    async signOut() {
-      line.close();
+    async signOut(forget) {
+      conversations.leave();
+      if (forget) line.close();
+      else line.stop();
       await auth.signOut();
     },
     dispose() {

@@ -14,7 +14,10 @@ export interface Conversations {
   /** Without those being deleted. */
   list: ComputedRef<Conversation[]>;
   state: ShallowRef<'loading' | 'ready' | 'failed'>;
+  /** Not one that is being deleted. */
   find(id: string): Conversation | undefined;
+  /** It is deleted, but for the time to think again. */
+  isRemoving(id: string): boolean;
   load(): Promise<void>;
   create(firstText: string): Promise<Conversation>;
   rename(id: string, title: string): Promise<void>;
@@ -27,18 +30,19 @@ export interface Conversations {
   leave(): void;
 }
 
-export function createConversations(api: Api, changed: () => void): Conversations {
+/** `changed`: other tabs should know; `removed`: it is gone from the server. */
+export function createConversations(api: Api, changed: () => void, removed: (id: string) => void): Conversations {
   const all = shallowRef<Conversation[]>([]);
   const state = shallowRef<'loading' | 'ready' | 'failed'>('loading');
   const removing = shallowReactive(new Map<string, ReturnType<typeof setTimeout>>());
   const list = computed(() => all.value.filter((conversation) => !removing.has(conversation.id)));
   let loading: Promise<void> | undefined;
-  // Made while the list was being loaded, which may not know of them.
-  const madeMeanwhile = new Map<string, Conversation>();
+  // Something changed while the list was being loaded, which may not know of it.
+  let stale = false;
 
   async function loadAll(): Promise<void> {
-    madeMeanwhile.clear();
     try {
+      stale = false;
       const items = new Map<string, Conversation>();
       let cursor: string | undefined;
       do {
@@ -48,8 +52,8 @@ export function createConversations(api: Api, changed: () => void): Conversation
         // The first page is shown while the rest comes: searching needs all titles.
         if (state.value !== 'ready' && cursor) all.value = [...items.values()];
       } while (cursor);
-      const unknown = [...madeMeanwhile.values()].filter((conversation) => !items.has(conversation.id));
-      all.value = [...unknown.reverse(), ...items.values()];
+      if (stale) return await loadAll();
+      all.value = [...items.values()];
       state.value = 'ready';
     } catch {
       if (state.value !== 'ready') state.value = 'failed';
@@ -68,7 +72,9 @@ export function createConversations(api: Api, changed: () => void): Conversation
         // Gone already, by another tab or device: that is what was wanted.
         if (!(error instanceof ApiError && error.status === 404)) throw error;
       });
+      stale = true;
       all.value = all.value.filter((conversation) => conversation.id !== id);
+      removed(id);
       changed();
     } catch {
       failed();
@@ -80,11 +86,15 @@ export function createConversations(api: Api, changed: () => void): Conversation
   return {
     list,
     state,
-    find: (id) => all.value.find((conversation) => conversation.id === id),
-    load: () => (loading ??= loadAll().finally(() => (loading = undefined))),
+    find: (id) => list.value.find((conversation) => conversation.id === id),
+    isRemoving: (id) => removing.has(id),
+    load() {
+      stale = true;
+      return (loading ??= loadAll().finally(() => (loading = undefined)));
+    },
     async create(firstText) {
       const conversation = await api.createConversation(titleFrom(firstText));
-      madeMeanwhile.set(conversation.id, conversation);
+      stale = true;
       put(conversation, true);
       changed();
       return conversation;
@@ -95,6 +105,7 @@ export function createConversations(api: Api, changed: () => void): Conversation
       try {
         const after = await api.renameConversation(id, title);
         // To the server that is a use of it, so it is the most recently used one now.
+        stale = true;
         put(after, true);
         changed();
       } catch (error) {
@@ -116,6 +127,7 @@ export function createConversations(api: Api, changed: () => void): Conversation
     leave() {
       for (const [id, timer] of removing) {
         clearTimeout(timer);
+        removing.delete(id);
         void api.deleteConversation(id, true).catch(() => undefined);
       }
     },

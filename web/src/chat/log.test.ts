@@ -17,6 +17,14 @@ describe('the log', () => {
     expect(all.cursor).toBeUndefined();
   });
 
+  it('learns from a page what a frame would have said, had it come', () => {
+    const accepted = withFrame({ items: [], complete: true }, [item('a', 'queued')]);
+    const log = withOlder(accepted, [item('a', 'done'), item('b')], undefined);
+    expect(ids(log)).toBe('ab');
+    expect(log.items[0]?.status).toBe('done');
+    expect(withOlder(withFrame(emptyLog, [item('a', 'done')]), [item('a', 'queued')], undefined).items[0]?.status).toBe('done');
+  });
+
   it('orders what frames brought by the next page, and keeps what the page does not have yet', () => {
     const latest = withOlder(emptyLog, [item('a')], undefined);
     const early = withFrame(withFrame(withFrame(latest, [item('c')]), [item('b')]), [item('x')]);

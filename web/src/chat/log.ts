@@ -21,8 +21,11 @@ export const emptyLog: Log = { items: [], complete: false };
 
 /** `page` is in order, oldest first, and ends where the log begins. */
 export function withOlder(log: Log, page: readonly Message[], cursor: string | undefined): Log {
-  const known = new Set(log.items.map((item) => item.id));
-  const items = [...page.filter((item) => !known.has(item.id)), ...log.items];
+  const later = new Map(log.items.map((item) => [item.id, item]));
+  // A frame may have been faster than the page, or have been missed.
+  const ordered = page.map((item) => newer(later.get(item.id), item));
+  for (const item of page) later.delete(item.id);
+  const items = [...ordered, ...later.values()];
   const confirmed = log.confirmed ?? page.at(-1)?.id;
   return {
     items,

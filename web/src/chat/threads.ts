@@ -15,6 +15,8 @@ export interface Thread {
   loadingOlder: ShallowRef<boolean>;
   /** A turn on the branch that is shown; without one, the newest branch. */
   head: ShallowRef<string | undefined>;
+  /** The message that is being edited. */
+  editing: ShallowRef<string | undefined>;
   tree: ComputedRef<Tree>;
   path: ComputedRef<Turn[]>;
   /** There is more above what is loaded. */
@@ -46,6 +48,7 @@ export function createThreads(
   api: Api,
   outbox: ShallowRef<Outgoing[]>,
   preview: Preview,
+  /** After a page: those without an end. */
   unanswered: (ids: string[]) => void,
 ): Threads {
   const threads = new Map<string, Thread>();
@@ -56,9 +59,10 @@ export function createThreads(
     const own = computed(() => outbox.value.filter((outgoing) => outgoing.conversationId === id));
     const tree = computed(() => treeOf(log.value.items, log.value.complete, own.value, preview));
     const path = computed(() => pathOf(tree.value, head.value));
-    const hasOlder = computed(() => !log.value.complete && path.value[0]?.parent !== '');
+    // The path may have begun, and yet what else begins there is not known before all is loaded.
+    const hasOlder = computed(() => !log.value.complete);
     const state = shallowRef<'loading' | 'ready' | 'failed' | 'gone'>('loading');
-    const thread: Thread = { id, log, state, loadingOlder: shallowRef(false), head, tree, path, hasOlder, stale: true };
+    const thread: Thread = { id, log, state, loadingOlder: shallowRef(false), head, editing: shallowRef<string>(), tree, path, hasOlder, stale: true };
     threads.set(id, thread);
     return thread;
   }

@@ -146,6 +146,11 @@ export function progressOf(turn: Turn): Progress {
   return turn.message.status === 'processing' ? 'answering' : turn.message.status;
 }
 
+/** The model has it, or will. */
+export function isAsked(turn: Turn): boolean {
+  return ['queued', 'answering'].includes(progressOf(turn));
+}
+
 function messageOf(outgoing: Outgoing, preview: Preview): Message {
   const media = outgoing.media === undefined ? undefined : preview(outgoing.media);
   return {

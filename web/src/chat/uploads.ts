@@ -2,6 +2,7 @@
 import { shallowReactive } from 'vue';
 import type { Api } from '../api';
 import type { Media } from '../contract';
+import { newId } from '../ids';
 
 /** What the server takes, and the names that browsers have for it. */
 const TYPES: Record<string, string> = {
@@ -116,7 +117,7 @@ export function createUploads(api: Api, maxBytes: number): Uploads {
       if (file.size > maxBytes) return 'large';
       if (file.size === 0) return 'empty';
       const attachment = shallowReactive<Attachment>({
-        id: crypto.randomUUID(),
+        id: newId(),
         name: file.name,
         contentType,
         bytes: file.size,

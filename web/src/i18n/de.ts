@@ -123,8 +123,18 @@ export const de: Texts = {
   },
 
   line: {
-    connecting: 'Verbindet',
-    open: 'Verbunden',
+    phases: {
+      idle: 'Nicht verbunden',
+      connecting: 'Verbindet',
+      open: 'Verbunden',
+      lost: 'Verbindung verloren',
+      offline: 'Offline',
+      full: 'Wartet auf einen Platz',
+      elsewhere: 'Anderswo verbunden',
+      resting: 'Nicht verbunden: Es wurde nichts gesendet',
+      closedByAdmin: 'Von einem Administrator geschlossen',
+      signedOut: 'Abgemeldet',
+    },
     lost: (seconds) => `Verbindung verloren. Neuer Versuch in ${seconds} s.`,
     lostNow: 'Verbindung verloren. Neuer Versuch läuft.',
     offline: 'Sie sind offline. Was Sie senden, geht hinaus, sobald Sie zurück sind.',

@@ -121,8 +121,18 @@ export const en = {
   },
 
   line: {
-    connecting: 'Connecting',
-    open: 'Connected',
+    phases: {
+      idle: 'Not connected',
+      connecting: 'Connecting',
+      open: 'Connected',
+      lost: 'Connection lost',
+      offline: 'Offline',
+      full: 'Waiting for a place',
+      elsewhere: 'Connected elsewhere',
+      resting: 'Not connected: nothing was sent',
+      closedByAdmin: 'Closed by an administrator',
+      signedOut: 'Signed out',
+    },
     lost: (seconds: number) => `Connection lost. Trying again in ${seconds} s.`,
     lostNow: 'Connection lost. Trying again.',
     offline: 'You are offline. What you send goes out when you are back.',

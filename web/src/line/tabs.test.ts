@@ -334,6 +334,23 @@ describe('tabs', () => {
     expect(server.handshakes).toBe(1);
   });
 
+  it('that only stop leave what was not accepted to whoever comes next', async () => {
+    const { clock, server, join } = setUp(29);
+    const first = join();
+    await clock.advance(500);
+    server.faults.internal = 1;
+    first.say('a1');
+    await clock.advance(10);
+    first.line.stop();
+    await clock.advance(1000);
+    expect(server.order).toEqual([]);
+    server.faults.internal = 0;
+    const second = join();
+    expect(second.line.outbox).toMatchObject([{ id: 'a1' }]);
+    await clock.advance(20_000);
+    expectDone(server, [second], ['a1']);
+  });
+
   it('without locks have a line each', async () => {
     const { clock, server, join } = setUp(12);
     const first = join({ alone: true });

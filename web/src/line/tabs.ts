@@ -60,6 +60,8 @@ export interface Line {
   wake(): void;
   /** For signing out, in all tabs: gives the place back and forgets what was not accepted yet. */
   close(): void;
+  /** This tab does nothing any more; what was not accepted stays for whoever comes next. */
+  stop(): void;
 }
 
 export const ANSWER_WITHIN_MS = 3000;
@@ -345,12 +347,16 @@ export function createLine(options: LineOptions): Line {
 
   function leave(state: LineState): void {
     if (signedOut) return;
-    signedOut = true;
-    stop();
-    for (const off of unlisten) off();
+    end();
     given.clear();
     store.clear();
     adopt({ state, outbox: [], answers: [] });
+  }
+
+  function end(): void {
+    signedOut = true;
+    stop();
+    for (const off of unlisten) off();
   }
 
   const unlisten = [
@@ -391,5 +397,6 @@ export function createLine(options: LineOptions): Line {
       post({ kind: 'signOut' });
       leave({ phase: 'idle' });
     },
+    stop: end,
   };
 }
