@@ -27,6 +27,8 @@ pub enum Error {
          to begin anew"
     )]
     ParentNotFound,
+    #[error("This id was used for another message")]
+    IdUsed,
     #[error("There is no such upload")]
     MediaNotFound,
     #[error("The upload is not what it says: its bytes are not of the type {content_type}")]
@@ -94,6 +96,7 @@ impl Error {
             | Self::ConversationNotFound
             | Self::MessageNotFound
             | Self::ParentNotFound
+            | Self::IdUsed
             | Self::MediaNotFound
             | Self::MediaMismatch { .. }
             | Self::MediaTooLarge { .. }
@@ -107,9 +110,11 @@ impl Error {
     /// The code of the contract.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::BadRequest(_) | Self::Invalid { .. } | Self::ParentNotFound | Self::MediaMismatch { .. } => {
-                "bad_request"
-            }
+            Self::BadRequest(_)
+            | Self::Invalid { .. }
+            | Self::ParentNotFound
+            | Self::IdUsed
+            | Self::MediaMismatch { .. } => "bad_request",
             Self::UnknownAction => "unknown_action",
             Self::TextTooLarge { .. } | Self::MediaTooLarge { .. } => "too_large",
             Self::ConversationNotFound => "conversation_not_found",

@@ -19,6 +19,9 @@ pub struct Job {
     pub conversation_id: ConversationId,
     pub message_id: MessageId,
     pub seq: u64,
+    /// It has ended, and its sender wants to be told so again.
+    #[serde(default)]
+    pub tell_again: bool,
 }
 
 impl From<&StoredMessage> for Job {
@@ -28,6 +31,7 @@ impl From<&StoredMessage> for Job {
             conversation_id: message.conversation.clone(),
             message_id: message.id.clone(),
             seq: message.seq,
+            tell_again: false,
         }
     }
 }
@@ -45,6 +49,12 @@ impl Queue {
 
     pub async fn send(&self, job: &Job) -> Result<()> {
         self.send_as(job, job.message_id.key()).await
+    }
+
+    /// Lets the end of a message be told again: once for each `request` that asks for it.
+    pub async fn send_to_tell_again(&self, message: &StoredMessage, request: &str) -> Result<()> {
+        let job = Job { tell_again: true, ..Job::from(message) };
+        self.send_as(&job, format!("{}-again-{request}", job.message_id.key())).await
     }
 
     /// Queues it for the `time`th time more, whether or not it was sent within five minutes; each time once.

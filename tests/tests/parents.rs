@@ -87,12 +87,18 @@ async fn what_cannot_be_followed_is_refused_and_a_repetition_is_still_one() {
         assert_eq!(error["id"], json!(id), "{parent}: {error}");
         assert!(error["message"].as_str().is_some_and(|text| text.contains("parentId")), "{error}");
     }
-    for parent in [&unknown, &elsewhere["id"], &json!("")] {
-        let id = here["id"].as_str().expect("an id");
+    let id = here["id"].as_str().expect("an id");
+    for parent in [&unknown, &elsewhere["id"]] {
+        client.send(&frame(id, &conversation, "here", parent)).await;
+        let error = client.receive().await;
+        assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("bad_request")), "{parent}: {error}");
+    }
+    for parent in [&Value::Null, &json!("")] {
         client.send(&frame(id, &conversation, "here", parent)).await;
         let accepted = client.receive().await;
         assert_eq!((&accepted["type"], &accepted["duplicate"]), (&json!("accepted"), &json!(true)), "{accepted}");
         assert_eq!(accepted["message"]["parentId"], "");
+        assert_eq!(client.receive().await["type"], "reply");
     }
     let (history, _) = client.rest.all(&format!("/api/conversations/{conversation}/messages")).await;
     assert_eq!(history.len(), 2, "{history:?}");

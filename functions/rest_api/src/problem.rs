@@ -126,9 +126,11 @@ impl From<Error> for Problem {
             Error::Invalid { field, problem } => {
                 return Self::invalid(vec![FieldError { field: field.to_owned(), message: problem }]);
             }
-            Error::BadRequest(_) | Error::UnknownAction | Error::ParentNotFound | Error::MediaMismatch { .. } => {
-                StatusCode::BAD_REQUEST
-            }
+            Error::BadRequest(_)
+            | Error::UnknownAction
+            | Error::ParentNotFound
+            | Error::IdUsed
+            | Error::MediaMismatch { .. } => StatusCode::BAD_REQUEST,
             Error::ConversationNotFound | Error::MessageNotFound | Error::MediaNotFound => StatusCode::NOT_FOUND,
             Error::LeaseExpired => StatusCode::CONFLICT,
             Error::TextTooLarge { .. } | Error::MediaTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

@@ -1,6 +1,11 @@
 //! `sendMessage`: admits a message, queues it and answers `accepted`.
 //!
 //! Admission comes first and is durable; a crash before the queue is healed by the client, which sends the id again.
+//!
+//! Who sends a message again that has ended is told its `reply` or `error` again, by a worker. From here it would come before
+//! `accepted`, which is this function's response, and this function would need to be allowed to post to connections. Nobody
+//! who asks is left untold: a message that is read here as not ended will be ended after this read, and the address to tell
+//! it at is read after that; by then the asking connection has the place, or lost it to another.
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
@@ -50,7 +55,10 @@ async fn accept(
             Admission::New(message) => (message, false),
             Admission::Duplicate(message) => (message, true),
         };
-        if !message.status.is_final() {
+        if message.status.is_final() {
+            let request = event.request_context.request_id.as_deref().unwrap_or_default();
+            deps.queue.send_to_tell_again(message, request).await?;
+        } else {
             deps.queue.send(&Job::from(message)).await?;
         }
         let shown = Message::of(message, &deps.media).await?;

@@ -44,6 +44,18 @@ impl Follows {
             Some(id) => Self::Item(id.to_owned()),
         }
     }
+
+    /// Whether a message that was stored with this parent may have been sent so.
+    pub(super) fn may_be(&self, parent: Option<&Parent>) -> bool {
+        match (self, parent) {
+            // The latest may have been anything; of what is older than parents, nobody knows any more.
+            (Self::Latest, _) | (_, None) => true,
+            (Self::Beginning, Some(parent)) => parent.id.is_none(),
+            (Self::Item(id), Some(parent)) => {
+                parent.id.as_ref().is_some_and(|parent| parent.key() == id.to_ascii_lowercase())
+            }
+        }
+    }
 }
 
 /// What a stored item follows.

@@ -119,17 +119,37 @@ async fn what_is_no_item_of_the_conversation_cannot_be_followed_and_nothing_is_s
 }
 
 #[tokio::test]
-async fn a_repetition_is_one_whatever_it_follows_now() {
+async fn a_repetition_follows_what_it_followed_or_does_not_say() {
     let (stack, function) = connected().await;
     let first = new(say(&stack, &function, draft(1, 0)).await);
     answer(&function, &first).await.expect("answered");
-    let follows =
-        [Follows::Latest, Follows::Beginning, item(&first.id), item(&message_id(9)), Follows::Item("x".to_owned())];
-    for follows in follows {
-        let again = say(&stack, &function, after(1, follows.clone())).await;
+    let second = new(say(&stack, &function, after(2, item(&first.id))).await);
+    let capitals = Follows::Item(first.id.as_str().to_uppercase());
+    for (stored, id, follows) in [
+        (&first, 1, Follows::Latest),
+        (&first, 1, Follows::Beginning),
+        (&second, 2, Follows::Latest),
+        (&second, 2, item(&first.id)),
+        (&second, 2, capitals),
+    ] {
+        let again = say(&stack, &function, after(id, follows.clone())).await;
         let Ok(Admission::Duplicate(message)) = again else { panic!("{follows:?}: {again:?}") };
-        assert_eq!(message.parent, first.parent);
+        assert_eq!(message.parent, stored.parent);
     }
+    for (id, follows) in [
+        (1, item(&first.id)),
+        (1, item(&message_id(9))),
+        (1, Follows::Item("x".to_owned())),
+        (2, Follows::Beginning),
+        (2, item(&second.id)),
+    ] {
+        let again = say(&stack, &function, after(id, follows.clone())).await;
+        assert!(matches!(again, Err(Error::IdUsed)), "{follows:?}: {again:?}");
+    }
+    // Of what is older than parents, nobody knows.
+    stack.forget_parents("u", &conversation(0));
+    let again = say(&stack, &function, after(1, item(&message_id(9)))).await;
+    assert!(matches!(again, Ok(Admission::Duplicate(_))), "{again:?}");
 }
 
 #[tokio::test]

@@ -68,8 +68,9 @@ impl Alone<'_> {
                 };
                 let mine = self.before.conversations.get(&(user.to_owned(), conversation.as_str().to_owned()));
                 let Some(last) = mine else { return "conversation_not_found".to_owned() };
-                if let Some((conversation, seq)) = self.before.names.get(&(user.to_owned(), id.key())) {
-                    return format!("duplicate of {seq} in {conversation}");
+                if let Some((first, seq)) = self.before.names.get(&(user.to_owned(), id.key())) {
+                    let same = first == conversation.as_str();
+                    return if same { format!("duplicate of {seq} in {first}") } else { "bad_request".to_owned() };
                 }
                 let room = held.pending.len() < self.limits.max_pending_per_client
                     || held.pending.values().any(|since| since.plus(PENDING_FOR) <= self.now);

@@ -102,6 +102,14 @@ impl Case {
                 let mine = (user.to_owned(), conversation.as_str().to_owned());
                 rule!(!running.before.conversations.contains_key(&mine), "{operation}: it is the user's own");
             }
+            Err(Error::IdUsed) => {
+                let Operation::Admit { id, conversation, .. } = operation else {
+                    return Err("No such error".to_owned());
+                };
+                let named = self.state.names.get(&(user.to_owned(), id.key()));
+                let other = named.is_some_and(|(first, _)| first != conversation.as_str());
+                rule!(other, "{operation} was refused for its id, and that is {named:?}");
+            }
             Err(Error::Service { .. } | Error::Contended { .. }) if running.faulted => {}
             Err(error) => return Err(format!("{operation} failed: {error}")),
         }
