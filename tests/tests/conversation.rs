@@ -137,6 +137,7 @@ async fn a_failure_is_told_again_too() {
     let mut client = Client::connect(&stack, "alice").await;
     let (id, conversation) = (new_id(), client.rest.new_conversation().await);
     client.send_message(&id, &conversation, "!fail please").await;
+    client.receive_type("accepted").await;
     let (_, error) = client.answer(&id).await;
     client.send_message(&id, &conversation, "!fail please").await;
     let accepted = client.receive().await;
@@ -154,6 +155,7 @@ async fn an_id_with_other_content_is_refused() {
     let mut client = Client::connect(&stack, "alice").await;
     let (id, conversation) = (new_id(), client.rest.new_conversation().await);
     client.send_message(&id, &conversation, "once").await;
+    client.receive_type("accepted").await;
     client.answer(&id).await;
     let other = client.rest.new_conversation().await;
     for (conversation, text) in [(&conversation, "twice"), (&other, "once")] {
