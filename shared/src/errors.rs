@@ -27,7 +27,7 @@ pub enum Error {
          to begin anew"
     )]
     ParentNotFound,
-    #[error("This id was used for another message")]
+    #[error("This id was used for another message; give every message an id of its own")]
     IdUsed,
     #[error("There is no such upload")]
     MediaNotFound,

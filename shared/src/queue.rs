@@ -19,9 +19,9 @@ pub struct Job {
     pub conversation_id: ConversationId,
     pub message_id: MessageId,
     pub seq: u64,
-    /// It has ended, and its sender wants to be told so again.
-    #[serde(default)]
-    pub tell_again: bool,
+    /// It has ended, and its sender asks once more how.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tell: bool,
 }
 
 impl From<&StoredMessage> for Job {
@@ -31,7 +31,7 @@ impl From<&StoredMessage> for Job {
             conversation_id: message.conversation.clone(),
             message_id: message.id.clone(),
             seq: message.seq,
-            tell_again: false,
+            tell: false,
         }
     }
 }
@@ -51,15 +51,16 @@ impl Queue {
         self.send_as(job, job.message_id.key()).await
     }
 
-    /// Lets the end of a message be told again: once for each `request` that asks for it.
-    pub async fn send_to_tell_again(&self, message: &StoredMessage, request: &str) -> Result<()> {
-        let job = Job { tell_again: true, ..Job::from(message) };
-        self.send_as(&job, format!("{}-again-{request}", job.message_id.key())).await
-    }
-
     /// Queues it for the `time`th time more, whether or not it was sent within five minutes; each time once.
     pub async fn send_again(&self, job: &Job, time: u32) -> Result<()> {
         self.send_as(job, format!("{}-{time}", job.message_id.key())).await
+    }
+
+    /// Has its user told once more how a message has ended. `request` names the wish: each is met, and each once.
+    pub async fn tell(&self, message: &StoredMessage, request: &str) -> Result<()> {
+        let job = Job { tell: true, ..Job::from(message) };
+        let digest = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, request.as_bytes());
+        self.send_as(&job, format!("{}-tell-{digest}", message.id.key())).await
     }
 
     async fn send_as(&self, job: &Job, deduplication_id: String) -> Result<()> {

@@ -154,6 +154,27 @@ test('drafts are kept for each conversation, over a reload', async ({ app }) => 
   await expect(app.composer).toHaveValue('a draft for a new one');
 });
 
+test('another user of the same browser sees nothing of the one before', async ({ app, user }) => {
+  const { page } = app;
+  await app.ask('Private matters');
+  await app.composer.fill('a private draft');
+  await page.getByRole('button', { name: 'New chat' }).first().click();
+  await app.composer.fill('another private draft');
+  await page.getByRole('link', { name: 'Private matters' }).click();
+  await page.getByRole('button', { name: 'Account and settings' }).click();
+  await page.getByRole('menuitem', { name: 'Sign out' }).click();
+  await expect(page).toHaveURL(/\/$/);
+  await app.signIn(`${user}-other`);
+  await expect(page.locator('[data-conversation]')).toHaveCount(0);
+  await expect(app.composer).toHaveValue('');
+  await app.ask('My own');
+  await page.getByRole('button', { name: 'Account and settings' }).click();
+  await page.getByRole('menuitem', { name: 'Sign out' }).click();
+  await app.signIn(user);
+  await expect(page.locator('[data-conversation]')).toHaveText([/Private matters/]);
+  await app.connected();
+});
+
 test('messages can be sent while an answer is running, and are answered in order', async ({ app }) => {
   await app.say('!slow 1500 first');
   await app.say('second');

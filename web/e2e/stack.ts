@@ -34,6 +34,8 @@ export class Stack {
       ],
       { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] },
     );
+    // A test that fails may never come to its end, but its process does.
+    process.once('exit', () => child.kill('SIGTERM'));
     const log: string[] = [];
     createInterface({ input: child.stderr }).on('line', (line) => log.push(line));
     const url = await new Promise<string>((resolve, reject) => {

@@ -3,7 +3,7 @@
 //! A template names its own APIs, buckets and user pools by the host names that they have on AWS. Whoever is told such an
 //! address, a function or a browser, is told the local one in its place.
 
-use crate::template::Template;
+use samovar_template::Template;
 
 #[derive(Debug)]
 pub(crate) struct Addresses {

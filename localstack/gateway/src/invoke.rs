@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use crate::host::{self, Host};
+use samovar_host::{self as host, Host};
 
 /// Why an invocation has no usable result, as its callers need to tell it apart.
 #[derive(Debug, thiserror::Error)]

@@ -24,6 +24,7 @@ use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -39,22 +40,22 @@ use crate::aws::meter::Meter;
 use crate::aws::queues::{Queues, Source};
 use crate::aws::remote::Remote;
 use crate::aws::{self, Services};
-use crate::event_source::{self, EventSource};
-use crate::host::{FunctionSpec, Host};
 use crate::http_api;
-use crate::invoke::{InvokeEndpoint, Invoker};
+use crate::invoke::{InvokeEndpoint, InvokeError, Invoker};
 use crate::oidc::Issuer;
 use crate::options::Options;
 use crate::s3::S3;
-use crate::schedule::{self, Origin};
 use crate::site::{self, Site};
-use crate::sqs::{Sqs, Storage, SystemClock};
 use crate::state::State;
-use crate::template::{self, Function, Locals, Template};
 use crate::websocket::registry::Registry;
 use crate::websocket::{self, Api, Limits};
 use data_dir::DataDir;
 use environment::S3Addresses;
+use samovar_host::event_source::{self, EventSource};
+use samovar_host::schedule::{self, Schedule};
+use samovar_host::{FunctionSpec, Host};
+use samovar_sqs::{Sqs, Storage, SystemClock};
+use samovar_template::{Function, Locals, Template};
 
 const REGION: &str = "us-east-1";
 const ACCOUNT_ID: &str = "000000000000";
@@ -106,7 +107,7 @@ impl Stack {
             issuer: issuer_url.clone(),
         };
         let overrides: BTreeMap<String, String> = options.params.iter().cloned().collect();
-        let template = template::load(&options.template, &overrides, &locals)?;
+        let template = samovar_template::load(&options.template, &overrides, &locals)?;
 
         let data_dir = if options.ephemeral { None } else { Some(DataDir::open(&options.data_dir)?) };
         let data_path = data_dir.as_ref().map(DataDir::path);
@@ -377,22 +378,36 @@ fn start_sources(
                 maximum_concurrency: source.maximum_concurrency.unwrap_or(UNLIMITED_SOURCE) as usize,
                 report_batch_item_failures: source.report_batch_item_failures,
             };
-            let (invoker, name) = (Arc::clone(invoker), function.name.clone());
-            let invoke = move |payload: Bytes| {
-                let (invoker, name) = (Arc::clone(&invoker), name.clone());
-                async move { invoker.invoke(&name, payload).await }
-            };
+            let invoke = invoking(invoker, function);
             running.push(event_source::start(mapping, queue, invoke, stop.clone()));
         }
     }
-    let origin = Origin { region: REGION.to_owned(), account_id: ACCOUNT_ID.to_owned() };
     for function in &template.functions {
-        for due in function.schedules.iter().filter(|schedule| schedule.enabled).cloned() {
-            let (invoker, name) = (Arc::clone(invoker), function.name.clone());
-            running.push(tokio::spawn(schedule::run(due, name, origin.clone(), invoker, stop.clone())));
+        for due in function.schedules.iter().filter(|schedule| schedule.enabled) {
+            let schedule = Schedule {
+                function: function.name.clone(),
+                name: due.logical_id.clone(),
+                every: due.every,
+                input: due.input.clone(),
+                region: REGION.to_owned(),
+                account_id: ACCOUNT_ID.to_owned(),
+            };
+            running.push(tokio::spawn(schedule::run(schedule, invoking(invoker, function), stop.clone())));
         }
     }
     running
+}
+
+/// A function, as those call it who need no other.
+fn invoking(
+    invoker: &Arc<dyn Invoker>,
+    function: &Function,
+) -> impl Fn(Bytes) -> BoxFuture<'static, Result<Bytes, InvokeError>> + Send + Sync + 'static {
+    let (invoker, name) = (Arc::clone(invoker), function.name.clone());
+    move |payload| {
+        let (invoker, name) = (Arc::clone(&invoker), name.clone());
+        Box::pin(async move { invoker.invoke(&name, payload).await })
+    }
 }
 
 async fn snapshot(Shared(state): Shared<Arc<State>>) -> Response {

@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 
 use crate::aws::Services;
 use crate::clock::now_ms;
-use crate::host::Host;
-use crate::template::{LocalState, TableView};
 use crate::websocket::Api;
+use samovar_host::Host;
+use samovar_template::{LocalState, TableView};
 
 #[derive(Debug)]
 pub struct State {

@@ -44,6 +44,9 @@ const HOLD: Duration = Duration::from_secs(12);
 /// When a message that could not be answered now is tried again.
 const RETRY_IN: Duration = Duration::from_secs(2);
 
+/// Whoever asks once more how a message ended is first answered `accepted`, by the route's response, which is on its way.
+const TELL_AFTER: Duration = Duration::from_millis(100);
+
 /// Kept back from the invocation's time, for ending and telling.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -112,8 +115,11 @@ impl Answerer {
         let Some(called_for) = messages.last().filter(|message| message.seq == job.seq) else {
             return self.finisher.tell_deleted(&job.user_id, &job.message_id).await;
         };
-        if called_for.status.is_final() && (job.tell_again || !called_for.told) {
+        if called_for.status.is_final() && (job.tell || !called_for.told) {
             let answers = log.answers(called_for).await?;
+            if job.tell {
+                tokio::time::sleep(TELL_AFTER).await;
+            }
             self.finisher.tell_again(called_for, &answers).await?;
         }
         for message in messages.iter().filter(|message| !message.status.is_final()) {

@@ -23,7 +23,7 @@ use gateway::aws::dynamodb::DynamoDb;
 use gateway::aws::faults::Faults;
 use gateway::aws::meter::Meter;
 use gateway::aws::queues::Queues;
-use gateway::sqs::{Sqs, Storage};
+use samovar_sqs::{Sqs, Storage};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -89,7 +89,7 @@ impl Stack {
             database.create_table(request(table)).expect("CreateTable");
         }
         let (region, account) = ("us-east-1", "000000000000");
-        let clock = Arc::new(gateway::sqs::SystemClock);
+        let clock = Arc::new(samovar_sqs::SystemClock);
         let queues = Sqs::open(Storage::Memory, region, account, "http://127.0.0.1", clock).expect("queues in memory");
         let services = Arc::new(Services {
             dynamodb: DynamoDb::Embedded(database.clone()),

@@ -11,6 +11,7 @@ import { createLine, type Line, type LineEvent, type LineState, type Outgoing } 
 import { plainText } from '../markdown';
 import { go, route } from '../router';
 import { createConversations, DEFAULT_TITLE, titleFrom, type Conversations } from './conversations';
+import { createDrafts, type Drafts } from './drafts';
 import { createRunningTexts, type RunningTexts } from './running';
 import { createThreads, type Thread, type Threads } from './threads';
 import { endOf, parentItem, progressOf, type Turn } from './turns';
@@ -30,6 +31,7 @@ export interface Chat {
   conversations: Conversations;
   threads: Threads;
   uploads: Uploads;
+  drafts: Drafts;
   running: RunningTexts;
   line: Line;
   lineState: ShallowRef<LineState>;
@@ -123,6 +125,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
         break;
       case 'accepted':
         threads.apply(event.message.conversationId, [event.message]);
+        if (event.message.media) uploads.release(event.message.media.key);
         wasUsed(event.message.conversationId);
         break;
       case 'answer':
@@ -235,6 +238,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
     conversations,
     threads,
     uploads,
+    drafts: createDrafts(me.id),
     running,
     line,
     lineState,

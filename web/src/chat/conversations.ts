@@ -1,6 +1,6 @@
 /** The list of conversations: most recently used first, with deletions that can be undone for a while. */
 import { computed, shallowReactive, shallowRef, type ComputedRef, type ShallowRef } from 'vue';
-import type { Api } from '../api';
+import { ApiError, type Api } from '../api';
 import type { Conversation } from '../contract';
 
 /** How long a deletion can be undone. */
@@ -33,8 +33,11 @@ export function createConversations(api: Api, changed: () => void): Conversation
   const removing = shallowReactive(new Map<string, ReturnType<typeof setTimeout>>());
   const list = computed(() => all.value.filter((conversation) => !removing.has(conversation.id)));
   let loading: Promise<void> | undefined;
+  // Made while the list was being loaded, which may not know of them.
+  const madeMeanwhile = new Map<string, Conversation>();
 
   async function loadAll(): Promise<void> {
+    madeMeanwhile.clear();
     try {
       const items = new Map<string, Conversation>();
       let cursor: string | undefined;
@@ -45,7 +48,8 @@ export function createConversations(api: Api, changed: () => void): Conversation
         // The first page is shown while the rest comes: searching needs all titles.
         if (state.value !== 'ready' && cursor) all.value = [...items.values()];
       } while (cursor);
-      all.value = [...items.values()];
+      const unknown = [...madeMeanwhile.values()].filter((conversation) => !items.has(conversation.id));
+      all.value = [...unknown.reverse(), ...items.values()];
       state.value = 'ready';
     } catch {
       if (state.value !== 'ready') state.value = 'failed';
@@ -60,7 +64,10 @@ export function createConversations(api: Api, changed: () => void): Conversation
 
   async function removeNow(id: string, failed: () => void): Promise<void> {
     try {
-      await api.deleteConversation(id);
+      await api.deleteConversation(id).catch((error: unknown) => {
+        // Gone already, by another tab or device: that is what was wanted.
+        if (!(error instanceof ApiError && error.status === 404)) throw error;
+      });
       all.value = all.value.filter((conversation) => conversation.id !== id);
       changed();
     } catch {
@@ -77,6 +84,7 @@ export function createConversations(api: Api, changed: () => void): Conversation
     load: () => (loading ??= loadAll().finally(() => (loading = undefined))),
     async create(firstText) {
       const conversation = await api.createConversation(titleFrom(firstText));
+      madeMeanwhile.set(conversation.id, conversation);
       put(conversation, true);
       changed();
       return conversation;

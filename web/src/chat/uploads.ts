@@ -43,8 +43,6 @@ export interface Attachment {
   state: 'uploading' | 'done' | 'failed';
   /** 0 to 1. */
   progress: number;
-  /** When it is done. */
-  key?: string;
 }
 
 export type Refusal = 'type' | 'large' | 'empty';
@@ -59,7 +57,12 @@ export interface Uploads {
   finished(attachment: Attachment): Promise<string | undefined>;
   /** Of something that was uploaded here, until the server shows it. */
   preview(key: string): Media | undefined;
+  /** The server shows it now: the file itself is not needed any more. */
+  release(key: string): void;
 }
+
+/** What is on its way to the screen may still read the file. */
+const RELEASE_MS = 60_000;
 
 interface Running {
   file: File;
@@ -91,7 +94,6 @@ export function createUploads(api: Api, maxBytes: number): Uploads {
       await post(target.url, form, entry, (progress) => (attachment.progress = progress));
       const { contentType, bytes, previewUrl: url } = attachment;
       previews.set(target.key, { key: target.key, url, contentType, bytes });
-      attachment.key = target.key;
       attachment.state = 'done';
       attachment.progress = 1;
       return target.key;
@@ -136,6 +138,11 @@ export function createUploads(api: Api, maxBytes: number): Uploads {
     },
     finished: (attachment) => running.get(attachment.id)?.finished ?? Promise.resolve(undefined),
     preview: (key) => previews.get(key),
+    release(key) {
+      const preview = previews.get(key);
+      previews.delete(key);
+      if (preview) setTimeout(() => URL.revokeObjectURL(preview.url), RELEASE_MS);
+    },
   };
 }
 

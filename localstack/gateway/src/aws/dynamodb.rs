@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Answer;
 use super::remote::Remote;
-use crate::template::Table;
+use samovar_template::Table;
 
 const TTL_SWEEP_EVERY: Duration = Duration::from_secs(60);
 

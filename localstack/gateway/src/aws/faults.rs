@@ -137,7 +137,7 @@ mod tests {
     use crate::aws::meter::Meter;
     use crate::aws::queues::Queues;
     use crate::aws::{PATH, Services};
-    use crate::sqs::{Sqs, Storage, SystemClock};
+    use samovar_sqs::{Sqs, Storage, SystemClock};
 
     /// One fault, and what was seen.
     #[derive(Debug, Default)]

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::Answer;
 use super::remote::Remote;
-use crate::event_source;
-use crate::sqs::{QueueCounts, Receive, Sqs};
-use crate::template::Queue;
+use samovar_host::event_source;
+use samovar_sqs::{QueueCounts, Receive, Sqs};
+use samovar_template::Queue;
 
 #[derive(Debug, Clone)]
 pub enum Queues {
@@ -127,9 +127,9 @@ impl event_source::Queue for Source {
     }
 }
 
-fn from_embedded(message: crate::sqs::Message) -> event_source::Message {
+fn from_embedded(message: samovar_sqs::Message) -> event_source::Message {
     use base64::Engine as _;
-    let attribute = |value: crate::sqs::MessageAttribute| event_source::MessageAttribute {
+    let attribute = |value: samovar_sqs::MessageAttribute| event_source::MessageAttribute {
         data_type: value.data_type,
         string_value: value.string_value,
         binary_value: value.binary_value.map(|bytes| base64::engine::general_purpose::STANDARD.encode(bytes)),

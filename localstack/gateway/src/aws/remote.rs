@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use super::Answer;
-use crate::template::Bucket;
+use samovar_template::Bucket;
 
 #[derive(Debug, Clone)]
 pub struct Remote {

@@ -12,7 +12,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, request};
 
-use crate::template::Cors;
+use samovar_template::Cors;
 
 const PREFIX: &str = "access-control-";
 

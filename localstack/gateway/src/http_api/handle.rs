@@ -11,10 +11,10 @@ use serde_json::Value;
 use super::event::event;
 use super::jwt::Identity;
 use super::{Api, cors, response, routes};
-use crate::host::MAX_REQUEST_BYTES;
 use crate::ids::gateway_id;
 use crate::invoke::InvokeError;
-use crate::template::HttpRoute;
+use samovar_host::MAX_REQUEST_BYTES;
+use samovar_template::HttpRoute;
 
 /// A request that has been read.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 use super::keys::Keys;
 use crate::clock::now_ms;
-use crate::template::{self, IdentitySource};
+use samovar_template::{self as template, IdentitySource};
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512];
 

@@ -29,9 +29,9 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 use crate::invoke::Invoker;
-use crate::template::HttpApi;
 use jwt::JwtAuthorizer;
 pub use router::{have, router};
+use samovar_template::HttpApi;
 
 /// One HTTP API of the template, running.
 #[derive(Debug)]

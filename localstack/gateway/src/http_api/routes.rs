@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use http::Method;
 
 use super::Api;
-use crate::template::{HttpRoute, RouteKey, Segment};
 use crate::uri::decode;
+use samovar_template::{HttpRoute, RouteKey, Segment};
 
 /// A route, and what its variables stand for: decoded, as API Gateway hands them on.
 #[derive(Debug, PartialEq, Eq)]

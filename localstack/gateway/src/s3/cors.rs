@@ -9,7 +9,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::error_response;
-use crate::template::CorsRule;
+use samovar_template::CorsRule;
 
 /// The answer to an OPTIONS request.
 pub(super) fn preflight(rules: &[CorsRule], headers: &HeaderMap, is_object: bool) -> Response<Body> {
@@ -25,11 +25,11 @@ pub(super) fn preflight(rules: &[CorsRule], headers: &HeaderMap, is_object: bool
     let asked = text(headers, &ACCESS_CONTROL_REQUEST_HEADERS).unwrap_or_default();
     let asked: Vec<String> =
         asked.split(',').map(|name| name.trim().to_ascii_lowercase()).filter(|name| !name.is_empty()).collect();
-    let allows = |rule: &&CorsRule| {
+    let fits_all = |rule: &&CorsRule| {
         let allowed = |name: &String| rule.allowed_headers.iter().any(|it| fits(&it.to_ascii_lowercase(), name));
-        rule.allows(origin, method) && asked.iter().all(allowed)
+        allows(rule, origin, method) && asked.iter().all(allowed)
     };
-    let Some(rule) = rules.iter().find(allows) else {
+    let Some(rule) = rules.iter().find(fits_all) else {
         let message = match rules.is_empty() {
             true => "CORSResponse: CORS is not enabled for this bucket.",
             // The spelling is S3's.
@@ -44,7 +44,7 @@ pub(super) fn preflight(rules: &[CorsRule], headers: &HeaderMap, is_object: bool
         return error_response(StatusCode::FORBIDDEN, "AccessForbidden", message, &details);
     };
     let mut response = Response::new(Body::empty());
-    rule.apply(origin, response.headers_mut());
+    apply(rule, origin, response.headers_mut());
     if !asked.is_empty() {
         insert(response.headers_mut(), ACCESS_CONTROL_ALLOW_HEADERS, &asked.join(", "));
     }
@@ -54,33 +54,31 @@ pub(super) fn preflight(rules: &[CorsRule], headers: &HeaderMap, is_object: bool
 /// The headers of an actual response. No rule that allows it: no headers, and the browser refuses it to its page.
 pub(super) fn decorate(rules: &[CorsRule], method: &Method, request: &HeaderMap, response: &mut HeaderMap) {
     let Some(origin) = text(request, &ORIGIN) else { return };
-    if let Some(rule) = rules.iter().find(|rule| rule.allows(origin, method.as_str())) {
-        rule.apply(origin, response);
+    if let Some(rule) = rules.iter().find(|rule| allows(rule, origin, method.as_str())) {
+        apply(rule, origin, response);
     }
 }
 
-impl CorsRule {
-    fn allows(&self, origin: &str, method: &str) -> bool {
-        self.allowed_methods.iter().any(|it| it == method) && self.allowed_origins.iter().any(|it| fits(it, origin))
-    }
+fn allows(rule: &CorsRule, origin: &str, method: &str) -> bool {
+    rule.allowed_methods.iter().any(|it| it == method) && rule.allowed_origins.iter().any(|it| fits(it, origin))
+}
 
-    fn apply(&self, origin: &str, headers: &mut HeaderMap) {
-        // An origin that is named may send credentials; "everybody" may not.
-        if self.allowed_origins.iter().any(|it| it == "*") {
-            insert(headers, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
-        } else {
-            insert(headers, ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            insert(headers, ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
-        }
-        insert(headers, ACCESS_CONTROL_ALLOW_METHODS, &self.allowed_methods.join(", "));
-        if !self.exposed_headers.is_empty() {
-            insert(headers, ACCESS_CONTROL_EXPOSE_HEADERS, &self.exposed_headers.join(", "));
-        }
-        if let Some(seconds) = self.max_age_seconds {
-            insert(headers, ACCESS_CONTROL_MAX_AGE, &seconds.to_string());
-        }
-        insert(headers, VARY, "Origin, Access-Control-Request-Headers, Access-Control-Request-Method");
+fn apply(rule: &CorsRule, origin: &str, headers: &mut HeaderMap) {
+    // An origin that is named may send credentials; "everybody" may not.
+    if rule.allowed_origins.iter().any(|it| it == "*") {
+        insert(headers, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    } else {
+        insert(headers, ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        insert(headers, ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
     }
+    insert(headers, ACCESS_CONTROL_ALLOW_METHODS, &rule.allowed_methods.join(", "));
+    if !rule.exposed_headers.is_empty() {
+        insert(headers, ACCESS_CONTROL_EXPOSE_HEADERS, &rule.exposed_headers.join(", "));
+    }
+    if let Some(seconds) = rule.max_age_seconds {
+        insert(headers, ACCESS_CONTROL_MAX_AGE, &seconds.to_string());
+    }
+    insert(headers, VARY, "Origin, Access-Control-Request-Headers, Access-Control-Request-Method");
 }
 
 /// Whether the text is the pattern, in which one `*` stands for anything.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::S3;
 use super::object::Head;
 use crate::clock::now_ms;
-use crate::template::Expiration;
+use samovar_template::Expiration;
 
 const MAX_BETWEEN_SWEEPS: Duration = Duration::from_secs(60);
 const MIN_BETWEEN_SWEEPS: Duration = Duration::from_millis(50);

@@ -40,9 +40,9 @@ use tempfile::TempDir;
 
 use crate::aws::{Answer, Services};
 use crate::ids::gateway_id;
-use crate::template::Bucket;
 use access::{Access, Door, Keys};
 use operations::Operations;
+use samovar_template::Bucket;
 use store::Store;
 
 /// What S3 takes in one upload.

@@ -18,7 +18,7 @@ use tempfile::TempPath;
 
 use super::object::{self, Head};
 use super::upload::{Upload, hex};
-use crate::template::Bucket as Spec;
+use samovar_template::Bucket as Spec;
 
 /// No bucket's name begins with a dot.
 const UPLOADS: &str = ".uploads";

@@ -12,7 +12,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use super::{command, fingerprint};
-use crate::template::{SiteBuild, StaticSite};
+use samovar_template::{SiteBuild, StaticSite};
 
 /// The file that says what the directory was built from.
 pub(super) const STAMP: &str = ".build-stamp";

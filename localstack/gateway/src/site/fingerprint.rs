@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use crate::template::SiteBuild;
+use samovar_template::SiteBuild;
 
 /// Packages are what the lock file says, and too many to read.
 const NOT_READ: &str = "node_modules";

@@ -29,9 +29,9 @@ use tower_service::Service as _;
 
 use crate::addresses::Addresses;
 use crate::http_api;
-use crate::template::StaticSite;
 use build::NotBuilt;
 use files::Files;
+use samovar_template::StaticSite;
 
 /// First segments of paths that are the local stack's own.
 const TAKEN: [&str; 2] = ["_aws", "_local"];

@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use super::build::{NotBuilt, STAMP, prepare};
 use super::*;
-use crate::template::SiteBuild;
 use crate::testing::within;
+use samovar_template::SiteBuild;
 
 #[allow(clippy::disallowed_methods, reason = "files are given times")]
 fn now() -> SystemTime {

@@ -9,7 +9,7 @@ use std::io::IsTerminal as _;
 
 use crate::addresses::Addresses;
 use crate::aws;
-use crate::template::{Function, Template};
+use samovar_template::{Function, Template};
 
 /// The key of functions that run elsewhere.
 pub(super) const INVOKE_ENDPOINT: &str = "invoke-endpoint";

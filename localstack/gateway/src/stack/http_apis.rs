@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::http_api::Api;
 use crate::invoke::Invoker;
-use crate::template::{HttpApi, Template};
+use samovar_template::{HttpApi, Template};
 
 /// First segments of the local stack's own paths, which go before those of any API.
 const TAKEN: [&str; 2] = ["_aws", "_local"];

@@ -21,7 +21,7 @@ use crate::clock::now_ms;
 use crate::ids::{gateway_id, trace_id};
 use crate::invoke::InvokeError;
 use crate::server::HeaderCase;
-use crate::template::IdentitySource;
+use samovar_template::IdentitySource;
 
 /// Answers an upgrade request, whenever that may be.
 pub async fn upgrade(api: Arc<Api>, mut request: Request<Body>, peer: SocketAddr) -> Response<Body> {

@@ -27,9 +27,9 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 
 use crate::invoke::Invoker;
-use crate::template::WebSocketApi;
 use registry::Registry;
 pub use router::{router, router_before};
+use samovar_template::WebSocketApi;
 
 /// API Gateway's quotas. Only tests and impatient developers change them.
 #[derive(Debug, Clone)]

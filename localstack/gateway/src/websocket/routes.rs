@@ -17,7 +17,7 @@ use super::registry::Connection;
 use super::{Api, events};
 use crate::ids::gateway_id;
 use crate::invoke::InvokeError;
-use crate::template::Route;
+use samovar_template::Route;
 
 /// Frames of one route that may wait; beyond it the client is not read from.
 const LANE_FRAMES: usize = 64;

@@ -374,7 +374,7 @@ async fn who_asks_is_told_an_end_again_and_a_redelivery_is_not() {
 
     // Each request is one more; the same one twice is the SDK's repetition.
     for request in ["first", "second", "second"] {
-        scene.answerer.queue.send_to_tell_again(&message, request).await.expect("it is queued");
+        scene.answerer.queue.tell(&message, request).await.expect("it is queued");
     }
     while scene.connections.told(&connection("c")).len() < frames + 2 {
         scene.work().await;

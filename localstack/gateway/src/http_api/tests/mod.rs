@@ -23,10 +23,10 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Api, router};
-use crate::template::{Authorization, Cors, HttpApi, HttpRoute, IdentitySource, JwtAuthorizer, RouteKey};
 use crate::testing::functions::Functions;
 use crate::testing::{NEVER, within};
 use issuer::Issuer;
+use samovar_template::{Authorization, Cors, HttpApi, HttpRoute, IdentitySource, JwtAuthorizer, RouteKey};
 
 const AUDIENCE: &str = "our-client";
 

@@ -26,8 +26,8 @@ use crate::aws::dynamodb::DynamoDb;
 use crate::aws::faults::Faults;
 use crate::aws::meter::Meter;
 use crate::aws::queues::Queues;
-use crate::sqs::{Sqs, Storage, SystemClock};
-use crate::template::{Bucket, CorsRule, Expiration};
+use samovar_sqs::{Sqs, Storage, SystemClock};
+use samovar_template::{Bucket, CorsRule, Expiration};
 
 const BUCKET: &str = "local-media";
 const OTHER: &str = "local-other";

@@ -25,10 +25,10 @@ use tokio_util::task::TaskTracker;
 
 use super::registry::Registry;
 use super::{Api, Limits};
-use crate::template::{Authorizer, IdentitySource, Route, WebSocketApi};
 use crate::testing::functions::Functions;
 use crate::testing::{NEVER, PATIENCE, within};
 use client::{Client, RawClient, Upgrade};
+use samovar_template::{Authorizer, IdentitySource, Route, WebSocketApi};
 
 /// A running API in front of scripted functions. Its routes: `join` without and `echo` with a route response, both and
 /// `$default` to the functions of their name; `$connect` and `$disconnect` likewise.

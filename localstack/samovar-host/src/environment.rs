@@ -1,0 +1,53 @@
+//! The environment of a function's process: what Lambda sets, what the template sets, and nothing of ours.
+//!
+//! A function that only works because of a variable in the developer's shell would fail when deployed; here it fails too.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::clock;
+use super::function::FunctionSpec;
+
+/// `runtime_api` is the base of this one instance, `instance` its id.
+pub(super) fn of(spec: &FunctionSpec, region: &str, runtime_api: String, instance: &str) -> BTreeMap<String, String> {
+    let day = jiff::Timestamp::from_millisecond(i64::try_from(clock::epoch().as_millis()).unwrap_or(0))
+        .map(|now| now.strftime("%Y/%m/%d").to_string())
+        .unwrap_or_default();
+
+    // The function may set these to something else…
+    let mut environment: BTreeMap<String, String> = [
+        ("LANG", "en_US.UTF-8"),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        // A backtrace costs nothing until there is a panic, and locally somebody is there to read it.
+        ("RUST_BACKTRACE", "1"),
+        ("TZ", ":UTC"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    environment.extend(spec.environment.clone());
+
+    // …and these are Lambda's own.
+    environment.extend(
+        [
+            ("_HANDLER", "bootstrap".to_owned()),
+            ("AWS_DEFAULT_REGION", region.to_owned()),
+            ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023".to_owned()),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", spec.memory_mb.to_string()),
+            ("AWS_LAMBDA_FUNCTION_NAME", spec.name.clone()),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
+            ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+            ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", spec.name)),
+            ("AWS_LAMBDA_LOG_STREAM_NAME", format!("{day}/[$LATEST]{instance}")),
+            ("AWS_LAMBDA_RUNTIME_API", runtime_api),
+            ("AWS_REGION", region.to_owned()),
+            ("LAMBDA_TASK_ROOT", task_root(&spec.program).to_string_lossy().into_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    environment
+}
+
+/// Where the program lies, which is also its working directory, as on Lambda.
+pub(super) fn task_root(program: &Path) -> &Path {
+    program.parent().unwrap_or(Path::new("/"))
+}

@@ -1,0 +1,34 @@
+//! Why an invocation has no result, and the limits on payloads.
+
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// Lambda's limit on the payload of a synchronous invocation.
+pub const MAX_REQUEST_BYTES: usize = 6 * 1024 * 1024;
+/// Lambda's limit on a response: the same and 100 bytes for the envelope.
+pub const MAX_RESPONSE_BYTES: usize = 6 * 1024 * 1024 + 100;
+
+/// Why an invocation has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum InvokeError {
+    #[error("There is no function {function}")]
+    Unknown { function: String },
+    #[error("{function} already runs as many invocations as it may ({limit})")]
+    Throttled { function: String, limit: u32 },
+    #[error("Task timed out after {:.2} seconds", .after.as_secs_f64())]
+    TimedOut { after: Duration },
+    #[error("The process exited during the invocation with {status}")]
+    Crashed { status: ExitStatus },
+    /// `payload` is what the function reported: `{"errorMessage":…,"errorType":…}`.
+    #[error("The function returned an error: {}", String::from_utf8_lossy(payload))]
+    FunctionError { payload: Bytes },
+    /// `output` is the end of what the process had written to its standard output and error.
+    #[error("The function did not start: {reason}\n{output}")]
+    InitFailed { reason: String, output: String },
+    #[error("The payload has {bytes} bytes, more than {MAX_REQUEST_BYTES}")]
+    PayloadTooLarge { bytes: usize },
+    #[error("The function host is shutting down")]
+    ShuttingDown,
+}

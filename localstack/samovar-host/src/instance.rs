@@ -1,0 +1,333 @@
+//! One instance of a function: a process, and the task that owns it.
+//!
+//! Invariant: the task holds at most one invocation, hands it out at most once, and ends with its process reaped and that
+//! invocation settled, or passed on if the process never had it. All that concerns the process (invocations, its calls to
+//! the Runtime API, its exit, its deadline) comes to this one task one after the other, so none of it needs a lock and
+//! there is no order of events in which two of them disagree.
+
+use std::io;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::process::Child;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::error::{InvokeError, MAX_RESPONSE_BYTES};
+use super::exchange::{Answer, Event, Refused, base_path};
+use super::function::Function;
+use super::output::{self, Tail};
+use super::pool::{Handle, Job, Message, Pool, Reply};
+use super::process::{self, Program, Started};
+use super::{clock, environment};
+
+/// Between an init error report and the process's own exit, so that its last words are not lost.
+const INIT_ERROR_GRACE: Duration = Duration::from_millis(500);
+/// Between SIGTERM and SIGKILL; Lambda gives a function with an internal extension as much.
+const TERMINATE_GRACE: Duration = Duration::from_millis(500);
+/// For the output to arrive after the exit; a subprocess may hold the pipe for ever.
+const OUTPUT_GRACE: Duration = Duration::from_millis(100);
+
+/// What the process is doing, as far as it has told.
+#[derive(Debug)]
+enum Phase {
+    Starting,
+    /// It has reported an init error and should exit.
+    Failing(String),
+    /// It has asked for an event.
+    Polling(Reply<Event>),
+    Working(Box<Job>),
+    /// It has answered, and not asked again yet.
+    Answered,
+}
+
+/// Why the task stops serving its process.
+#[derive(Debug)]
+enum End {
+    Exited(ExitStatus),
+    /// The deadline of the phase has passed.
+    Overdue,
+    /// Idle for long.
+    Retired,
+    /// The host stops.
+    Stopped,
+}
+
+#[derive(Debug)]
+pub(super) struct Instance {
+    pool: Arc<Pool>,
+    function: Arc<Function>,
+    index: usize,
+    handle: Handle,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    phase: Phase,
+    /// Assigned and not handed out yet.
+    parked: Option<Box<Job>>,
+    deadline: Instant,
+}
+
+/// A started process with what belongs to it.
+struct Process {
+    child: Child,
+    pid: u32,
+    copying: JoinHandle<()>,
+    tail: Tail,
+}
+
+impl Instance {
+    pub(super) fn new(pool: Arc<Pool>, function: Arc<Function>, index: usize) -> Instance {
+        let (handle, inbox) = Handle::new();
+        let deadline = Instant::now() + pool.limits.init;
+        Instance { pool, function, index, handle, inbox, phase: Phase::Starting, parked: None, deadline }
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The instance's whole life.
+    pub(super) async fn run(mut self, first: Box<Job>) {
+        self.parked = Some(first);
+        let stop = self.pool.stop.clone();
+        let function = Arc::clone(&self.function);
+        let mut init = tokio::select! {
+            biased;
+            () = stop.cancelled() => return self.settle(Err(InvokeError::ShuttingDown)),
+            permit = function.inits.acquire() => permit.ok(),
+        };
+        let mut process = match self.start().await {
+            Ok(process) => process,
+            Err(error) => {
+                let reason = format!("the process could not be started: {error}");
+                tracing::error!("{}: {reason}", self.name());
+                return self.settle(Err(InvokeError::InitFailed { reason, output: String::new() }));
+            }
+        };
+        self.pool.started(self.index, self.handle.id(), process.pid);
+
+        // Waiting for the semaphore and for the spawner is not the function's time.
+        self.deadline = Instant::now() + self.pool.limits.init;
+        let end = loop {
+            if !matches!(self.phase, Phase::Starting | Phase::Failing(_)) {
+                init = None;
+            }
+            tokio::select! {
+                // A response that arrived counts, even if the process has exited or the time is up since.
+                biased;
+                Some(message) = self.inbox.recv() => self.handle_message(message),
+                status = process.child.wait() => break End::Exited(status.unwrap_or_default()),
+                () = tokio::time::sleep_until(self.deadline) => match self.overdue() {
+                    Some(end) => break end,
+                    None => continue,
+                },
+                () = stop.cancelled() => break End::Stopped,
+            }
+        };
+        drop(init);
+        let failure = self.end(end, &mut process).await;
+        self.settle(failure);
+    }
+
+    fn name(&self) -> &str {
+        &self.function.spec.name
+    }
+
+    async fn start(&self) -> io::Result<Process> {
+        let spec = &self.function.spec;
+        let id = &**self.handle.id();
+        let base = format!("http://{}{}", self.pool.runtime_api, base_path(&spec.name, id));
+        let environment = environment::of(spec, &self.pool.region, base, id);
+        let program = Program {
+            path: &spec.program,
+            args: &spec.args,
+            directory: environment::task_root(&spec.program),
+            environment,
+        };
+        let Started { child, output } = self.pool.spawner.start(program).await?;
+        let tail = Tail::default();
+        let prefix = self.function.prefix.clone();
+        let copying =
+            tokio::spawn(output::copy(output, spec.name.clone(), prefix, self.pool.output.clone(), tail.clone()));
+        Ok(Process { pid: child.id().unwrap_or_default(), child, copying, tail })
+    }
+
+    fn handle_message(&mut self, message: Message) {
+        match message {
+            Message::Assign(job) => {
+                debug_assert!(self.parked.is_none(), "only an idle instance is assigned an invocation");
+                self.parked = Some(job);
+                // While the process is silent, the deadline of the invocation before stands.
+                self.hand_out();
+            }
+            Message::Next(reply) => match self.phase {
+                Phase::Working(_) | Phase::Failing(_) => drop(reply.send(Err(Refused::State))),
+                // A second poll takes the first one's place: its connection was lost, or it will not be missed.
+                Phase::Starting | Phase::Polling(_) | Phase::Answered => {
+                    self.phase = Phase::Polling(reply);
+                    self.deadline = Instant::now() + self.pool.limits.idle;
+                    self.hand_out();
+                }
+            },
+            Message::Answer { request_id, answer, reply } => {
+                let verdict = self.answered(&request_id, answer);
+                let _ = reply.send(verdict);
+            }
+            Message::InitError { report, reply } => {
+                let starting = matches!(self.phase, Phase::Starting);
+                if starting {
+                    self.phase = Phase::Failing(report);
+                    self.deadline = Instant::now() + INIT_ERROR_GRACE;
+                }
+                let _ = reply.send(if starting { Ok(()) } else { Err(Refused::State) });
+            }
+        }
+    }
+
+    /// Brings together a parked invocation and a poll, once both are there.
+    fn hand_out(&mut self) {
+        if self.parked.is_none() || !matches!(self.phase, Phase::Polling(_)) {
+            return;
+        }
+        let phase = std::mem::replace(&mut self.phase, Phase::Answered);
+        let (Phase::Polling(poll), Some(job)) = (phase, self.parked.take()) else {
+            unreachable!("both were there");
+        };
+        let timeout = self.function.spec.timeout;
+        self.deadline = Instant::now() + timeout;
+        let event = Event {
+            request_id: job.request_id.clone(),
+            trace_id: job.trace_id.clone(),
+            deadline_epoch_ms: (clock::epoch() + timeout).as_millis(),
+            payload: job.payload.clone(),
+        };
+        match poll.send(Ok(event)) {
+            Ok(()) => self.phase = Phase::Working(job),
+            // The poll's connection was closed: the invocation waits for the next poll, or for the process to be gone.
+            Err(_) => self.parked = Some(job),
+        }
+    }
+
+    fn answered(&mut self, request_id: &str, answer: Answer) -> Result<(), Refused> {
+        match std::mem::replace(&mut self.phase, Phase::Answered) {
+            Phase::Working(job) if job.request_id == request_id => {
+                let result = match answer {
+                    Answer::Response(payload) => Ok(payload),
+                    Answer::Error(payload) => Err(InvokeError::FunctionError { payload }),
+                    Answer::TooLarge(bytes) => Err(InvokeError::FunctionError { payload: too_large(bytes) }),
+                };
+                job.finish(result, Some(self.handle.clone()));
+                Ok(())
+            }
+            other => {
+                self.phase = other;
+                Err(Refused::RequestId)
+            }
+        }
+    }
+
+    /// The deadline of the current phase has passed.
+    fn overdue(&mut self) -> Option<End> {
+        if !matches!(self.phase, Phase::Polling(_)) {
+            return Some(End::Overdue);
+        }
+        if self.pool.retire(self.index, self.handle.id()) {
+            return Some(End::Retired);
+        }
+        // Somebody took it off the idle list in this moment: the invocation is on its way.
+        self.deadline = Instant::now() + self.pool.limits.idle;
+        None
+    }
+
+    /// Sees the process out, says in the log why, and tells what became of an invocation it was working on.
+    async fn end(&mut self, end: End, process: &mut Process) -> Result<(), InvokeError> {
+        let stopping = matches!(end, End::Stopped | End::Retired);
+        if matches!(end, End::Retired) {
+            process::terminate(&[process.pid]).await;
+        }
+        // On shutdown the host has sent SIGTERM to all.
+        let stopped = stopping && timeout(TERMINATE_GRACE, process.child.wait()).await.is_ok();
+        if !stopped && !matches!(end, End::Exited(_)) {
+            // Returns when it is dead and reaped.
+            if let Err(error) = process.child.kill().await {
+                tracing::error!("{}: process {} could not be killed: {error}", self.name(), process.pid);
+            }
+        }
+        let _ = timeout(OUTPUT_GRACE, &mut process.copying).await;
+
+        let (name, pid) = (self.name(), process.pid);
+        match (end, &self.phase) {
+            (End::Stopped, _) => Err(InvokeError::ShuttingDown),
+            (End::Exited(status), Phase::Working(_)) => {
+                tracing::warn!("{name}: process {pid} exited in mid-invocation with {status}");
+                Err(InvokeError::Crashed { status })
+            }
+            (End::Exited(status), Phase::Polling(_) | Phase::Answered) => {
+                tracing::warn!("{name}: process {pid} exited while idle with {status}");
+                Ok(())
+            }
+            (End::Overdue, Phase::Working(_)) => {
+                let after = self.function.spec.timeout;
+                tracing::warn!("{name}: timed out after {:.2} s, process {pid} killed", after.as_secs_f64());
+                Err(InvokeError::TimedOut { after })
+            }
+            (End::Overdue, Phase::Answered) => {
+                tracing::warn!("{name}: answered but asked for no other event in its timeout, process {pid} killed");
+                Ok(())
+            }
+            (_, Phase::Failing(report)) => Err(self.init_failed(report.clone(), process)),
+            (End::Exited(status), Phase::Starting) => {
+                Err(self.init_failed(format!("the process exited with {status}"), process))
+            }
+            (_, Phase::Starting) => {
+                let limit = self.pool.limits.init.as_secs_f64();
+                Err(self.init_failed(format!("no event was asked for in {limit:.0} s"), process))
+            }
+            // Only an instance that was off the idle list with no invocation is retired.
+            (End::Retired | End::Overdue, _) => Ok(()),
+        }
+    }
+
+    fn init_failed(&self, reason: String, process: &Process) -> InvokeError {
+        tracing::error!("{}: process {} did not start: {reason}", self.name(), process.pid);
+        InvokeError::InitFailed { reason, output: process.tail.text() }
+    }
+
+    /// Leaves the pool and settles what invocations are left here. `failure` is for the one that the process had or was
+    /// started for; one that it never saw goes to another instance.
+    fn settle(mut self, failure: Result<(), InvokeError>) {
+        self.pool.forget(self.index, self.handle.id());
+        self.inbox.close();
+        while let Ok(message) = self.inbox.try_recv() {
+            // The other messages are of the process; it is gone, and their senders see the reply dropped.
+            if let Message::Assign(job) = message {
+                self.parked = Some(job);
+            }
+        }
+        let working = match std::mem::replace(&mut self.phase, Phase::Answered) {
+            Phase::Working(job) => Some(job),
+            Phase::Starting | Phase::Failing(_) => self.parked.take(),
+            Phase::Polling(_) | Phase::Answered => None,
+        };
+        if let Some(job) = self.parked.take() {
+            match &failure {
+                Err(InvokeError::ShuttingDown) => job.finish(Err(InvokeError::ShuttingDown), None),
+                _ => self.pool.dispatch(job),
+            }
+        }
+        if let (Some(job), Err(error)) = (working, failure) {
+            job.finish(Err(error), None);
+        }
+    }
+}
+
+/// What a caller of Lambda gets in place of a response above the limit.
+fn too_large(bytes: usize) -> Bytes {
+    let message = format!(
+        "Response payload size ({bytes} bytes) exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes)."
+    );
+    let error = serde_json::json!({"errorMessage": message, "errorType": "Function.ResponseSizeTooLarge"});
+    error.to_string().into()
+}

@@ -1,0 +1,140 @@
+//! What functions print, line by line to our standard error, each line under its function's name.
+//!
+//! The lines are the function's own log format already, so they do not go through `tracing` again. One thread writes, so
+//! that lines never mix, and a terminal that does not keep up holds back the functions rather than the host: the channel
+//! is bounded, and a function whose pipe is full waits, as in any shell pipeline.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, oneshot};
+
+use super::metrics::Metrics;
+
+/// A longer line is cut in pieces, so that no function can fill our memory with one.
+const MAX_LINE_BYTES: usize = 64 * 1024;
+const TAIL_LINES: usize = 20;
+
+/// Where the lines of all functions go.
+#[derive(Clone)]
+pub(super) struct Output {
+    entries: mpsc::Sender<Entry>,
+    colour: bool,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+enum Entry {
+    Lines(Vec<u8>),
+    Flush(oneshot::Sender<()>),
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output").field("colour", &self.colour).finish_non_exhaustive()
+    }
+}
+
+impl Output {
+    pub(super) fn stderr() -> Output {
+        Output::to(std::io::stderr(), std::io::stderr().is_terminal())
+    }
+
+    pub(super) fn to(mut sink: impl Write + Send + 'static, colour: bool) -> Output {
+        let (entries, mut queue) = mpsc::channel(256);
+        let write = move || {
+            while let Some(entry) = queue.blocking_recv() {
+                match entry {
+                    // Nothing can be done about a closed standard error, and it is no reason to stop.
+                    Entry::Lines(lines) => drop(sink.write_all(&lines)),
+                    Entry::Flush(done) => {
+                        let _ = sink.flush();
+                        let _ = done.send(());
+                    }
+                }
+            }
+        };
+        std::thread::Builder::new().name("function-output".into()).spawn(write).expect("a thread can be started");
+        Output { entries, colour, metrics: Arc::default() }
+    }
+
+    /// Returns when everything sent so far has been written.
+    pub(super) async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.entries.send(Entry::Flush(done)).await.is_ok() {
+            let _ = written.await;
+        }
+    }
+
+    /// `worker │ `, as wide as the longest name, in a colour that depends on `index`.
+    pub(super) fn prefix(&self, name: &str, width: usize, index: usize) -> String {
+        const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 31];
+        let colour = COLOURS[index % COLOURS.len()];
+        match self.colour {
+            true => format!("\x1b[{colour}m{name:width$} │\x1b[0m "),
+            false => format!("{name:width$} │ "),
+        }
+    }
+}
+
+/// The last lines of one process, for the error message when it fails to start.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
+
+impl Tail {
+    fn push(&self, line: &[u8]) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == TAIL_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(String::from_utf8_lossy(line).into_owned());
+    }
+
+    pub(super) fn text(&self) -> String {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Copies a function's output until its end, which is the end of the last process holding the pipe.
+pub(super) async fn copy(mut from: pipe::Receiver, function: String, prefix: String, output: Output, tail: Tail) {
+    let mut pending: Vec<u8> = Vec::new();
+    loop {
+        pending.reserve(8 * 1024);
+        let end = !matches!(from.read_buf(&mut pending).await, Ok(1..));
+        let mut lines = Vec::new();
+        let mut done = 0;
+        while let Some(length) = next_line(&pending[done..], end) {
+            let line = &pending[done..done + length];
+            done += length;
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            if output.metrics.take(&function, line) {
+                continue;
+            }
+            tail.push(line);
+            lines.extend_from_slice(prefix.as_bytes());
+            lines.extend_from_slice(line);
+            lines.push(b'\n');
+        }
+        pending.drain(..done);
+        if !lines.is_empty() && output.entries.send(Entry::Lines(lines)).await.is_err() {
+            return;
+        }
+        if end {
+            return;
+        }
+    }
+}
+
+/// How many bytes of `pending` make up its first line, if that is complete.
+fn next_line(pending: &[u8], end: bool) -> Option<usize> {
+    match pending.iter().take(MAX_LINE_BYTES).position(|byte| *byte == b'\n') {
+        Some(newline) => Some(newline + 1),
+        None if pending.len() >= MAX_LINE_BYTES => Some(MAX_LINE_BYTES),
+        None if end && !pending.is_empty() => Some(pending.len()),
+        None => None,
+    }
+}

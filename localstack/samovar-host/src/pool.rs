@@ -1,0 +1,373 @@
+//! Who may run, and where: all counters and idle lists of all functions, under one lock.
+//!
+//! Invariant: `in_flight` of a function is the number of [`Place`]s of it that exist, never above its limit, and an instance
+//! is on its idle list only while no invocation is assigned to it. One lock for all functions, as they share the account's
+//! concurrency; it is held for a few instructions, never across an await.
+//!
+//! Idle lists hold handles, a handle carries jobs, a job holds a place, and a place is the pool's: so these types are here
+//! together. What decides where a job runs is `dispatch`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::clock;
+use super::error::InvokeError;
+use super::exchange::{Answer, Event, Refused};
+use super::function::{Function, FunctionSpec, FunctionState, InFlight};
+use super::output::Output;
+use super::process::Spawner;
+
+/// On Lambda reservations must leave this much of the account's concurrency to functions that have none.
+const UNRESERVED_CONCURRENCY: u32 = 100;
+
+/// How long a process may do nothing.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Until it first asks for an event; as on Lambda.
+    pub(super) init: Duration,
+    /// Without an invocation, before it is stopped. Lambda keeps them for some minutes too, and promises no number.
+    pub(super) idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { init: Duration::from_secs(10), idle: Duration::from_secs(600) }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    functions: Vec<Arc<Function>>,
+    /// What the functions without a reservation may run together.
+    unreserved: u32,
+    pub(super) runtime_api: String,
+    pub(super) region: String,
+    pub(super) limits: Limits,
+    pub(super) output: Output,
+    pub(super) spawner: Spawner,
+    /// Cancelled when every process is to stop.
+    pub(super) stop: CancellationToken,
+    /// The tasks of all instances.
+    pub(super) instances: TaskTracker,
+    state: Mutex<State>,
+    /// Notified when the last invocation has ended.
+    quiet: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    functions: Vec<Slots>,
+    in_flight: u32,
+    unreserved_in_flight: u32,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    in_flight: u32,
+    max_in_flight: u32,
+    invocations: u64,
+    errors: u64,
+    throttles: u64,
+    cold_starts: u64,
+    /// The most recently used last.
+    idle: Vec<Handle>,
+    /// By id; the process's id once it has one.
+    live: HashMap<Arc<str>, (Handle, Option<u32>)>,
+}
+
+impl Pool {
+    pub(super) fn new(
+        functions: Vec<FunctionSpec>,
+        runtime_api: String,
+        region: String,
+        account_concurrency: u32,
+        limits: Limits,
+        output: Output,
+    ) -> Pool {
+        let reserved = functions.iter().filter_map(|spec| spec.concurrency).fold(0, u32::saturating_add);
+        let unreserved =
+            account_concurrency.saturating_sub(reserved).max(UNRESERVED_CONCURRENCY.min(account_concurrency));
+        let width = functions.iter().map(|spec| spec.name.chars().count()).max().unwrap_or(0);
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let functions: Vec<_> = functions
+            .into_iter()
+            .enumerate()
+            .map(|(index, mut spec)| {
+                // A relative path would depend on the directory that the process is started in.
+                spec.program = std::path::absolute(&spec.program).unwrap_or(spec.program);
+                let prefix = output.prefix(&spec.name, width, index);
+                Arc::new(Function { spec, prefix, inits: Semaphore::new(cores * 4) })
+            })
+            .collect();
+        let slots = functions.iter().map(|_| Slots::default()).collect();
+        Pool {
+            functions,
+            unreserved,
+            runtime_api,
+            region,
+            limits,
+            output,
+            spawner: Spawner::new(),
+            stop: CancellationToken::new(),
+            instances: TaskTracker::new(),
+            state: Mutex::new(State { functions: slots, ..State::default() }),
+            quiet: Notify::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock panics half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index(&self, name: &str) -> Option<usize> {
+        self.functions.iter().position(|function| function.spec.name == name)
+    }
+
+    /// Takes a place for one invocation, or says that there is none.
+    pub(super) fn admit(self: &Arc<Self>, name: &str) -> Result<Place, InvokeError> {
+        let index = self.index(name).ok_or_else(|| InvokeError::Unknown { function: name.to_owned() })?;
+        let reserved = self.functions[index].spec.concurrency;
+        let mut state = self.lock();
+        if state.closed {
+            return Err(InvokeError::ShuttingDown);
+        }
+        let unreserved_in_flight = state.unreserved_in_flight;
+        let slots = &mut state.functions[index];
+        let (running, limit) = match reserved {
+            Some(limit) => (slots.in_flight, limit),
+            None => (unreserved_in_flight, self.unreserved),
+        };
+        if running >= limit {
+            slots.throttles += 1;
+            return Err(InvokeError::Throttled { function: name.to_owned(), limit });
+        }
+        slots.in_flight += 1;
+        slots.max_in_flight = slots.max_in_flight.max(slots.in_flight);
+        slots.invocations += 1;
+        state.in_flight += 1;
+        state.unreserved_in_flight += u32::from(reserved.is_none());
+        Ok(Place { pool: Arc::clone(self), index, failed: false, idle: None })
+    }
+
+    /// The most recently used idle instance, taken off its list.
+    pub(super) fn take_idle(&self, index: usize) -> Option<Handle> {
+        self.lock().functions[index].idle.pop()
+    }
+
+    pub(super) fn function(&self, index: usize) -> Arc<Function> {
+        Arc::clone(&self.functions[index])
+    }
+
+    /// From here on the Runtime API finds the instance.
+    pub(super) fn enlist(&self, index: usize, handle: Handle) {
+        self.lock().functions[index].live.insert(Arc::clone(handle.id()), (handle, None));
+    }
+
+    /// The instance that a path of the Runtime API names.
+    pub(super) fn find(&self, name: &str, id: &str) -> Option<(Arc<Function>, Handle)> {
+        let index = self.index(name)?;
+        let handle = self.lock().functions[index].live.get(id)?.0.clone();
+        Some((Arc::clone(&self.functions[index]), handle))
+    }
+
+    /// An instance's process has been started.
+    pub(super) fn started(&self, index: usize, id: &str, pid: u32) {
+        let slots = &mut self.lock().functions[index];
+        slots.cold_starts += 1;
+        if let Some((_, process)) = slots.live.get_mut(id) {
+            *process = Some(pid);
+        }
+    }
+
+    /// Takes an instance off the idle list. False if it was not on it: an invocation has been or is about to be assigned.
+    pub(super) fn retire(&self, index: usize, id: &str) -> bool {
+        let idle = &mut self.lock().functions[index].idle;
+        let found = idle.iter().position(|handle| **handle.id() == *id);
+        found.map(|at| idle.remove(at)).is_some()
+    }
+
+    /// From here on neither an invocation nor the Runtime API finds the instance.
+    pub(super) fn forget(&self, index: usize, id: &str) {
+        let slots = &mut self.lock().functions[index];
+        slots.idle.retain(|handle| **handle.id() != *id);
+        slots.live.remove(id);
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    /// Returns when no invocation is in flight.
+    pub(super) async fn quiet(&self) {
+        loop {
+            let mut ended = std::pin::pin!(self.quiet.notified());
+            // Registered before looking, or the last one could end in between unnoticed.
+            ended.as_mut().enable();
+            if self.lock().in_flight == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    pub(super) fn pids(&self) -> Vec<u32> {
+        self.lock().functions.iter().flat_map(Slots::pids).collect()
+    }
+
+    pub(super) fn state(&self) -> BTreeMap<String, FunctionState> {
+        let state = self.lock();
+        let named = self.functions.iter().zip(&state.functions);
+        named.map(|(function, slots)| (function.spec.name.clone(), slots.state(function.spec.concurrency))).collect()
+    }
+}
+
+impl Slots {
+    fn pids(&self) -> impl Iterator<Item = u32> {
+        self.live.values().filter_map(|(_, pid)| *pid)
+    }
+
+    fn state(&self, limit: Option<u32>) -> FunctionState {
+        let mut pids: Vec<_> = self.pids().collect();
+        pids.sort_unstable();
+        FunctionState {
+            pids,
+            invocations: self.invocations,
+            errors: self.errors,
+            throttles: self.throttles,
+            cold_starts: self.cold_starts,
+            in_flight: InFlight { now: self.in_flight, max: self.max_in_flight, limit },
+        }
+    }
+}
+
+/// The right to run one invocation. Dropping it gives it back.
+#[derive(Debug)]
+pub(super) struct Place {
+    pool: Arc<Pool>,
+    index: usize,
+    failed: bool,
+    /// The instance to make idle in the same step, so that whoever gets this place finds it.
+    idle: Option<Handle>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let unreserved = self.pool.functions[self.index].spec.concurrency.is_none();
+        let mut state = self.pool.lock();
+        state.in_flight -= 1;
+        state.unreserved_in_flight -= u32::from(unreserved);
+        let last = state.in_flight == 0;
+        let slots = &mut state.functions[self.index];
+        slots.in_flight -= 1;
+        slots.errors += u64::from(self.failed);
+        slots.idle.extend(self.idle.take());
+        drop(state);
+        if last {
+            self.pool.quiet.notify_waiters();
+        }
+    }
+}
+
+/// An admitted invocation.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) request_id: String,
+    pub(super) payload: Bytes,
+    pub(super) trace_id: String,
+    place: Place,
+    reply: oneshot::Sender<Result<Bytes, InvokeError>>,
+}
+
+impl Job {
+    /// Which function's it is.
+    pub(super) fn index(&self) -> usize {
+        self.place.index
+    }
+
+    pub(super) fn new(
+        place: Place,
+        payload: Bytes,
+        trace_id: Option<String>,
+        reply: oneshot::Sender<Result<Bytes, InvokeError>>,
+    ) -> Box<Job> {
+        let trace_id = trace_id.unwrap_or_else(clock::new_trace_id);
+        Box::new(Job { request_id: clock::new_id().to_string(), payload, trace_id, place, reply })
+    }
+
+    /// Ends the invocation: gives its place back, and then the result to the caller.
+    pub(super) fn finish(self, result: Result<Bytes, InvokeError>, idle: Option<Handle>) {
+        let Job { mut place, reply, .. } = self;
+        place.failed = !matches!(result, Ok(_) | Err(InvokeError::ShuttingDown));
+        place.idle = idle;
+        drop(place);
+        let _ = reply.send(result); // The caller may have hung up.
+    }
+}
+
+/// Where the answer to a message goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+
+/// What an instance is told.
+#[derive(Debug)]
+pub(super) enum Message {
+    Assign(Box<Job>),
+    Next(Reply<Event>),
+    Answer { request_id: String, answer: Answer, reply: Reply<()> },
+    InitError { report: String, reply: Reply<()> },
+}
+
+/// Speaks to an instance's task. Cheap to clone, and no sign of the instance being alive.
+#[derive(Debug, Clone)]
+pub(super) struct Handle {
+    id: Arc<str>,
+    messages: mpsc::UnboundedSender<Message>,
+}
+
+impl Handle {
+    /// Of a new instance, with what it is told through it.
+    pub(super) fn new() -> (Handle, mpsc::UnboundedReceiver<Message>) {
+        let (messages, inbox) = mpsc::unbounded_channel();
+        (Handle { id: clock::new_id().simple().to_string().into(), messages }, inbox)
+    }
+
+    pub(super) fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// Only for whoever has just taken this instance off the idle list. Gives the job back if the instance is gone.
+    pub(super) fn assign(&self, job: Box<Job>) -> Result<(), Box<Job>> {
+        self.messages.send(Message::Assign(job)).map_err(|refused| match refused.0 {
+            Message::Assign(job) => job,
+            _ => unreachable!("what was sent is given back"),
+        })
+    }
+
+    /// Waits for the next event.
+    pub(super) async fn next(&self) -> Result<Event, Refused> {
+        self.ask(Message::Next).await.unwrap_or(Err(Refused::State))
+    }
+
+    pub(super) async fn answer(&self, request_id: String, answer: Answer) -> Result<(), Refused> {
+        let message = |reply| Message::Answer { request_id, answer, reply };
+        self.ask(message).await.unwrap_or(Err(Refused::RequestId))
+    }
+
+    pub(super) async fn init_error(&self, report: String) -> Result<(), Refused> {
+        self.ask(|reply| Message::InitError { report, reply }).await.unwrap_or(Err(Refused::State))
+    }
+
+    /// None if the instance is gone, or goes before it answers.
+    async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Option<Result<T, Refused>> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(message(reply)).ok()?;
+        answer.await.ok()
+    }
+}

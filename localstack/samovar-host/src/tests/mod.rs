@@ -1,0 +1,170 @@
+//! The host with real child processes: this test program again, run as the function that [`fixture`] is.
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use super::*;
+
+mod api;
+mod failures;
+mod fixture;
+mod measure;
+mod orphans;
+mod scheduling;
+
+/// A host with its Runtime API served, and the function processes it had. Call [`TestHost::end`] at the end.
+struct TestHost {
+    host: Host,
+    output: Captured,
+    server: JoinHandle<()>,
+}
+
+impl TestHost {
+    async fn start(functions: Vec<FunctionSpec>) -> TestHost {
+        TestHost::with_limits(functions, Limits::default()).await
+    }
+
+    async fn with_limits(functions: Vec<FunctionSpec>, limits: Limits) -> TestHost {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let captured = Captured::default();
+        let output = Output::to(captured.clone(), false);
+        let host = Host::of(Pool::new(functions, address, "us-east-1".into(), 1000, limits, output));
+        let router = host.router();
+        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        TestHost { host, output: captured, server }
+    }
+
+    /// Invokes the only function.
+    async fn invoke(&self, event: Value) -> Result<Value, InvokeError> {
+        let response = self.host.invoke("fixture", event.to_string().into(), None).await?;
+        Ok(serde_json::from_slice(&response).unwrap())
+    }
+
+    /// Invokes it with an event that holds it until the [`Hold`] is dropped; returns when it runs.
+    async fn hold(&self) -> (Hold, JoinHandle<Result<Bytes, InvokeError>>) {
+        let gate = Gate::open().await;
+        let (host, event) = (self.host.clone(), gate.event());
+        let invocation = tokio::spawn(async move { host.invoke("fixture", event, None).await });
+        (gate.next().await, invocation)
+    }
+
+    fn state(&self) -> FunctionState {
+        self.host.state()["fixture"].clone()
+    }
+
+    /// Waits until the function's state is such.
+    async fn when(&self, condition: impl Fn(&FunctionState) -> bool) {
+        eventually(|| condition(&self.state())).await;
+    }
+
+    /// Shuts down and checks that nothing is left.
+    async fn end(self) -> String {
+        let pids = self.host.pool.pids();
+        self.host.shutdown(Duration::from_secs(10)).await;
+        assert!(self.host.state().values().all(|state| state.pids.is_empty() && state.in_flight.now == 0));
+        assert!(pids.iter().all(|pid| !is_alive(*pid)), "a process is left");
+        self.server.abort();
+        self.output.text()
+    }
+}
+
+/// The test program itself, as a function.
+fn function(concurrency: Option<u32>) -> FunctionSpec {
+    FunctionSpec {
+        name: "fixture".into(),
+        arn: "arn:aws:lambda:us-east-1:000000000000:function:fixture".into(),
+        program: std::env::current_exe().unwrap(),
+        args: fixture::arguments(),
+        memory_mb: 128,
+        timeout: Duration::from_secs(60),
+        concurrency,
+        environment: [("FIXTURE".to_owned(), "serve".to_owned())].into(),
+    }
+}
+
+/// A function that does something else in init than to succeed.
+fn function_with_init(init: &str) -> FunctionSpec {
+    let mut function = function(Some(2));
+    function.environment.insert("FIXTURE".into(), init.into());
+    function
+}
+
+/// Where held invocations report that they run, and wait.
+struct Gate(TcpListener);
+
+/// A running invocation. It answers when this is dropped.
+struct Hold {
+    stream: TcpStream,
+}
+
+impl Gate {
+    async fn open() -> Gate {
+        Gate(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    fn event(&self) -> Bytes {
+        json!({"do": "hold", "at": self.0.local_addr().unwrap().to_string()}).to_string().into()
+    }
+
+    async fn next(&self) -> Hold {
+        Hold { stream: self.0.accept().await.unwrap().0 }
+    }
+}
+
+impl Hold {
+    /// What the invocation says of itself: the base URL of its Runtime API, and its request id.
+    async fn url_and_request_id(&mut self) -> (String, String) {
+        let mut line = String::new();
+        while !line.ends_with('\n') {
+            line.push(char::from(self.stream.read_u8().await.unwrap()));
+        }
+        let (base, id) = line.trim().split_once(' ').unwrap();
+        (format!("http://{base}/2018-06-01/runtime"), id.to_owned())
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// For what nobody tells us of. The limit is only there so that a failure is no hang.
+async fn eventually(condition: impl Fn() -> bool) {
+    let waited = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waited).await.expect("it comes true");
+}
+
+/// A zombie is not alive: in a container perhaps nobody reaps orphans.
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))
+}
+
+fn kill(pid: u32) {
+    let status = std::process::Command::new("/bin/sh").args(["-c", &format!("kill -KILL {pid}")]).status().unwrap();
+    assert!(status.success());
+}

@@ -1,0 +1,243 @@
+//! `AWS::Serverless::Function`: a Rust binary, built by cargo-lambda, with its limits, environment and permissions.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Context;
+use super::event_source::events;
+use super::policy::{function_policies, sqs_execution_policy};
+use crate::fields::{Fields, Schema};
+use crate::model::{Function, Queue};
+use crate::resource::{Kind, Resource};
+use crate::yaml::{Data, Node};
+
+pub(crate) const FUNCTION: Schema = Schema {
+    subject: "AWS::Serverless::Function",
+    required: &["CodeUri", "Handler", "Runtime"],
+    optional: &[
+        "Environment",
+        "Events",
+        "FunctionName",
+        "MemorySize",
+        "Policies",
+        "ReservedConcurrentExecutions",
+        "Timeout",
+    ],
+    ignored: &[
+        "Architectures",
+        "CodeSigningConfigArn",
+        "Description",
+        "EphemeralStorage",
+        "KmsKeyArn",
+        "LoggingConfig",
+        "PropagateTags",
+        "RecursiveLoop",
+        "RolePath",
+        "RuntimeManagementConfig",
+        "SourceKMSKeyArn",
+        "Tags",
+        "Tracing",
+        "VpcConfig",
+    ],
+};
+
+const ENVIRONMENT: Schema = Schema { subject: "Environment", required: &["Variables"], optional: &[], ignored: &[] };
+const BUILD_PROPERTIES: Schema =
+    Schema { subject: "BuildProperties", required: &["Binary"], optional: &[], ignored: &[] };
+
+/// What Lambda takes where the template says nothing.
+const DEFAULT_TIMEOUT_SECONDS: u32 = 3;
+const DEFAULT_MEMORY_MB: u32 = 128;
+
+/// All variables of a function, names and values.
+const MAXIMUM_ENVIRONMENT_BYTES: usize = 4_096;
+
+/// Lambda sets these itself and refuses them in a template.
+const RESERVED_VARIABLES: [&str; 18] = [
+    "AWS_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+    "_HANDLER",
+    "_X_AMZN_TRACE_ID",
+];
+
+pub(crate) fn functions(
+    context: &Context<'_>,
+    managed: &BTreeMap<String, Option<Value>>,
+    queues: &[Queue],
+) -> Vec<Function> {
+    let mut binaries: BTreeMap<String, String> = BTreeMap::new();
+    let mut functions = Vec::new();
+    for resource in context.scope.present(Kind::Function) {
+        let fields = context.fields(resource, &FUNCTION);
+        let Some(binary) = binary(context, resource) else { continue };
+        if let Some(other) = binaries.insert(binary.clone(), resource.id.clone()) {
+            let message = format!("{} and {other} have the same Binary, {binary}: each needs its own", resource.id);
+            context.problems.add(resource.line, message);
+        }
+        functions.extend(build(context, resource, &fields, binary, managed, queues));
+    }
+    functions
+}
+
+fn build(
+    context: &Context<'_>,
+    resource: &Resource,
+    fields: &Fields<'_>,
+    binary: String,
+    managed: &BTreeMap<String, Option<Value>>,
+    queues: &[Queue],
+) -> Option<Function> {
+    fields.choice("Runtime", &["provided.al2", "provided.al2023"]);
+    fields.text("Handler");
+    let timeout = fields.integer("Timeout", 1..=900).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
+    let reserved_concurrency = fields.integer("ReservedConcurrentExecutions", 0..=100_000);
+    let (event_sources, schedules) = events(resource, fields, timeout, context, queues);
+    check_reservation(
+        fields,
+        reserved_concurrency,
+        event_sources.iter().filter_map(|source| source.maximum_concurrency),
+    );
+    let policies = fields.node("Policies");
+    let mut policies = policies.map_or_else(Vec::new, |node| function_policies(node, managed, context.problems));
+    if !event_sources.is_empty() {
+        policies.push(sqs_execution_policy());
+    }
+    let function_name = context.problems.keep(resource.name(context.scope))?;
+    let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if function_name.is_empty() || function_name.len() > 64 || !function_name.chars().all(allowed) {
+        let message = "but AWS takes 1 to 64 letters, digits, hyphens and underscores";
+        fields.wrong("FunctionName", &format!("is \"{function_name}\", {message}"));
+    }
+    Some(Function {
+        logical_id: resource.id.clone(),
+        name: binary.clone(),
+        function_name,
+        arn: context.problems.keep(resource.attribute(context.scope, resource.line, "Arn"))?,
+        code_dir: context.folder.join(code_uri(fields)?),
+        binary,
+        memory_mb: fields.integer("MemorySize", 128..=10_240).unwrap_or(DEFAULT_MEMORY_MB),
+        timeout: Duration::from_secs(timeout.into()),
+        reserved_concurrency,
+        environment: environment(fields),
+        local_environment: local_environment(context, resource),
+        policies,
+        event_sources,
+        schedules,
+    })
+}
+
+/// A local folder: code that is somewhere else cannot be run from here.
+fn code_uri(fields: &Fields<'_>) -> Option<String> {
+    let uri = fields.text("CodeUri")?;
+    if uri.contains("://") {
+        fields.wrong("CodeUri", &format!("is \"{uri}\", but must be a folder here"));
+    }
+    Some(uri)
+}
+
+/// `Metadata.BuildProperties.Binary`. It has no default here: a guess that differs from the build's runs another binary.
+fn binary(context: &Context<'_>, resource: &Resource) -> Option<String> {
+    let problems = context.problems;
+    let missing = "needs Metadata: { BuildMethod: rust-cargolambda, BuildProperties: { Binary: … } }";
+    let Some(metadata) = &resource.metadata else {
+        problems.add(resource.line, format!("{} {missing}", FUNCTION.subject));
+        return None;
+    };
+    match metadata.get("BuildMethod").map(|node| (node, node.as_text())) {
+        Some((_, Some(method))) if method == "rust-cargolambda" => {}
+        Some((node, method)) => {
+            let method = method.unwrap_or_default();
+            let message = format!("BuildMethod is \"{method}\", but the local stack runs only rust-cargolambda");
+            problems.add(node.line, message);
+        }
+        None => problems.add(metadata.line, format!("{} {missing}", FUNCTION.subject)),
+    }
+    let Some(properties) = metadata.get("BuildProperties") else {
+        problems.add(metadata.line, format!("{} {missing}", FUNCTION.subject));
+        return None;
+    };
+    let properties = Fields::new(&BUILD_PROPERTIES, properties, problems);
+    let binary = properties.text("Binary")?;
+    // It becomes part of paths and URLs.
+    if binary.is_empty() || !binary.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+        properties.wrong("Binary", &format!("is \"{binary}\", which is not the name of a binary"));
+    }
+    Some(binary)
+}
+
+/// `Metadata.LocalEnvironment`: what a function gets from elsewhere when it is deployed, a secret for one.
+fn local_environment(context: &Context<'_>, resource: &Resource) -> Vec<String> {
+    let Some(node) = resource.metadata.as_ref().and_then(|metadata| metadata.get("LocalEnvironment")) else {
+        return Vec::new();
+    };
+    let Data::List(items) = &node.data else {
+        context.problems.push(node.not("Metadata.LocalEnvironment", "a list of variables"));
+        return Vec::new();
+    };
+    let names = items.iter().filter_map(|item| {
+        let name = context.problems.keep(item.expect_text("A variable of Metadata.LocalEnvironment"))?;
+        if RESERVED_VARIABLES.contains(&name.as_str()) {
+            context.problems.add(item.line, format!("The environment variable {name} is reserved by Lambda"));
+        }
+        Some(name)
+    });
+    names.collect()
+}
+
+fn environment(fields: &Fields<'_>) -> BTreeMap<String, String> {
+    let mut environment = BTreeMap::new();
+    let Some(variables) = fields.map("Environment", &ENVIRONMENT) else { return environment };
+    let Some(node) = variables.node("Variables") else { return environment };
+    let problems = fields.problems();
+    if !matches!(node.data, Data::Map(_)) {
+        problems.push(Node::not(node, "Environment.Variables", "a map"));
+    }
+    for entry in node.entries() {
+        let key = &entry.key;
+        let valid = key.len() >= 2
+            && key.starts_with(|c: char| c.is_ascii_alphabetic())
+            && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if RESERVED_VARIABLES.contains(&key.as_str()) {
+            problems.add(entry.line, format!("The environment variable {key} is reserved by Lambda"));
+        } else if !valid {
+            let rule = "two or more letters, digits and underscores, a letter first";
+            problems.add(entry.line, format!("\"{key}\" cannot be an environment variable: AWS takes {rule}"));
+        }
+        let value = problems.keep(entry.value.expect_text(&format!("The environment variable {key}")));
+        environment.extend(value.map(|value| (key.clone(), value)));
+    }
+    let bytes: usize = environment.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > MAXIMUM_ENVIRONMENT_BYTES {
+        let message = format!("The environment has {bytes} bytes, but AWS takes {MAXIMUM_ENVIRONMENT_BYTES}");
+        problems.add(fields.line("Environment"), message);
+    }
+    environment
+}
+
+/// Pollers do not see reserved concurrency: what is throttled goes back with a higher receive count.
+fn check_reservation(fields: &Fields<'_>, reserved: Option<u32>, maxima: impl Iterator<Item = u32>) {
+    let sum: u32 = maxima.sum();
+    if let Some(reserved) = reserved.filter(|reserved| *reserved < sum) {
+        let message = format!(
+            "is {reserved}, less than the MaximumConcurrency of its event sources, {sum}: messages would be throttled \
+             into the dead-letter queue. Reserve at least {sum}"
+        );
+        fields.wrong("ReservedConcurrentExecutions", &message);
+    }
+}

@@ -1,0 +1,110 @@
+//! User pools and their clients. The local issuer stands for every pool, so only the clients' ids
+//! and the domains, whose address is the local one, have a meaning here.
+
+use super::Context;
+use crate::fields::{Fields, Schema};
+use crate::resource::Kind;
+
+pub(crate) const USER_POOL: Schema = Schema {
+    subject: "AWS::Cognito::UserPool",
+    required: &[],
+    optional: &[],
+    ignored: &[
+        "AccountRecoverySetting",
+        "AdminCreateUserConfig",
+        "AliasAttributes",
+        "AutoVerifiedAttributes",
+        "DeletionProtection",
+        "DeviceConfiguration",
+        "EmailConfiguration",
+        "EnabledMfas",
+        "MfaConfiguration",
+        "Policies",
+        "Schema",
+        "UserAttributeUpdateSettings",
+        "UserPoolAddOns",
+        "UserPoolName",
+        "UserPoolTags",
+        "UserPoolTier",
+        "UsernameAttributes",
+        "UsernameConfiguration",
+        "VerificationMessageTemplate",
+    ],
+};
+
+pub(crate) const USER_POOL_CLIENT: Schema = Schema {
+    subject: "AWS::Cognito::UserPoolClient",
+    required: &["UserPoolId"],
+    optional: &["GenerateSecret"],
+    ignored: &[
+        "AccessTokenValidity",
+        "AllowedOAuthFlows",
+        "AllowedOAuthFlowsUserPoolClient",
+        "AllowedOAuthScopes",
+        "AuthSessionValidity",
+        "CallbackURLs",
+        "ClientName",
+        "DefaultRedirectURI",
+        "EnableTokenRevocation",
+        "ExplicitAuthFlows",
+        "IdTokenValidity",
+        "LogoutURLs",
+        "PreventUserExistenceErrors",
+        "ReadAttributes",
+        "RefreshTokenValidity",
+        "SupportedIdentityProviders",
+        "TokenValidityUnits",
+        "WriteAttributes",
+    ],
+};
+
+pub(crate) const USER_POOL_DOMAIN: Schema = Schema {
+    subject: "AWS::Cognito::UserPoolDomain",
+    required: &["Domain", "UserPoolId"],
+    optional: &[],
+    ignored: &["ManagedLoginVersion"],
+};
+
+pub(crate) fn user_pools(context: &Context<'_>) {
+    for resource in context.scope.present(Kind::UserPool) {
+        context.fields(resource, &USER_POOL);
+    }
+}
+
+pub(crate) fn user_pool_clients(context: &Context<'_>) -> Vec<String> {
+    let clients = context.scope.present(Kind::UserPoolClient).filter_map(|resource| {
+        let fields = context.fields(resource, &USER_POOL_CLIENT);
+        if fields.boolean("GenerateSecret") == Some(true) {
+            fields.wrong("GenerateSecret", "cannot be true: the local issuer has no client secrets");
+        }
+        check_pool(context, &fields)?;
+        context.problems.keep(resource.reference(context.scope))
+    });
+    clients.collect()
+}
+
+/// What their host names begin with.
+pub(crate) fn user_pool_domains(context: &Context<'_>) -> Vec<String> {
+    let domains = context.scope.present(Kind::UserPoolDomain).filter_map(|resource| {
+        let fields = context.fields(resource, &USER_POOL_DOMAIN);
+        check_pool(context, &fields)?;
+        let domain = context.problems.keep(resource.reference(context.scope))?;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        let hyphens = domain.starts_with('-') || domain.ends_with('-');
+        if !(1..=63).contains(&domain.len()) || !domain.chars().all(plain) || hyphens {
+            let takes =
+                "AWS takes 1 to 63 lower-case letters, digits and, inside, hyphens (no domain of your own here)";
+            fields.wrong("Domain", &format!("is \"{domain}\", but {takes}"));
+        }
+        Some(domain)
+    });
+    domains.collect()
+}
+
+fn check_pool(context: &Context<'_>, fields: &Fields<'_>) -> Option<()> {
+    let pool = fields.text("UserPoolId")?;
+    if context.scope.find(Kind::UserPool, "UserPoolId", &pool).is_none() {
+        fields.wrong("UserPoolId", &format!("is \"{pool}\", which is not a user pool of this template"));
+    }
+    Some(())
+}

@@ -1,0 +1,248 @@
+//! `AWS::Serverless::WebSocketApi` and the `AWS::ApiGatewayV2::RouteResponse`s that belong to its routes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Context;
+use crate::fields::{Fields, Schema};
+use crate::model::{Authorizer, Function, IdentitySource, Route, WebSocketApi};
+use crate::resource::{Kind, Resource};
+use crate::yaml::{Data, Entry};
+
+pub(crate) const WEBSOCKET_API: Schema = Schema {
+    subject: "AWS::Serverless::WebSocketApi",
+    required: &["Routes", "RouteSelectionExpression"],
+    optional: &["Auth", "Name", "StageName"],
+    ignored: &[
+        "AccessLogSettings",
+        "DefaultRouteSettings",
+        "Description",
+        "DisableSchemaValidation",
+        "Domain",
+        "FailOnWarnings",
+        "IpAddressType",
+        "PropagateTags",
+        "RouteSettings",
+        "Tags",
+    ],
+};
+
+pub(crate) const AUTH: Schema = Schema {
+    subject: "Auth",
+    required: &["AuthType"],
+    optional: &["AuthArn", "IdentitySource"],
+    ignored: &["InvokeRole", "Name"],
+};
+
+pub(crate) const ROUTE: Schema = Schema {
+    subject: "A route",
+    required: &["FunctionArn"],
+    optional: &["IntegrationTimeout", "RouteResponseSelectionExpression"],
+    ignored: &["OperationName"],
+};
+
+pub(crate) const ROUTE_RESPONSE: Schema = Schema {
+    subject: "AWS::ApiGatewayV2::RouteResponse",
+    required: &["ApiId", "RouteId", "RouteResponseKey"],
+    optional: &[],
+    ignored: &[],
+};
+
+const SPECIAL_ROUTES: [&str; 3] = ["$connect", "$disconnect", "$default"];
+pub(crate) const DEFAULT_STAGE: &str = "default";
+const DEFAULT_INTEGRATION_TIMEOUT_MS: u32 = 29_000;
+
+/// The logical id that SAM gives a route: `sendMessage` becomes `{Api}SendmessageRoute`.
+pub(crate) fn route_id(api: &str, key: &str) -> String {
+    let key = key.trim_start_matches('$').to_lowercase();
+    let (first, rest) = key.split_at(key.chars().next().map_or(0, char::len_utf8));
+    format!("{api}{}{rest}Route", first.to_uppercase())
+}
+
+pub(crate) fn websocket_apis(context: &Context<'_>, functions: &[Function]) -> Vec<WebSocketApi> {
+    let responses = route_responses(context);
+    let mut apis: Vec<WebSocketApi> = Vec::new();
+    for resource in context.scope.present(Kind::WebSocketApi) {
+        let Some(api) = build(context, resource, functions, &responses) else { continue };
+        if apis.iter().any(|other| other.api_id == api.api_id) {
+            let message = format!("Another API differs from {} only in upper and lower case: rename one", resource.id);
+            context.problems.add(resource.line, message);
+        }
+        apis.push(api);
+    }
+    apis
+}
+
+fn build(
+    context: &Context<'_>,
+    resource: &Resource,
+    functions: &[Function],
+    responses: &BTreeMap<String, usize>,
+) -> Option<WebSocketApi> {
+    let fields = context.fields(resource, &WEBSOCKET_API);
+    let reader = Reader { context, functions };
+    let routes = reader.routes(resource, &fields, responses);
+    let authorizer = reader.authorizer(&fields);
+    if fields.has("Auth") && !routes.contains_key("$connect") {
+        fields.wrong("Auth", "needs a $connect route: only connecting is authorized");
+    }
+    Some(WebSocketApi {
+        logical_id: resource.id.clone(),
+        api_id: resource.api_id(),
+        name: fields.text("Name").unwrap_or_else(|| resource.id.clone()),
+        stage: stage(&fields),
+        route_selection: route_selection(&fields)?,
+        authorizer,
+        routes,
+    })
+}
+
+fn stage(fields: &Fields<'_>) -> String {
+    let stage = fields.text("StageName").unwrap_or_else(|| DEFAULT_STAGE.to_owned());
+    if stage == "$default" {
+        fields.wrong("StageName", "cannot be $default: a WebSocket API has no default stage");
+    } else if stage.is_empty() || !stage.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+        fields.wrong("StageName", &format!("is \"{stage}\", but AWS takes letters, digits, hyphens and underscores"));
+    }
+    stage
+}
+
+/// `$request.body.action`, or the same in `${…}`.
+fn route_selection(fields: &Fields<'_>) -> Option<Vec<String>> {
+    let expression = fields.text("RouteSelectionExpression")?;
+    let bare = expression.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    let bare = bare.or_else(|| expression.strip_prefix('$'));
+    let path = bare.and_then(|bare| bare.strip_prefix("request.body."));
+    let path = path.map(|path| path.split('.').map(str::to_owned).collect::<Vec<_>>());
+    let named = |name: &String| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    let path = path.filter(|path| path.iter().all(named));
+    if path.is_none() {
+        let message = format!("is \"{expression}\", but the local stack understands only $request.body.name");
+        fields.wrong("RouteSelectionExpression", &message);
+    }
+    path
+}
+
+/// The generated ids of the routes that have a response, with the lines of the responses.
+fn route_responses(context: &Context<'_>) -> BTreeMap<String, usize> {
+    let mut responses = BTreeMap::new();
+    for resource in context.scope.present(Kind::RouteResponse) {
+        let fields = context.fields(resource, &ROUTE_RESPONSE);
+        fields.choice("RouteResponseKey", &["$default"]);
+        let Some((api_id, route)) = fields.text("ApiId").zip(fields.text("RouteId")) else { continue };
+        let Some(api) = context.scope.present(Kind::WebSocketApi).find(|api| api.api_id() == api_id) else {
+            fields.wrong("ApiId", &format!("is \"{api_id}\", which is not a WebSocket API of this template"));
+            continue;
+        };
+        if context.scope.routes.get(&route).is_none_or(|(owner, _)| *owner != api.id) {
+            fields.wrong("RouteId", &format!("is \"{route}\", which is not a route of {}", api.id));
+        } else if responses.insert(route.clone(), fields.line("RouteId")).is_some() {
+            fields.wrong("RouteId", &format!("is \"{route}\", which has a route response already"));
+        }
+    }
+    responses
+}
+
+struct Reader<'a> {
+    context: &'a Context<'a>,
+    functions: &'a [Function],
+}
+
+impl Reader<'_> {
+    fn routes(
+        &self,
+        api: &Resource,
+        fields: &Fields<'_>,
+        responses: &BTreeMap<String, usize>,
+    ) -> BTreeMap<String, Route> {
+        let Some(node) = fields.node("Routes") else { return BTreeMap::new() };
+        if !matches!(node.data, Data::Map(_)) {
+            self.context.problems.push(node.not("Routes", "a map"));
+        } else if node.entries().is_empty() {
+            fields.wrong("Routes", "is empty, but AWS wants at least one");
+        }
+        let routes = node.entries().iter().filter_map(|entry| {
+            let key = &entry.key;
+            let alphanumeric = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric());
+            if !alphanumeric && !SPECIAL_ROUTES.contains(&key.as_str()) {
+                let message = format!("The route key \"{key}\" must be letters and digits, or one of ");
+                self.context.problems.add(entry.line, message + &SPECIAL_ROUTES.join(", "));
+            }
+            Some((key.clone(), self.route(entry, responses.get(&route_id(&api.id, key)).copied())?))
+        });
+        routes.collect()
+    }
+
+    fn route(&self, entry: &Entry, response: Option<usize>) -> Option<Route> {
+        let fields = Fields::new(&ROUTE, &entry.value, self.context.problems);
+        let selected = fields.choice("RouteResponseSelectionExpression", &["$default"]).is_some();
+        if let Some(line) = response
+            && !selected
+        {
+            let message = format!(
+                "The route {} has this response but no RouteResponseSelectionExpression: add it, with $default",
+                entry.key
+            );
+            self.context.problems.add(line, message);
+        }
+        let timeout = fields.integer("IntegrationTimeout", 50..=DEFAULT_INTEGRATION_TIMEOUT_MS);
+        Some(Route {
+            integration_timeout: Duration::from_millis(timeout.unwrap_or(DEFAULT_INTEGRATION_TIMEOUT_MS).into()),
+            route_response: selected && response.is_some(),
+            function: self.function(&fields, "FunctionArn")?,
+        })
+    }
+
+    fn authorizer(&self, fields: &Fields<'_>) -> Option<Authorizer> {
+        let auth = fields.map("Auth", &AUTH)?;
+        match auth.text("AuthType")?.as_str() {
+            "CUSTOM" => {}
+            "NONE" => {
+                if auth.has("AuthArn") || auth.has("IdentitySource") {
+                    auth.wrong("AuthType", "is NONE, which takes no further properties");
+                }
+                return None;
+            }
+            other => {
+                auth.wrong("AuthType", &format!("is {other}, but the local stack has only CUSTOM and NONE"));
+                return None;
+            }
+        }
+        if !auth.has("AuthArn") {
+            auth.wrong("AuthType", "is CUSTOM, which needs AuthArn");
+        }
+        let sources = auth.texts("IdentitySource").unwrap_or_default();
+        let identity_sources = sources.iter().filter_map(|source| {
+            let parsed = identity_source(source);
+            if parsed.is_none() {
+                let known = "route.request.header.x, route.request.querystring.x, stageVariables.x or context.x";
+                auth.wrong("IdentitySource", &format!("has \"{source}\", which is not {known}"));
+            }
+            parsed
+        });
+        let identity_sources = identity_sources.collect();
+        Some(Authorizer { identity_sources, function: self.function(&auth, "AuthArn")? })
+    }
+
+    /// The function whose ARN the property has. One that exists but has problems of its own is no further problem.
+    fn function(&self, fields: &Fields<'_>, property: &str) -> Option<String> {
+        let arn = fields.text(property)?;
+        let Some(resource) = self.context.scope.find(Kind::Function, "Arn", &arn) else {
+            let message =
+                format!("is \"{arn}\", which is not the Arn of a function of this template: use !GetAtt Function.Arn");
+            fields.wrong(property, &message);
+            return None;
+        };
+        let function = self.functions.iter().find(|function| function.logical_id == resource.id)?;
+        Some(function.name.clone())
+    }
+}
+
+fn identity_source(expression: &str) -> Option<IdentitySource> {
+    let named = |prefix| expression.strip_prefix(prefix).filter(|name| !name.is_empty()).map(str::to_owned);
+    named("route.request.header.")
+        .map(IdentitySource::Header)
+        .or_else(|| named("route.request.querystring.").map(IdentitySource::QueryString))
+        .or_else(|| named("stageVariables.").map(IdentitySource::StageVariable))
+        .or_else(|| named("context.").map(IdentitySource::Context))
+}

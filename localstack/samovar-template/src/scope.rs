@@ -1,0 +1,106 @@
+//! Where names are looked up while a template is resolved: parameters, conditions, mappings, resources.
+//!
+//! Invariant: a reference yields the value that the local stack really uses, or an error; there are no made-up values. What
+//! only the deployed stack has (`deployed_only`) can therefore not be referred to.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::Locals;
+use super::error::{Problem, hint};
+use super::parameters::Parameter;
+use super::resource::{Kind, Resource};
+use super::yaml::Node;
+
+const PSEUDO_PARAMETERS: [&str; 6] =
+    ["AWS::AccountId", "AWS::NoValue", "AWS::Partition", "AWS::Region", "AWS::StackName", "AWS::URLSuffix"];
+
+pub(crate) const PARTITION: &str = "aws";
+pub(crate) const URL_SUFFIX: &str = "amazonaws.com";
+
+#[derive(Debug)]
+pub(crate) struct Scope<'a> {
+    pub(crate) locals: &'a Locals,
+    pub(crate) parameters: BTreeMap<String, Parameter>,
+    pub(crate) mappings: Option<Node>,
+    /// Nothing while the conditions themselves are decided.
+    pub(crate) conditions: Option<BTreeMap<String, bool>>,
+    pub(crate) resources: BTreeMap<String, Resource>,
+    /// The routes that SAM makes of a WebSocket API: generated logical id to API and route key.
+    pub(crate) routes: BTreeMap<String, (String, String)>,
+    /// Logical ids that exist only when deployed, with what they are.
+    pub(crate) deployed_only: BTreeMap<String, String>,
+    /// The resources whose names are being resolved, to find circles.
+    pub(crate) naming: RefCell<Vec<String>>,
+}
+
+impl<'a> Scope<'a> {
+    pub(crate) fn new(locals: &'a Locals, parameters: BTreeMap<String, Parameter>, mappings: Option<Node>) -> Self {
+        Self {
+            locals,
+            parameters,
+            mappings,
+            conditions: None,
+            resources: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            deployed_only: BTreeMap::new(),
+            naming: RefCell::default(),
+        }
+    }
+
+    /// Whether the name can be referred to in the deployed template.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        PSEUDO_PARAMETERS.contains(&name)
+            || self.parameters.contains_key(name)
+            || self.resources.contains_key(name)
+            || self.routes.contains_key(name)
+            || self.deployed_only.contains_key(name)
+    }
+
+    pub(crate) fn unknown(&self, line: usize, name: &str) -> Problem {
+        if self.conditions.is_none() {
+            let hint = hint(name, self.parameters.keys().map(String::as_str).chain(PSEUDO_PARAMETERS));
+            return Problem::new(line, format!("A condition can refer only to parameters, not to \"{name}\"{hint}"));
+        }
+        let names = self.parameters.keys().chain(self.resources.keys()).chain(self.routes.keys());
+        let hint = hint(name, names.map(String::as_str).chain(PSEUDO_PARAMETERS));
+        Problem::new(line, format!("There is no parameter or resource \"{name}\"{hint}"))
+    }
+
+    /// Whether a condition holds.
+    pub(crate) fn condition(&self, line: usize, name: &str) -> Result<bool, Problem> {
+        let Some(conditions) = &self.conditions else {
+            return Err(Problem::new(line, "!If cannot be used in a condition: use !And, !Or and !Not"));
+        };
+        conditions.get(name).copied().ok_or_else(|| {
+            let hint = hint(name, conditions.keys().map(String::as_str));
+            Problem::new(line, format!("There is no condition \"{name}\"{hint}"))
+        })
+    }
+
+    /// The resources of one kind that exist under the conditions of this run.
+    pub(crate) fn present(&self, kind: Kind) -> impl Iterator<Item = &Resource> {
+        self.resources.values().filter(move |resource| resource.kind == kind && self.exists(resource))
+    }
+
+    fn exists(&self, resource: &Resource) -> bool {
+        let holds = |name| self.conditions.as_ref().and_then(|conditions| conditions.get(name)).copied();
+        resource.condition.as_ref().is_none_or(|name| holds(name).unwrap_or(false))
+    }
+
+    /// The resource of this name, if it is here.
+    pub(crate) fn resource(&self, line: usize, name: &str) -> Result<&Resource, Problem> {
+        if let Some(what) = self.deployed_only.get(name) {
+            let message = format!("\"{name}\" is {what}, which exists only when deployed: it has no value here");
+            return Err(Problem::new(line, message));
+        }
+        let resource = self.resources.get(name).ok_or_else(|| self.unknown(line, name))?;
+        match &resource.condition {
+            Some(condition) if !self.exists(resource) => {
+                let message = format!("\"{name}\" does not exist here, because its condition {condition} is false");
+                Err(Problem::new(line, message))
+            }
+            _ => Ok(resource),
+        }
+    }
+}
