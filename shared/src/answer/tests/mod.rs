@@ -358,3 +358,32 @@ async fn a_model_that_never_ends_is_cut_off_where_the_table_takes_no_more() {
     // Too long for a frame: told as such, and left to history.
     assert_eq!(scene.told().1["replies"][0]["truncated"], true);
 }
+
+#[tokio::test]
+async fn who_asks_is_told_an_end_again_and_a_redelivery_is_not() {
+    let scene = Scene::new(vec![says(&["good"])]).await;
+    let message = scene.say(1).await;
+    let (job, receipt) = scene.stack.receive().await.remove(0);
+    let deadline = scene.answerer.clock.now().plus(DEADLINE);
+    scene.answerer.run(&job, &receipt, deadline).await.expect("answered");
+    let (_, reply) = scene.told();
+    let frames = scene.connections.told(&connection("c")).len();
+    scene.answerer.run(&job, &receipt, deadline).await.expect("nothing to do");
+    assert_eq!(scene.connections.told(&connection("c")).len(), frames);
+    scene.stack.finished(&receipt).await;
+
+    // Each request is one more; the same one twice is the SDK's repetition.
+    for request in ["first", "second", "second"] {
+        scene.answerer.queue.tell(&message, request).await.expect("it is queued");
+    }
+    while scene.connections.told(&connection("c")).len() < frames + 2 {
+        scene.work().await;
+    }
+    scene.work().await;
+    let again = scene.connections.told(&connection("c")).split_off(frames);
+    assert_eq!(again.len(), 2, "{again:?}");
+    for frame in again {
+        assert_eq!((&frame["type"], &frame["replies"]), (&json!("reply"), &reply["replies"]), "{frame}");
+    }
+    assert_eq!(scene.endpoint.requests().len(), 1);
+}
