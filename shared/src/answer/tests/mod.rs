@@ -18,7 +18,7 @@ use crate::messages::{Admission, Draft, Status, StoredMessage};
 use crate::model::OpenAi;
 use crate::queue::Job;
 use crate::testing::endpoint::{Endpoint, Step, delta, done, event, finish, says, status, stream_head};
-use crate::testing::{Connections, Stack, connection, conversation, draft, message_id, user};
+use crate::testing::{CHAT, Connections, Stack, connection, conversation, draft, message_id, user};
 
 const LONG: Duration = Duration::from_secs(3600);
 /// Of it, half is kept back where it is so short.
@@ -245,7 +245,7 @@ async fn the_model_is_told_what_was_said_and_what_it_costs_is_kept() {
     let said = [("user", "Hello"), ("assistant", "Hello"), ("user", "Hello")];
     let said: Vec<Value> = said.iter().map(|(role, text)| json!({ "role": role, "content": text })).collect();
     assert_eq!(body["messages"], json!(said));
-    let item = scene.stack.item("chat", &format!("conv#{}", conversation(0)), Some(&format!("{:012}", first.seq)));
+    let item = scene.stack.item(CHAT, &format!("conv#{}", conversation(0)), Some(&format!("{:012}", first.seq)));
     for (name, value) in [("input_tokens", "30"), ("output_tokens", "2")] {
         assert_eq!(item[name]["N"], value, "{item}");
     }
