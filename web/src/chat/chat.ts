@@ -151,8 +151,11 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
         announce(t.value.thread.noAnswer);
         break;
       case 'resumed':
-        for (const thread of threads.loaded()) thread.stale = true;
-        refreshShown();
+        for (const thread of threads.loaded()) {
+          thread.stale = true;
+          // An answer that ended meanwhile has no frame any more to say so, wherever it is.
+          if (thread.id === shown() || runningIn(thread).length > 0) void refresh(thread);
+        }
         void conversations.load();
         break;
     }
@@ -185,16 +188,15 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
     else void conversations.load();
   }
 
-  function refreshShown(): void {
-    const id = shown();
-    const thread = id === undefined ? undefined : threads.find(id);
-    if (thread) void refresh(thread);
+  function runningIn(thread: Thread): string[] {
+    return thread.log.value.items.flatMap(({ id }) => (answering.has(id) ? [id] : []));
   }
 
-  /** What is not there any more leaves the list. */
   async function refresh(thread: Thread): Promise<void> {
+    const ran = runningIn(thread);
     await threads.refresh(thread);
     if (thread.state.value === 'gone') conversations.gone(thread.id);
+    if (shown() !== thread.id && ran.some((id) => threads.hasEnded(id))) unread.add(thread.id);
   }
 
   /** One message after the other, each following the one before it. */
