@@ -80,7 +80,10 @@ test('everything can be done by keyboard alone', async ({ browser, stack, user }
   await expect(app.messages).toHaveText([/Edited/]);
   await expect(app.answers.first()).toHaveText(/response for Edited/);
 
+  await expect(app.composer).toBeFocused();
+
   // Stop an answer.
+  await page.getByRole('button', { name: 'Hide conversations' }).focus();
   await keyboard.press('/');
   await expect(app.composer).toBeFocused();
   await keyboard.type('!slow 30000 never');
