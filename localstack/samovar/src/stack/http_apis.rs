@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_that_is_anothers_path_is_an_error() {
+    fn a_stage_that_is_the_path_of_another_is_an_error() {
         for (apis, websocket, named) in [
             (vec![api("A", "v1"), api("B", "v1")], "ws", "B"),
             (vec![api("A", "ws")], "ws", "A"),
