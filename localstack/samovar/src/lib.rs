@@ -7,12 +7,13 @@
 //! - `websocket` and `http_api` are API Gateway; `samovar-host` is Lambda, `build` makes its programs, `invoke` finds them here
 //!   or elsewhere; `samovar-services` is the door to DynamoDB, SQS and S3.
 //! - `oidc` is the user pool; `state` what one sees of it all; `server` accepts connections. `site` is the web site that belongs
-//!   to the stack.
+//!   to the stack. `hosts` refuses requests that are meant for somebody else.
 #![warn(missing_docs)]
 
 mod addresses;
 mod build;
 mod clock;
+mod hosts;
 mod http_api;
 mod ids;
 mod invoke;

@@ -35,6 +35,10 @@ pub struct Options {
     #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
     pub data_dir: PathBuf,
 
+    /// Answer to this host name too, as a tunnel or a container has it; may be repeated
+    #[arg(long = "allow-host", value_name = "NAME", value_parser = host_name)]
+    pub allowed_hosts: Vec<String>,
+
     /// Keep nothing: tables and queues in memory, objects in a temporary directory
     #[arg(long)]
     pub ephemeral: bool,
@@ -124,6 +128,13 @@ fn parameter(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn host_name(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.contains(['/', ':', '*']) {
+        true => Err("write a host name, without scheme and port".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
 fn url(text: &str) -> Result<String, String> {
     if text.starts_with("http://") || text.starts_with("https://") {
         Ok(text.trim_end_matches('/').to_owned())
@@ -142,6 +153,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_allowed_by_its_name() {
+        let parse = |name| Options::from_args(["samovar", "--allow-host", name], &Defaults::default());
+        assert_eq!(parse("tunnel.example").unwrap().allowed_hosts, ["tunnel.example"]);
+        for name in ["http://tunnel.example", "tunnel.example:80", "*", ""] {
+            assert!(parse(name).unwrap_err().to_string().contains("without scheme and port"), "{name}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

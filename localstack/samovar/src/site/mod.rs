@@ -28,6 +28,7 @@ use serde_json::Value;
 use tower_service::Service as _;
 
 use crate::addresses::Addresses;
+use crate::hosts::is_loopback;
 use crate::http_api;
 use build::NotBuilt;
 use files::Files;
@@ -156,14 +157,6 @@ fn why_page(why: &NotBuilt) -> Response {
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     response
-}
-
-fn is_loopback(host: &str) -> bool {
-    let after_name = ["localhost", "127.0.0.1", "[::1]"].iter().find_map(|name| {
-        host.get(..name.len()).filter(|begin| begin.eq_ignore_ascii_case(name)).map(|_| &host[name.len()..])
-    });
-    after_name
-        .is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()))
 }
 
 fn for_each_text(value: &mut Value, change: &mut dyn FnMut(&mut String)) {

@@ -94,7 +94,7 @@ impl Stack {
         let stop_sources = CancellationToken::new();
         let sources = functions::start_sources(&template, &services, &invoker, &stop_sources);
         let shown = (state(&template, &apis, &services, host.as_ref()), issuer, dotenv(&template, &urls));
-        servers.serve_clients(public, shown, &apis, site);
+        servers.serve_clients(public, shown, &apis, site, &options.allowed_hosts);
         servers.sweep(&services);
         servers.tasks.close();
         Ok(Self { url: urls.public, apis, services, host, sources, stop_sources, servers, _data_dir: data_dir })

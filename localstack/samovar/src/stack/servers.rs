@@ -18,7 +18,7 @@ use crate::oidc::Issuer;
 use crate::server::serve;
 use crate::site::{self, Site};
 use crate::state::State;
-use crate::{http_api, websocket};
+use crate::{hosts, http_api, websocket};
 
 /// The tasks that serve, and how they are stopped.
 #[derive(Debug, Default)]
@@ -47,6 +47,7 @@ impl Servers {
     ) {
         let apis = websocket::router_before(apis.websocket.clone(), http_api::router(apis.http.clone()));
         let router = host.map_or_else(Router::new, Host::router).merge(services.router()).fallback_service(apis);
+        let router = hosts::guard(router, &[]);
         self.tasks.spawn(serve(listener, router, self.stop_internal.clone()));
     }
 
@@ -57,6 +58,7 @@ impl Servers {
         (state, issuer, dotenv): (State, Issuer, String),
         apis: &Apis,
         site: Option<Arc<Site>>,
+        allowed_hosts: &[String],
     ) {
         let services = state.services.router();
         let http_apis = site::router_before(site, apis.http.clone(), http_api::router(apis.http.clone()));
@@ -67,6 +69,7 @@ impl Servers {
             .merge(Arc::new(issuer).router())
             .merge(services)
             .fallback_service(websocket::router_before(apis.websocket.clone(), http_apis));
+        let router = hosts::guard(router, allowed_hosts);
         self.tasks.spawn(serve(listener, router, self.stop_public.clone()));
     }
 

@@ -87,7 +87,8 @@ impl Bench {
             std::fs::write(file, text)?;
         }
         let path = path.display().to_string();
-        let args = ["samovar", "--port", "0", "--ephemeral", "--template", &path, "--invoke-endpoint", &endpoint];
+        let mut args = vec!["samovar", "--port", "0", "--ephemeral", "--template", &path];
+        args.extend(["--invoke-endpoint", &endpoint, "--allow-host", "tunnel.example"]);
         let stack = Stack::start(&Options::from_args(args, &Defaults::default())?).await?;
         Ok(Self { stack, functions, http: reqwest::Client::new(), _dir: dir })
     }
@@ -179,4 +180,27 @@ async fn two_default_stages_do_not_start() {
     );
     let error = Bench::start(&template).await.err().expect("ambiguous").to_string();
     assert!(error.contains("both have the stage $default") && error.contains("StageName"), "{error}");
+}
+
+#[tokio::test]
+async fn a_page_elsewhere_gets_no_token_and_sees_no_table() {
+    let bench = Bench::start(TEMPLATE).await.unwrap();
+    let url = bench.stack.url.clone();
+    let token = |host: &str, origin: &str| {
+        let request = bench.http.post(format!("{url}/_local/token")).body(r#"{"username":"alice"}"#);
+        let request = if host.is_empty() { request } else { request.header("host", host) };
+        let request = if origin.is_empty() { request } else { request.header("origin", origin) };
+        async { request.send().await.unwrap() }
+    };
+    assert_eq!(token("", "").await.status(), 200);
+    assert_eq!(token("tunnel.example", "https://tunnel.example").await.status(), 200);
+    let refused = token("evil.example:8000", "").await;
+    assert_eq!(refused.status(), 421);
+    assert!(refused.text().await.unwrap().contains("--allow-host evil.example\""));
+    let refused = token("", "https://evil.example").await;
+    assert_eq!(refused.status(), 403);
+    assert!(refused.text().await.unwrap().contains("https://evil.example"));
+    let tables = bench.http.post(format!("{url}/_aws")).header("host", "evil.example").send().await.unwrap();
+    assert_eq!(tables.status(), 421);
+    within("The stack stops", bench.stack.stop(pending())).await;
 }
