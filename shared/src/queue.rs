@@ -3,6 +3,7 @@
 //! sent again within five minutes is queued once.
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::ProvideErrorMetadata as _;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -10,6 +11,15 @@ use crate::config::QueueConfig;
 use crate::ids::{ConversationId, MessageId, UserId};
 use crate::messages::StoredMessage;
 use crate::{Error, Result};
+
+/// What SQS answers about a message that came back to the queue or was deleted; with the prefix of its older protocol, or without.
+const NOT_HELD: [&str; 5] = [
+    "InvalidParameterValue",
+    "MessageNotInflight",
+    "AWS.SimpleQueueService.MessageNotInflight",
+    "ReceiptHandleIsInvalid",
+    "InvalidParameterValueException",
+];
 
 /// What is queued: which message to answer; its text stays in the table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -78,16 +88,21 @@ impl Queue {
         Ok(())
     }
 
-    /// Lets a received message come back after `timeout` from now, if it is not deleted before.
-    pub async fn hold(&self, receipt_handle: &str, timeout: Duration) -> Result<()> {
-        self.sqs
+    /// Lets a received message come back after `timeout` from now, if it is not deleted before. `false`: whoever received it has it
+    /// no more, and trying again is of no use.
+    pub async fn hold(&self, receipt_handle: &str, timeout: Duration) -> Result<bool> {
+        let held = self
+            .sqs
             .change_message_visibility()
             .queue_url(&self.url)
             .receipt_handle(receipt_handle)
             .visibility_timeout(i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX))
             .send()
-            .await
-            .map_err(|error| Error::service("ChangeMessageVisibility", &error))?;
-        Ok(())
+            .await;
+        match held {
+            Ok(_) => Ok(true),
+            Err(error) if error.code().is_some_and(|code| NOT_HELD.contains(&code)) => Ok(false),
+            Err(error) => Err(Error::service("ChangeMessageVisibility", &error)),
+        }
     }
 }

@@ -31,7 +31,13 @@ impl Finisher {
 
     /// Ends a message that can't be answered, and tells its user.
     pub(crate) async fn give_up(&self, message: &StoredMessage) -> Result<()> {
-        let Claimed::Yes(claim) = self.messages.claim(message).await? else { return Ok(()) };
+        match self.messages.claim(message).await? {
+            Claimed::Yes(claim) => self.end_unanswered(claim).await,
+            Claimed::Ended(_) | Claimed::Deleted => Ok(()),
+        }
+    }
+
+    pub(super) async fn end_unanswered(&self, claim: Claim) -> Result<()> {
         self.end_now(claim, Ending::Failed { code: "reply_failed", message: "It could not be answered".to_owned() })
             .await
     }

@@ -9,6 +9,14 @@
 //! Ending is fenced by the claim, telling is remembered: a redelivery of a told message does nothing, unless its sender, who
 //! has sent it again, asked to be told again.
 //!
+//! What kills its workers does not keep its conversation waiting: a claim counts attempts, and who claims a message for the
+//! [`MAX_ATTEMPTS`]th time more ends it as failed, whichever job it came with. An attempt that ends in order without an answer (a
+//! service that fails, time that another message has used up) is given back and does not count. A message fails for want of time only
+//! where it had all of an invocation's time to itself; the others stay pending, and their job comes back.
+//!
+//! The hold is renewed at a third of it and tried again for as long as it lasts, so one call that fails costs nothing. An attempt that
+//! has lost its message ends before another can begin, and its writer with it: nothing of it is told behind its successor's reply.
+//!
 //! Cancelling is a mark on the message. Whoever works on it looks for the mark while the model talks; if nobody does yet, who
 //! cancels claims it and ends it at once.
 
@@ -26,23 +34,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::{Clock, Timestamp};
 use crate::ids::Random;
 use crate::leases::Leases;
 use crate::media::Media;
-use crate::messages::{Claimed, Log, Messages, StoredMessage};
+use crate::messages::{Claim, Claimed, Log, Messages, StoredMessage};
 use crate::model::Model;
 use crate::push::Push;
 use crate::queue::{Job, Queue};
 use crate::{Error, Result, metrics};
+use generate::How;
 use writer::Writer;
 
 /// How long a dead worker's message stays away; renewed at a third of it while the worker lives.
 const HOLD: Duration = Duration::from_secs(12);
 
+/// Between two tries to hold it.
+const HOLD_AGAIN: Duration = Duration::from_millis(250);
+
 /// When a message that could not be answered now is tried again.
 const RETRY_IN: Duration = Duration::from_secs(2);
+
+/// Workers that may die of a message before it is given up: it may be what kills them.
+pub(crate) const MAX_ATTEMPTS: u32 = 3;
 
 /// Whoever asks once more how a message ended is first answered `accepted`, by the route's response, which is on its way.
 const TELL_AFTER: Duration = Duration::from_millis(100);
@@ -91,13 +107,26 @@ impl Answerer {
         result
     }
 
-    /// Holds the message while it is answered; returns only when it can't be held any more.
+    /// Holds the message while it is answered; returns only when it can't be held any more: it is another's, or will be before the
+    /// next try could help.
     async fn keep(&self, receipt_handle: &str) -> Error {
+        let lost = |detail: &str| Error::Service { operation: "ChangeMessageVisibility", detail: detail.to_owned() };
+        let mut held_until = Instant::now() + HOLD;
         loop {
-            if let Err(error) = self.queue.hold(receipt_handle, HOLD).await {
-                return error;
+            let began = Instant::now();
+            let held = timeout(HOLD / 3, self.queue.hold(receipt_handle, HOLD)).await;
+            match held.unwrap_or_else(|_| Err(lost("it was not answered in time"))) {
+                Ok(true) => {
+                    held_until = began + HOLD;
+                    sleep(HOLD / 3).await;
+                }
+                Ok(false) => return lost("the message has come back to the queue"),
+                Err(error) if Instant::now() + HOLD / 6 >= held_until => return error,
+                Err(error) => {
+                    tracing::info!(%error, "The message could not be held longer, it is tried again");
+                    sleep(HOLD_AGAIN).await;
+                }
             }
-            tokio::time::sleep(HOLD / 3).await;
         }
     }
 
@@ -118,21 +147,27 @@ impl Answerer {
         if called_for.status.is_final() && (job.tell || !called_for.told) {
             let answers = log.answers(called_for).await?;
             if job.tell {
-                tokio::time::sleep(TELL_AFTER).await;
+                sleep(TELL_AFTER).await;
             }
             self.finisher.tell_again(called_for, &answers).await?;
         }
-        for message in messages.iter().filter(|message| !message.status.is_final()) {
+        let unanswered = messages.iter().filter(|message| !message.status.is_final());
+        for (index, message) in unanswered.enumerate() {
             if self.clock.now() >= stop_at {
                 return Err(Error::OutOfTime { at: stop_at });
             }
-            self.answer_one(message, &mut log, stop_at).await?;
+            self.answer_one(message, index == 0, &mut log, stop_at).await?;
         }
         Ok(())
     }
 
-    async fn answer_one(&self, message: &StoredMessage, log: &mut Log, stop_at: Timestamp) -> Result<()> {
+    /// `alone`: no other message has had any of the time.
+    async fn answer_one(&self, message: &StoredMessage, alone: bool, log: &mut Log, stop_at: Timestamp) -> Result<()> {
         let claim = match self.messages.claim(message).await? {
+            Claimed::Yes(claim) if claim.attempts > MAX_ATTEMPTS => {
+                tracing::error!(message = %message.id, "Given up: {MAX_ATTEMPTS} workers began with it and did not end");
+                return self.finisher.end_unanswered(claim).await;
+            }
             Claimed::Yes(claim) => claim,
             // Another worker was faster; it tells.
             Claimed::Ended(message) => {
@@ -141,12 +176,26 @@ impl Answerer {
             }
             Claimed::Deleted => return self.finisher.tell_deleted(&message.user, &message.id).await,
         };
-        let turns = self.path(log, message).await?;
+        let result = self.attempt(claim.clone(), alone, log, stop_at).await;
+        if result.is_err()
+            && let Err(error) = self.messages.put_back(&claim).await
+        {
+            tracing::debug!(%error, message = %message.id, "It counts as an attempt that killed its worker");
+        }
+        result
+    }
+
+    async fn attempt(&self, claim: Claim, alone: bool, log: &mut Log, stop_at: Timestamp) -> Result<()> {
+        let message = claim.message.clone();
+        let turns = self.path(log, &message).await?;
         let writer = Writer::start(self, &claim);
         let (generated, writer) = self.generate(turns, stop_at, writer, &claim).await;
+        if matches!(generated.how, How::OutOfTime(_)) && !alone {
+            return Err(Error::OutOfTime { at: stop_at });
+        }
         let measured = generated.measured;
         metrics::answered(self.model.name(), generated.how.status(), &measured, self.clock.now());
-        let ending = self.store(message, generated).await?;
+        let ending = self.store(&message, generated).await?;
         let end = self.messages.end(claim, ending, Some(measured), log.last_seq());
         let ended = match writer {
             // The last delta is on its way while the end is written; the reply waits for both.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Janitor, LONGEST_WAIT, MAX_REDRIVES, OPEN_BY, Report, STUCK_AFTER};
-use crate::answer::Answerer;
+use super::{Janitor, LONGEST_WAIT, OPEN_BY, Report, STUCK_AFTER};
+use crate::answer::{Answerer, MAX_ATTEMPTS};
 use crate::leases::{Connected, Handshake};
 use crate::messages::{Admission, Claimed, Ending, Status, StoredMessage};
 use crate::testing::{Connections, Stack, connection, draft, message_id, user};
@@ -136,7 +136,7 @@ async fn a_message_that_kills_its_workers_is_given_up_and_its_user_is_told() {
         assert_eq!(report.redriven, 1);
         redrives += 1;
     };
-    assert_eq!((redrives, report.given_up), (MAX_REDRIVES, 1));
+    assert_eq!((redrives, report.given_up), (MAX_ATTEMPTS - 1, 1));
     let frames = scene.frames(&format!("u{redrives}"));
     let [error] = &frames[..] else { panic!("{frames:?}") };
     assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("reply_failed")));

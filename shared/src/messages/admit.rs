@@ -127,6 +127,7 @@ impl Messages {
                 media: media.clone(),
                 created_at: self.clock.now(),
                 claimed_at: None,
+                attempts: 0,
                 cancelled: false,
                 redriven: 0,
                 told: false,

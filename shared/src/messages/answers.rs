@@ -26,12 +26,14 @@ enum Part {
 }
 
 /// A message under one attempt to answer it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Claim {
     pub message: StoredMessage,
     token: String,
     /// An attempt before this one was cut off; it may have told part of an answer.
     pub repeated: bool,
+    /// Attempts so far, this one among them, without those that were given back.
+    pub attempts: u32,
 }
 
 #[derive(Debug)]
@@ -117,11 +119,12 @@ impl Messages {
                 .key("pk", text(conversation_key(&message.conversation)))
                 .key("sk", text(seq_key(message.seq)))
                 .condition_expression(format!("#status IN ({})", names.join(", ")))
-                .update_expression("SET #status = :taken, attempt = :token, claimed_at = :now")
+                .update_expression("SET #status = :taken, attempt = :token, claimed_at = :now ADD attempts :one")
                 .expression_attribute_names("#status", "status")
                 .set_expression_attribute_values(Some(values.clone()))
                 .expression_attribute_values(":token", text(token.as_str()))
                 .expression_attribute_values(":now", time(self.clock.now()))
+                .expression_attribute_values(":one", number(1))
                 .return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld)
                 .send()
         })
@@ -131,7 +134,29 @@ impl Messages {
         let mut message = old.unwrap_or_else(|| message.clone());
         let repeated = message.status == Status::Processing;
         message.status = Status::Processing;
-        Ok(Some(Claim { message, token, repeated }))
+        message.attempts += 1;
+        Ok(Some(Claim { attempts: message.attempts, message, token, repeated }))
+    }
+
+    /// Gives a claim back, which then is no attempt: nobody has died of the message. What was told of an answer stays told.
+    pub async fn put_back(&self, claim: &Claim) -> Result<()> {
+        let Claim { message, token, .. } = claim;
+        conditional(&self.random, "UpdateItem", || {
+            self.db
+                .update_item()
+                .table_name(&self.config.table)
+                .key("pk", text(conversation_key(&message.conversation)))
+                .key("sk", text(seq_key(message.seq)))
+                .condition_expression("#status = :processing AND attempt = :token")
+                .update_expression("ADD attempts :less")
+                .expression_attribute_names("#status", "status")
+                .expression_attribute_values(":processing", text(Status::Processing.as_str()))
+                .expression_attribute_values(":token", text(token))
+                .expression_attribute_values(":less", number(-1))
+                .send()
+        })
+        .await
+        .map(|_| ())
     }
 
     /// Marks a message as cancelled, unless it has ended. A claim comes back where nobody had begun with it.
@@ -157,7 +182,8 @@ impl Messages {
         }
     }
 
-    /// Whether a message is marked as cancelled, or gone altogether.
+    /// Whether a message is marked as cancelled, or gone altogether. Consistently: a replica that is late may not have the
+    /// message yet, and that is not its end.
     pub async fn is_cancelled(&self, message: &StoredMessage) -> Result<bool> {
         let output = self
             .db
@@ -166,6 +192,7 @@ impl Messages {
             .key("pk", text(conversation_key(&message.conversation)))
             .key("sk", text(seq_key(message.seq)))
             .projection_expression("cancelled")
+            .consistent_read(true)
             .send()
             .await
             .map_err(|error| Error::service("GetItem", &error))?;

@@ -1,6 +1,7 @@
 //! The worker against an endpoint that streams well, badly, slowly, or not at all: text and status are right each time, and
 //! nothing outlasts its deadline.
 
+mod faults;
 mod paths;
 mod restart;
 
@@ -74,6 +75,10 @@ impl Scene {
     async fn message(&self, id: &MessageId) -> StoredMessage {
         let found = self.answerer.messages.find_any(&user("u"), id).await.expect("a read");
         found.unwrap_or_else(|| panic!("there is no {id}"))
+    }
+
+    fn told_last(&self) -> Value {
+        self.connections.told(&connection("c")).pop().expect("a frame")
     }
 
     /// The deltas told, and the last frame.
