@@ -15,7 +15,7 @@
 //! - **A post that failed for an unknown reason.** It may have arrived. So to the same connection the very same delta is sent
 //!   again under its number, whatever that one meets; a client that has it drops the second. What has come meanwhile goes under the
 //!   next number. To another connection, the text begins again anyway.
-//! - **A client that reads slowly.** The delta was not taken. What has come meanwhile goes along with the next.
+//! - **A client that reads slowly, or an account that is throttled.** The delta was not taken. What has come meanwhile goes along with the next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -176,7 +176,7 @@ impl State {
                         break;
                     }
                 }
-                Err(PushError::Slow) => {
+                Err(PushError::Slow | PushError::Throttled) => {
                     self.unsure = sent_before.then_some(delta);
                     // Perhaps the user has left it for another.
                     self.address = None;

@@ -125,6 +125,13 @@ impl Janitor {
                 self.unstick(user, &message, now, report).await?;
             }
         }
+        // To whoever is not connected any more, history tells.
+        for (message, _) in lease.untold.iter().filter(|_| lease.expires_at > now) {
+            match self.messages.find(user, message).await? {
+                Some(message) => self.queue.tell(&message, &format!("janitor {now}")).await?,
+                None => self.leases.settle(user, message).await?,
+            }
+        }
         for (connection, since) in &lease.replaced {
             let (code, message) = if lease.closed.as_ref() == Some(connection) {
                 (ClosingCode::ClosedByAdmin, CLOSED_BY_ADMIN)

@@ -327,13 +327,16 @@ async fn an_end_that_meets_a_pending_handshake_is_told_when_it_is_open() {
 }
 
 #[tokio::test]
-async fn an_end_that_finds_its_user_gone_is_left_to_history() {
+async fn an_end_that_finds_its_user_gone_is_owed_and_its_conversation_goes_on() {
     let talk = Talk::of(&["all of it"]).await;
     // The line is broken, and nobody has noticed.
     talk.scene.connections.hang_up(&connection("c"));
     talk.say(0);
     talk.scene.work().await;
     let message = talk.scene.message(&crate::testing::message_id(1)).await;
-    assert!(message.status.is_final() && message.told, "{message:?}");
+    assert!(message.status.is_final() && !message.told, "{message:?}");
+    let user = &talk.scene.stack.snapshot().users["u"];
+    assert!(user.pending.is_empty() && user.untold.contains_key(&message.id.key()), "{user:?}");
+    assert!(talk.scene.stack.receive().await.is_empty(), "the job is done");
     assert!(talk.frames("c").is_empty());
 }
