@@ -10,13 +10,14 @@ use futures_util::future::BoxFuture;
 use samovar_services::faults::{Call, Fault, Hook, internal_server_error};
 use serde_json::json;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::super::MAX_ATTEMPTS;
 use super::super::writer::AGAIN;
 use super::{DEADLINE, Scene};
 use crate::messages::{Claimed, Status, StoredMessage};
 use crate::queue::Job;
-use crate::testing::endpoint::{Step, delta, done, finish, says, stream_head};
+use crate::testing::endpoint::{Endpoint, Step, delta, done, finish, says, stream_head};
 use crate::testing::{Before, connection};
 
 /// Works on one job, as the event source and the function do. What came of it.
@@ -181,4 +182,23 @@ async fn whoever_has_lost_its_message_tells_nothing_more() {
     let tries = connections.tries(&c);
     tokio::time::sleep(2 * AGAIN).await;
     assert_eq!(connections.tries(&c), tries);
+}
+
+#[tokio::test]
+async fn where_nobody_is_at_home_a_message_fails_at_once() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    for (address, reason) in [
+        (format!("http://{free}/v1"), "its address refuses connections"),
+        ("http://no-such-host.invalid/v1".to_owned(), "the name of its address is not known"),
+    ] {
+        let scene = Scene::at(Endpoint::start(vec![vec![]]), &address).await;
+        let message = scene.say(1).await;
+        let began = Instant::now();
+        scene.work().await;
+        assert!(began.elapsed() < DEADLINE / 2, "{address}: it was asked until the time was over");
+        let error = scene.told_last();
+        assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("reply_failed")), "{error}");
+        assert!(error["message"].as_str().is_some_and(|text| text.contains(reason)), "{error}");
+        assert_eq!(scene.message(&message.id).await.status, Status::Failed);
+    }
 }
