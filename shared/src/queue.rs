@@ -1,6 +1,8 @@
 //! The queue between admission and answer: SQS FIFO, one message group per conversation, so that a conversation is answered
 //! in order and conversations are answered side by side. The deduplication id is the message's, so that a message that is
 //! sent again within five minutes is queued once.
+//!
+//! A second group of each conversation is its rescue lane ([`crate::answer::Rescuer`]).
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::ProvideErrorMetadata as _;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use crate::config::QueueConfig;
 use crate::ids::{ConversationId, MessageId, UserId};
-use crate::messages::StoredMessage;
+use crate::messages::{Lane, StoredMessage};
 use crate::{Error, Result};
 
 /// What SQS answers about a message that came back to the queue or was deleted; with the prefix of its older protocol, or without.
@@ -32,6 +34,15 @@ pub struct Job {
     /// It has ended, and its sender asks once more how.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tell: bool,
+    /// It came by the rescue lane.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rescue: bool,
+}
+
+impl Job {
+    pub fn lane(&self) -> Lane {
+        if self.rescue { Lane::Rescue } else { Lane::Ordinary }
+    }
 }
 
 impl From<&StoredMessage> for Job {
@@ -42,6 +53,7 @@ impl From<&StoredMessage> for Job {
             message_id: message.id.clone(),
             seq: message.seq,
             tell: false,
+            rescue: false,
         }
     }
 }
@@ -66,6 +78,13 @@ impl Queue {
         self.send_as(job, format!("{}-{time}", job.message_id.key())).await
     }
 
+    /// Queues it beside what waits in its conversation, where an ordinary job may wait for a delivery to come back. Once within
+    /// five minutes, however often it is asked for.
+    pub async fn rescue(&self, message: &StoredMessage) -> Result<()> {
+        let job = Job { rescue: true, ..Job::from(message) };
+        self.send_as(&job, format!("{}-rescue", message.id.key())).await
+    }
+
     /// Has its user told once more how a message has ended. `request` names the wish: each is met, and each once.
     pub async fn tell(&self, message: &StoredMessage, request: &str) -> Result<()> {
         let job = Job { tell: true, ..Job::from(message) };
@@ -79,7 +98,10 @@ impl Queue {
         self.sqs
             .send_message()
             .queue_url(&self.url)
-            .message_group_id(job.conversation_id.as_str())
+            .message_group_id(match job.lane() {
+                Lane::Ordinary => job.conversation_id.to_string(),
+                Lane::Rescue => format!("{}.rescue", job.conversation_id),
+            })
             .message_deduplication_id(deduplication_id)
             .message_body(body)
             .send()

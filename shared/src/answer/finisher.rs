@@ -40,7 +40,7 @@ impl Finisher {
     pub(crate) async fn give_up(&self, message: &StoredMessage) -> Result<()> {
         match self.messages.claim(message).await? {
             Claimed::Yes(claim) => self.end_unanswered(claim).await,
-            Claimed::Ended(_) | Claimed::Deleted => Ok(()),
+            Claimed::Ended(_) | Claimed::Elsewhere | Claimed::Deleted => Ok(()),
         }
     }
 

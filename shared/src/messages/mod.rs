@@ -47,7 +47,7 @@ use crate::media::{Attachment, Media};
 use crate::{Error, Result};
 
 pub use admit::{Admission, Draft};
-pub use answers::{Claim, Claimed, Ending, Measured, Reply, Usage};
+pub use answers::{Claim, Claimed, Ending, Lane, Measured, Reply, Usage};
 pub use log::{Log, PAGE, Said};
 pub use parent::{Follows, Parent};
 

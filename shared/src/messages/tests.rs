@@ -60,7 +60,7 @@ pub(super) async fn answer(
         Claimed::Yes(claim) => {
             function.messages.end(claim, Ending::text("Hello yourself"), None, 0).await.expect("an end")
         }
-        Claimed::Ended(_) | Claimed::Deleted => None,
+        Claimed::Ended(_) | Claimed::Elsewhere | Claimed::Deleted => None,
     }
 }
 

@@ -12,13 +12,14 @@ use serde_json::json;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::super::MAX_ATTEMPTS;
+use super::super::rescue::RESCUE_AFTER;
 use super::super::writer::AGAIN;
+use super::super::{MAX_ATTEMPTS, Rescuer};
 use super::{DEADLINE, Scene};
-use crate::messages::{Claimed, Status, StoredMessage};
+use crate::messages::{Claimed, Ending, Lane, Status, StoredMessage};
 use crate::queue::Job;
 use crate::testing::endpoint::{Endpoint, Step, delta, done, finish, says, stream_head};
-use crate::testing::{Before, connection};
+use crate::testing::{Before, connection, user};
 
 /// Works on one job, as the event source and the function do. What came of it.
 async fn work_on(scene: &Scene, (job, receipt): (Job, String)) -> crate::Result<()> {
@@ -169,16 +170,15 @@ async fn whoever_has_lost_its_message_tells_nothing_more() {
     // The delta can't be told, so there is always something left to tell.
     connections.keep_waiting(&c);
     let (job, receipt) = scene.stack.receive().await.remove(0);
-    let lose = {
-        let (connections, c, finished) = (Arc::clone(&connections), c.clone(), scene.stack.finishing(&receipt));
-        async move {
-            connections.until(|connections| connections.tries(&c) > 0).await;
-            finished.await;
-        }
+    // It is held before it is told of, so the next hold finds it lost.
+    let finished = scene.stack.finishing(&receipt);
+    let lose = async {
+        connections.until(|connections| connections.tries(&c) > 0).await;
+        Before::install(&scene.stack, "worker", "ChangeMessageVisibility", finished.boxed());
     };
-    Before::install(&scene.stack, "worker", "ChangeMessageVisibility", lose.boxed());
-    let deadline = scene.answerer.clock.now().plus(DEADLINE);
-    scene.answerer.run(&job, &receipt, deadline).await.expect_err("the message is another's");
+    let deadline = scene.answerer.clock.now().plus(Duration::from_secs(60));
+    let (result, ()) = tokio::join!(scene.answerer.run(&job, &receipt, deadline), lose);
+    result.expect_err("the message is another's");
     let tries = connections.tries(&c);
     tokio::time::sleep(2 * AGAIN).await;
     assert_eq!(connections.tries(&c), tries);
@@ -201,4 +201,68 @@ async fn where_nobody_is_at_home_a_message_fails_at_once() {
         assert!(error["message"].as_str().is_some_and(|text| text.contains(reason)), "{error}");
         assert_eq!(scene.message(&message.id).await.status, Status::Failed);
     }
+}
+
+/// The rescuer, as `heartbeat` has it.
+async fn rescuer(scene: &Scene) -> Rescuer {
+    scene.stack.app("heartbeat", 3, 1).await.rescuer().expect("a rescuer")
+}
+
+#[tokio::test]
+async fn a_message_whose_worker_died_before_it_began_is_answered_beside_it() {
+    let scene = Scene::new(vec![says(&["one"]), says(&["two"])]).await;
+    let rescuer = rescuer(&scene).await;
+    let (one, two) = (scene.say(1).await, scene.say(2).await);
+    let lost = scene.stack.receive().await;
+    rescuer.look_after(&user("u")).await.expect("a look");
+    assert!(scene.stack.receive().await.is_empty(), "a worker may be about to begin");
+    scene.stack.clock.advance(RESCUE_AFTER + Duration::from_secs(1));
+    for _ in 0..2 {
+        rescuer.look_after(&user("u")).await.expect("a look");
+    }
+    scene.work().await;
+    assert!(scene.stack.receive().await.is_empty(), "each is queued once more, however often it is asked for");
+    let replies: Vec<_> =
+        scene.connections.told(&connection("c")).into_iter().filter(|f| f["type"] == "reply").collect();
+    let told: Vec<_> = replies.iter().map(|reply| (&reply["id"], &reply["replies"][0]["text"])).collect();
+    assert_eq!(told, [(&json!(one.id), &json!("one")), (&json!(two.id), &json!("two"))]);
+    // Those that were lost come back, and find nothing to do.
+    for (job, receipt) in lost {
+        let deadline = scene.answerer.clock.now().plus(DEADLINE);
+        scene.answerer.run(&job, &receipt, deadline).await.expect("nothing to do");
+    }
+    assert_eq!(scene.endpoint.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_begun_in_one_lane_is_left_to_it_and_what_follows_waits() {
+    let scene = Scene::new(vec![says(&["one"]), says(&["two"])]).await;
+    let messages = &scene.answerer.messages;
+    let (one, two) = (scene.say(1).await, scene.say(2).await);
+    let mut ordinary = scene.stack.receive().await;
+    let second = ordinary.pop().expect("two jobs");
+    for message in [&one, &two] {
+        scene.answerer.queue.rescue(message).await.expect("queued");
+    }
+    // A worker of the ordinary lane is at the first.
+    let claimed = messages.claim(&one).await.expect("a claim");
+    let Claimed::Yes(claim) = claimed else { panic!("{claimed:?}") };
+    scene.work().await;
+    assert!(scene.endpoint.requests().is_empty(), "the rescue lane has begun with what follows");
+    // It has died, and another of its lane begins anew; and ends it.
+    let claimed = messages.claim(&one).await.expect("a claim");
+    assert!(matches!(&claimed, Claimed::Yes(claim) if claim.repeated), "{claimed:?}");
+    assert!(messages.end(claim, Ending::text("the dead one's"), None, 0).await.expect("an answer").is_none());
+    let Claimed::Yes(claim) = claimed else { panic!("not claimed") };
+    messages.end(claim, Ending::text("one"), None, 0).await.expect("an answer").expect("it holds it");
+    // Now the rescue lane is at the second.
+    let rescued = messages.claim_in(Lane::Rescue, &two).await.expect("a claim");
+    assert!(matches!(rescued, Claimed::Yes(_)), "{rescued:?}");
+    let result = work_on(&scene, second.clone()).await;
+    assert!(matches!(result, Err(crate::Error::Contended { .. })), "{result:?}");
+    assert_eq!(scene.message(&two.id).await.status, Status::Processing);
+    // Until its worker must be dead.
+    scene.stack.clock.advance(Duration::from_secs(100));
+    work_on(&scene, second).await.expect("it is answered");
+    assert_eq!(scene.message(&two.id).await.status, Status::Done);
 }
