@@ -14,7 +14,7 @@ use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
 use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
 
 use crate::Result;
-use crate::answer::{Answerer, Finisher};
+use crate::answer::{Answerer, Finisher, Rescuer};
 use crate::auth::Verifier;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AdmissionConfig, AuthConfig, ChatConfig, LeaseConfig, MediaConfig, ModelConfig, QueueConfig};
@@ -170,6 +170,10 @@ impl App {
             context_tokens: config.context_tokens,
             model: model::from_config(config, &self.aws, self.random()).await?,
         })
+    }
+
+    pub fn rescuer(&self) -> Result<Rescuer> {
+        Ok(Rescuer { leases: self.leases()?, messages: self.messages()?, queue: self.queue()?, clock: self.clock() })
     }
 
     pub fn janitor(&self) -> Result<Janitor> {

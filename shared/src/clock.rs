@@ -13,6 +13,10 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
     /// Seconds since the epoch, rounded up: what DynamoDB's TTL reads.
     pub fn as_ttl_seconds(self) -> i64 {
         self.0.div_euclid(1000) + 1

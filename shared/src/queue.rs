@@ -1,15 +1,27 @@
 //! The queue between admission and answer: SQS FIFO, one message group per conversation, so that a conversation is answered
 //! in order and conversations are answered side by side. The deduplication id is the message's, so that a message that is
 //! sent again within five minutes is queued once.
+//!
+//! A second group of each conversation is its rescue lane ([`crate::answer::Rescuer`]).
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::ProvideErrorMetadata as _;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::config::QueueConfig;
 use crate::ids::{ConversationId, MessageId, UserId};
-use crate::messages::StoredMessage;
+use crate::messages::{Lane, StoredMessage};
 use crate::{Error, Result};
+
+/// What SQS answers about a message that came back to the queue or was deleted; with the prefix of its older protocol, or without.
+const NOT_HELD: [&str; 5] = [
+    "InvalidParameterValue",
+    "MessageNotInflight",
+    "AWS.SimpleQueueService.MessageNotInflight",
+    "ReceiptHandleIsInvalid",
+    "InvalidParameterValueException",
+];
 
 /// What is queued: which message to answer; its text stays in the table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,6 +34,15 @@ pub struct Job {
     /// It has ended, and its sender asks once more how.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tell: bool,
+    /// It came by the rescue lane.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rescue: bool,
+}
+
+impl Job {
+    pub fn lane(&self) -> Lane {
+        if self.rescue { Lane::Rescue } else { Lane::Ordinary }
+    }
 }
 
 impl From<&StoredMessage> for Job {
@@ -32,6 +53,7 @@ impl From<&StoredMessage> for Job {
             message_id: message.id.clone(),
             seq: message.seq,
             tell: false,
+            rescue: false,
         }
     }
 }
@@ -56,6 +78,13 @@ impl Queue {
         self.send_as(job, format!("{}-{time}", job.message_id.key())).await
     }
 
+    /// Queues it beside what waits in its conversation, where an ordinary job may wait for a delivery to come back. Once within
+    /// five minutes, however often it is asked for.
+    pub async fn rescue(&self, message: &StoredMessage) -> Result<()> {
+        let job = Job { rescue: true, ..Job::from(message) };
+        self.send_as(&job, format!("{}-rescue", message.id.key())).await
+    }
+
     /// Has its user told once more how a message has ended. `request` names the wish: each is met, and each once.
     pub async fn tell(&self, message: &StoredMessage, request: &str) -> Result<()> {
         let job = Job { tell: true, ..Job::from(message) };
@@ -69,7 +98,10 @@ impl Queue {
         self.sqs
             .send_message()
             .queue_url(&self.url)
-            .message_group_id(job.conversation_id.as_str())
+            .message_group_id(match job.lane() {
+                Lane::Ordinary => job.conversation_id.to_string(),
+                Lane::Rescue => format!("{}.rescue", job.conversation_id),
+            })
             .message_deduplication_id(deduplication_id)
             .message_body(body)
             .send()
@@ -78,16 +110,21 @@ impl Queue {
         Ok(())
     }
 
-    /// Lets a received message come back after `timeout` from now, if it is not deleted before.
-    pub async fn hold(&self, receipt_handle: &str, timeout: Duration) -> Result<()> {
-        self.sqs
+    /// Lets a received message come back after `timeout` from now, if it is not deleted before. `false`: whoever received it has it
+    /// no more, and trying again is of no use.
+    pub async fn hold(&self, receipt_handle: &str, timeout: Duration) -> Result<bool> {
+        let held = self
+            .sqs
             .change_message_visibility()
             .queue_url(&self.url)
             .receipt_handle(receipt_handle)
             .visibility_timeout(i32::try_from(timeout.as_secs()).unwrap_or(i32::MAX))
             .send()
-            .await
-            .map_err(|error| Error::service("ChangeMessageVisibility", &error))?;
-        Ok(())
+            .await;
+        match held {
+            Ok(_) => Ok(true),
+            Err(error) if error.code().is_some_and(|code| NOT_HELD.contains(&code)) => Ok(false),
+            Err(error) => Err(Error::service("ChangeMessageVisibility", &error)),
+        }
     }
 }

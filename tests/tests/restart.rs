@@ -1,7 +1,7 @@
 //! What is accepted survives: a stop, a crash of the stack, the death of a worker.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tests::{Client, Stack, StackOptions, new_id};
@@ -102,6 +102,43 @@ async fn a_workers_death_costs_no_message_and_makes_no_second_answer() {
     assert!(stack.log().contains("worker"), "the death is in the log:\n{}", stack.log());
     let (streamed, _) = client.ask(&conversation, "well?").await;
     assert_eq!(streamed, "response for well?");
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_before_it_holds_its_message_costs_seconds_to_who_sends_heartbeats() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let conversation = client.rest.new_conversation().await;
+    client.ask(&conversation, "one").await;
+    let workers = stack.pids("worker").await;
+    assert_eq!(workers.len(), 1, "{workers:?}");
+    let signal = |signal: &str| {
+        let sent = Command::new("kill").args([signal, &workers[0].to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
+    };
+    // It is given the message and never gets to see it.
+    signal("-STOP");
+    let id = new_id();
+    client.send_message(&id, &conversation, "two").await;
+    let began = Instant::now();
+    stack.until("delivered", |state| state["inFlight"]["worker"]["now"] == 1).await;
+    signal("-KILL");
+    let reply = loop {
+        client.send(&json!({ "action": "heartbeat" })).await;
+        let wait = Instant::now() + Duration::from_secs(2);
+        let mut reply = None;
+        while reply.is_none() && Instant::now() < wait {
+            let frame = client.receive_within(Duration::from_secs(1)).await;
+            reply = frame.filter(|frame| frame["type"] == "reply");
+        }
+        if let Some(reply) = reply {
+            break reply;
+        }
+        assert!(began.elapsed() < Duration::from_secs(40), "nobody looks after it\n{}", stack.log());
+    };
+    assert_eq!((&reply["id"], &reply["replies"][0]["text"]), (&json!(id), &json!("response for two")));
+    println!("answered after {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -1,26 +1,33 @@
-//! `heartbeat`: renews the lease of a client that has spoken, and tells when it ends.
+//! `heartbeat`: renews the lease of a client that has spoken, and tells when it ends. Who waits for an answer has it looked after.
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shared::lambda::{Speaker, refuse, respond};
+use shared::answer::Rescuer;
+use shared::lambda::{Speaker, log, refuse, respond};
 use shared::leases::Leases;
 use shared::protocol::ServerFrame;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let app = shared::lambda::start().await;
-    let leases = app.leases()?;
-    run(service_fn(|event| heartbeat(&leases, event))).await
+    let (leases, rescuer) = (app.leases()?, app.rescuer()?);
+    run(service_fn(|event| heartbeat(&leases, &rescuer, event))).await
 }
 
 async fn heartbeat(
     leases: &Leases,
+    rescuer: &Rescuer,
     event: LambdaEvent<ApiGatewayWebsocketProxyRequest>,
 ) -> Result<ApiGatewayProxyResponse, Error> {
     let event = event.payload;
     let renewed = async {
         let speaker = Speaker::of(&event.request_context)?;
-        leases.renew(&speaker.user, &speaker.connection).await
+        let lease_expires_at = leases.renew(&speaker.user, &speaker.connection).await?;
+        if let Err(error) = rescuer.look_after(&speaker.user).await {
+            // The next heartbeat looks again.
+            log(&event.request_context, &error);
+        }
+        Ok(lease_expires_at)
     };
     Ok(match renewed.await {
         Ok(lease_expires_at) => respond(ServerFrame::Heartbeat { lease_expires_at }),

@@ -4,6 +4,7 @@
 //! a timer; nothing depends on when.
 
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -21,6 +22,7 @@ use samovar_template::Table;
 const TTL_SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// The tables.
+#[derive(Clone)]
 pub enum DynamoDb {
     /// In this process.
     Embedded(Database),
@@ -135,6 +137,36 @@ impl DynamoDb {
                 Err(error) => tracing::warn!(%error, "TTL sweep"),
             }
         }
+    }
+}
+
+/// An old state that reads see which do not ask for the present one.
+///
+/// DynamoDB answers such a read from any replica, and says nothing of how far behind that is. The engine has one copy and is always
+/// up to date, so a program that asks for too little never notices. With a stale state, it does.
+#[derive(Debug, Default)]
+pub struct StaleReads(RwLock<Option<DynamoDb>>);
+
+impl StaleReads {
+    /// From now on, reads without `ConsistentRead` see only this.
+    pub fn see(&self, old: Database) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(DynamoDb::Embedded(old));
+    }
+
+    /// The old state, where a call may be answered from it.
+    pub(super) fn answering(&self, operation: &str, body: &[u8]) -> Option<DynamoDb> {
+        let old = self.0.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        may_be_stale(operation, body).then_some(old)
+    }
+}
+
+fn may_be_stale(operation: &str, body: &[u8]) -> bool {
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    let consistent = |request: &Value| request["ConsistentRead"] == true;
+    match operation {
+        "GetItem" | "Query" | "Scan" => !consistent(&request),
+        "BatchGetItem" => request["RequestItems"].as_object().is_some_and(|tables| !tables.values().all(consistent)),
+        _ => false,
     }
 }
 

@@ -36,7 +36,7 @@ pub use answer::Answer;
 pub use credentials::{SECRET_KEY, SESSION_TOKEN, access_key};
 
 use door::Door;
-use dynamodb::DynamoDb;
+use dynamodb::{DynamoDb, StaleReads};
 use faults::Faults;
 use meter::Meter;
 use queues::Queues;
@@ -50,6 +50,8 @@ pub const PATH: &str = "/_aws";
 pub struct Services {
     /// The tables.
     pub dynamodb: DynamoDb,
+    /// What reads see that do not ask for the present state: it too, unless a test says otherwise.
+    pub stale_reads: StaleReads,
     /// The queues.
     pub queues: Queues,
     /// Nothing where another emulator's is used: functions go there directly, because signatures are over the address.
@@ -66,7 +68,15 @@ impl Services {
     pub fn new(dynamodb: DynamoDb, queues: Queues, s3: Option<S3>) -> Arc<Self> {
         let door = Door::default();
         let (meter, faults) = (Arc::clone(&door.meter), Arc::clone(&door.faults));
-        Arc::new(Self { dynamodb, queues, s3: s3.map(Arc::new), meter, faults, door })
+        Arc::new(Self {
+            dynamodb,
+            stale_reads: StaleReads::default(),
+            queues,
+            s3: s3.map(Arc::new),
+            meter,
+            faults,
+            door,
+        })
     }
 
     /// Serves only them until `stop`, then lets open requests finish.
@@ -115,7 +125,10 @@ impl Services {
     async fn execute(&self, service: &str, operation: &str, body: Bytes) -> Answer {
         match service {
             "sqs" => self.queues.call(operation, body).await,
-            _ => self.dynamodb.call(operation, body).await,
+            _ => match self.stale_reads.answering(operation, &body) {
+                Some(old) => old.call(operation, body).await,
+                None => self.dynamodb.call(operation, body).await,
+            },
         }
     }
 }

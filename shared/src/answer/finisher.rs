@@ -1,18 +1,25 @@
 //! Ending messages and telling their users how: what all functions do that have to do with answers, with a model or without.
+//!
+//! An end is told, or owed, or nobody is there to hear of it. Telling is tried for a short while. What could not be told to whoever
+//! is connected is written down in that user's item, and the job is done: the conversation goes on. The janitor has it told again, every
+//! minute, until it was told or nobody is connected any more; who connects then reads the history, which had it first. Dying between
+//! the end and either of these brings the job back, and with it this. So nothing is marked as told of which nobody has heard.
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::ids::{MessageId, UserId};
 use crate::leases::Leases;
 use crate::media::Media;
 use crate::messages::{Claim, Claimed, Ending, Messages, Status, StoredMessage};
 use crate::protocol::{Message, ServerFrame};
-use crate::push::{Push, PushError};
+use crate::push::Push;
 use crate::{Error, Result};
 
-/// Tries to tell an end before the message goes back to the queue.
-const ATTEMPTS: u32 = 4;
+/// How long a connection is tried to which an end can't be told. Meanwhile its conversation waits; then it is owed.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
@@ -31,7 +38,13 @@ impl Finisher {
 
     /// Ends a message that can't be answered, and tells its user.
     pub(crate) async fn give_up(&self, message: &StoredMessage) -> Result<()> {
-        let Claimed::Yes(claim) = self.messages.claim(message).await? else { return Ok(()) };
+        match self.messages.claim(message).await? {
+            Claimed::Yes(claim) => self.end_unanswered(claim).await,
+            Claimed::Ended(_) | Claimed::Elsewhere | Claimed::Deleted => Ok(()),
+        }
+    }
+
+    pub(super) async fn end_unanswered(&self, claim: Claim) -> Result<()> {
         self.end_now(claim, Ending::Failed { code: "reply_failed", message: "It could not be answered".to_owned() })
             .await
     }
@@ -62,7 +75,8 @@ impl Finisher {
             return Ok(());
         }
         let frame = ServerFrame::error(Some(message.clone()), &Error::ConversationNotFound);
-        self.deliver(user, &frame.to_json()).await
+        // The conversation is gone for whoever asks; that is as good as being told.
+        self.deliver(user, &frame.to_json()).await.map(|_| ())
     }
 
     /// For a redelivery, or who asks for it: makes sure that an end was counted and told.
@@ -70,11 +84,15 @@ impl Finisher {
         if !message.told {
             self.messages.uncount(message).await?;
         }
-        self.tell(message, answers).await
+        self.tell_or_owe(message, answers, true).await
     }
 
     /// Tells the user, wherever connected now, how a message ended. Nobody connected: history tells.
     pub(super) async fn tell(&self, message: &StoredMessage, answers: &[StoredMessage]) -> Result<()> {
+        self.tell_or_owe(message, answers, false).await
+    }
+
+    async fn tell_or_owe(&self, message: &StoredMessage, answers: &[StoredMessage], again: bool) -> Result<()> {
         let frame = match (&message.status, &message.error) {
             (Status::Failed, Some((code, detail))) => ServerFrame::Error {
                 id: Some(message.id.clone()),
@@ -88,28 +106,28 @@ impl Finisher {
                 replies: Message::of_all(answers, &self.media).await?,
             },
         };
-        self.deliver(&message.user, &frame.to_json()).await?;
-        self.messages.mark_told(message).await
+        if !self.deliver(&message.user, &frame.to_json()).await? {
+            return self.leases.owe(&message.user, &message.id).await;
+        }
+        self.messages.mark_told(message).await?;
+        if again { self.leases.settle(&message.user, &message.id).await } else { Ok(()) }
     }
 
-    /// To a client that does not read, nothing can be told: history tells, as if it were away. A connection that is gone is
-    /// tried again, too: it may be one whose handshake is still pending.
-    async fn deliver(&self, user: &UserId, frame: &str) -> Result<()> {
-        for attempt in 0..ATTEMPTS {
-            let Some(address) = self.leases.address(user).await? else { return Ok(()) };
-            let last = attempt + 1 == ATTEMPTS;
-            match self.push.post(&address, frame.to_owned()).await {
-                Ok(()) => return Ok(()),
-                Err(PushError::Gone | PushError::Slow) if last => {
-                    tracing::info!(connection = %address, "It can't be told; it will find the answer in its history");
-                    return Ok(());
-                }
-                Err(PushError::Failed(error)) if last => return Err(error),
-                Err(PushError::Gone | PushError::Slow | PushError::Failed(_)) => {
-                    tokio::time::sleep(FIRST_PAUSE.saturating_mul(1 << (2 * attempt))).await;
-                }
+    /// `false`: whoever is connected could not be told. Where nobody is, history tells.
+    ///
+    /// Why doesn't matter. A connection that is gone may be one whose handshake is still pending; one that does not read, one of a
+    /// throttled account; and what failed may have arrived, and then is told twice.
+    async fn deliver(&self, user: &UserId, frame: &str) -> Result<bool> {
+        let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+        loop {
+            let Some(address) = self.leases.address(user).await? else { return Ok(true) };
+            let Err(error) = self.push.post(&address, frame.to_owned()).await else { return Ok(true) };
+            if began.elapsed() + pause > PATIENCE {
+                tracing::info!(connection = %address, "It can't be told for now, and is owed: {error}");
+                return Ok(false);
             }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
-        Err(Error::Contended { operation: "PostToConnection", attempts: ATTEMPTS })
     }
 }

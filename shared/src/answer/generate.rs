@@ -38,6 +38,8 @@ pub(super) enum How {
     Done,
     Cancelled,
     Failed(String),
+    /// The time was over. Whether that is a failure, only who knows where the time went can say.
+    OutOfTime(&'static str),
 }
 
 impl How {
@@ -45,7 +47,7 @@ impl How {
         match self {
             Self::Done => Status::Done,
             Self::Cancelled => Status::Cancelled,
-            Self::Failed(_) => Status::Failed,
+            Self::Failed(_) | Self::OutOfTime(_) => Status::Failed,
         }
     }
 }
@@ -77,7 +79,7 @@ impl Answerer {
                         break None;
                     }
                     () = &mut out_of_time => {
-                        generated.how = How::Failed("The model took too long".to_owned());
+                        generated.how = How::OutOfTime("The model took too long");
                         break None;
                     }
                     piece = pieces.next() => piece,
@@ -127,7 +129,7 @@ impl Answerer {
                     break;
                 }
                 () = &mut out_of_time => {
-                    generated.how = How::Failed("The model kept failing".to_owned());
+                    generated.how = How::OutOfTime("The model kept failing");
                     break;
                 }
             }
@@ -165,6 +167,9 @@ impl Answerer {
     pub(super) async fn store(&self, message: &StoredMessage, generated: Generated) -> Result<Ending> {
         let cancelled = match generated.how {
             How::Failed(reason) => return Ok(Ending::Failed { code: "reply_failed", message: reason }),
+            How::OutOfTime(reason) => {
+                return Ok(Ending::Failed { code: "reply_failed", message: reason.to_owned() });
+            }
             How::Cancelled => true,
             How::Done => false,
         };

@@ -13,8 +13,9 @@
 //! - **The same connection, gone.** Its handshake is still pending (a place is taken before the connection opens), or its line
 //!   has just broken. It tries again after [`AGAIN`], for as long as the answer goes on: neither can be told from the other.
 //! - **A post that failed for an unknown reason.** It may have arrived. So to the same connection the very same delta is sent
-//!   again under its number; a client that has it drops the second. To another connection, the text begins again anyway.
-//! - **A client that reads slowly.** The delta was not taken. What has come meanwhile goes along with the next.
+//!   again under its number, whatever that one meets; a client that has it drops the second. What has come meanwhile goes under the
+//!   next number. To another connection, the text begins again anyway.
+//! - **A client that reads slowly, or an account that is throttled.** The delta was not taken. What has come meanwhile goes along with the next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,10 +40,17 @@ pub(super) const AGAIN: Duration = Duration::from_millis(300);
 /// Text in one delta: in JSON at most six times as many bytes, which fits a frame.
 pub(super) const MAX_DELTA_BYTES: usize = 16 * 1024;
 
+/// Dropped before it has finished, it stops at once: who has lost a message, or begins its answer anew, tells nothing more of it.
 #[derive(Debug)]
 pub(super) struct Writer {
-    pieces: mpsc::UnboundedSender<String>,
+    pieces: Option<mpsc::UnboundedSender<String>>,
     task: JoinHandle<()>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl Writer {
@@ -66,18 +74,20 @@ impl Writer {
             begun: false,
             unsure: None,
         };
-        Some(Self { pieces, task: tokio::spawn(state.run(received)) })
+        Some(Self { pieces: Some(pieces), task: tokio::spawn(state.run(received)) })
     }
 
     pub(super) fn write(&self, piece: &str) {
         // The task ends only after the sender.
-        let _ = self.pieces.send(piece.to_owned());
+        if let Some(pieces) = &self.pieces {
+            let _ = pieces.send(piece.to_owned());
+        }
     }
 
     /// Sends what is left. After it, no delta of this answer is under way.
-    pub(super) async fn finish(self) {
-        drop(self.pieces);
-        if let Err(error) = self.task.await {
+    pub(super) async fn finish(mut self) {
+        self.pieces = None;
+        if let Err(error) = (&mut self.task).await {
             tracing::error!(%error, "The writer of an answer failed");
         }
     }
@@ -160,12 +170,13 @@ impl State {
                     self.begun = true;
                 }
                 Err(PushError::Gone) => {
+                    self.unsure = sent_before.then_some(delta);
                     self.look().await;
                     if self.address.as_ref() == Some(&address) {
                         break;
                     }
                 }
-                Err(PushError::Slow) => {
+                Err(PushError::Slow | PushError::Throttled) => {
                     self.unsure = sent_before.then_some(delta);
                     // Perhaps the user has left it for another.
                     self.address = None;

@@ -75,6 +75,7 @@ impl Conversations {
             .key_condition_expression("pk = :pk")
             .expression_attribute_values(":pk", text(DELETED))
             .limit(ROUND)
+            .consistent_read(true)
             .send()
             .await
             .map_err(|error| Error::service("Query", &error))?;

@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 
-use crate::answer::Finisher;
+use crate::answer::{Finisher, MAX_ATTEMPTS};
 use crate::clock::{Clock, Timestamp};
 use crate::conversations::Conversations;
 use crate::ids::{MessageId, UserId};
 use crate::leases::{Lease, Leases};
-use crate::messages::{Messages, Status};
+use crate::messages::Messages;
 use crate::protocol::ClosingCode;
 use crate::push::{CLOSED_BY_ADMIN, Push, REPLACED, dismiss};
 use crate::queue::{Job, Queue};
@@ -34,10 +34,7 @@ const CLOCK_SKEW: Duration = Duration::from_secs(1);
 /// is queued again, it is given twice as long.
 const STUCK_AFTER: Duration = Duration::from_secs(90);
 
-/// How often a message that workers began with is queued again before it is given up: it may be what kills them.
-const MAX_REDRIVES: u32 = 3;
-
-/// A message that no worker has begun with by then is given up: its sender has long gone. Until then a long queue is no
+/// A message that has no answer by then is given up: its sender has long gone. Until then a long queue is no
 /// reason to give up on what waits in it.
 const LONGEST_WAIT: Duration = Duration::from_secs(12 * 3600);
 
@@ -128,6 +125,13 @@ impl Janitor {
                 self.unstick(user, &message, now, report).await?;
             }
         }
+        // To whoever is not connected any more, history tells.
+        for (message, _) in lease.untold.iter().filter(|_| lease.expires_at > now) {
+            match self.messages.find(user, message).await? {
+                Some(message) => self.queue.tell(&message, &format!("janitor {now}")).await?,
+                None => self.leases.settle(user, message).await?,
+            }
+        }
         for (connection, since) in &lease.replaced {
             let (code, message) = if lease.closed.as_ref() == Some(connection) {
                 (ClosingCode::ClosedByAdmin, CLOSED_BY_ADMIN)
@@ -165,10 +169,7 @@ impl Janitor {
             return Ok(()); // a worker is at it
         }
         let waited = now.since(message.created_at);
-        let hopeless = match message.status {
-            Status::Processing => message.redriven >= MAX_REDRIVES,
-            _ => waited > LONGEST_WAIT,
-        };
+        let hopeless = message.attempts >= MAX_ATTEMPTS || waited > LONGEST_WAIT;
         if hopeless {
             tracing::error!(message = %id, redriven = message.redriven, "Given up after {} s", waited.as_secs());
             self.finisher.give_up(&message).await?;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Janitor, LONGEST_WAIT, MAX_REDRIVES, OPEN_BY, Report, STUCK_AFTER};
-use crate::answer::Answerer;
+use super::{Janitor, LONGEST_WAIT, OPEN_BY, Report, STUCK_AFTER};
+use crate::answer::{Answerer, MAX_ATTEMPTS};
 use crate::leases::{Connected, Handshake};
 use crate::messages::{Admission, Claimed, Ending, Status, StoredMessage};
+use crate::queue::Job;
 use crate::testing::{Connections, Stack, connection, draft, message_id, user};
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -48,6 +49,15 @@ impl Scene {
 
     async fn tidy_up(&self) -> Report {
         self.janitor.run().await.expect("a run")
+    }
+
+    /// Works on what is queued.
+    async fn work(&self) {
+        for (job, receipt) in self.stack.receive().await {
+            let deadline = self.answerer.clock.now().plus(LEASE);
+            self.answerer.run(&job, &receipt, deadline).await.expect("worked on");
+            self.stack.finished(&receipt).await;
+        }
     }
 
     async fn message(&self, name: &str, id: u32) -> StoredMessage {
@@ -136,7 +146,7 @@ async fn a_message_that_kills_its_workers_is_given_up_and_its_user_is_told() {
         assert_eq!(report.redriven, 1);
         redrives += 1;
     };
-    assert_eq!((redrives, report.given_up), (MAX_REDRIVES, 1));
+    assert_eq!((redrives, report.given_up), (MAX_ATTEMPTS - 1, 1));
     let frames = scene.frames(&format!("u{redrives}"));
     let [error] = &frames[..] else { panic!("{frames:?}") };
     assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("reply_failed")));
@@ -262,4 +272,28 @@ async fn what_a_deleted_conversation_left_behind_is_deleted_and_who_waits_for_an
     let [error] = &frames[..] else { panic!("{frames:?}") };
     assert_eq!((&error["code"], &error["id"]), (&json!("conversation_not_found"), &json!(message.id)));
     assert!(scene.stack.snapshot().users["u"].pending.is_empty());
+}
+
+#[tokio::test]
+async fn an_end_that_could_not_be_told_is_told_once_it_can_be() {
+    let scene = Scene::new().await;
+    scene.connect("u", "u").await;
+    // As long as its handshake is pending, or its account is throttled; and longer than a worker waits.
+    scene.connections.keep_waiting(&connection("u"));
+    let message = scene.say("u", 1).await;
+    scene.answerer.queue.send(&Job::from(&message)).await.expect("queued");
+    scene.work().await;
+    assert_eq!(scene.message("u", 1).await.status, Status::Done);
+    assert!(!scene.message("u", 1).await.told);
+    scene.connections.open(&connection("u"));
+    scene.tidy_up().await;
+    scene.work().await;
+    let frames = scene.frames("u");
+    let [reply] = &frames[..] else { panic!("{frames:?}") };
+    assert_eq!((&reply["type"], &reply["id"]), (&json!("reply"), &json!(message.id)));
+    assert!(scene.message("u", 1).await.told);
+    assert!(scene.stack.snapshot().users["u"].untold.is_empty());
+    scene.stack.clock.advance(SECOND);
+    scene.tidy_up().await;
+    assert!(scene.stack.receive().await.is_empty(), "nothing is owed any more");
 }

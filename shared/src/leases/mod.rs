@@ -93,8 +93,8 @@ pub struct Lease {
     pub spoken: bool,
     /// Messages admitted and not yet answered, each with the moment it was admitted.
     pub pending: Vec<(MessageId, Timestamp)>,
-    /// Of those, the ones that have waited so long that they no longer count.
-    pub overdue: Vec<(MessageId, Timestamp)>,
+    /// Messages that have ended, and the user could not be told, each with the moment of the last try.
+    pub untold: Vec<(MessageId, Timestamp)>,
     /// Connections that had this place before and may still be open, each with the moment it was lost.
     pub replaced: Vec<(ConnectionId, Timestamp)>,
     /// Of those, the one that an administrator closed last.
@@ -176,15 +176,15 @@ impl Lease {
             connected_at: attributes.time("connected_at").ok(),
             spoken: attributes.flag("spoken"),
             pending: waiting("pending")?,
-            overdue: waiting("overdue")?,
+            untold: waiting("untold")?,
             replaced: moments("replaced").map(|(since, id)| (ConnectionId::new(id), since)).collect(),
             closed: attributes.optional_text("closed_connection").map(ConnectionId::new),
         })
     }
 
-    /// Messages without an answer, counted or not.
+    /// Messages without an answer.
     pub fn unanswered(&self) -> impl Iterator<Item = (MessageId, Timestamp)> + '_ {
-        self.pending.iter().chain(&self.overdue).cloned()
+        self.pending.iter().cloned()
     }
 
     /// Given back rather than ended.

@@ -36,7 +36,7 @@ pub struct Holder {
 
 /// What is read of a user item: all but the moments that only other users of it need.
 const SHOWN: &str =
-    "slot_no, connection_id, session_id, expires_at, username, connected_at, spoken, pending, overdue, replaced";
+    "slot_no, connection_id, session_id, expires_at, username, connected_at, spoken, pending, untold, replaced";
 
 impl Leases {
     /// How many places there are.

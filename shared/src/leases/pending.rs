@@ -1,4 +1,4 @@
-//! The messages of a client that are not answered yet, counted in its user item.
+//! The messages of a client that are not answered yet, counted in its user item; and those of whose end it is still to be told.
 
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
@@ -59,8 +59,8 @@ impl Leases {
         Update::builder()
             .table_name(&self.config.table)
             .key("pk", text(user_key(user)))
-            .condition_expression("attribute_exists(pending) AND attribute_exists(overdue)")
-            .update_expression("REMOVE pending.#message, overdue.#message")
+            .condition_expression("attribute_exists(pending)")
+            .update_expression("REMOVE pending.#message")
             .expression_attribute_names("#message", message.key())
     }
 
@@ -73,8 +73,8 @@ impl Leases {
                     .update_item()
                     .table_name(&self.config.table)
                     .key("pk", text(user_key(user)))
-                    .condition_expression("attribute_exists(pending.#message) OR attribute_exists(overdue.#message)")
-                    .update_expression("REMOVE pending.#message, overdue.#message")
+                    .condition_expression("attribute_exists(pending.#message)")
+                    .update_expression("REMOVE pending.#message")
                     .expression_attribute_names("#message", message.key())
                     .send()
             })
@@ -84,17 +84,34 @@ impl Leases {
         Ok(uncounted)
     }
 
-    /// A message that has waited too long no longer counts against its sender: a worker that died does not lock its user out.
-    pub(crate) async fn set_aside(&self, user: &UserId, message: &MessageId, since: Timestamp) -> Result<()> {
+    /// Its user could not be told how a message has ended, and is to be told later. Without a user item nobody is connected who
+    /// would have to be.
+    pub(crate) async fn owe(&self, user: &UserId, message: &MessageId) -> Result<()> {
         conditional(&self.random, "UpdateItem", || {
             self.db
                 .update_item()
                 .table_name(&self.config.table)
                 .key("pk", text(user_key(user)))
-                .condition_expression("attribute_exists(pending.#message)")
-                .update_expression("REMOVE pending.#message SET overdue.#message = :since")
+                .condition_expression("attribute_exists(untold)")
+                .update_expression("SET untold.#message = :now")
                 .expression_attribute_names("#message", message.key())
-                .expression_attribute_values(":since", time(since))
+                .expression_attribute_values(":now", time(self.clock.now()))
+                .send()
+        })
+        .await
+        .map(|_| ())
+    }
+
+    /// The user knows of its end, or nobody is there to know it.
+    pub(crate) async fn settle(&self, user: &UserId, message: &MessageId) -> Result<()> {
+        conditional(&self.random, "UpdateItem", || {
+            self.db
+                .update_item()
+                .table_name(&self.config.table)
+                .key("pk", text(user_key(user)))
+                .condition_expression("attribute_exists(untold.#message)")
+                .update_expression("REMOVE untold.#message")
+                .expression_attribute_names("#message", message.key())
                 .send()
         })
         .await

@@ -36,8 +36,7 @@ impl Leases {
                 .table_name(&self.config.table)
                 .key("pk", text(user_key(user)))
                 .condition_expression(
-                    "connection_id = :connection AND expires_at <= :now AND size(pending) = :none AND size(overdue) = :none \
-                     AND size(replaced) = :none",
+                    "connection_id = :connection AND expires_at <= :now AND size(pending) = :none AND size(replaced) = :none",
                 )
                 .expression_attribute_values(":connection", text(ended.connection.as_str()))
                 .expression_attribute_values(":now", time(now))

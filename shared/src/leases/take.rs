@@ -89,7 +89,7 @@ impl Leases {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let mut set =
             "SET slot_no = :slot, connection_id = :connection, expires_at = :expires, spoken = :no, #ttl = :ttl, \
-                       pending = if_not_exists(pending, :none), overdue = if_not_exists(overdue, :none), "
+                       pending = if_not_exists(pending, :none), untold = if_not_exists(untold, :none), "
                 .to_owned();
         user_item = match ended {
             Some(ended) => {

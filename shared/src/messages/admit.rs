@@ -26,9 +26,6 @@ use crate::leases::{Admitting, Lease};
 use crate::media::Attachment;
 use crate::{Error, Result};
 
-/// An unanswered message counts against its sender for at most this long: a lost worker cannot lock its user out.
-const PENDING_FOR: Duration = Duration::from_secs(300);
-
 /// When to try again after `too_many_pending`: about the time of an answer.
 const RETRY_AFTER_MS: u64 = 1000;
 
@@ -127,6 +124,7 @@ impl Messages {
                 media: media.clone(),
                 created_at: self.clock.now(),
                 claimed_at: None,
+                attempts: 0,
                 cancelled: false,
                 redriven: 0,
                 told: false,
@@ -164,7 +162,12 @@ impl Messages {
                 return Err(Error::MediaNotFound); // another message has it
             }
             if let Some(Some(lease)) = held {
-                self.make_room(user, &lease, limits).await?;
+                // It counts until it has ended, which workers and the janitor see to; none is taken off for being old.
+                return Err(Error::TooManyPending {
+                    pending: lease.pending.len(),
+                    limit: limits.max_pending_per_client,
+                    retry_after_ms: RETRY_AFTER_MS,
+                });
             } else if refusal.is_by(Part::Slot) {
                 return Err(Error::LeaseExpired);
             } else {
@@ -263,22 +266,5 @@ impl Messages {
             key: format!("{}/{}", conversation_key(&conversation), seq_key(seq)),
             detail: "an id names it and it is not there".to_owned(),
         })
-    }
-
-    /// Too many are pending, unless the time of some is over: those no longer count. They stay in sight of the janitor.
-    async fn make_room(&self, user: &UserId, lease: &Lease, limits: &AdmissionConfig) -> Result<()> {
-        let now = self.clock.now();
-        let overdue: Vec<_> = lease.pending.iter().filter(|(_, since)| since.plus(PENDING_FOR) <= now).collect();
-        if overdue.is_empty() && lease.pending.len() >= limits.max_pending_per_client {
-            return Err(Error::TooManyPending {
-                pending: lease.pending.len(),
-                limit: limits.max_pending_per_client,
-                retry_after_ms: RETRY_AFTER_MS,
-            });
-        }
-        for (message, since) in overdue {
-            self.leases.set_aside(user, message, *since).await?;
-        }
-        Ok(())
     }
 }

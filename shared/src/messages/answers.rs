@@ -1,6 +1,6 @@
 //! What the worker does to messages: claims, ends, and marks them told.
 
-use std::collections::HashMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, Update};
@@ -26,12 +26,14 @@ enum Part {
 }
 
 /// A message under one attempt to answer it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Claim {
     pub message: StoredMessage,
     token: String,
     /// An attempt before this one was cut off; it may have told part of an answer.
     pub repeated: bool,
+    /// Attempts so far, this one among them, without those that were given back.
+    pub attempts: u32,
 }
 
 #[derive(Debug)]
@@ -39,9 +41,23 @@ pub enum Claimed {
     Yes(Claim),
     /// It has ended meanwhile: as it is now.
     Ended(StoredMessage),
+    /// A worker of the other lane may be at it.
+    Elsewhere,
     /// With its conversation.
     Deleted,
 }
+
+/// The way by which a job reached its worker. Each is a message group of its own for every conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Lane {
+    #[default]
+    Ordinary,
+    /// For what waits behind a delivery whose worker died before it began.
+    Rescue,
+}
+
+/// By then, whoever claimed a message in the rescue lane is dead: no invocation lasts longer.
+const RESCUE_LASTS: Duration = Duration::from_secs(90);
 
 /// How a message ends.
 #[derive(Debug)]
@@ -91,39 +107,65 @@ impl Ending {
 }
 
 impl Messages {
-    /// Takes a message to answer it. Whoever claims last holds it: the queue gives a message to one worker at a time, so an
-    /// earlier holder is dead or has lost it.
+    /// [`Self::claim_in`] the ordinary lane.
     pub async fn claim(&self, message: &StoredMessage) -> Result<Claimed> {
-        match self.take(message, &[Status::Queued, Status::Processing]).await? {
+        self.claim_in(Lane::Ordinary, message).await
+    }
+
+    /// Takes a message to answer it. Within a lane, whoever claims last holds it: the queue gives a message to one worker of a lane
+    /// at a time, so an earlier holder is dead or has lost it. What was begun in the other lane is left to that one; a claim in
+    /// the rescue lane for as long as its worker can live.
+    pub async fn claim_in(&self, lane: Lane, message: &StoredMessage) -> Result<Claimed> {
+        let may_repeat = match lane {
+            Lane::Ordinary => "(attribute_not_exists(rescued_at) OR rescued_at < :dead)",
+            Lane::Rescue => "(attribute_exists(rescued_at) AND rescued_at >= :dead)",
+        };
+        let condition = format!("#status = :queued OR (#status = :processing AND {may_repeat})");
+        match self.take(message, lane, condition, true).await? {
             Some(claim) => Ok(Claimed::Yes(claim)),
             None => Ok(match self.message_at(&message.conversation, message.seq).await? {
-                Some(ended) => Claimed::Ended(ended),
+                Some(ended) if ended.status.is_final() => Claimed::Ended(ended),
+                Some(_) => Claimed::Elsewhere,
                 None => Claimed::Deleted,
             }),
         }
     }
 
-    /// Takes a message that has one of these statuses.
-    async fn take(&self, message: &StoredMessage, statuses: &[Status]) -> Result<Option<Claim>> {
-        let token = self.random.token();
-        let names: Vec<String> = statuses.iter().map(|status| format!(":{}", status.as_str())).collect();
-        let values = names.iter().cloned().zip(statuses.iter().map(|status| text(status.as_str())));
-        let mut values: HashMap<String, AttributeValue> = values.collect();
-        values.insert(":taken".to_owned(), text(Status::Processing.as_str()));
+    /// Takes a message where this condition holds; whether that can be a repetition.
+    async fn take(
+        &self,
+        message: &StoredMessage,
+        lane: Lane,
+        condition: String,
+        repeats: bool,
+    ) -> Result<Option<Claim>> {
+        let (token, now) = (self.random.token(), self.clock.now());
+        let rescued = match lane {
+            Lane::Ordinary => "REMOVE rescued_at",
+            Lane::Rescue => ", rescued_at = :now",
+        };
         let claimed = conditional(&self.random, "UpdateItem", || {
-            self.db
+            let mut update = self
+                .db
                 .update_item()
                 .table_name(&self.config.table)
                 .key("pk", text(conversation_key(&message.conversation)))
                 .key("sk", text(seq_key(message.seq)))
-                .condition_expression(format!("#status IN ({})", names.join(", ")))
-                .update_expression("SET #status = :taken, attempt = :token, claimed_at = :now")
+                .condition_expression(condition.as_str())
+                .update_expression(format!(
+                    "SET #status = :processing, attempt = :token, claimed_at = :now {rescued} ADD attempts :one"
+                ))
                 .expression_attribute_names("#status", "status")
-                .set_expression_attribute_values(Some(values.clone()))
+                .expression_attribute_values(":queued", text(Status::Queued.as_str()))
+                .expression_attribute_values(":processing", text(Status::Processing.as_str()))
                 .expression_attribute_values(":token", text(token.as_str()))
-                .expression_attribute_values(":now", time(self.clock.now()))
-                .return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld)
-                .send()
+                .expression_attribute_values(":now", time(now))
+                .expression_attribute_values(":one", number(1))
+                .return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld);
+            if repeats {
+                update = update.expression_attribute_values(":dead", time(now.minus(RESCUE_LASTS)));
+            }
+            update.send()
         })
         .await?;
         let Some(output) = claimed else { return Ok(None) };
@@ -131,7 +173,29 @@ impl Messages {
         let mut message = old.unwrap_or_else(|| message.clone());
         let repeated = message.status == Status::Processing;
         message.status = Status::Processing;
-        Ok(Some(Claim { message, token, repeated }))
+        message.attempts += 1;
+        Ok(Some(Claim { attempts: message.attempts, message, token, repeated }))
+    }
+
+    /// Gives a claim back, which then is no attempt: nobody has died of the message. What was told of an answer stays told.
+    pub async fn put_back(&self, claim: &Claim) -> Result<()> {
+        let Claim { message, token, .. } = claim;
+        conditional(&self.random, "UpdateItem", || {
+            self.db
+                .update_item()
+                .table_name(&self.config.table)
+                .key("pk", text(conversation_key(&message.conversation)))
+                .key("sk", text(seq_key(message.seq)))
+                .condition_expression("#status = :processing AND attempt = :token")
+                .update_expression("ADD attempts :less")
+                .expression_attribute_names("#status", "status")
+                .expression_attribute_values(":processing", text(Status::Processing.as_str()))
+                .expression_attribute_values(":token", text(token))
+                .expression_attribute_values(":less", number(-1))
+                .send()
+        })
+        .await
+        .map(|_| ())
     }
 
     /// Marks a message as cancelled, unless it has ended. A claim comes back where nobody had begun with it.
@@ -152,12 +216,13 @@ impl Messages {
         })
         .await?;
         match marked {
-            Some(_) => self.take(message, &[Status::Queued]).await,
+            Some(_) => self.take(message, Lane::Ordinary, "#status = :queued".to_owned(), false).await,
             None => Ok(None),
         }
     }
 
-    /// Whether a message is marked as cancelled, or gone altogether.
+    /// Whether a message is marked as cancelled, or gone altogether. Consistently: a replica that is late may not have the
+    /// message yet, and that is not its end.
     pub async fn is_cancelled(&self, message: &StoredMessage) -> Result<bool> {
         let output = self
             .db
@@ -166,6 +231,7 @@ impl Messages {
             .key("pk", text(conversation_key(&message.conversation)))
             .key("sk", text(seq_key(message.seq)))
             .projection_expression("cancelled")
+            .consistent_read(true)
             .send()
             .await
             .map_err(|error| Error::service("GetItem", &error))?;

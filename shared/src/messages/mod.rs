@@ -19,7 +19,12 @@
 //! (`parent`). The model is told the path of parents.
 //!
 //! A message is `queued`, then `processing` under one attempt's token, then for good `done`, `failed` or `cancelled`. The
-//! write that ends it is conditioned on that token: of two workers that hold the same message, one can answer.
+//! write that ends it is conditioned on that token: of two workers that hold the same message, one can answer. A claim counts the
+//! attempt in the same write, before anything can go wrong with it, and only who still lives can give it back: so attempts that are
+//! counted are at least those that killed their workers.
+//!
+//! Every read is consistent. On a replica that is late, what has just been admitted, claimed or ended would not be there, and each
+//! reader takes "not there" for an answer. Tests let any other read see empty tables.
 
 mod admit;
 mod answers;
@@ -42,7 +47,7 @@ use crate::media::{Attachment, Media};
 use crate::{Error, Result};
 
 pub use admit::{Admission, Draft};
-pub use answers::{Claim, Claimed, Ending, Measured, Reply, Usage};
+pub use answers::{Claim, Claimed, Ending, Lane, Measured, Reply, Usage};
 pub use log::{Log, PAGE, Said};
 pub use parent::{Follows, Parent};
 
@@ -169,6 +174,8 @@ pub struct StoredMessage {
     pub created_at: Timestamp,
     /// When a worker last began with it.
     pub claimed_at: Option<Timestamp>,
+    /// How often workers began with it and did not give it back.
+    pub attempts: u32,
     /// Its sender wants no answer any more.
     pub cancelled: bool,
     /// How often it was queued again for having waited too long.
@@ -201,6 +208,7 @@ impl StoredMessage {
             media: attachment(&attributes)?,
             created_at: attributes.time("created_at")?,
             claimed_at: attributes.time("claimed_at").ok(),
+            attempts: attributes.number("attempts").unwrap_or(0),
             cancelled: attributes.flag("cancelled"),
             redriven: attributes.number("redriven").unwrap_or(0),
             told: attributes.flag("told"),

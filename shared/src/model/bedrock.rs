@@ -14,7 +14,7 @@ use aws_sdk_bedrockruntime::types::{
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 
-use super::{Model, ModelError, Piece, Prompt, Turn, Usage};
+use super::{Model, ModelError, Piece, Prompt, Turn, Usage, unreachable};
 use crate::Error;
 use crate::messages::Role;
 
@@ -47,7 +47,15 @@ impl Model for Bedrock {
             match request.send().await {
                 Ok(output) => pieces(output.stream).left_stream(),
                 Err(error) => {
-                    let error = classify(error.code(), &error);
+                    let status = error.raw_response().map(|response| response.status().as_u16());
+                    let error = match unreachable(&error) {
+                        Some(why) => ModelError::Final(format!("The model can't be reached: {why}")),
+                        // Whatever the refusal is called.
+                        None if matches!(status, Some(401 | 403 | 404)) => {
+                            ModelError::Final(Error::service("ConverseStream", &error).to_string())
+                        }
+                        None => classify(error.code(), &error),
+                    };
                     stream::once(async { Err(error) }).right_stream()
                 }
             }

@@ -77,6 +77,22 @@ impl ModelError {
     }
 }
 
+/// Whether nobody is at an address, by the causes of a failed request: no name, or no listener. The resolver's error has no type.
+fn unreachable(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.into_iter().find_map(|cause| {
+        let refused = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind)
+            == Some(std::io::ErrorKind::ConnectionRefused);
+        if refused {
+            Some("its address refuses connections")
+        } else if cause.to_string().starts_with("dns error") {
+            Some("the name of its address is not known")
+        } else {
+            None
+        }
+    })
+}
+
 pub trait Model: Send + Sync + fmt::Debug {
     /// The provider's name, as `LLM_PROVIDER` has it.
     fn name(&self) -> &'static str;

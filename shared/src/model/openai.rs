@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::secret;
-use super::{Model, ModelError, Piece, Prompt, Turn, Usage};
+use super::{Model, ModelError, Piece, Prompt, Turn, Usage, unreachable};
 use crate::config::OpenAiConfig;
 use crate::media::Kind;
 use crate::messages::Role;
@@ -104,9 +104,16 @@ fn message(turn: &Turn) -> Option<Value> {
 }
 
 async fn open(request: RequestBuilder) -> Result<Response, ModelError> {
-    let response = request.send().await.map_err(|error| ModelError::transient(chain(&error)))?;
+    let response = request.send().await.map_err(|error| unsent(&error))?;
     let status = response.status();
     if status.is_success() {
+        // A page for people: a proxy's or a portal's, or not the endpoint's path. It will be the same the next time.
+        let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
+        if content_type.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html")) {
+            return Err(ModelError::Final(
+                "The model's endpoint answered with a web page; its address is not right".into(),
+            ));
+        }
         return Ok(response);
     }
     let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
@@ -117,6 +124,14 @@ async fn open(request: RequestBuilder) -> Result<Response, ModelError> {
     } else {
         ModelError::Final(reason)
     })
+}
+
+/// What did not reach the endpoint. Where nobody is at home, another try within a minute changes nothing.
+fn unsent(error: &reqwest::Error) -> ModelError {
+    match unreachable(error) {
+        Some(why) => ModelError::Final(format!("The model can't be reached: {why}")),
+        None => ModelError::transient(chain(error)),
+    }
 }
 
 fn is_transient(status: StatusCode) -> bool {

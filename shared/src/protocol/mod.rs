@@ -130,6 +130,7 @@ mod tests {
             claimed_at: None,
             cancelled: false,
             redriven: 0,
+            attempts: 0,
             told: false,
         }
     }

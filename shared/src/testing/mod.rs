@@ -72,13 +72,12 @@ pub(crate) struct Function {
 
 impl Stack {
     pub(crate) fn start(max_clients: u32, lease: Duration, first_message: Duration) -> Self {
-        let database = Database::memory().expect("a database in memory");
-        for table in tables() {
-            database.create_table(request(table.create_table.clone())).expect("CreateTable");
-        }
+        let database = empty_tables();
         let clock = Arc::new(samovar_sqs::SystemClock);
         let queues = Sqs::open(Storage::Memory, REGION, ACCOUNT, "http://127.0.0.1", clock).expect("queues in memory");
         let services = Services::new(DynamoDb::Embedded(database.clone()), Queues::Embedded(queues), None);
+        // Who does not ask for the present sees the beginning, always: no read here may do with less.
+        services.stale_reads.see(empty_tables());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("non-blocking");
         let url = format!("http://{}{}", listener.local_addr().expect("its address"), samovar_services::PATH);
@@ -186,9 +185,16 @@ impl Stack {
 
     /// What the event source does with a job that was worked on.
     pub(crate) async fn finished(&self, receipt_handle: &str) {
+        self.finishing(receipt_handle).await;
+    }
+
+    pub(crate) fn finishing(&self, receipt_handle: &str) -> impl Future<Output = ()> + Send + 'static {
         let sqs = aws_sdk_sqs::Client::new(&self.sdk("tests", 1));
-        let url = sqs.get_queue_url().queue_name("messages.fifo").send().await.expect("a queue").queue_url;
-        sqs.delete_message().set_queue_url(url).receipt_handle(receipt_handle).send().await.expect("DeleteMessage");
+        let delete = sqs.delete_message().receipt_handle(receipt_handle);
+        async move {
+            let url = sqs.get_queue_url().queue_name("messages.fifo").send().await.expect("a queue").queue_url;
+            delete.set_queue_url(url).send().await.expect("DeleteMessage");
+        }
     }
 
     /// What is in the tables, read beside the door: neither counted nor hooked.
@@ -315,6 +321,15 @@ fn tables() -> &'static [samovar_template::Table] {
 
 fn request<T: serde::de::DeserializeOwned>(request: Value) -> T {
     serde_json::from_value(request).expect("a request of the engine")
+}
+
+/// The tables as the template has them.
+fn empty_tables() -> Database {
+    let database = Database::memory().expect("a database in memory");
+    for table in tables() {
+        database.create_table(request(table.create_table.clone())).expect("CreateTable");
+    }
+    database
 }
 
 /// The SDK's pauses between its tries cost no time.

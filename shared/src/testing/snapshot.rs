@@ -36,7 +36,7 @@ pub(crate) struct UserItem {
     pub(crate) expires_at: Timestamp,
     pub(crate) spoken: bool,
     pub(crate) pending: BTreeMap<String, Timestamp>,
-    pub(crate) overdue: BTreeMap<String, Timestamp>,
+    pub(crate) untold: BTreeMap<String, Timestamp>,
     pub(crate) replaced: BTreeMap<String, Timestamp>,
 }
 
@@ -152,7 +152,7 @@ impl UserItem {
             expires_at: Timestamp(number(item, "expires_at")),
             spoken: item["spoken"]["BOOL"].as_bool().expect("spoken"),
             pending: moments("pending"),
-            overdue: moments("overdue"),
+            untold: moments("untold"),
             replaced: moments("replaced"),
         }
     }

@@ -1,6 +1,7 @@
 //! The worker against an endpoint that streams well, badly, slowly, or not at all: text and status are right each time, and
 //! nothing outlasts its deadline.
 
+mod faults;
 mod paths;
 mod restart;
 
@@ -34,12 +35,18 @@ struct Scene {
 impl Scene {
     /// `u` is connected, and the model is at an endpoint that does this.
     async fn new(scripts: Vec<Vec<Step>>) -> Self {
+        let endpoint = Endpoint::start(scripts);
+        let url = endpoint.url.clone();
+        Self::at(endpoint, &url).await
+    }
+
+    /// The model is expected at this address.
+    async fn at(endpoint: Endpoint, url: &str) -> Self {
         let stack = Stack::start(5, LONG, LONG);
         let connections = Arc::new(Connections::default());
-        let endpoint = Endpoint::start(scripts);
         let mut answerer = stack.answerer("worker", &connections).await;
         let config = OpenAiConfig {
-            base_url: endpoint.url.clone(),
+            base_url: url.to_owned(),
             model: "a-model".to_owned(),
             api_key: ApiKey::Value("the-key".to_owned()),
         };
@@ -74,6 +81,10 @@ impl Scene {
     async fn message(&self, id: &MessageId) -> StoredMessage {
         let found = self.answerer.messages.find_any(&user("u"), id).await.expect("a read");
         found.unwrap_or_else(|| panic!("there is no {id}"))
+    }
+
+    fn told_last(&self) -> Value {
+        self.connections.told(&connection("c")).pop().expect("a frame")
     }
 
     /// The deltas told, and the last frame.
@@ -168,7 +179,9 @@ async fn what_fails_for_the_moment_is_asked_again_and_what_fails_for_good_is_not
         ("no JSON", vec![vec![stream_head(), send("data: nonsense\n\n")], good()], Ok(2)),
         ("400", vec![status("400 Bad Request", "", error)], Err("Say please")),
         ("401", vec![status("401 Unauthorized", "", "{}")], Err("401")),
+        ("403", vec![status("403 Forbidden", "", "{}")], Err("403")),
         ("404", vec![status("404 Not Found", "", "no such model")], Err("no such model")),
+        ("a page", vec![status("200 OK", "content-type: text/html; charset=utf-8\r\n", "<html>")], Err("a web page")),
     ];
     for (name, scripts, expected) in cases {
         let scene = Scene::new(scripts).await;

@@ -254,6 +254,29 @@ async fn a_delta_that_may_have_arrived_is_sent_again_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_delta_that_may_have_arrived_stays_as_it_was_whatever_its_repetitions_meet() {
+    let talk = Talk::of(&["one ", "two ", "three ", "four"]).await;
+    let (c, connections) = (connection("c"), &talk.scene.connections);
+    let changes = async {
+        talk.say(0);
+        talk.until_heard("c", "one ").await;
+        connections.lose_answer(true);
+        talk.say(1);
+        connections.until(|connections| connections.tries(&c) == 2).await;
+        // Where the connection seems gone, more comes in the meantime.
+        connections.keep_waiting(&c);
+        talk.say(2);
+        connections.until(|connections| connections.tries(&c) == 5).await;
+        connections.open(&c);
+        talk.until_heard("c", "one two three ").await;
+        talk.say(3);
+    };
+    tokio::join!(talk.scene.work(), changes);
+    let (frames, twice) = (talk.frames("c"), (1, "two ", false));
+    assert_eq!(deltas(&frames), [(0, "one ", false), twice, twice, (2, "three ", false), (3, "four", false)]);
+}
+
+#[tokio::test]
 async fn a_delta_that_may_have_arrived_elsewhere_is_superseded_by_a_restart() {
     for arrives in [true, false] {
         let talk = Talk::of(&["one ", "two"]).await;
@@ -304,13 +327,16 @@ async fn an_end_that_meets_a_pending_handshake_is_told_when_it_is_open() {
 }
 
 #[tokio::test]
-async fn an_end_that_finds_its_user_gone_is_left_to_history() {
+async fn an_end_that_finds_its_user_gone_is_owed_and_its_conversation_goes_on() {
     let talk = Talk::of(&["all of it"]).await;
     // The line is broken, and nobody has noticed.
     talk.scene.connections.hang_up(&connection("c"));
     talk.say(0);
     talk.scene.work().await;
     let message = talk.scene.message(&crate::testing::message_id(1)).await;
-    assert!(message.status.is_final() && message.told, "{message:?}");
+    assert!(message.status.is_final() && !message.told, "{message:?}");
+    let user = &talk.scene.stack.snapshot().users["u"];
+    assert!(user.pending.is_empty() && user.untold.contains_key(&message.id.key()), "{user:?}");
+    assert!(talk.scene.stack.receive().await.is_empty(), "the job is done");
     assert!(talk.frames("c").is_empty());
 }

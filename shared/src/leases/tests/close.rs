@@ -9,7 +9,7 @@ use super::scene::{FIRST_MESSAGE, LEASE};
 use crate::Error;
 use crate::clock::Clock as _;
 use crate::leases::{Connected, Handshake};
-use crate::testing::{Before, Function, Stack, connection, draft, message_id, user};
+use crate::testing::{Before, Function, Stack, connection, draft, user};
 
 fn named(session: &str, username: &str) -> Handshake {
     Handshake { username: Some(username.to_owned()), ..Handshake::of(session) }
@@ -30,7 +30,6 @@ async fn who_has_a_place_is_shown_with_name_time_and_what_is_unanswered() {
     stack.clock.advance(Duration::from_secs(1));
     function.messages.admit(&user("u"), &connection("c"), &draft(1, 0), &stack.limits).await.expect("a message");
     function.messages.admit(&user("u"), &connection("c"), &draft(2, 0), &stack.limits).await.expect("a message");
-    function.leases.set_aside(&user("u"), &message_id(1), connected_at).await.expect("set aside");
     // Without a name, and gone by the time of the look.
     function.leases.connect(&user("v"), &connection("d"), &Handshake::default()).await.expect("a place");
     function.leases.connect(&user("w"), &connection("e"), &Handshake::default()).await.expect("a place");

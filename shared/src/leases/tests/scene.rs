@@ -79,6 +79,7 @@ pub(super) async fn run(kind: Kind, name: &str, stack: &Stack, function: &Functi
                     format!("{:?}", ended.map(|(message, answers)| (message.status, answers.len())))
                 }
                 Claimed::Ended(message) => format!("{:?}", message.status),
+                Claimed::Elsewhere => "elsewhere".to_owned(),
                 Claimed::Deleted => "deleted".to_owned(),
             }
         }

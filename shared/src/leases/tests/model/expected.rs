@@ -1,7 +1,5 @@
 //! What an operation must answer that runs alone, without faults and while time stands still: the model proper.
 
-use std::time::Duration;
-
 use super::operation::{Operation, Outcome};
 use super::rules::{Broken, rule};
 use crate::clock::Timestamp;
@@ -10,9 +8,6 @@ use crate::leases::Connected;
 use crate::messages::Admission;
 use crate::testing::Snapshot;
 use crate::{Error, Result};
-
-/// As long a message counts that is never answered.
-const PENDING_FOR: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 pub(super) struct Alone<'a> {
@@ -72,9 +67,7 @@ impl Alone<'_> {
                     let same = first == conversation.as_str();
                     return if same { format!("duplicate of {seq} in {first}") } else { "bad_request".to_owned() };
                 }
-                let room = held.pending.len() < self.limits.max_pending_per_client
-                    || held.pending.values().any(|since| since.plus(PENDING_FOR) <= self.now);
-                if !room {
+                if held.pending.len() >= self.limits.max_pending_per_client {
                     return "too_many_pending".to_owned();
                 }
                 format!("message {} in {conversation}", last + 1)
@@ -125,22 +118,13 @@ impl Alone<'_> {
             Ok(Outcome::Forgotten) => {
                 let kept = self.after.users.get(user);
                 let needed = kept.is_none_or(|item| {
-                    item.expires_at > self.now
-                        || !item.pending.is_empty()
-                        || !item.overdue.is_empty()
-                        || !item.replaced.is_empty()
+                    item.expires_at > self.now || !item.pending.is_empty() || !item.replaced.is_empty()
                 });
                 rule!(needed, "Janitor: it left {kept:?}");
                 Ok(())
             }
             Ok(Outcome::Connected(_) | Outcome::Released(false) | Outcome::Closed(None)) | Err(_) => {
-                // Except that an admission takes what is overdue off the count before it looks further.
-                let mut before = self.before.clone();
-                let item = before.users.get_mut(user).zip(self.after.users.get(user));
-                if let (Operation::Admit { .. }, Some((item, after))) = (self.operation, item) {
-                    (item.pending, item.overdue) = (after.pending.clone(), after.overdue.clone());
-                }
-                rule!(&before == self.after, "{} said no and changed something", self.operation);
+                rule!(self.before == self.after, "{} said no and changed something", self.operation);
                 Ok(())
             }
         }

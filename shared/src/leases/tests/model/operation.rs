@@ -92,7 +92,7 @@ impl Operation {
                 let message = messages.find(user, id).await?.ok_or(Error::ConversationNotFound)?;
                 Outcome::Answered(match messages.claim(&message).await? {
                     Claimed::Yes(claim) => messages.end(claim, ending, None, message.seq).await?.is_some(),
-                    Claimed::Ended(_) | Claimed::Deleted => false,
+                    Claimed::Ended(_) | Claimed::Elsewhere | Claimed::Deleted => false,
                 })
             }
             Self::Uncount { user, id } => {

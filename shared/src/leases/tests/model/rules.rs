@@ -62,10 +62,7 @@ pub(super) fn state(
 fn waiting(state: &Snapshot) -> Result<(), Broken> {
     let unanswered = state.messages.values().filter(|message| !message.is_answered());
     let unanswered: BTreeSet<_> = unanswered.map(|message| (&message.user, &message.id)).collect();
-    let named = state
-        .users
-        .iter()
-        .flat_map(|(user, item)| item.pending.keys().chain(item.overdue.keys()).map(move |id| (user, id)));
+    let named = state.users.iter().flat_map(|(user, item)| item.pending.keys().map(move |id| (user, id)));
     let named: Vec<_> = named.collect();
     let set: BTreeSet<_> = named.iter().copied().collect();
     rule!(

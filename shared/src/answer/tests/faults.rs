@@ -1,0 +1,268 @@
+//! What goes wrong around an answer on AWS and not by itself here: late replicas, deaths, time that is used up, a queue that
+//! fails for a moment.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use samovar_services::faults::{Call, Fault, Hook, internal_server_error};
+use serde_json::json;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::super::rescue::RESCUE_AFTER;
+use super::super::writer::AGAIN;
+use super::super::{MAX_ATTEMPTS, Rescuer};
+use super::{DEADLINE, Scene};
+use crate::messages::{Claimed, Ending, Lane, Status, StoredMessage};
+use crate::queue::Job;
+use crate::testing::endpoint::{Endpoint, Step, delta, done, finish, says, stream_head};
+use crate::testing::{Before, connection, user};
+
+/// Works on one job, as the event source and the function do. What came of it.
+async fn work_on(scene: &Scene, (job, receipt): (Job, String)) -> crate::Result<()> {
+    let deadline = scene.answerer.clock.now().plus(DEADLINE);
+    let result = scene.answerer.run(&job, &receipt, deadline).await;
+    if result.is_ok() {
+        scene.stack.finished(&receipt).await;
+    }
+    result
+}
+
+/// A worker takes it, and is never heard of again.
+async fn die_of(scene: &Scene, message: &StoredMessage) {
+    let claimed = scene.answerer.messages.claim(message).await.expect("a claim");
+    assert!(matches!(claimed, Claimed::Yes(_)), "{claimed:?}");
+}
+
+#[tokio::test]
+async fn an_answer_is_not_cancelled_by_a_look_at_a_replica_that_is_late() {
+    let go_on = Arc::new(Notify::new());
+    let script = vec![stream_head(), delta("one "), Step::Await(Arc::clone(&go_on)), delta("two"), finish(), done()];
+    let scene = Scene::new(vec![script]).await;
+    scene.say(1).await;
+    let looks = || scene.stack.calls("worker").get("GetItem").copied().unwrap_or(0);
+    let wait = async {
+        scene.connections.until(|connections| !connections.told(&connection("c")).is_empty()).await;
+        let before = looks();
+        // The writer looks for its user, and the worker for the mark.
+        while looks() < before + 6 {
+            tokio::task::yield_now().await;
+        }
+        go_on.notify_one();
+    };
+    tokio::select! {
+        () = async { tokio::join!(scene.work(), wait); } => {}
+        () = tokio::time::sleep(Duration::from_secs(20)) => panic!("it was cancelled: {:?}", scene.told()),
+    }
+    let (streamed, reply) = scene.told();
+    assert_eq!((streamed.as_str(), &reply["message"]["status"]), ("one two", &json!("done")), "{reply}");
+}
+
+#[tokio::test]
+async fn a_message_that_kills_its_workers_is_given_up_and_its_conversation_goes_on() {
+    let scene = Scene::new(vec![says(&["good"])]).await;
+    let (deadly, next) = (scene.say(1).await, scene.say(2).await);
+    for _ in 0..MAX_ATTEMPTS {
+        die_of(&scene, &deadly).await;
+    }
+    // The next job of the conversation, whosoever it is.
+    scene.work().await;
+    let frames = scene.connections.told(&connection("c"));
+    let error = &frames[0];
+    assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("reply_failed")), "{error}");
+    assert_eq!(error["id"], json!(deadly.id));
+    assert_eq!(scene.message(&deadly.id).await.status, Status::Failed);
+    while scene.message(&next.id).await.status != Status::Done {
+        scene.work().await;
+    }
+    assert_eq!(scene.endpoint.requests().len(), 1, "nobody asks for it again");
+    assert!(scene.stack.snapshot().users["u"].pending.is_empty());
+}
+
+#[tokio::test]
+async fn an_attempt_that_was_put_back_in_order_is_none_that_killed_its_worker() {
+    let scene = Scene::new(vec![says(&["good"])]).await;
+    let message = scene.say(1).await;
+    for _ in 0..MAX_ATTEMPTS + 2 {
+        let claimed = scene.answerer.messages.claim(&message).await.expect("a claim");
+        let Claimed::Yes(claim) = claimed else { panic!("{claimed:?}") };
+        scene.answerer.messages.put_back(&claim).await.expect("put back");
+    }
+    scene.work().await;
+    assert_eq!(scene.message(&message.id).await.status, Status::Done);
+}
+
+#[tokio::test]
+async fn a_message_whose_turn_comes_when_the_time_is_used_up_is_answered_later() {
+    let go_on = Arc::new(Notify::new());
+    let first = vec![stream_head(), Step::Await(Arc::clone(&go_on)), delta("first"), finish(), done()];
+    let second = vec![stream_head(), delta("sec"), Step::Hang];
+    let scene = Scene::new(vec![first, second, says(&["second"])]).await;
+    let (one, two) = (scene.say(1).await, scene.say(2).await);
+    let mut jobs = scene.stack.receive().await;
+    // The first job is lost; the other's worker finds both messages.
+    scene.stack.finished(&jobs.remove(0).1).await;
+    let use_up = async {
+        while scene.endpoint.requests().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        scene.stack.clock.advance(DEADLINE / 2 - Duration::from_millis(200));
+        go_on.notify_one();
+    };
+    let (result, ()) = tokio::join!(work_on(&scene, jobs.remove(0)), use_up);
+    assert!(matches!(result, Err(crate::Error::OutOfTime { .. })), "{result:?}");
+    assert_eq!(scene.message(&one.id).await.status, Status::Done);
+    assert_eq!(scene.message(&two.id).await.status, Status::Processing, "it waits for another worker");
+    // The job comes back.
+    while scene.message(&two.id).await.status != Status::Done {
+        scene.work().await;
+    }
+    assert_eq!(scene.told_last()["replies"][0]["text"], "second");
+}
+
+/// Fails some calls of one operation, and then no more.
+#[derive(Debug)]
+struct Failing {
+    operation: &'static str,
+    left: AtomicUsize,
+}
+
+impl Hook for Failing {
+    fn decide(&self, call: Call) -> BoxFuture<'_, Fault> {
+        let less = |left: usize| left.checked_sub(1);
+        let fails = call.operation == self.operation
+            && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok();
+        let fault = if fails { Fault::refused(internal_server_error()) } else { Fault::none() };
+        async move { fault }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_hold_that_fails_for_a_moment_costs_no_answer() {
+    let go_on = Arc::new(Notify::new());
+    let script = vec![stream_head(), Step::Await(Arc::clone(&go_on)), delta("good"), finish(), done()];
+    let scene = Scene::new(vec![script]).await;
+    let message = scene.say(1).await;
+    let job = scene.stack.receive().await.remove(0);
+    // More than the SDK's tries of one call.
+    let failing = Arc::new(Failing { operation: "ChangeMessageVisibility", left: AtomicUsize::new(4) });
+    scene.stack.services.faults.install(failing.clone());
+    let over = async {
+        while failing.left.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+        go_on.notify_one();
+    };
+    let (result, ()) = tokio::join!(work_on(&scene, job), over);
+    result.expect("it is answered");
+    assert_eq!(scene.message(&message.id).await.status, Status::Done);
+    assert_eq!(scene.told().0, "good");
+}
+
+#[tokio::test]
+async fn whoever_has_lost_its_message_tells_nothing_more() {
+    let scene = Scene::new(vec![vec![stream_head(), delta("one "), Step::Hang]]).await;
+    scene.say(1).await;
+    let (c, connections) = (connection("c"), Arc::clone(&scene.connections));
+    // The delta can't be told, so there is always something left to tell.
+    connections.keep_waiting(&c);
+    let (job, receipt) = scene.stack.receive().await.remove(0);
+    // It is held before it is told of, so the next hold finds it lost.
+    let finished = scene.stack.finishing(&receipt);
+    let lose = async {
+        connections.until(|connections| connections.tries(&c) > 0).await;
+        Before::install(&scene.stack, "worker", "ChangeMessageVisibility", finished.boxed());
+    };
+    let deadline = scene.answerer.clock.now().plus(Duration::from_secs(60));
+    let (result, ()) = tokio::join!(scene.answerer.run(&job, &receipt, deadline), lose);
+    result.expect_err("the message is another's");
+    let tries = connections.tries(&c);
+    tokio::time::sleep(2 * AGAIN).await;
+    assert_eq!(connections.tries(&c), tries);
+}
+
+#[tokio::test]
+async fn where_nobody_is_at_home_a_message_fails_at_once() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    for (address, reason) in [
+        (format!("http://{free}/v1"), "its address refuses connections"),
+        ("http://no-such-host.invalid/v1".to_owned(), "the name of its address is not known"),
+    ] {
+        let scene = Scene::at(Endpoint::start(vec![vec![]]), &address).await;
+        let message = scene.say(1).await;
+        let began = Instant::now();
+        scene.work().await;
+        assert!(began.elapsed() < DEADLINE / 2, "{address}: it was asked until the time was over");
+        let error = scene.told_last();
+        assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("reply_failed")), "{error}");
+        assert!(error["message"].as_str().is_some_and(|text| text.contains(reason)), "{error}");
+        assert_eq!(scene.message(&message.id).await.status, Status::Failed);
+    }
+}
+
+/// The rescuer, as `heartbeat` has it.
+async fn rescuer(scene: &Scene) -> Rescuer {
+    scene.stack.app("heartbeat", 3, 1).await.rescuer().expect("a rescuer")
+}
+
+#[tokio::test]
+async fn a_message_whose_worker_died_before_it_began_is_answered_beside_it() {
+    let scene = Scene::new(vec![says(&["one"]), says(&["two"])]).await;
+    let rescuer = rescuer(&scene).await;
+    let (one, two) = (scene.say(1).await, scene.say(2).await);
+    let lost = scene.stack.receive().await;
+    rescuer.look_after(&user("u")).await.expect("a look");
+    assert!(scene.stack.receive().await.is_empty(), "a worker may be about to begin");
+    scene.stack.clock.advance(RESCUE_AFTER + Duration::from_secs(1));
+    for _ in 0..2 {
+        rescuer.look_after(&user("u")).await.expect("a look");
+    }
+    scene.work().await;
+    assert!(scene.stack.receive().await.is_empty(), "each is queued once more, however often it is asked for");
+    let replies: Vec<_> =
+        scene.connections.told(&connection("c")).into_iter().filter(|f| f["type"] == "reply").collect();
+    let told: Vec<_> = replies.iter().map(|reply| (&reply["id"], &reply["replies"][0]["text"])).collect();
+    assert_eq!(told, [(&json!(one.id), &json!("one")), (&json!(two.id), &json!("two"))]);
+    // Those that were lost come back, and find nothing to do.
+    for (job, receipt) in lost {
+        let deadline = scene.answerer.clock.now().plus(DEADLINE);
+        scene.answerer.run(&job, &receipt, deadline).await.expect("nothing to do");
+    }
+    assert_eq!(scene.endpoint.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_begun_in_one_lane_is_left_to_it_and_what_follows_waits() {
+    let scene = Scene::new(vec![says(&["one"]), says(&["two"])]).await;
+    let messages = &scene.answerer.messages;
+    let (one, two) = (scene.say(1).await, scene.say(2).await);
+    let mut ordinary = scene.stack.receive().await;
+    let second = ordinary.pop().expect("two jobs");
+    for message in [&one, &two] {
+        scene.answerer.queue.rescue(message).await.expect("queued");
+    }
+    // A worker of the ordinary lane is at the first.
+    let claimed = messages.claim(&one).await.expect("a claim");
+    let Claimed::Yes(claim) = claimed else { panic!("{claimed:?}") };
+    scene.work().await;
+    assert!(scene.endpoint.requests().is_empty(), "the rescue lane has begun with what follows");
+    // It has died, and another of its lane begins anew; and ends it.
+    let claimed = messages.claim(&one).await.expect("a claim");
+    assert!(matches!(&claimed, Claimed::Yes(claim) if claim.repeated), "{claimed:?}");
+    assert!(messages.end(claim, Ending::text("the dead one's"), None, 0).await.expect("an answer").is_none());
+    let Claimed::Yes(claim) = claimed else { panic!("not claimed") };
+    messages.end(claim, Ending::text("one"), None, 0).await.expect("an answer").expect("it holds it");
+    // Now the rescue lane is at the second.
+    let rescued = messages.claim_in(Lane::Rescue, &two).await.expect("a claim");
+    assert!(matches!(rescued, Claimed::Yes(_)), "{rescued:?}");
+    let result = work_on(&scene, second.clone()).await;
+    assert!(matches!(result, Err(crate::Error::Contended { .. })), "{result:?}");
+    assert_eq!(scene.message(&two.id).await.status, Status::Processing);
+    // Until its worker must be dead.
+    scene.stack.clock.advance(Duration::from_secs(100));
+    work_on(&scene, second).await.expect("it is answered");
+    assert_eq!(scene.message(&two.id).await.status, Status::Done);
+}
