@@ -19,15 +19,18 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Result;
 use crate::clock::Clock;
 use crate::ids::UserId;
 use crate::leases::Leases;
 use crate::messages::{Messages, Status};
 use crate::queue::Queue;
+use crate::{Error, Result};
 
 /// A worker begins well before that, with a cold start and all.
 pub(super) const RESCUE_AFTER: Duration = Duration::from_secs(8);
+
+/// Of a heartbeat's time: its client waits for it. What is not seen by then, the next one looks at.
+const LOOK_FOR: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone)]
 pub struct Rescuer {
@@ -39,7 +42,15 @@ pub struct Rescuer {
 
 impl Rescuer {
     /// Queues again what of this user's nobody has begun with for too long.
+    ///
+    /// # Errors
+    /// Where its time was over before it had seen all, or a service failed.
     pub async fn look_after(&self, user: &UserId) -> Result<()> {
+        let looked = tokio::time::timeout(LOOK_FOR, self.look(user)).await;
+        looked.unwrap_or_else(|_| Err(Error::OutOfTime { at: self.clock.now() }))
+    }
+
+    async fn look(&self, user: &UserId) -> Result<()> {
         let Some(lease) = self.leases.find(user).await? else { return Ok(()) };
         let now = self.clock.now();
         let mut at_work = HashSet::new();
