@@ -7,7 +7,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Matched exhaustively wherever it is mapped, so that a new variant is given its class, its code and its HTTP status by
 /// whoever adds it, and is nobody's fault by default.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]
     BadRequest(String),
