@@ -181,6 +181,7 @@ impl App {
             queue: self.queue()?,
             push: self.push_once(),
             clock: self.clock(),
+            random: self.random(),
         })
     }
 

@@ -64,7 +64,8 @@ fn classify(
     }
 }
 
-/// Tells a connection why it is closed, then closes it. One that is gone already is as good.
+/// Tells a connection why it is closed, then closes it. One that is gone already is as good; one that can't be told is closed
+/// all the same. Where closing is refused for being one call too many, it is not closed.
 pub async fn dismiss(
     push: &dyn Push,
     connection: &ConnectionId,
@@ -74,11 +75,9 @@ pub async fn dismiss(
     let frame = ServerFrame::Closing { code, message: message.to_owned() }.to_json();
     let told = push.post(connection, frame).await;
     let closed = push.close(connection).await;
-    for result in [told, closed] {
-        match result {
-            Ok(()) | Err(PushError::Gone | PushError::Slow) => {}
-            Err(PushError::Failed(error)) => return Err(error),
-        }
+    match (told, closed) {
+        (_, Err(PushError::Slow)) => Err(Error::service("DeleteConnection", &PushError::Slow)),
+        (_, Err(PushError::Failed(error))) | (Err(PushError::Failed(error)), _) => Err(error),
+        _ => Ok(()),
     }
-    Ok(())
 }

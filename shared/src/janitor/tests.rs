@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Janitor, LONGEST_WAIT, MAX_REDRIVES, OPEN_BY, Report, STUCK_AFTER};
+use super::{Janitor, LONGEST_CONNECTION, LONGEST_WAIT, MAX_REDRIVES, OPEN_BY, Report, STUCK_AFTER};
 use crate::answer::Answerer;
-use crate::leases::{Connected, Handshake};
+use crate::leases::{Connected, Handshake, MAX_REPLACED};
 use crate::messages::{Admission, Claimed, Ending, Status, StoredMessage};
 use crate::testing::{Connections, Stack, connection, draft, message_id, user};
 
@@ -189,6 +189,80 @@ async fn one_user_that_cannot_be_reached_does_not_keep_the_others_waiting() {
     scene.stack.clock.advance(FIRST_MESSAGE + SECOND);
     assert_eq!(scene.tidy_up().await, Report { closed: 1, failures: 1, ..redriven(0) });
     assert_eq!(scene.stack.snapshot().users.keys().collect::<Vec<_>>(), ["a"], "the next run tries again");
+}
+
+#[tokio::test]
+async fn a_socket_that_could_not_be_closed_for_too_many_calls_is_closed_the_next_time() {
+    let scene = Scene::new().await;
+    scene.connect("u", "old").await;
+    scene.connect("u", "u").await;
+    scene.stack.clock.advance(OPEN_BY + SECOND);
+    scene.connections.slow_down(4);
+    assert_eq!(scene.tidy_up().await, Report { failures: 2, ..redriven(0) });
+    assert_eq!(scene.stack.snapshot().users.keys().collect::<Vec<_>>(), ["u"], "nothing is forgotten");
+    assert_eq!(scene.tidy_up().await, Report { closed: 1, ..redriven(0) });
+    for socket in ["old", "u"] {
+        assert_eq!(scene.connections.closed(&connection(socket)), 1, "{socket}");
+    }
+    assert!(scene.stack.snapshot().users.is_empty());
+}
+
+#[tokio::test]
+async fn a_socket_that_can_never_be_closed_is_forgotten_when_no_connection_can_be_as_old() {
+    let scene = Scene::new().await;
+    for socket in ["old", "u"] {
+        scene.connect("u", socket).await;
+        scene.connections.break_line(&connection(socket));
+    }
+    scene.stack.clock.advance(LONGEST_CONNECTION);
+    assert_eq!(scene.tidy_up().await.failures, 2);
+    assert!(!scene.stack.snapshot().users.is_empty());
+    scene.stack.clock.advance(FIRST_MESSAGE + SECOND);
+    scene.tidy_up().await;
+    assert!(scene.stack.snapshot().users.is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_reconnects_in_a_loop_leaves_a_short_list() {
+    let scene = Scene::new().await;
+    for number in 0..3 * MAX_REPLACED {
+        scene.stack.clock.advance(Duration::from_millis(1));
+        let connected = scene.connect("u", &format!("s{number}")).await;
+        assert!(matches!(connected, Connected::Granted { .. }), "{connected:?}");
+    }
+    let lease = scene.answerer.leases.find(&user("u")).await.expect("a read").expect("an item");
+    assert_eq!(lease.replaced.len(), MAX_REPLACED);
+    let last = connection(format!("s{}", 3 * MAX_REPLACED - 2));
+    assert_eq!(lease.replaced.last().map(|(last, _)| last), Some(&last));
+    scene.tidy_up().await;
+    assert_eq!(scene.connections.closed(&last), 1);
+}
+
+#[tokio::test]
+async fn one_message_that_cannot_be_helped_keeps_nothing_else_waiting() {
+    let scene = Scene::new().await;
+    scene.connect("u", "u").await;
+    let broken = scene.say("u", 1).await;
+    scene.say("u", 2).await;
+    scene.stack.forget_attributes(&format!("conv#{}", broken.conversation), "000000000001", &["created_at"]);
+    scene.stack.clock.advance(STUCK_AFTER + SECOND);
+    assert_eq!(scene.tidy_up().await, Report { closed: 1, failures: 1, ..redriven(1) });
+}
+
+#[tokio::test]
+async fn one_deletion_that_always_fails_keeps_no_other_waiting() {
+    let scene = Scene::new().await;
+    scene.connect("u", "u").await;
+    for id in 1..=5 {
+        let message = scene.say("u", id).await;
+        if id == 3 {
+            let pk = format!("conv#{}", message.conversation);
+            scene.stack.forget_attributes(&pk, "000000000001", &["created_at"]);
+        }
+        scene.janitor.conversations.delete(&user("u"), &message.conversation).await.expect("deleted");
+    }
+    assert_eq!(scene.tidy_up().await, Report { deleted: 4, failures: 1, ..redriven(0) });
+    assert_eq!(scene.stack.snapshot().deleted.len(), 1, "the next run tries again");
 }
 
 #[tokio::test]
