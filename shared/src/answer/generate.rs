@@ -99,14 +99,18 @@ impl Answerer {
                     }
                     Some(Ok(Piece::Media(sample))) => generated.samples.push(sample),
                     Some(Ok(Piece::Usage(usage))) => generated.measured.usage = Some(usage),
-                    Some(Err(error)) => break Some(error),
+                    Some(Err(error)) => break Some(error.discreet(&turns)),
                     None => break None,
                 }
             };
             let pause = match failure {
                 None => break,
                 Some(ModelError::Final(reason)) => {
-                    generated.how = How::Failed(reason);
+                    // The endpoint's words are for whoever runs this: they may name keys and accounts.
+                    let reference = &claim.message.id;
+                    tracing::warn!(message = %reference, reason, "The model failed for good");
+                    let told = format!("The model could not answer; the reference of this failure is {reference}");
+                    generated.how = How::Failed(told);
                     break;
                 }
                 Some(ModelError::Transient { reason, retry_after }) => {

@@ -150,7 +150,7 @@ async fn whatever_an_endpoint_leaves_out_or_splits_the_text_is_whole() {
 
 #[tokio::test]
 async fn what_fails_for_the_moment_is_asked_again_and_what_fails_for_good_is_not() {
-    /// How often it is asked, or why it fails.
+    /// How often it is asked, or what its user is not told.
     type Expected = Result<usize, &'static str>;
     let good = || says(&["good"]);
     let error = "{\"error\":{\"message\":\"Say please\",\"type\":\"invalid_request_error\"}}";
@@ -185,7 +185,8 @@ async fn what_fails_for_the_moment_is_asked_again_and_what_fails_for_good_is_not
             }
             Err(reason) => {
                 assert_eq!((&end["type"], &end["code"]), (&json!("error"), &json!("reply_failed")), "{name}: {end}");
-                assert!(end["message"].as_str().expect("a text").contains(reason), "{name}: {end}");
+                let told = end["message"].as_str().expect("a text");
+                assert!(told.contains(message.id.as_str()) && !told.contains(reason), "{name}: {end}");
                 assert_eq!((message.status, scene.endpoint.requests().len()), (Status::Failed, 1), "{name}");
             }
         }
