@@ -14,10 +14,9 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::{
-    AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, Sleep, StalledStreamProtectionConfig,
-};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_sdk_sqs::types::QueueAttributeName;
+use aws_smithy_async::rt::sleep::default_async_sleep;
 use dynoxide::Database;
 use samovar_services::Services;
 use samovar_services::dynamodb::DynamoDb;
@@ -47,6 +46,9 @@ pub(crate) const CHAT: &str = "tests-ChatTable";
 
 const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "000000000000";
+
+/// Between the SDK's tries.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// When tests begin.
 pub(crate) const START: Timestamp = Timestamp(1_800_000_000_000);
@@ -159,8 +161,8 @@ impl Stack {
                 "tests",
             )))
             .endpoint_url(&self.url)
-            .retry_config(RetryConfig::standard().with_max_attempts(attempts))
-            .sleep_impl(SharedAsyncSleep::new(NoSleep))
+            .retry_config(RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(PAUSE))
+            .sleep_impl(default_async_sleep().expect("the runtime's"))
             .timeout_config(TimeoutConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build()
@@ -315,16 +317,6 @@ fn tables() -> &'static [samovar_template::Table] {
 
 fn request<T: serde::de::DeserializeOwned>(request: Value) -> T {
     serde_json::from_value(request).expect("a request of the engine")
-}
-
-/// The SDK's pauses between its tries cost no time.
-#[derive(Debug)]
-struct NoSleep;
-
-impl AsyncSleep for NoSleep {
-    fn sleep(&self, _duration: Duration) -> Sleep {
-        Sleep::new(tokio::task::yield_now())
-    }
 }
 
 /// What servers run on.
