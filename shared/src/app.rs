@@ -139,6 +139,15 @@ impl App {
         self
     }
 
+    /// The bucket is there.
+    #[cfg(test)]
+    pub(crate) fn storing_at(mut self, aws: SdkConfig) -> Self {
+        let config = MediaConfig::read(&self.lookup).expect("the bucket's settings");
+        let media = Media::new(&aws, &self.lookup, config, self.clock(), self.random()).expect("media");
+        self.media = OnceLock::from(media);
+        self
+    }
+
     pub fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock)
     }

@@ -166,7 +166,8 @@ impl Answerer {
     }
 
     /// Stores the media of an answer, under keys that a repetition would use too.
-    pub(super) async fn store(&self, message: &StoredMessage, generated: Generated) -> Result<Ending> {
+    pub(super) async fn store(&self, claim: &Claim, generated: Generated) -> Result<Ending> {
+        let message = &claim.message;
         let cancelled = match generated.how {
             How::Failed(reason) => return Ok(Ending::Failed { code: "reply_failed", message: reason }),
             How::Cancelled => true,
@@ -179,6 +180,7 @@ impl Answerer {
         }
         for sample in generated.samples {
             let key = MediaKey::of_answer(&message.id.answer(replies.len()), sample.extension);
+            self.messages.hold_answer(claim, &key).await?;
             let attachment = self.media.store(&message.user, key, sample).await?;
             replies.push(Reply { text: String::new(), media: Some(attachment) });
         }

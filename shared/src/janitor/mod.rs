@@ -3,7 +3,7 @@
 //! No limit depends on it: a place is free the moment its lease ends, whoever is told. It closes the sockets of those whose
 //! lease has ended or has passed to another connection, after telling them; deletes items that mean nothing any more; drives
 //! messages again that have waited too long, because a crash came between table and queue, or no worker could live with them;
-//! and goes on deleting what deleted conversations held.
+//! goes on deleting what deleted conversations held; and deletes media that no message came to have.
 //!
 //! Each step is bounded and stands alone. What fails for one message, one socket, one user or one deletion is counted and
 //! keeps nothing else waiting; what takes longer than [`EACH`] is cut off. Users and deletions are looked after side by side,
@@ -72,6 +72,8 @@ pub struct Report {
     pub given_up: u32,
     /// Deleted conversations of which nothing is left.
     pub deleted: u32,
+    /// Objects that no message came to have.
+    pub dropped: u32,
     /// What failed, of all that was tried; the next run tries again.
     pub failures: u32,
 }
@@ -95,6 +97,7 @@ impl Report {
             redriven: self.redriven + other.redriven,
             given_up: self.given_up + other.given_up,
             deleted: self.deleted + other.deleted,
+            dropped: self.dropped + other.dropped,
             failures: self.failures + other.failures,
         }
     }
@@ -119,8 +122,9 @@ impl Janitor {
     /// When the leases can't be read; what fails for one user is counted and does not keep the others waiting.
     pub async fn run(&self) -> Result<Report> {
         let stop_at = Instant::now() + RUN_FOR;
-        let (users, deletions) = tokio::join!(self.look_after_all(stop_at), self.sweep(stop_at));
-        Ok(users?.plus(deletions))
+        let (users, deletions, held) =
+            tokio::join!(self.look_after_all(stop_at), self.sweep(stop_at), self.drop_held(stop_at));
+        Ok(users?.plus(deletions).plus(held))
     }
 
     async fn look_after_all(&self, stop_at: Instant) -> Result<Report> {
@@ -152,6 +156,22 @@ impl Janitor {
             let swept = tokio::time::timeout(EACH, self.conversations.sweep(&deletion, EACH / 2)).await;
             let swept = swept.unwrap_or_else(|_| Err(self.cut_off()));
             report.deleted += u32::from(report.note(&deletion.conversation, swept).unwrap_or(false));
+        }
+        report
+    }
+
+    /// Deletes objects that were written and are not used.
+    async fn drop_held(&self, stop_at: Instant) -> Report {
+        let mut report = Report::default();
+        let held = self.messages.held().await;
+        for held in report.note(&"held media", held).unwrap_or_default() {
+            if Instant::now() >= stop_at {
+                break;
+            }
+            let Some(held) = report.note(&"held media", held) else { continue };
+            let dropped = tokio::time::timeout(EACH, self.messages.drop_held(&held)).await;
+            let dropped = dropped.unwrap_or_else(|_| Err(self.cut_off()));
+            report.dropped += u32::from(report.note(&"held media", dropped).unwrap_or(false));
         }
         report
     }

@@ -21,6 +21,7 @@ use dynoxide::Database;
 use samovar_services::Services;
 use samovar_services::dynamodb::DynamoDb;
 use samovar_services::queues::Queues;
+use samovar_services::s3::S3;
 use samovar_sqs::{Sqs, Storage};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,7 @@ pub(crate) use snapshot::{MessageItem, SlotItem, Snapshot, UserItem};
 pub(crate) const CONNECTIONS: &str = "tests-ConnectionsTable";
 pub(crate) const CHAT: &str = "tests-ChatTable";
 
+const BUCKET: &str = "media";
 const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "000000000000";
 
@@ -61,6 +63,8 @@ pub(crate) struct Stack {
     pub(crate) config: LeaseConfig,
     pub(crate) limits: AdmissionConfig,
     url: String,
+    /// Where the bucket is, of a stack that has one.
+    storage: Option<String>,
     stop: CancellationToken,
 }
 
@@ -74,16 +78,31 @@ pub(crate) struct Function {
 
 impl Stack {
     pub(crate) fn start(max_clients: u32, lease: Duration, first_message: Duration) -> Self {
+        Self::with(max_clients, lease, first_message, None)
+    }
+
+    /// With a bucket, too.
+    pub(crate) fn with_storage(max_clients: u32, lease: Duration, first_message: Duration) -> Self {
+        let (logical_id, name) = ("MediaBucket".to_owned(), BUCKET.to_owned());
+        let bucket = samovar_template::Bucket { logical_id, name, cors: vec![], expirations: vec![] };
+        let callers = ["janitor", "tests", "worker"].into_iter();
+        let s3 = S3::open(None, &[bucket], callers, Duration::from_secs(24 * 3600)).expect("a bucket");
+        Self::with(max_clients, lease, first_message, Some(s3))
+    }
+
+    fn with(max_clients: u32, lease: Duration, first_message: Duration, s3: Option<S3>) -> Self {
         let database = Database::memory().expect("a database in memory");
         for table in tables() {
             database.create_table(request(table.create_table.clone())).expect("CreateTable");
         }
         let clock = Arc::new(samovar_sqs::SystemClock);
         let queues = Sqs::open(Storage::Memory, REGION, ACCOUNT, "http://127.0.0.1", clock).expect("queues in memory");
-        let services = Services::new(DynamoDb::Embedded(database.clone()), Queues::Embedded(queues), None);
+        let services = Services::new(DynamoDb::Embedded(database.clone()), Queues::Embedded(queues), s3);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("non-blocking");
-        let url = format!("http://{}{}", listener.local_addr().expect("its address"), samovar_services::PATH);
+        let root = format!("http://{}", listener.local_addr().expect("its address"));
+        let url = format!("{root}{}", samovar_services::PATH);
+        let storage = services.s3.is_some().then_some(root);
         let stop = CancellationToken::new();
         let (served, stopped) = (Arc::clone(&services), stop.clone());
         servers().spawn(async move {
@@ -100,6 +119,7 @@ impl Stack {
             config: LeaseConfig { table: CONNECTIONS.to_owned(), max_clients, lease, first_message },
             limits: AdmissionConfig { max_pending_per_client: 10, max_text_bytes: 1024 },
             url,
+            storage,
             stop,
         }
     }
@@ -130,7 +150,7 @@ impl Stack {
             ("LEASE_SECONDS", lease.as_secs().to_string()),
             ("FIRST_MESSAGE_SECONDS", first_message.as_secs().to_string()),
             ("CHAT_TABLE", CHAT.to_owned()),
-            ("MEDIA_BUCKET", "media".to_owned()),
+            ("MEDIA_BUCKET", BUCKET.to_owned()),
             ("MEDIA_ENDPOINT_URL", self.url.clone()),
             ("MAX_MEDIA_BYTES", "1024".to_owned()),
             ("PRESIGN_SECONDS", "900".to_owned()),
@@ -141,7 +161,12 @@ impl Stack {
         ]);
         environment.extend(queue.map(|url| ("QUEUE_URL", url)));
         let lookup = move |name: &str| environment.get(name).cloned();
-        App::with(self.sdk(name, attempts), lookup, self.clock.clone(), Arc::new(Random::seeded(seed)))
+        let (sdk, random) = (self.sdk(name, attempts), Arc::new(Random::seeded(seed)));
+        let app = App::with(sdk.clone(), lookup, self.clock.clone(), random);
+        match &self.storage {
+            Some(url) => app.storing_at(sdk.to_builder().endpoint_url(url).build()),
+            None => app,
+        }
     }
 
     /// The users, as a function of this name has them.
@@ -155,8 +180,8 @@ impl Stack {
             .region(Region::from_static(REGION))
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
                 samovar_services::access_key(name),
-                "secret",
-                None,
+                samovar_services::SECRET_KEY,
+                Some(samovar_services::SESSION_TOKEN.to_owned()),
                 None,
                 "tests",
             )))
