@@ -3,6 +3,7 @@
 
 mod before;
 pub(crate) mod endpoint;
+mod log;
 mod push;
 mod snapshot;
 
@@ -38,6 +39,7 @@ use crate::queue::Job;
 use crate::users::Users;
 
 pub(crate) use before::Before;
+pub(crate) use log::Log;
 pub(crate) use push::Connections;
 pub(crate) use snapshot::{MessageItem, SlotItem, Snapshot, UserItem};
 
