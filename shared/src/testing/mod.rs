@@ -4,11 +4,12 @@
 mod before;
 pub(crate) mod endpoint;
 mod log;
+mod policies;
 mod push;
 mod snapshot;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -327,19 +328,27 @@ impl Drop for Stack {
 fn tables() -> &'static [samovar_template::Table] {
     static TABLES: OnceLock<Vec<samovar_template::Table>> = OnceLock::new();
     TABLES.get_or_init(|| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/template.yaml");
-        let locals = samovar_template::Locals {
-            stack_name: "tests".to_owned(),
-            region: REGION.to_owned(),
-            account_id: ACCOUNT.to_owned(),
-            sqs_url: "http://127.0.0.1".to_owned(),
-            issuer: "http://127.0.0.1".to_owned(),
-        };
-        let template = samovar_template::load(&path, &BTreeMap::new(), &locals).expect("the template");
+        let template = template();
         let names: Vec<_> = template.tables.iter().map(|table| table.name.as_str()).collect();
         assert_eq!(names, [CHAT, CONNECTIONS], "The tables that tests name are those of the template");
         template.tables
     })
+}
+
+fn template_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/template.yaml")
+}
+
+/// The template, where the stack is called `tests`.
+fn template() -> samovar_template::Template {
+    let locals = samovar_template::Locals {
+        stack_name: "tests".to_owned(),
+        region: REGION.to_owned(),
+        account_id: ACCOUNT.to_owned(),
+        sqs_url: "http://127.0.0.1".to_owned(),
+        issuer: "http://127.0.0.1".to_owned(),
+    };
+    samovar_template::load(&template_path(), &BTreeMap::new(), &locals).expect("the template")
 }
 
 fn request<T: serde::de::DeserializeOwned>(request: Value) -> T {
