@@ -62,6 +62,7 @@ impl Patience {
 struct Timeouts {
     /// Milliseconds, as a rule.
     table: Patience,
+    /// A worker renews its hold of 12 s every 4 s, and has to know in time that it could not.
     queue: Patience,
     /// The longest is the copy of an upload within the storage.
     storage: Patience,
@@ -73,7 +74,7 @@ struct Timeouts {
 
 const TIMEOUTS: Timeouts = Timeouts {
     table: Patience::of(3, 8),
-    queue: Patience::of(3, 8),
+    queue: Patience::of(2, 6),
     storage: Patience::of(15, 20),
     push: Patience::of(4, 10),
     push_once: Patience::of(10, 10),
