@@ -54,7 +54,7 @@ e2e *options:
 bench:
     npm run bench --prefix web
 
-# Requests made from the REST API's own OpenAPI document. Needs schemathesis.
+# Requests made from the REST API's own OpenAPI document. Needs schemathesis and openapi-spec-validator.
 api:
     tests/schemathesis.sh
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tries the REST API with requests made from its own OpenAPI document, valid and not: nothing may fail on our side, and every
-# response must be a documented one. Takes a running stack's URL, or starts one; EXAMPLES bounds it, SCHEMATHESIS names the
-# program.
+# response must be a documented one. Before, the document itself must be valid. Takes a running stack's URL, or starts one;
+# EXAMPLES bounds it, SCHEMATHESIS and OPENAPI_SPEC_VALIDATOR name the programs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,6 +25,9 @@ request = urllib.request.Request(sys.argv[1] + "/_local/token", b'{"username":"s
 print(json.load(urllib.request.urlopen(request))["accessToken"])
 PYTHON
 )
+
+python3 -c 'import sys, urllib.request; sys.stdout.buffer.write(urllib.request.urlopen(sys.argv[1]).read())' "$url/openapi.json" |
+  "${OPENAPI_SPEC_VALIDATOR:-openapi-spec-validator}" -
 
 # What makes a cursor good, no schema can say: so that valid requests are accepted, it can't check.
 "${SCHEMATHESIS:-schemathesis}" --config-file tests/schemathesis.toml run "$url/openapi.json" \

@@ -4,6 +4,11 @@
 //! A part is built when it is first asked for, and then kept, so that all parts share clients, clock and randomness. Building a
 //! part reads the settings of that part and of what it stands on, and no others: a function is not in need of a variable that
 //! it has no use for. One that is missing is named when the part is built, which a function does at init.
+//!
+//! Every call of a service has an end of its own ([`Timeouts`]), well before the function's: a call that hangs is tried again or
+//! fails, and the invocation goes on to say so. A call that was given up may have done its work; that is no other case than an
+//! answer that was lost on its way, which each write is made for. The streams of models have ends of their own
+//! ([`crate::model`]).
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -29,8 +34,53 @@ use crate::push::{ManagementApi, Push};
 use crate::queue::Queue;
 use crate::users::Users;
 
-/// Of a post that is tried once. Generous, because a frame that arrived although nobody waited for it any more is sent twice.
-const POST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one kind of call may take: one try of it, and all tries together with their pauses.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    attempt: Duration,
+    operation: Duration,
+}
+
+impl Patience {
+    const fn of(attempt: u64, operation: u64) -> Self {
+        Self { attempt: Duration::from_secs(attempt), operation: Duration::from_secs(operation) }
+    }
+
+    /// The settings of clients whose calls end so.
+    fn within(self, aws: &SdkConfig) -> SdkConfig {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(self.attempt.min(CONNECT_TIMEOUT))
+            .operation_attempt_timeout(self.attempt)
+            .operation_timeout(self.operation)
+            .build();
+        aws.to_builder().timeout_config(timeouts).build()
+    }
+}
+
+/// How long calls may take, by kind. The shortest timeout of a function that makes one is 29 s.
+#[derive(Debug, Clone, Copy)]
+struct Timeouts {
+    /// Milliseconds, as a rule.
+    table: Patience,
+    /// A worker renews its hold of 12 s every 4 s, and has to know in time that it could not.
+    queue: Patience,
+    /// The longest is the copy of an upload within the storage.
+    storage: Patience,
+    push: Patience,
+    /// Of a post that is tried once. Generous, because a frame that arrived although nobody waited for it any more is sent
+    /// twice.
+    push_once: Patience,
+}
+
+const TIMEOUTS: Timeouts = Timeouts {
+    table: Patience::of(3, 8),
+    queue: Patience::of(2, 6),
+    storage: Patience::of(15, 20),
+    push: Patience::of(4, 10),
+    push_once: Patience::of(10, 10),
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where settings are looked up, for as long as the function runs.
 type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -40,6 +90,7 @@ pub struct App {
     lookup: Box<Environment>,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
+    timeouts: Timeouts,
     db: OnceLock<aws_sdk_dynamodb::Client>,
     leases: OnceLock<Leases>,
     media: OnceLock<Media>,
@@ -68,6 +119,7 @@ impl App {
             lookup: Box::new(lookup),
             clock,
             random,
+            timeouts: TIMEOUTS,
             db: OnceLock::new(),
             leases: OnceLock::new(),
             media: OnceLock::new(),
@@ -88,6 +140,15 @@ impl App {
         self
     }
 
+    /// The bucket is there.
+    #[cfg(test)]
+    pub(crate) fn storing_at(mut self, aws: SdkConfig) -> Self {
+        let config = MediaConfig::read(&self.lookup).expect("the bucket's settings");
+        let media = Media::new(&aws, &self.lookup, config, self.clock(), self.random()).expect("media");
+        self.media = OnceLock::from(media);
+        self
+    }
+
     pub fn clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock)
     }
@@ -99,7 +160,7 @@ impl App {
     pub fn media(&self) -> Result<Media> {
         part(&self.media, || {
             let config = MediaConfig::read(&self.lookup)?;
-            Media::new(&self.aws, &self.lookup, config, self.clock(), self.random())
+            Media::new(&self.timeouts.storage.within(&self.aws), &self.lookup, config, self.clock(), self.random())
         })
     }
 
@@ -122,7 +183,10 @@ impl App {
     }
 
     pub fn queue(&self) -> Result<Queue> {
-        part(&self.queue, || Ok(Queue::new(aws_sdk_sqs::Client::new(&self.aws), QueueConfig::read(&self.lookup)?)))
+        part(&self.queue, || {
+            let sqs = aws_sdk_sqs::Client::new(&self.timeouts.queue.within(&self.aws));
+            Ok(Queue::new(sqs, QueueConfig::read(&self.lookup)?))
+        })
     }
 
     /// What clients may send.
@@ -136,17 +200,20 @@ impl App {
 
     /// For what is worth the SDK's retries.
     pub fn push(&self) -> Arc<dyn Push> {
-        let push = || Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::new(&self.aws))) as Arc<dyn Push>;
+        let push = || {
+            let aws = self.timeouts.push.within(&self.aws);
+            Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::new(&aws))) as Arc<dyn Push>
+        };
         Arc::clone(self.push.get_or_init(push))
     }
 
     /// For who decides by itself what to do about a client that is slow or gone: each post is tried once.
     pub fn push_once(&self) -> Arc<dyn Push> {
         let push = || {
-            let config = aws_sdk_apigatewaymanagement::config::Builder::from(&self.aws)
-                .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(POST_TIMEOUT).build())
-                .retry_config(RetryConfig::disabled())
-                .build();
+            let config =
+                aws_sdk_apigatewaymanagement::config::Builder::from(&self.timeouts.push_once.within(&self.aws))
+                    .retry_config(RetryConfig::disabled())
+                    .build();
             Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::from_conf(config))) as Arc<dyn Push>
         };
         Arc::clone(self.push_once.get_or_init(push))
@@ -185,11 +252,12 @@ impl App {
             queue: self.queue()?,
             push: self.push_once(),
             clock: self.clock(),
+            random: self.random(),
         })
     }
 
     fn db(&self) -> aws_sdk_dynamodb::Client {
-        self.db.get_or_init(|| aws_sdk_dynamodb::Client::new(&self.aws)).clone()
+        self.db.get_or_init(|| aws_sdk_dynamodb::Client::new(&self.timeouts.table.within(&self.aws))).clone()
     }
 
     fn random(&self) -> Arc<Random> {
@@ -215,8 +283,14 @@ impl fmt::Debug for App {
 mod tests {
     use std::collections::BTreeMap;
 
+    use aws_credential_types::Credentials;
+    use aws_credential_types::provider::SharedCredentialsProvider;
+
     use super::*;
     use crate::Error;
+    use crate::ids::MediaKey;
+    use crate::testing::endpoint::{Endpoint, Step};
+    use crate::testing::{connection, user};
 
     const LEASES: [(&str, &str); 4] = [
         ("CONNECTIONS_TABLE", "connections"),
@@ -265,5 +339,51 @@ mod tests {
         app.finisher().expect("it has all of them");
         assert_eq!(missing(app.janitor()), "QUEUE_URL");
         assert_eq!(missing(app.answerer().await), "LLM_PROVIDER");
+    }
+
+    #[tokio::test]
+    async fn a_service_that_never_answers_does_not_cost_the_whole_invocation() {
+        let endpoint = Endpoint::start(vec![vec![Step::Hang]]);
+        let aws = SdkConfig::builder()
+            .behavior_version(aws_config::BehaviorVersion::latest())
+            .region(aws_config::Region::from_static("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                "AKID", "secret", None, None, "tests",
+            )))
+            .endpoint_url(&endpoint.url)
+            .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(1)))
+            .sleep_impl(aws_smithy_async::rt::sleep::default_async_sleep().expect("the runtime's"))
+            .build();
+        let addresses = [("QUEUE_URL", "http://127.0.0.1/queue.fifo"), ("AWS_ENDPOINT_URL", "http://127.0.0.1")];
+        let settings: BTreeMap<_, _> = LEASES.into_iter().chain(MESSAGES).chain(addresses).collect();
+        let mut app = App::new(aws, move |name| settings.get(name).map(|value| (*value).to_owned()));
+        let soon = Patience { attempt: Duration::from_millis(300), operation: Duration::from_secs(2) };
+        app.timeouts = Timeouts { table: soon, queue: soon, storage: soon, push: soon, push_once: soon };
+
+        let (somebody, socket) = (user("u"), connection("c"));
+        let key = MediaKey::parse("6f9619ff-8b86-4011-b42d-00c04fc964ff.png").expect("a key");
+        let (leases, media) = (app.leases().expect("a part"), app.media().expect("a part"));
+        let (queue, push, push_once) = (app.queue().expect("a part"), app.push(), app.push_once());
+        let failures = tokio::join!(
+            async { leases.find(&somebody).await.err().map(|error| error.to_string()) },
+            async { media.find_link(&somebody, &key).await.err().map(|error| error.to_string()) },
+            async { queue.hold("receipt", Duration::ZERO).await.err().map(|error| error.to_string()) },
+            async { push.post(&socket, "{}".to_owned()).await.err().map(|error| error.to_string()) },
+            async { push_once.post(&socket, "{}".to_owned()).await.err().map(|error| error.to_string()) },
+        );
+        let failures: [_; 5] = failures.into();
+        for failure in failures {
+            let failure = failure.expect("nobody answers");
+            assert!(failure.contains("timeout"), "{failure}");
+        }
+        assert!(endpoint.requests().len() > 5, "what is worth another try was tried again");
+    }
+
+    #[test]
+    fn calls_end_well_before_a_function_does() {
+        let Timeouts { table, queue, storage, push, push_once } = TIMEOUTS;
+        for Patience { attempt, operation } in [table, queue, storage, push, push_once] {
+            assert!(attempt <= operation && operation <= Duration::from_secs(20), "{operation:?}");
+        }
     }
 }

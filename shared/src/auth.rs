@@ -3,8 +3,24 @@
 //! Signature, issuer, audience and expiry, and nothing else, decide. As with API Gateway's own JWT authorizer, the audience
 //! may be in `aud` or, as in a user pool's access tokens, in `client_id`. Only asymmetric algorithms are accepted: a token
 //! can't choose to be checked with a public key as if it were a secret.
+//!
+//! # The issuer's keys
+//!
+//! The keys are asked for again every ten minutes, and the issuer may be away just then. A key that is known is still good:
+//! for a day after it was fetched it is served while it is asked for again, and a connect waits for that no longer than
+//! [`PATIENCE`]. After a day it is dropped, because an issuer that has withdrawn a key must be obeyed some time. Nothing but a
+//! key that is not known makes a token wait for the issuer.
+//!
+//! One request at a time: whoever asks holds `asking`. Those who came meanwhile look at what it brought, and ask again only if
+//! the tries are still those that they saw before they waited. What a try brought, also a failure, counts for
+//! [`REFETCH_AFTER`], so that a flood of unknown key ids does not become one of requests; as long as nothing at all is known,
+//! each token tries. `known` is only locked to be copied or replaced, never while something is awaited.
+//!
+//! Lambda freezes a function between invocations, and a request in the background with it. It goes on, or fails and is made
+//! anew, with the next token. That is why a token waits for it for a moment: on a function that is seldom called, it would
+//! never come to an end otherwise.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jsonwebtoken::jwk::JwkSet;
@@ -22,6 +38,15 @@ const KEYS_FOR: Duration = Duration::from_secs(600);
 
 /// … or for an unknown key id, but not more often than this: a flood of bad tokens must not become one of requests.
 const REFETCH_AFTER: Duration = Duration::from_secs(10);
+
+/// How long a key is served that can't be asked for again.
+const STALE_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a token whose key is known waits for the keys to be asked for again.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Of one request to the issuer.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS256,
@@ -58,9 +83,28 @@ pub enum AuthError {
 #[derive(Debug)]
 pub struct Verifier {
     config: AuthConfig,
+    clock: Arc<dyn Clock>,
+    issuer: Arc<Issuer>,
+}
+
+/// The issuer and its keys.
+#[derive(Debug)]
+struct Issuer {
+    name: String,
     http: reqwest::Client,
     clock: Arc<dyn Clock>,
-    keys: Mutex<Option<Keys>>,
+    known: RwLock<Known>,
+    /// Held by whoever asks.
+    asking: Mutex<()>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Known {
+    keys: Option<Arc<Keys>>,
+    tries: u64,
+    tried_at: Option<Timestamp>,
+    /// Why the last try failed.
+    failure: Option<Error>,
 }
 
 #[derive(Debug)]
@@ -118,17 +162,20 @@ impl OneOrMany {
 impl Verifier {
     pub fn new(config: AuthConfig, clock: Arc<dyn Clock>) -> Result<Self> {
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(5))
+            .timeout(TIMEOUT)
             .build()
             .map_err(|error| Error::service("HTTP client", &error))?;
-        Ok(Self { config, http, clock, keys: Mutex::new(None) })
+        let name = config.issuer.clone();
+        let (known, asking) = (RwLock::default(), Mutex::default());
+        let issuer = Arc::new(Issuer { name, http, clock: Arc::clone(&clock), known, asking });
+        Ok(Self { config, clock, issuer })
     }
 
     /// Fetches the issuer's keys ahead of the first token.
     pub async fn warm_up(&self) -> Result<()> {
-        let mut keys = self.keys.lock().await;
-        *keys = Some(self.fetch().await?);
-        Ok(())
+        let seen = self.issuer.known();
+        self.issuer.ask(seen.tries).await;
+        self.issuer.known().failure.map_or(Ok(()), Err)
     }
 
     pub async fn verify(&self, token: &str) -> Result<Identity, AuthError> {
@@ -138,7 +185,7 @@ impl Verifier {
             return Err(refused("its algorithm is not accepted"));
         }
         let key_id = header.kid.ok_or_else(|| refused("it names no key"))?;
-        let key = self.key(&key_id).await?.ok_or_else(|| refused("the issuer has no such key"))?;
+        let key = self.issuer.key(&key_id).await?.ok_or_else(|| refused("the issuer has no such key"))?;
 
         let mut validation = Validation::new(header.alg);
         // Checked below, against the clock that is passed in and both places of the audience.
@@ -172,28 +219,62 @@ impl Verifier {
         let user = UserId::parse(user).map_err(|_| refused("its user id can't be used"))?;
         Ok(Identity { user, username: claims.username() })
     }
+}
 
-    async fn key(&self, id: &str) -> Result<Option<DecodingKey>, AuthError> {
-        let mut keys = self.keys.lock().await;
-        let now = self.clock.now();
-        let usable = keys.as_ref().is_some_and(|keys| {
-            let age = now.since(keys.fetched_at);
-            age < KEYS_FOR && (keys.set.find(id).is_some() || age < REFETCH_AFTER)
-        });
-        if !usable {
-            *keys = Some(self.fetch().await?);
+impl Issuer {
+    async fn key(self: &Arc<Self>, id: &str) -> Result<Option<DecodingKey>, AuthError> {
+        let mut known = self.known();
+        if known.key(id, self.clock.now()).is_some() {
+            if known.is_due(KEYS_FOR, self.clock.now()) {
+                let (issuer, seen) = (Arc::clone(self), known.tries);
+                let asked = tokio::spawn(async move { issuer.ask(seen).await });
+                // It goes on when nobody waits for it any more.
+                let _ = tokio::time::timeout(PATIENCE, asked).await;
+            }
+        } else if known.keys.is_none() || known.is_due(REFETCH_AFTER, self.clock.now()) {
+            self.ask(known.tries).await;
         }
-        let jwk = keys.as_ref().and_then(|keys| keys.set.find(id));
-        jwk.map(|jwk| DecodingKey::from_jwk(jwk).map_err(|error| AuthError::Refused(error.to_string()))).transpose()
+        known = self.known();
+        let now = self.clock.now();
+        match (known.key(id, now), known.failure) {
+            (Some(key), _) => key.map(Some),
+            // Whether the issuer has this key, nobody knows.
+            (None, Some(failure)) => Err(failure.into()),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Asks for the keys, unless somebody did who was not `seen` yet.
+    async fn ask(&self, seen: u64) {
+        let _alone = self.asking.lock().await;
+        if self.known().tries != seen {
+            return;
+        }
+        let fetched = self.fetch().await;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.tries += 1;
+        known.tried_at = Some(self.clock.now());
+        known.failure = None;
+        match fetched {
+            Ok(keys) => known.keys = Some(Arc::new(keys)),
+            Err(error) => {
+                tracing::warn!("The issuer's keys can't be fetched, those that are known are used: {error}");
+                known.failure = Some(error);
+            }
+        }
+    }
+
+    fn known(&self) -> Known {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn fetch(&self) -> Result<Keys> {
-        let issuer = self.config.issuer.trim_end_matches('/');
+        let issuer = self.name.trim_end_matches('/');
         let discovery: Discovery = self.get(&format!("{issuer}/.well-known/openid-configuration")).await?;
-        if discovery.issuer != self.config.issuer {
+        if discovery.issuer != self.name {
             return Err(Error::ConfigInvalid {
                 name: "OIDC_ISSUER",
-                value: self.config.issuer.clone(),
+                value: self.name.clone(),
                 expected: "the issuer that its own discovery document names",
             });
         }
@@ -204,6 +285,21 @@ impl Verifier {
         let failed = |error: reqwest::Error| Error::service("OpenID discovery", &error);
         let response = self.http.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
         response.json().await.map_err(failed)
+    }
+}
+
+impl Known {
+    /// The key of this id, as long as it may be served.
+    fn key(&self, id: &str, now: Timestamp) -> Option<Result<DecodingKey, AuthError>> {
+        let keys = self.keys.as_ref().filter(|keys| now.since(keys.fetched_at) < STALE_FOR)?;
+        let key = DecodingKey::from_jwk(keys.set.find(id)?);
+        Some(key.map_err(|error| AuthError::Refused(error.to_string())))
+    }
+
+    /// The keys are as old as `age`, and nobody has just asked for them.
+    fn is_due(&self, age: Duration, now: Timestamp) -> bool {
+        let fetched = self.keys.as_ref().is_none_or(|keys| now.since(keys.fetched_at) >= age);
+        fetched && self.tried_at.is_none_or(|tried_at| now.since(tried_at) >= REFETCH_AFTER)
     }
 }
 
@@ -227,7 +323,91 @@ fn offered(subprotocols: Option<&str>) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
+    use jsonwebtoken::{EncodingKey, Header};
+    use serde_json::json;
+
     use super::*;
+    use crate::clock::ManualClock;
+    use crate::testing::START;
+    use crate::testing::endpoint::{Endpoint, Step, status};
+
+    /// A key that signs for these tests and nothing else.
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+                       MC4CAQAwBQYDK2VwBCIEIAEkCDe7sXMrC9FkhIqebcFMnVu/UamxhaO5dBIpORaE\n\
+                       -----END PRIVATE KEY-----\n";
+    const DAY: Duration = STALE_FOR;
+
+    fn token(issuer: &str, key: &str) -> String {
+        let header = Header { kid: Some(key.to_owned()), ..Header::new(Algorithm::EdDSA) };
+        let claims = json!({ "iss": issuer, "sub": "ann", "aud": "parley", "exp": START.plus(DAY * 9).0 / 1000 });
+        let key = EncodingKey::from_ed_pem(KEY.as_bytes()).expect("a key");
+        jsonwebtoken::encode(&header, &claims, &key).expect("a token")
+    }
+
+    /// An issuer that answers once, and then does this with every request.
+    fn issuer(afterwards: Vec<Step>) -> (Endpoint, Arc<ManualClock>, Arc<Verifier>) {
+        let endpoint = Endpoint::with_url(|url| {
+            let discovery = json!({ "issuer": url, "jwks_uri": format!("{url}/keys") });
+            let key = json!({
+                "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "k",
+                "x": "PqJ4_eNApFchBRiSjZGHLzDYXnc2d1JPsEJEbqkN6o0",
+            });
+            let keys = json!({ "keys": [key] });
+            vec![status("200 OK", "", &discovery.to_string()), status("200 OK", "", &keys.to_string()), afterwards]
+        });
+        let clock = Arc::new(ManualClock::at(START));
+        let config = AuthConfig { issuer: endpoint.url.clone(), audience: "parley".to_owned() };
+        let verifier = Arc::new(Verifier::new(config, clock.clone()).expect("a verifier"));
+        (endpoint, clock, verifier)
+    }
+
+    #[tokio::test]
+    async fn known_keys_are_served_for_a_day_while_the_issuer_is_away() {
+        for away in [vec![Step::Hang], status("503 Service Unavailable", "", ""), vec![]] {
+            let (endpoint, clock, verifier) = issuer(away);
+            let good = token(&endpoint.url, "k");
+            verifier.warm_up().await.expect("keys");
+            clock.advance(KEYS_FOR);
+            assert_eq!(verifier.verify(&good).await.expect("a good token").user.as_str(), "ann");
+            clock.advance(DAY - KEYS_FOR - REFETCH_AFTER);
+            verifier.verify(&good).await.expect("a good token, to the end of the day");
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_day_nobody_is_let_in_by_a_key_that_the_issuer_does_not_confirm() {
+        let (endpoint, clock, verifier) = issuer(status("503 Service Unavailable", "", ""));
+        verifier.warm_up().await.expect("keys");
+        clock.advance(DAY);
+        let refused = verifier.verify(&token(&endpoint.url, "k")).await;
+        assert!(matches!(refused, Err(AuthError::Unavailable(_))), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn an_issuer_that_does_not_answer_is_asked_by_one_request_at_a_time() {
+        let (endpoint, clock, verifier) = issuer(vec![Step::Hang]);
+        verifier.warm_up().await.expect("keys");
+        clock.advance(KEYS_FOR);
+        let good = token(&endpoint.url, "k");
+        let verified = (0..20).map(|_| verifier.verify(&good));
+        futures_util::future::try_join_all(verified).await.expect("good tokens");
+        verifier.verify(&good).await.expect("a good token");
+        assert_eq!(endpoint.requests().len(), 3, "two for the keys, and one that hangs");
+    }
+
+    #[tokio::test]
+    async fn of_unknown_keys_the_issuer_is_asked_now_and_then() {
+        let (endpoint, clock, verifier) = issuer(status("503 Service Unavailable", "", ""));
+        verifier.warm_up().await.expect("keys");
+        let unknown = token(&endpoint.url, "other");
+        assert!(matches!(verifier.verify(&unknown).await, Err(AuthError::Refused(_))), "the keys are new");
+        clock.advance(REFETCH_AFTER);
+        for _ in 0..3 {
+            assert!(matches!(verifier.verify(&unknown).await, Err(AuthError::Unavailable(_))), "nobody can tell");
+        }
+        assert_eq!(endpoint.requests().len(), 3);
+        verifier.verify(&token(&endpoint.url, "k")).await.expect("a good token");
+    }
 
     #[test]
     fn a_token_comes_by_header_or_by_subprotocol() {

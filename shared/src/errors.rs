@@ -7,7 +7,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Matched exhaustively wherever it is mapped, so that a new variant is given its class, its code and its HTTP status by
 /// whoever adds it, and is nobody's fault by default.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]
     BadRequest(String),
@@ -31,6 +31,8 @@ pub enum Error {
     IdUsed,
     #[error("There is no such upload")]
     MediaNotFound,
+    #[error("This upload is already used by another message; upload it again")]
+    MediaUsed,
     #[error("The upload is not what it says: its bytes are not of the type {content_type}")]
     MediaMismatch { content_type: String },
     #[error("The upload has {actual_bytes} bytes, at most {limit_bytes} are allowed")]
@@ -98,6 +100,7 @@ impl Error {
             | Self::ParentNotFound
             | Self::IdUsed
             | Self::MediaNotFound
+            | Self::MediaUsed
             | Self::MediaMismatch { .. }
             | Self::MediaTooLarge { .. }
             | Self::TooManyPending { .. }
@@ -120,7 +123,7 @@ impl Error {
             Self::ConversationNotFound => "conversation_not_found",
             // The contract has no code of its own for it: REST says 404, and only `cancel` can meet it otherwise.
             Self::MessageNotFound => "bad_request",
-            Self::MediaNotFound => "media_not_found",
+            Self::MediaNotFound | Self::MediaUsed => "media_not_found",
             Self::TooManyPending { .. } => "too_many_pending",
             Self::LeaseExpired => "lease_expired",
             Self::Service { .. }

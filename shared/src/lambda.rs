@@ -70,6 +70,14 @@ pub fn refuse(
     respond(ServerFrame::error(id, error))
 }
 
+/// A handshake that was refused: the client sees a status at most, and a browser not even that, so the log says why.
+pub fn log_refused(context: &ApiGatewayWebsocketProxyRequestContext, status: i64, reason: &str) {
+    let connection = context.connection_id.as_deref().unwrap_or_default();
+    let request = context.request_id.as_deref().unwrap_or_default();
+    let user = context.authorizer.fields.get("principalId").and_then(|value| value.as_str()).unwrap_or_default();
+    tracing::info!(connection, request, user, status, reason, "Refused a handshake");
+}
+
 pub fn log(context: &ApiGatewayWebsocketProxyRequestContext, error: &Error) {
     let connection = context.connection_id.as_deref().unwrap_or_default();
     let request = context.request_id.as_deref().unwrap_or_default();
@@ -77,5 +85,24 @@ pub fn log(context: &ApiGatewayWebsocketProxyRequestContext, error: &Error) {
         Class::Rejected => tracing::debug!(connection, request, code = error.code(), "Refused: {error}"),
         Class::Retry => tracing::warn!(connection, request, "{error}"),
         Class::Bug => tracing::error!(connection, request, "{error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Log;
+
+    #[test]
+    fn a_refused_handshake_leaves_a_line_that_says_why_and_whose_it_was() {
+        let mut context = ApiGatewayWebsocketProxyRequestContext::default();
+        context.connection_id = Some("BFHPhfCWIAMCKlQ=".to_owned());
+        context.authorizer.fields.insert("principalId".to_owned(), "ann".into());
+        let log = Log::default();
+        log.during(|| log_refused(&context, 503, "all places are taken"));
+        let line = log.text();
+        for part in ["INFO", "BFHPhfCWIAMCKlQ=", "ann", "503", "all places are taken"] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
     }
 }

@@ -3,6 +3,11 @@
 //! A cursor says where in a list to go on, and of which list of whose it is. It is opaque and not secret: what is read is
 //! decided by who asks, never by a cursor, so a forged one can at most skip in its own owner's list. One of another list, or
 //! of another user, is refused, because it can only be a mistake.
+//!
+//! A page ends at its limit of items, or before the item with which it would have more than [`MAX_BYTES`]: what a function
+//! answers is JSON that Lambda takes as a text within JSON, of 6 MB at most. Items are counted as they are then
+//! ([`wire_bytes`]). A page has at least one item, so whoever follows the cursors comes to the end; one item is far smaller than
+//! a page, because the table takes none above 400 KB.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::query::QueryError;
@@ -16,6 +21,9 @@ use sha2::{Digest as _, Sha256};
 use crate::dynamo::Item;
 use crate::ids::UserId;
 use crate::{Error, Result};
+
+/// Of a page as it is answered. Of the 6 MB that Lambda takes, room is left for headers and for what items are counted too low.
+pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Some items of a list.
 #[derive(Debug)]
@@ -51,22 +59,36 @@ impl Limit {
         i32::from(self.0) + 1
     }
 
-    /// A page of what a query gives, and whether there is more.
+    /// A page of what a query gives, of which each item has so many `bytes`, and whether there is more.
     pub(crate) async fn page_of<T>(
         self,
         mut items: PaginationStream<std::result::Result<Item, SdkError<QueryError>>>,
         read: impl Fn(&Item) -> Result<T>,
+        bytes: impl Fn(&T) -> usize,
     ) -> Result<(Vec<T>, bool)> {
         let mut page = Vec::new();
-        while page.len() <= self.get()
-            && let Some(item) = items.next().await
-        {
-            page.push(read(&item.map_err(|error| Error::service("Query", &error))?)?);
+        let mut size = 0;
+        while let Some(item) = items.next().await {
+            let item = read(&item.map_err(|error| Error::service("Query", &error))?)?;
+            size += bytes(&item);
+            if page.len() == self.get() || (size > MAX_BYTES && !page.is_empty()) {
+                return Ok((page, true));
+            }
+            page.push(item);
         }
-        let more = page.len() > self.get();
-        page.truncate(self.get());
-        Ok((page, more))
+        Ok((page, false))
     }
+}
+
+/// The bytes of a text within JSON within JSON.
+pub(crate) fn wire_bytes(text: &str) -> usize {
+    let bytes = |char: char| match char {
+        '"' | '\\' => 4,
+        '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 3,
+        char if char < ' ' => 7,
+        char => char.len_utf8(),
+    };
+    text.chars().map(bytes).sum()
 }
 
 /// A list of one user.
@@ -114,6 +136,16 @@ impl List {
 mod tests {
     use super::*;
     use crate::testing::user;
+
+    #[test]
+    fn a_text_is_counted_as_it_is_within_json_within_json() {
+        let twice = |text: &str| serde_json::Value::from(serde_json::Value::from(text).to_string()).to_string();
+        let around = twice("").len();
+        let all: String = (0..0x250).filter_map(char::from_u32).collect();
+        for text in ["", "a", "\"", "\\", "a\nb", "🙂é", all.as_str()] {
+            assert_eq!(wire_bytes(text), twice(text).len() - around, "{text:?}");
+        }
+    }
 
     #[test]
     fn a_cursor_leads_to_its_place_in_its_list_of_its_user_only() {

@@ -25,8 +25,14 @@ async fn authorize(
 ) -> Result<ApiGatewayCustomAuthorizerResponse<Value>, Error> {
     let request = event.payload;
     let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
+    // Never the token: whoever reads the log could use it.
+    let request_id = request.request_context.request_id.as_deref().unwrap_or_default();
+    let refuse = |reason: &str| {
+        tracing::info!(request = request_id, reason, "Refused a token");
+        Err(UNAUTHORIZED.into())
+    };
     let Some(token) = token_of(header("authorization"), header("sec-websocket-protocol")) else {
-        return Err(UNAUTHORIZED.into());
+        return refuse("there is none, neither as header Authorization nor as subprotocol bearer.TOKEN");
     };
     match verifier.verify(token).await {
         Ok(identity) => {
@@ -41,13 +47,66 @@ async fn authorize(
             response.context = json!({ "username": identity.username.unwrap_or_default() });
             Ok(response)
         }
-        Err(AuthError::Refused(reason)) => {
-            tracing::debug!(reason, "Refused a token");
-            Err(UNAUTHORIZED.into())
-        }
+        Err(AuthError::Refused(reason)) => refuse(&reason),
         Err(error @ AuthError::Unavailable(_)) => {
-            tracing::error!("{error}");
+            tracing::error!(request = request_id, "{error}");
             Err(error.into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use lambda_runtime::Context;
+    use lambda_runtime::tracing::subscriber;
+    use shared::clock::SystemClock;
+    use shared::config::AuthConfig;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("the log").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_leaves_a_line_that_says_why_and_not_the_token() {
+        // No issuer is asked: they are refused before.
+        let config = AuthConfig { issuer: "http://127.0.0.1".to_owned(), audience: "parley".to_owned() };
+        let verifier = Verifier::new(config, Arc::new(SystemClock)).expect("a verifier");
+        // {"alg":"HS256"} and {"alg":"ES256"}, without a key's id.
+        for (header, why) in [
+            (None, "there is none"),
+            (Some("Bearer c2VjcmV0LXRva2Vu"), "InvalidToken"),
+            (Some("Bearer eyJhbGciOiJIUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "algorithm is not accepted"),
+            (Some("Bearer eyJhbGciOiJFUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "names no key"),
+        ] {
+            let log = Log::default();
+            let written = log.clone();
+            let subscriber = subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).finish();
+            let guard = tracing::subscriber::set_default(subscriber);
+            let mut request = ApiGatewayCustomAuthorizerRequestTypeRequest::default();
+            request.request_context.request_id = Some("the-request".to_owned());
+            if let Some(header) = header {
+                request.headers.insert("authorization", header.parse().expect("a header"));
+            }
+            let refused = authorize(&verifier, LambdaEvent::new(request, Context::default())).await;
+            drop(guard);
+            assert_eq!(refused.expect_err("it is refused").to_string(), UNAUTHORIZED);
+            let line = String::from_utf8_lossy(&log.0.lock().expect("the log")).into_owned();
+            assert!(line.contains(why) && line.contains("the-request") && line.contains("INFO"), "{why}: {line}");
+            assert!(!line.contains("c2VjcmV0"), "{line}");
         }
     }
 }

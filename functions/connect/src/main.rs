@@ -4,7 +4,7 @@
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::auth::selected_subprotocol;
-use shared::lambda::{Speaker, log, status, username};
+use shared::lambda::{Speaker, log, log_refused, status, username};
 use shared::leases::{Connected, Handshake, Leases};
 use shared::protocol::ClosingCode;
 use shared::push::{Push, REPLACED, dismiss};
@@ -34,12 +34,11 @@ async fn connect(
     };
     let replaced = match result.await {
         Ok(Connected::Granted { replaced, .. }) => replaced,
-        Ok(Connected::AlreadyConnected) => return Ok(status(409)),
-        Ok(Connected::Full) => return Ok(status(503)),
-        Err(error @ shared::Error::BadRequest(_)) => {
-            log(&event.request_context, &error);
-            return Ok(status(400));
+        Ok(Connected::AlreadyConnected) => {
+            return Ok(refuse(&event, 409, "the user is connected with another session"));
         }
+        Ok(Connected::Full) => return Ok(refuse(&event, 503, "all places are taken")),
+        Err(error @ shared::Error::BadRequest(_)) => return Ok(refuse(&event, 400, &error.to_string())),
         Err(error) => {
             log(&event.request_context, &error);
             return Err(error.into());
@@ -58,4 +57,9 @@ async fn connect(
         response.headers.insert("Sec-WebSocket-Protocol", selected.parse()?);
     }
     Ok(response)
+}
+
+fn refuse(event: &ApiGatewayWebsocketProxyRequest, code: i64, reason: &str) -> ApiGatewayProxyResponse {
+    log_refused(&event.request_context, code, reason);
+    status(code)
 }

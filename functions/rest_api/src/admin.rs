@@ -93,8 +93,8 @@ pub(crate) struct UsersQuery {
 }
 
 /// Who has a place now.
-#[utoipa::path(get, path = "/api/admin/clients", tag = "admin", responses(
-    (status = 200, body = Clients),
+#[utoipa::path(get, path = "/api/admin/clients", operation_id = "listClients", tag = "admin", responses(
+    (status = 200, description = "All places that are taken", body = Clients),
     Always,
     Forbidden,
 ))]
@@ -104,7 +104,8 @@ pub(crate) async fn clients(State(deps): State<Deps>) -> Result<Json<Clients>, P
 }
 
 /// Takes a user's place away. The client is told `closing` and its connection is closed; nothing keeps it from connecting again.
-#[utoipa::path(delete, path = "/api/admin/clients/{userId}", tag = "admin", params(("userId" = String, Path)), responses(
+#[utoipa::path(delete, path = "/api/admin/clients/{userId}", operation_id = "closeClient",
+    tag = "admin", params(("userId" = String, Path)), responses(
     (status = 204, description = "Its place is free"),
     Always,
     Forbidden,
@@ -123,8 +124,8 @@ pub(crate) async fn close(State(deps): State<Deps>, Path(user): Path<String>) ->
 }
 
 /// All users, by name.
-#[utoipa::path(get, path = "/api/admin/users", tag = "admin", params(UsersQuery), responses(
-    (status = 200, body = UserPage),
+#[utoipa::path(get, path = "/api/admin/users", operation_id = "listUsers", tag = "admin", params(UsersQuery), responses(
+    (status = 200, description = "Some of them", body = UserPage),
     Always,
     Forbidden,
     OfList,

@@ -34,8 +34,8 @@ pub(crate) enum AdmissionState {
 }
 
 /// Whether this user could connect now.
-#[utoipa::path(get, path = "/api/admission", tag = "users", responses(
-    (status = 200, body = Admission),
+#[utoipa::path(get, path = "/api/admission", operation_id = "getAdmission", tag = "users", responses(
+    (status = 200, description = "Whether there is a place", body = Admission),
     Always,
 ))]
 pub(crate) async fn admission(State(deps): State<Deps>, speaker: Speaker) -> Result<Json<Admission>, Problem> {

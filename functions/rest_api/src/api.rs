@@ -83,3 +83,28 @@ fn documented() -> OpenApiRouter<Deps> {
         .routes(routes!(admin::close))
         .routes(routes!(admin::users))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn each_call_has_a_name_of_its_own_and_each_response_says_what_it_means() {
+        let document: Value = serde_json::to_value(documented().into_openapi()).expect("JSON");
+        let mut names = BTreeSet::new();
+        for (path, calls) in document["paths"].as_object().expect("paths") {
+            for (method, call) in calls.as_object().expect("calls") {
+                let name = call["operationId"].as_str().expect("a name");
+                assert!(names.insert(name.to_owned()), "{method} {path}: {name} is another's");
+                for (status, response) in call["responses"].as_object().expect("responses") {
+                    let says = response["description"].as_str().is_some_and(|text| !text.is_empty());
+                    assert!(says, "{method} {path}: {status} says nothing");
+                }
+            }
+        }
+    }
+}

@@ -87,10 +87,11 @@ pub(crate) fn limit(query: &mut Fields) -> Limit {
 }
 
 /// Makes a conversation.
-#[utoipa::path(post, path = "/api/conversations", tag = "conversations",
+#[utoipa::path(post, path = "/api/conversations", operation_id = "createConversation", tag = "conversations",
     request_body(content = NewConversation, content_type = "application/json"),
     responses(
-        (status = 201, body = Conversation, headers(("location" = String, description = "Its path"))),
+        (status = 201, description = "It is made", body = Conversation,
+            headers(("location" = String, description = "Its path"))),
         Always,
         WithBody,
     )
@@ -108,8 +109,9 @@ pub(crate) async fn create(
 }
 
 /// The user's conversations, the most recently used first.
-#[utoipa::path(get, path = "/api/conversations", tag = "conversations", params(PageQuery), responses(
-    (status = 200, body = ConversationPage),
+#[utoipa::path(get, path = "/api/conversations", operation_id = "listConversations",
+    tag = "conversations", params(PageQuery), responses(
+    (status = 200, description = "Some of them", body = ConversationPage),
     Always,
     OfList,
 ))]
@@ -127,8 +129,9 @@ pub(crate) async fn list(
 }
 
 /// One conversation.
-#[utoipa::path(get, path = "/api/conversations/{id}", tag = "conversations", params(("id" = String, Path)), responses(
-    (status = 200, body = Conversation),
+#[utoipa::path(get, path = "/api/conversations/{id}", operation_id = "getConversation",
+    tag = "conversations", params(("id" = String, Path)), responses(
+    (status = 200, description = "As it is now", body = Conversation),
     Always,
     ByName,
 ))]
@@ -142,10 +145,11 @@ pub(crate) async fn get(
 }
 
 /// Gives a conversation another title.
-#[utoipa::path(patch, path = "/api/conversations/{id}", tag = "conversations", params(("id" = String, Path)),
+#[utoipa::path(patch, path = "/api/conversations/{id}", operation_id = "renameConversation",
+    tag = "conversations", params(("id" = String, Path)),
     request_body(content = ConversationChange, content_type = "application/json"),
     responses(
-        (status = 200, body = Conversation),
+        (status = 200, description = "As it is now", body = Conversation),
         Always,
         ByName,
         WithBody,
@@ -165,7 +169,8 @@ pub(crate) async fn rename(
 }
 
 /// Deletes a conversation with its messages and media. It is gone at once; of a long one, the rest is deleted soon after.
-#[utoipa::path(delete, path = "/api/conversations/{id}", tag = "conversations", params(("id" = String, Path)), responses(
+#[utoipa::path(delete, path = "/api/conversations/{id}", operation_id = "deleteConversation",
+    tag = "conversations", params(("id" = String, Path)), responses(
     (status = 204, description = "It is gone"),
     Always,
     ByName,

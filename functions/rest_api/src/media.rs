@@ -44,10 +44,10 @@ pub(crate) struct Upload {
 }
 
 /// Allows one upload of one type and at most one size, straight to storage.
-#[utoipa::path(post, path = "/api/uploads", tag = "media",
+#[utoipa::path(post, path = "/api/uploads", operation_id = "createUpload", tag = "media",
     request_body(content = NewUpload, content_type = "application/json"),
     responses(
-        (status = 201, body = Upload),
+        (status = 201, description = "Where and how to upload", body = Upload),
         Always,
         WithBody,
     )
@@ -68,7 +68,8 @@ pub(crate) async fn upload(
 }
 
 /// Leads to an upload or to the media of a message, by an address that is good for a while.
-#[utoipa::path(get, path = "/api/media/{key}", tag = "media", params(("key" = String, Path)), responses(
+#[utoipa::path(get, path = "/api/media/{key}", operation_id = "getMedia",
+    tag = "media", params(("key" = String, Path)), responses(
     (status = 302, description = "There", headers(("location" = String, description = "A fresh presigned GET"))),
     Always,
     ByName,

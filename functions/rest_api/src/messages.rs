@@ -55,10 +55,10 @@ fn message_id(text: &str) -> Result<MessageId, Error> {
 }
 
 /// What was said in a conversation: messages and answers in the order in which they came.
-#[utoipa::path(get, path = "/api/conversations/{id}/messages", tag = "messages",
+#[utoipa::path(get, path = "/api/conversations/{id}/messages", operation_id = "listMessages", tag = "messages",
     params(("id" = String, Path), HistoryQuery),
     responses(
-        (status = 200, body = MessagePage),
+        (status = 200, description = "Some of them", body = MessagePage),
         Always,
         ByName,
         OfList,
@@ -81,10 +81,11 @@ pub(crate) async fn list(
 }
 
 /// One message or answer.
-#[utoipa::path(get, path = "/api/conversations/{id}/messages/{messageId}", tag = "messages",
+#[utoipa::path(get, path = "/api/conversations/{id}/messages/{messageId}", operation_id = "getMessage",
+    tag = "messages",
     params(("id" = String, Path), ("messageId" = String, Path)),
     responses(
-        (status = 200, body = Message),
+        (status = 200, description = "As it is now", body = Message),
         Always,
         ByName,
     )

@@ -130,6 +130,7 @@ impl From<Error> for Problem {
             | Error::UnknownAction
             | Error::ParentNotFound
             | Error::IdUsed
+            | Error::MediaUsed
             | Error::MediaMismatch { .. } => StatusCode::BAD_REQUEST,
             Error::ConversationNotFound | Error::MessageNotFound | Error::MediaNotFound => StatusCode::NOT_FOUND,
             Error::LeaseExpired => StatusCode::CONFLICT,

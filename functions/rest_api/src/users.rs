@@ -29,8 +29,8 @@ impl From<shared::users::User> for User {
 }
 
 /// Who the token speaks for. The first call of a new user creates it.
-#[utoipa::path(get, path = "/api/me", tag = "users", responses(
-    (status = 200, body = User),
+#[utoipa::path(get, path = "/api/me", operation_id = "getMe", tag = "users", responses(
+    (status = 200, description = "The user", body = User),
     Always,
 ))]
 pub(crate) async fn me(State(deps): State<Deps>, speaker: Speaker) -> Result<Json<User>, Problem> {

@@ -101,14 +101,17 @@ impl Answerer {
                     }
                     Some(Ok(Piece::Media(sample))) => generated.samples.push(sample),
                     Some(Ok(Piece::Usage(usage))) => generated.measured.usage = Some(usage),
-                    Some(Err(error)) => break Some(error),
+                    Some(Err(error)) => break Some(error.discreet(&turns)),
                     None => break None,
                 }
             };
             let pause = match failure {
                 None => break,
-                Some(ModelError::Final(reason)) => {
-                    generated.how = How::Failed(reason);
+                Some(ModelError::Final { told, reason }) => {
+                    // The endpoint's words are for whoever runs this: they may name keys and accounts.
+                    let reference = &claim.message.id;
+                    tracing::warn!(message = %reference, reason, "The model failed for good");
+                    generated.how = How::Failed(format!("{told}. The reference of this failure is {reference}"));
                     break;
                 }
                 Some(ModelError::Transient { reason, retry_after }) => {
@@ -164,7 +167,8 @@ impl Answerer {
     }
 
     /// Stores the media of an answer, under keys that a repetition would use too.
-    pub(super) async fn store(&self, message: &StoredMessage, generated: Generated) -> Result<Ending> {
+    pub(super) async fn store(&self, claim: &Claim, generated: Generated) -> Result<Ending> {
+        let message = &claim.message;
         let cancelled = match generated.how {
             How::Failed(reason) => return Ok(Ending::Failed { code: "reply_failed", message: reason }),
             How::OutOfTime(reason) => {
@@ -180,6 +184,7 @@ impl Answerer {
         }
         for sample in generated.samples {
             let key = MediaKey::of_answer(&message.id.answer(replies.len()), sample.extension);
+            self.messages.hold_answer(claim, &key).await?;
             let attachment = self.media.store(&message.user, key, sample).await?;
             replies.push(Reply { text: String::new(), media: Some(attachment) });
         }

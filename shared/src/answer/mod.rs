@@ -207,7 +207,7 @@ impl Answerer {
         }
         let measured = generated.measured;
         metrics::answered(self.model.name(), generated.how.status(), &measured, self.clock.now());
-        let ending = self.store(&message, generated).await?;
+        let ending = self.store(&claim, generated).await?;
         let end = self.messages.end(claim, ending, Some(measured), log.last_seq());
         let ended = match writer {
             // The last delta is on its way while the end is written; the reply waits for both.

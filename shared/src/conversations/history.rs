@@ -6,7 +6,7 @@ use super::Conversations;
 use crate::dynamo::{Item, text};
 use crate::ids::{ConversationId, MessageId, UserId};
 use crate::messages::{StoredMessage, conversation_key, seq_key};
-use crate::paging::{Limit, List, Page};
+use crate::paging::{Limit, List, Page, wire_bytes};
 use crate::{Error, Result};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -35,6 +35,19 @@ struct Position {
     /// Only what has a higher number.
     after: u64,
     seq: u64,
+}
+
+/// Of an item beside its text: ids, times, words.
+const ITEM_BYTES: usize = 1024;
+
+/// Of an address that is signed with a session's token.
+const ADDRESS_BYTES: usize = 4096;
+
+/// Of an item as it is answered, at most.
+fn bytes(message: &StoredMessage) -> usize {
+    let error = message.error.as_ref().map_or(0, |(_, detail)| wire_bytes(detail));
+    let media = message.media.as_ref().map_or(0, |_| ADDRESS_BYTES);
+    wire_bytes(&message.text) + error + media + ITEM_BYTES
 }
 
 impl Conversations {
@@ -85,7 +98,7 @@ impl Conversations {
             .into_paginator()
             .items()
             .send();
-        let (messages, more) = limit.page_of(items, StoredMessage::read).await?;
+        let (messages, more) = limit.page_of(items, StoredMessage::read, bytes).await?;
         let next = messages.last().filter(|_| more).map(|last| list.cursor(Position { seq: last.seq, ..position }));
         Ok(Page { items: messages, next })
     }

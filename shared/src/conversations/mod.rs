@@ -20,7 +20,7 @@ use crate::dynamo::{Attributes, Item, conditional, number, text, time};
 use crate::ids::{ConversationId, Random, UserId};
 use crate::media::Media;
 use crate::messages::{Messages, conversation_key, user_key};
-use crate::paging::{Limit, List, Page};
+use crate::paging::{Limit, List, Page, wire_bytes};
 use crate::{Error, Result};
 
 pub use deletion::Deletion;
@@ -176,7 +176,8 @@ impl Conversations {
             .into_paginator()
             .items()
             .send();
-        let (conversations, more) = limit.page_of(items, Conversation::read).await?;
+        let (conversations, more) =
+            limit.page_of(items, Conversation::read, |listed| wire_bytes(&listed.title)).await?;
         let next = conversations
             .last()
             .filter(|_| more)

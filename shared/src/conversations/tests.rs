@@ -261,6 +261,7 @@ async fn of_a_deleted_conversation_nothing_is_found_at_once_and_nothing_is_left_
     // No time at all: one round, and the rest is left to others, of whom there may be several at once.
     assert!(!conversations.sweep(&deletion, Duration::ZERO).await.expect("a round"));
     let left = conversations.deletions().await.expect("a list");
+    let left = left.into_iter().collect::<Result<Vec<_>, _>>().expect("deletions");
     assert_eq!(left.iter().map(|deletion| &deletion.conversation).collect::<Vec<_>>(), [&talk]);
     let other = scene.stack.function("janitor", 3, 2);
     let (one, two) = tokio::join!(conversations.sweep(&left[0], LONG), other.conversations.sweep(&left[0], LONG));
@@ -268,6 +269,34 @@ async fn of_a_deleted_conversation_nothing_is_found_at_once_and_nothing_is_left_
     let state = scene.stack.snapshot();
     assert_eq!(state.messages.keys().map(|(talk, _)| talk.as_str()).collect::<BTreeSet<_>>(), [kept.as_str()].into());
     assert!(state.answers.is_empty() && state.deleted.is_empty() && state.names.len() == 1, "{state:?}");
+}
+
+#[tokio::test]
+async fn a_page_of_long_answers_is_one_that_lambda_takes() {
+    let scene = Scene::new().await;
+    let talk = scene.conversation().await;
+    for id in 1..=9 {
+        let message = scene.say(&talk, id).await;
+        let Ok(Claimed::Yes(claim)) = scene.function.messages.claim(&message).await else { panic!("not claimed") };
+        let ending = Ending::text("\"".repeat(250 * 1024));
+        scene.function.messages.end(claim, ending, None, message.seq).await.expect("an end").expect("an answer");
+    }
+    for order in [Order::Asc, Order::Desc] {
+        let (read, pages) = scene.read(&talk, order, 100).await;
+        assert_eq!((read.len(), pages), (18, 3));
+        let mut seqs: Vec<u64> = read.iter().map(|message| message.seq).collect();
+        if order == Order::Desc {
+            seqs.reverse();
+        }
+        assert_eq!(seqs, (1..=18).collect::<Vec<_>>(), "nothing is lost or repeated");
+    }
+    let limit = Limit::new(100).expect("a limit");
+    let page =
+        scene.function.conversations.history(&scene.alice, &talk, &Range::default(), limit).await.expect("a page");
+    let shown: Vec<_> = page.items.iter().map(|message| crate::protocol::Message::new(message, None)).collect();
+    let body = serde_json::to_string(&shown).expect("JSON");
+    let answered = serde_json::Value::from(body).to_string().len();
+    assert!((3_000_000..6_000_000).contains(&answered), "{answered}");
 }
 
 #[tokio::test]

@@ -1,9 +1,15 @@
 //! Tidying up, once a minute: what nobody else is left to do.
 //!
 //! No limit depends on it: a place is free the moment its lease ends, whoever is told. It closes the sockets of those whose
-//! lease has ended or has passed to another connection, after telling them; deletes items that mean nothing any more; drives messages again that have waited
-//! too long, because a crash came between table and queue, or no worker could live with them; and goes on deleting what deleted
-//! conversations held.
+//! lease has ended or has passed to another connection, after telling them; deletes items that mean nothing any more; drives
+//! messages again that have waited too long, because a crash came between table and queue, or no worker could live with them;
+//! goes on deleting what deleted conversations held; and deletes media that no message came to have.
+//!
+//! Each step is bounded and stands alone. What fails for one message, one socket, one user or one deletion is counted and
+//! keeps nothing else waiting; what takes longer than [`EACH`] is cut off. Users and deletions are looked after side by side,
+//! so that neither can use up the other's time, and both begin with another one each minute, so that whoever was not reached
+//! in one run is in a later one. Nothing is remembered between runs but what the tables say. A socket is forgotten only when
+//! it is closed for certain, or when no connection can be as old as it is.
 //!
 //! Every write is conditioned on what was seen, and in an order that a crash can't hurt: a socket is closed before its item
 //! goes, a message is counted before it is queued again. So it is harmless to run twice at once, and to be cut off anywhere.
@@ -11,16 +17,18 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tokio::time::Instant;
 
 use crate::answer::{Finisher, MAX_ATTEMPTS};
 use crate::clock::{Clock, Timestamp};
 use crate::conversations::Conversations;
-use crate::ids::{MessageId, UserId};
-use crate::leases::{Lease, Leases};
+use crate::ids::{ConnectionId, MessageId, Random, UserId};
+use crate::leases::{Lease, Leases, MAX_REPLACED};
 use crate::messages::Messages;
 use crate::protocol::ClosingCode;
 use crate::push::{CLOSED_BY_ADMIN, Push, REPLACED, dismiss};
@@ -41,8 +49,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(12 * 3600);
 /// A replaced connection may not be open yet: it is while its own `$connect` runs, which the API waits 29 s for.
 const OPEN_BY: Duration = Duration::from_secs(35);
 
-/// Spent on deleted conversations; what is left waits for the next run.
-const SWEEP_FOR: Duration = Duration::from_secs(20);
+/// The API ends each connection after two hours.
+const LONGEST_CONNECTION: Duration = Duration::from_secs(2 * 3600 + 300);
+
+/// Nothing is begun any more after this long: with what is under way then, well within the function's timeout of 50 s.
+const RUN_FOR: Duration = Duration::from_secs(30);
+
+/// For one user, or one deletion.
+const EACH: Duration = Duration::from_secs(10);
 
 /// Users looked after at once.
 const SIDE_BY_SIDE: usize = 16;
@@ -55,7 +69,9 @@ pub struct Report {
     pub given_up: u32,
     /// Deleted conversations of which nothing is left.
     pub deleted: u32,
-    /// Users, or deletions, for which something failed; the next run tries again.
+    /// Objects that no message came to have.
+    pub dropped: u32,
+    /// What failed, of all that was tried; the next run tries again.
     pub failures: u32,
 }
 
@@ -68,6 +84,32 @@ pub struct Janitor {
     pub(crate) queue: Queue,
     pub(crate) push: Arc<dyn Push>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<Random>,
+}
+
+impl Report {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            closed: self.closed + other.closed,
+            redriven: self.redriven + other.redriven,
+            given_up: self.given_up + other.given_up,
+            deleted: self.deleted + other.deleted,
+            dropped: self.dropped + other.dropped,
+            failures: self.failures + other.failures,
+        }
+    }
+
+    /// Counts what failed; the value of what did not.
+    fn note<T>(&mut self, of: &dyn Display, result: Result<T>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                tracing::warn!(%of, "Not tidied up: {error}");
+                self.failures += 1;
+                None
+            }
+        }
+    }
 }
 
 impl Janitor {
@@ -76,86 +118,137 @@ impl Janitor {
     /// # Errors
     /// When the leases can't be read; what fails for one user is counted and does not keep the others waiting.
     pub async fn run(&self) -> Result<Report> {
-        let users = self.leases.all().await?;
-        let reports = futures_util::stream::iter(users).map(async |(user, lease)| {
-            let mut report = Report::default();
-            if let Err(error) = self.look_after(&user, &lease, &mut report).await {
-                tracing::warn!(%user, "Not tidied up: {error}");
-                report.failures += 1;
-            }
-            report
-        });
-        let sum = |sum: Report, one: Report| Report {
-            closed: sum.closed + one.closed,
-            redriven: sum.redriven + one.redriven,
-            given_up: sum.given_up + one.given_up,
-            deleted: sum.deleted + one.deleted,
-            failures: sum.failures + one.failures,
-        };
-        let total =
-            reports.buffer_unordered(SIDE_BY_SIDE).fold(Report::default(), async |total, one| sum(total, one)).await;
-        Ok(sum(total, self.sweep().await))
+        let stop_at = Instant::now() + RUN_FOR;
+        let (users, deletions, held) =
+            tokio::join!(self.look_after_all(stop_at), self.sweep(stop_at), self.drop_held(stop_at));
+        Ok(users?.plus(deletions).plus(held))
+    }
+
+    async fn look_after_all(&self, stop_at: Instant) -> Result<Report> {
+        let mut users = self.leases.all().await?;
+        self.shuffle(&mut users);
+        let reports =
+            futures_util::stream::iter(users).take_until(tokio::time::sleep_until(stop_at)).map(async |user| {
+                let mut report = Report::default();
+                if let Some((user, lease)) = report.note(&"a user's item", user) {
+                    let done = tokio::time::timeout(EACH, self.look_after(&user, &lease, &mut report)).await;
+                    report.note(&user, done.map_err(|_| self.cut_off()));
+                }
+                report
+            });
+        let reports = reports.buffer_unordered(SIDE_BY_SIDE);
+        Ok(reports.fold(Report::default(), async |total, one| total.plus(one)).await)
     }
 
     /// Goes on with the conversations that are being deleted.
-    async fn sweep(&self) -> Report {
+    async fn sweep(&self, stop_at: Instant) -> Report {
         let mut report = Report::default();
-        let stop_at = self.clock.now().plus(SWEEP_FOR);
-        let swept = async {
-            for deletion in self.conversations.deletions().await? {
-                let time = stop_at.since(self.clock.now());
-                if time.is_zero() {
-                    break;
-                }
-                report.deleted += u32::from(self.conversations.sweep(&deletion, time).await?);
+        let deletions = self.conversations.deletions().await;
+        for deletion in report.note(&"deleted conversations", deletions).unwrap_or_default() {
+            if Instant::now() >= stop_at {
+                break;
             }
-            Ok::<_, Error>(())
-        };
-        if let Err(error) = swept.await {
-            tracing::warn!("Deleted conversations were not tidied up: {error}");
-            report.failures += 1;
+            let Some(deletion) = report.note(&"a deleted conversation", deletion) else { continue };
+            // Of a long one, a part: the next run goes on.
+            let swept = tokio::time::timeout(EACH, self.conversations.sweep(&deletion, EACH / 2)).await;
+            let swept = swept.unwrap_or_else(|_| Err(self.cut_off()));
+            report.deleted += u32::from(report.note(&deletion.conversation, swept).unwrap_or(false));
         }
         report
     }
 
-    async fn look_after(&self, user: &UserId, lease: &Lease, report: &mut Report) -> Result<()> {
+    /// Deletes objects that were written and are not used.
+    async fn drop_held(&self, stop_at: Instant) -> Report {
+        let mut report = Report::default();
+        let held = self.messages.held().await;
+        for held in report.note(&"held media", held).unwrap_or_default() {
+            if Instant::now() >= stop_at {
+                break;
+            }
+            let Some(held) = report.note(&"held media", held) else { continue };
+            let dropped = tokio::time::timeout(EACH, self.messages.drop_held(&held)).await;
+            let dropped = dropped.unwrap_or_else(|_| Err(self.cut_off()));
+            report.dropped += u32::from(report.note(&"held media", dropped).unwrap_or(false));
+        }
+        report
+    }
+
+    fn cut_off(&self) -> Error {
+        Error::OutOfTime { at: self.clock.now() }
+    }
+
+    fn shuffle<T>(&self, all: &mut [T]) {
+        if let Ok(count @ 1..) = u32::try_from(all.len()) {
+            all.rotate_left(self.random.below(count) as usize);
+        }
+    }
+
+    async fn look_after(&self, user: &UserId, lease: &Lease, report: &mut Report) {
         let now = self.clock.now();
         for (message, since) in lease.unanswered() {
             if now.since(since) > STUCK_AFTER {
-                self.unstick(user, &message, now, report).await?;
+                let unstuck = self.unstick(user, &message, now, report).await;
+                report.note(&message, unstuck);
             }
         }
         // To whoever is not connected any more, history tells.
         for (message, _) in lease.untold.iter().filter(|_| lease.expires_at > now) {
-            match self.messages.find(user, message).await? {
-                Some(message) => self.queue.tell(&message, &format!("janitor {now}")).await?,
-                None => self.leases.settle(user, message).await?,
-            }
+            let told = self.have_told(user, message, now).await;
+            report.note(message, told);
         }
-        for (connection, since) in &lease.replaced {
-            let (code, message) = if lease.closed.as_ref() == Some(connection) {
-                (ClosingCode::ClosedByAdmin, CLOSED_BY_ADMIN)
-            } else {
-                (ClosingCode::Replaced, REPLACED)
-            };
-            dismiss(&*self.push, connection, code, message).await?;
-            if now.since(*since) > OPEN_BY {
-                self.leases.forget_replaced(user, connection).await?;
-            }
+        for (connection, since) in lease.replaced.iter().take(MAX_REPLACED) {
+            let closed = self.close_replaced(user, lease, connection, now.since(*since)).await;
+            report.note(connection, closed);
         }
-        if lease.expires_at.plus(CLOCK_SKEW) > now {
-            return Ok(());
+        if lease.expires_at.plus(CLOCK_SKEW) <= now {
+            let ended = self.end(user, lease, now, report).await;
+            report.note(user, ended);
         }
+    }
+
+    /// Queues an end that its user has not been told.
+    async fn have_told(&self, user: &UserId, message: &MessageId, now: Timestamp) -> Result<()> {
+        match self.messages.find(user, message).await? {
+            Some(message) => self.queue.tell(&message, &format!("janitor {now}")).await,
+            None => self.leases.settle(user, message).await,
+        }
+    }
+
+    async fn close_replaced(
+        &self,
+        user: &UserId,
+        lease: &Lease,
+        connection: &ConnectionId,
+        since: Duration,
+    ) -> Result<()> {
+        let (code, message) = if lease.closed.as_ref() == Some(connection) {
+            (ClosingCode::ClosedByAdmin, CLOSED_BY_ADMIN)
+        } else {
+            (ClosingCode::Replaced, REPLACED)
+        };
+        let closed = dismiss(&*self.push, connection, code, message).await;
+        if since > LONGEST_CONNECTION || (closed.is_ok() && since > OPEN_BY) {
+            self.leases.forget_replaced(user, connection).await?;
+        }
+        closed
+    }
+
+    /// Closes the socket of a lease that has ended, and forgets it.
+    async fn end(&self, user: &UserId, lease: &Lease, now: Timestamp, report: &mut Report) -> Result<()> {
+        let mut closed = Ok(());
         if !lease.is_released() {
             let (code, message) = if lease.spoken {
                 (ClosingCode::LeaseExpired, "Nothing was heard of you for too long")
             } else {
                 (ClosingCode::FirstMessage, "You sent no message in time")
             };
-            dismiss(&*self.push, &lease.connection, code, message).await?;
-            report.closed += 1;
+            closed = dismiss(&*self.push, &lease.connection, code, message).await;
+            report.closed += u32::from(closed.is_ok());
         }
-        self.leases.forget(user, lease).await
+        if closed.is_ok() || now.since(lease.expires_at) > LONGEST_CONNECTION {
+            self.leases.forget(user, lease).await?;
+        }
+        closed
     }
 
     async fn unstick(&self, user: &UserId, id: &MessageId, now: Timestamp, report: &mut Report) -> Result<()> {

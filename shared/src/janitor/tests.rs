@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Janitor, LONGEST_WAIT, OPEN_BY, Report, STUCK_AFTER};
+use super::{Janitor, LONGEST_CONNECTION, LONGEST_WAIT, OPEN_BY, Report, STUCK_AFTER};
+use crate::Error;
 use crate::answer::{Answerer, MAX_ATTEMPTS};
-use crate::leases::{Connected, Handshake};
-use crate::messages::{Admission, Claimed, Ending, Status, StoredMessage};
+use crate::ids::MediaKey;
+use crate::leases::{Connected, Handshake, MAX_REPLACED};
+use crate::media::Sample;
+use crate::messages::{Admission, Claimed, Draft, Ending, Reply, Status, StoredMessage};
 use crate::queue::Job;
-use crate::testing::{Connections, Stack, connection, draft, message_id, user};
+use crate::testing::{Before, Connections, Stack, connection, draft, message_id, user};
 
 const LEASE: Duration = Duration::from_secs(60);
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
@@ -26,7 +29,15 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let stack = Stack::start(5, LEASE, FIRST_MESSAGE);
+        Self::on(Stack::start(5, LEASE, FIRST_MESSAGE)).await
+    }
+
+    /// Where uploads and the media of answers can be stored.
+    async fn with_storage() -> Self {
+        Self::on(Stack::with_storage(5, LEASE, FIRST_MESSAGE)).await
+    }
+
+    async fn on(stack: Stack) -> Self {
         let connections = Arc::new(Connections::default());
         let app = stack.app("janitor", 3, 1).await.pushing_to(&connections);
         let (answerer, janitor) = (app.answerer().await.expect("an answerer"), app.janitor().expect("a janitor"));
@@ -45,6 +56,24 @@ impl Scene {
             Ok(Admission::New(message)) => message,
             other => panic!("not new: {other:?}"),
         }
+    }
+
+    /// A picture that user `u` has uploaded.
+    async fn upload(&self, number: u32) -> MediaKey {
+        let key = MediaKey::parse(&format!("{number:08x}-0000-4000-8000-00000000abcd.png")).expect("a key");
+        self.answerer.media.put_upload(&user("u"), &key, Sample::picture()).await;
+        key
+    }
+
+    /// User `u` sends it.
+    async fn show(&self, id: u32, key: &MediaKey) -> Result<Admission, Error> {
+        let draft = Draft { media: Some(key.clone()), ..draft(id, 1) };
+        self.answerer.messages.admit(&user("u"), &connection("u"), &draft, &self.stack.limits).await
+    }
+
+    /// Longer than media are held.
+    fn wait_for_held(&self) {
+        self.stack.clock.advance(Duration::from_secs(3600) + SECOND);
     }
 
     async fn tidy_up(&self) -> Report {
@@ -202,6 +231,80 @@ async fn one_user_that_cannot_be_reached_does_not_keep_the_others_waiting() {
 }
 
 #[tokio::test]
+async fn a_socket_that_could_not_be_closed_for_too_many_calls_is_closed_the_next_time() {
+    let scene = Scene::new().await;
+    scene.connect("u", "old").await;
+    scene.connect("u", "u").await;
+    scene.stack.clock.advance(OPEN_BY + SECOND);
+    scene.connections.slow_down(4);
+    assert_eq!(scene.tidy_up().await, Report { failures: 2, ..redriven(0) });
+    assert_eq!(scene.stack.snapshot().users.keys().collect::<Vec<_>>(), ["u"], "nothing is forgotten");
+    assert_eq!(scene.tidy_up().await, Report { closed: 1, ..redriven(0) });
+    for socket in ["old", "u"] {
+        assert_eq!(scene.connections.closed(&connection(socket)), 1, "{socket}");
+    }
+    assert!(scene.stack.snapshot().users.is_empty());
+}
+
+#[tokio::test]
+async fn a_socket_that_can_never_be_closed_is_forgotten_when_no_connection_can_be_as_old() {
+    let scene = Scene::new().await;
+    for socket in ["old", "u"] {
+        scene.connect("u", socket).await;
+        scene.connections.break_line(&connection(socket));
+    }
+    scene.stack.clock.advance(LONGEST_CONNECTION);
+    assert_eq!(scene.tidy_up().await.failures, 2);
+    assert!(!scene.stack.snapshot().users.is_empty());
+    scene.stack.clock.advance(FIRST_MESSAGE + SECOND);
+    scene.tidy_up().await;
+    assert!(scene.stack.snapshot().users.is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_reconnects_in_a_loop_leaves_a_short_list() {
+    let scene = Scene::new().await;
+    for number in 0..3 * MAX_REPLACED {
+        scene.stack.clock.advance(Duration::from_millis(1));
+        let connected = scene.connect("u", &format!("s{number}")).await;
+        assert!(matches!(connected, Connected::Granted { .. }), "{connected:?}");
+    }
+    let lease = scene.answerer.leases.find(&user("u")).await.expect("a read").expect("an item");
+    assert_eq!(lease.replaced.len(), MAX_REPLACED);
+    let last = connection(format!("s{}", 3 * MAX_REPLACED - 2));
+    assert_eq!(lease.replaced.last().map(|(last, _)| last), Some(&last));
+    scene.tidy_up().await;
+    assert_eq!(scene.connections.closed(&last), 1);
+}
+
+#[tokio::test]
+async fn one_message_that_cannot_be_helped_keeps_nothing_else_waiting() {
+    let scene = Scene::new().await;
+    scene.connect("u", "u").await;
+    let broken = scene.say("u", 1).await;
+    scene.say("u", 2).await;
+    scene.stack.forget_attributes(&format!("conv#{}", broken.conversation), "000000000001", &["created_at"]);
+    scene.stack.clock.advance(STUCK_AFTER + SECOND);
+    assert_eq!(scene.tidy_up().await, Report { closed: 1, failures: 1, ..redriven(1) });
+}
+
+#[tokio::test]
+async fn one_deletion_that_always_fails_keeps_no_other_waiting() {
+    let scene = Scene::new().await;
+    scene.connect("u", "u").await;
+    for id in 1..=5 {
+        let message = scene.say("u", id).await;
+        if id == 3 {
+            let pk = format!("conv#{}", message.conversation);
+            scene.stack.forget_attributes(&pk, "000000000001", &["created_at"]);
+        }
+        scene.janitor.conversations.delete(&user("u"), &message.conversation).await.expect("deleted");
+    }
+    assert_eq!(scene.tidy_up().await, Report { deleted: 4, failures: 1, ..redriven(0) });
+    assert_eq!(scene.stack.snapshot().deleted.len(), 1, "the next run tries again");
+}
+
+#[tokio::test]
 async fn a_replaced_connection_is_closed_even_when_it_opens_only_later() {
     let scene = Scene::new().await;
     scene.connect("u", "first").await;
@@ -296,4 +399,92 @@ async fn an_end_that_could_not_be_told_is_told_once_it_can_be() {
     scene.stack.clock.advance(SECOND);
     scene.tidy_up().await;
     assert!(scene.stack.receive().await.is_empty(), "nothing is owed any more");
+}
+
+#[tokio::test]
+async fn media_of_a_message_that_was_refused_goes_and_that_of_one_that_was_accepted_stays() {
+    let mut scene = Scene::with_storage().await;
+    scene.stack.limits.max_pending_per_client = 1;
+    scene.connect("u", "u").await;
+    scene.stack.make_conversations("u", [1]);
+    let (kept, refused) = (scene.upload(1).await, scene.upload(2).await);
+    assert!(matches!(scene.show(1, &kept).await, Ok(Admission::New(_))));
+    assert!(scene.stack.snapshot().held.is_empty(), "it is used");
+    assert!(matches!(scene.show(2, &refused).await, Err(Error::TooManyPending { .. })));
+    assert_eq!(scene.answerer.media.stored().await.len(), 2);
+    scene.tidy_up().await;
+    assert_eq!(scene.answerer.media.stored().await.len(), 2, "a repetition may still come to have it");
+    scene.wait_for_held();
+    assert_eq!(scene.tidy_up().await.dropped, 1);
+    assert_eq!(scene.answerer.media.stored().await, [kept.as_str()]);
+    assert!(scene.stack.snapshot().held.is_empty());
+}
+
+#[tokio::test]
+async fn media_of_an_answer_that_came_after_the_deletion_of_its_conversation_goes() {
+    let scene = Scene::with_storage().await;
+    scene.connect("u", "u").await;
+    let message = scene.say("u", 1).await;
+    let Ok(Claimed::Yes(claim)) = scene.answerer.messages.claim(&message).await else { panic!("not claimed") };
+    scene.janitor.conversations.delete(&user("u"), &message.conversation).await.expect("deleted");
+    assert_eq!(scene.tidy_up().await.deleted, 1);
+    let (sample, key) = (Sample::tone(), MediaKey::of_answer(&message.id.answer(0), "wav"));
+    scene.answerer.messages.hold_answer(&claim, &key).await.expect("it is held");
+    let media = Some(scene.answerer.media.store(&user("u"), key, sample).await.expect("it is stored"));
+    let ending = Ending::Done { replies: vec![Reply { text: String::new(), media }] };
+    assert!(scene.answerer.messages.end(claim, ending, None, 1).await.expect("an answer").is_none());
+    assert_eq!(scene.answerer.media.stored().await.len(), 1);
+    scene.wait_for_held();
+    assert_eq!(scene.tidy_up().await.dropped, 1);
+    assert!(scene.answerer.media.stored().await.is_empty());
+}
+
+#[tokio::test]
+async fn media_that_are_used_stay_whatever_notes_there_are_of_them() {
+    let scene = Scene::with_storage().await;
+    scene.connect("u", "u").await;
+    let message = scene.say("u", 1).await;
+    let Ok(Claimed::Yes(claim)) = scene.answerer.messages.claim(&message).await else { panic!("not claimed") };
+    let (sample, key) = (Sample::tone(), MediaKey::of_answer(&message.id.answer(0), "wav"));
+    scene.answerer.messages.hold_answer(&claim, &key).await.expect("it is held");
+    let stored = scene.answerer.media.store(&user("u"), key.clone(), sample).await.expect("it is stored");
+    // Another worker is late.
+    scene.answerer.messages.hold(&user("u"), &key, "another").await.expect("it is held");
+    let ending = Ending::Done { replies: vec![Reply { text: String::new(), media: Some(stored) }] };
+    scene.answerer.messages.end(claim, ending, None, 1).await.expect("an answer").expect("it holds it");
+    assert_eq!(scene.stack.snapshot().held.len(), 1, "the note of the other one is left");
+    scene.wait_for_held();
+    assert_eq!(scene.tidy_up().await.dropped, 0);
+    assert_eq!(scene.answerer.media.stored().await, [key.as_str()]);
+    assert!(scene.stack.snapshot().held.is_empty());
+}
+
+#[tokio::test]
+async fn media_that_are_noted_again_while_they_are_about_to_go_stay() {
+    let scene = Scene::with_storage().await;
+    scene.connect("u", "u").await;
+    scene.stack.make_conversations("u", [1]);
+    let key = scene.upload(1).await;
+    let attachment = scene.answerer.media.take(&user("u"), &key).await.expect("it is copied");
+    scene.answerer.messages.hold(&user("u"), &attachment.key, "a refused one").await.expect("it is held");
+    scene.wait_for_held();
+    let (again, noted) = (scene.answerer.messages.clone(), key.clone());
+    let something = async move { again.hold(&user("u"), &noted, "a repetition").await.expect("it is held") };
+    Before::install(&scene.stack, "janitor", "UpdateItem", Box::pin(something));
+    assert_eq!(scene.tidy_up().await.dropped, 0);
+    assert_eq!(scene.answerer.media.stored().await, [key.as_str()]);
+    assert_eq!(scene.stack.snapshot().held.len(), 1);
+}
+
+#[tokio::test]
+async fn an_upload_that_another_message_has_is_already_used_also_after_it_has_expired() {
+    let scene = Scene::with_storage().await;
+    scene.connect("u", "u").await;
+    scene.stack.make_conversations("u", [1]);
+    let key = scene.upload(1).await;
+    assert!(matches!(scene.show(1, &key).await, Ok(Admission::New(_))));
+    assert!(matches!(scene.show(2, &key).await, Err(Error::MediaUsed)));
+    scene.answerer.media.expire_upload(&user("u"), &key).await;
+    assert!(matches!(scene.show(3, &key).await, Err(Error::MediaUsed)));
+    assert!(matches!(scene.show(1, &key).await, Ok(Admission::Duplicate(_))));
 }

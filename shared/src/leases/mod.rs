@@ -28,6 +28,10 @@
 //!
 //! A connection that loses its place to another of its user is written down in the write that takes it (`replaced`): its
 //! socket is closed by whoever took the place or, should that one die, or should the socket not be open yet, by the janitor.
+//! A client that reconnects in a loop would make that list, and the janitor's work, as long as it likes. So the list is kept
+//! short (`MAX_REPLACED`): the write that adds a connection forgets the oldest. A socket that is forgotten and yet open has no
+//! place, so nothing that it sends is heard, and the API closes it when it is idle. The write is conditioned on the
+//! connection whose item was read, and only a takeover adds to the list: it can't have grown meanwhile.
 //!
 //! An administrator may end anybody's lease ([`Leases::close`]). That is a release by somebody else: fenced on the connection
 //! that was found, and its socket is written down like that of one that was replaced.
@@ -64,6 +68,7 @@ use crate::{Error, Result};
 pub use handshake::Handshake;
 pub use occupancy::{Admittance, Holder, Occupancy};
 pub(crate) use pending::Admitting;
+pub(crate) use take::MAX_REPLACED;
 
 /// How long an ended item may lie before TTL may sweep it: unanswered messages are counted in it.
 const KEEP_ENDED: std::time::Duration = std::time::Duration::from_secs(24 * 3600);

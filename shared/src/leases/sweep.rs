@@ -1,13 +1,13 @@
 //! For the janitor: everybody's leases, and what may be forgotten of them.
 
 use super::{Lease, Leases, USER_KEY, slot_key, user_key};
-use crate::dynamo::{Attributes, conditional, number, text, time};
+use crate::dynamo::{Attributes, Item, conditional, number, text, time};
 use crate::ids::{ConnectionId, UserId};
 use crate::{Error, Result};
 
 impl Leases {
-    /// All user items, ended ones too.
-    pub async fn all(&self) -> Result<Vec<(UserId, Lease)>> {
+    /// All user items, ended ones too, each by itself: one that can't be read says nothing about the others.
+    pub async fn all(&self) -> Result<Vec<Result<(UserId, Lease)>>> {
         let mut pages = self
             .db
             .scan()
@@ -21,8 +21,7 @@ impl Leases {
         let mut all = Vec::new();
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| Error::service("Scan", &error))?;
-            let user = Attributes(&item).text("pk")?;
-            all.push((UserId::parse(user.strip_prefix(USER_KEY).unwrap_or(user))?, Lease::read(&item)?));
+            all.push(user_item(&item));
         }
         Ok(all)
     }
@@ -73,4 +72,9 @@ impl Leases {
         .await
         .map(|_| ())
     }
+}
+
+fn user_item(item: &Item) -> Result<(UserId, Lease)> {
+    let user = Attributes(item).text("pk")?;
+    Ok((UserId::parse(user.strip_prefix(USER_KEY).unwrap_or(user))?, Lease::read(item)?))
 }

@@ -11,6 +11,12 @@ use crate::clock::Timestamp;
 use crate::dynamo::{Refusal, Transaction, number, text, time};
 use crate::ids::{ConnectionId, UserId};
 
+/// Connections that are written down as replaced, of one user. One more takes the place of the oldest.
+pub(crate) const MAX_REPLACED: usize = 100;
+
+/// Of a list that is longer, what one write takes away: an expression has a limit, too.
+const AT_ONCE: usize = 20;
+
 /// What a takeover changes in both items.
 const MOVE: &str = "SET connection_id = :new, expires_at = :expires, #ttl = :ttl";
 
@@ -107,7 +113,7 @@ impl Leases {
                     .expression_attribute_values(":released", time(RELEASED))
             }
         };
-        user_item = introduced(user_item, set, handshake, now);
+        user_item = introduced(user_item, set, handshake, now, ended);
         let slot_item = Put::builder()
             .table_name(&self.config.table)
             .item("pk", text(slot_key(slot)))
@@ -144,18 +150,25 @@ impl Leases {
                 .expression_attribute_values(":ttl", number(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
         };
         let user_item = moved(user_key(user)).expression_attribute_names("#old", held.connection.as_str());
-        let user_item = introduced(user_item, format!("{MOVE}, replaced.#old = :now"), handshake, now);
+        let user_item = introduced(user_item, format!("{MOVE}, replaced.#old = :now"), handshake, now, Some(held));
         let slot_item = moved(slot_key(held.slot)).update_expression(MOVE);
         let transaction = Transaction::new().with(Part::User, user_item).with(Part::Slot, slot_item);
         Ok(transaction.send(&self.db, &self.random).await?.is_ok().then_some(expires_at))
     }
 }
 
-/// Completes the update of a user item with what the handshake said of its client, and since when it is there.
-fn introduced(mut item: UpdateBuilder, mut set: String, handshake: &Handshake, now: Timestamp) -> UpdateBuilder {
+/// Completes the update of a user item with what the handshake said of its client, and since when it is there; `replaced` is
+/// the lease whose connection is written down in it, for which the oldest ones have to go.
+fn introduced(
+    mut item: UpdateBuilder,
+    mut set: String,
+    handshake: &Handshake,
+    now: Timestamp,
+    replaced: Option<&Lease>,
+) -> UpdateBuilder {
     set.push_str(", connected_at = :at");
     item = item.expression_attribute_values(":at", time(now));
-    let mut unknown = Vec::new();
+    let mut gone = Vec::new();
     let session = handshake.session.as_ref().map(|session| session.as_str());
     for (name, value) in [("session_id", session), ("username", handshake.username.as_deref())] {
         match value {
@@ -163,11 +176,17 @@ fn introduced(mut item: UpdateBuilder, mut set: String, handshake: &Handshake, n
                 set.push_str(&format!(", {name} = :{name}"));
                 item = item.expression_attribute_values(format!(":{name}"), text(value));
             }
-            None => unknown.push(name),
+            None => gone.push(name.to_owned()),
         }
     }
-    if !unknown.is_empty() {
-        set.push_str(&format!(" REMOVE {}", unknown.join(", ")));
+    let written_down = replaced.map(|lease| &lease.replaced[..]).unwrap_or_default();
+    let too_many = (written_down.len() + 1).saturating_sub(MAX_REPLACED).min(AT_ONCE);
+    for (index, (oldest, _)) in written_down[..too_many].iter().enumerate() {
+        item = item.expression_attribute_names(format!("#gone{index}"), oldest.as_str());
+        gone.push(format!("replaced.#gone{index}"));
+    }
+    if !gone.is_empty() {
+        set.push_str(&format!(" REMOVE {}", gone.join(", ")));
     }
     item.update_expression(set)
 }

@@ -6,8 +6,10 @@
 //! | `media/USER/KEY` | part of a conversation, and deleted with it |
 //!
 //! A key has meaning only together with its user, whose objects are the only ones that it can name. An upload is used by
-//! copying it, before the message that has it is admitted: a crash in between leaves a copy that nobody refers to, or that the
-//! client's repetition finds again. That it is used once, admission sees to ([`crate::messages`]).
+//! copying it, before the message that has it is admitted; media of an answer are stored before the answer. Everything under
+//! `media/` is reachable from an item all the same, at any moment: from the message or answer that has it or, until there is
+//! one, from a note that it is about to be there. Of a note to which no message came, the janitor deletes the object within
+//! two hours ([`crate::messages`] says in `held` why that can't go wrong). That an upload is used once, admission sees to.
 //!
 //! Two clients: one for work, one that only signs, for the address under which browsers see the storage. A signature covers
 //! the host, so an address made for another host can't be repaired afterwards.
@@ -151,6 +153,28 @@ impl Media {
             .await
             .map_err(|error| Error::service("PutObject", &error))?;
         Ok(Attachment { key, content_type: sample.content_type.to_owned(), bytes })
+    }
+
+    /// What a browser does with a presigned POST.
+    #[cfg(test)]
+    pub(crate) async fn put_upload(&self, user: &UserId, key: &MediaKey, sample: Sample) {
+        let put = self.s3.put_object().bucket(&self.config.bucket).key(object("uploads", user, key));
+        let put = put.content_type(sample.content_type).body(ByteStream::from(sample.bytes));
+        put.send().await.expect("PutObject");
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn expire_upload(&self, user: &UserId, key: &MediaKey) {
+        let delete = self.s3.delete_object().bucket(&self.config.bucket).key(object("uploads", user, key));
+        delete.send().await.expect("DeleteObject");
+    }
+
+    /// The keys of all objects that are part of a conversation, or are to be.
+    #[cfg(test)]
+    pub(crate) async fn stored(&self) -> Vec<String> {
+        let list = self.s3.list_objects_v2().bucket(&self.config.bucket).prefix("media/").send().await;
+        let key = |object: &aws_sdk_s3::types::Object| object.key()?.rsplit('/').next().map(str::to_owned);
+        list.expect("ListObjectsV2").contents().iter().filter_map(key).collect()
     }
 
     /// An address that gives the object to whoever has it, for a while.

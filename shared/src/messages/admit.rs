@@ -16,14 +16,11 @@ use aws_sdk_dynamodb::types::builders::{PutBuilder, UpdateBuilder};
 use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, Update};
 
 use super::parent::Tail;
-use super::{
-    Follows, Messages, Parent, Role, Status, StoredMessage, conversation_key, id_key, media_key, seq_key, user_key,
-};
+use super::{Follows, Messages, Parent, Role, Status, StoredMessage, conversation_key, id_key, seq_key, user_key};
 use crate::config::AdmissionConfig;
 use crate::dynamo::{Attributes, Item, Transaction, built, number, text, time};
 use crate::ids::{ConnectionId, ConversationId, MediaKey, MessageId, UserId};
 use crate::leases::{Admitting, Lease};
-use crate::media::Attachment;
 use crate::{Error, Result};
 
 /// When to try again after `too_many_pending`: about the time of an answer.
@@ -86,7 +83,7 @@ impl Messages {
         limits: &AdmissionConfig,
     ) -> Result<Admission> {
         let (mut media, mut parent): (_, Option<Parent>) = (None, None);
-        let mut is_new = false;
+        let (mut is_new, hold) = (false, self.random.token());
         for attempt in 0..MAX_ATTEMPTS {
             let (lease, tail) = self.lease_and_conversation(user, &draft.conversation).await?;
             let lease = lease.filter(|lease| lease.is_held(connection, self.clock.now())).ok_or(Error::LeaseExpired)?;
@@ -103,7 +100,13 @@ impl Messages {
                 None => self.find_parent(user, &draft.conversation, &draft.follows, &tail).await?,
             };
             if let Some(key) = draft.media.as_ref().filter(|_| media.is_none()) {
-                media = Some(self.media.take(user, key).await?);
+                self.hold(user, key, &hold).await?;
+                let taken = self.media.take(user, key).await;
+                // Of what is used, the upload itself may have expired.
+                if matches!(taken, Err(Error::MediaNotFound)) && self.is_used(user, key).await? {
+                    return Err(Error::MediaUsed);
+                }
+                media = Some(taken?);
             }
             // What a client has named stays where it is; what is the latest may be another the next time.
             if let Follows::Item(_) = &draft.follows {
@@ -138,9 +141,13 @@ impl Messages {
                 .with(Part::Id, self.naming(&message))
                 .with(Part::Message, self.storing(&message));
             if let Some(attachment) = &message.media {
-                transaction.add(Part::Upload, self.using(user, attachment));
+                let using = self.using(user, &attachment.key).condition_expression("attribute_not_exists(pk)");
+                transaction.add(Part::Upload, using);
             }
             let Err(refusal) = transaction.send(&self.db, &self.random).await? else {
+                if let Some(attachment) = &message.media {
+                    self.unhold(user, &attachment.key, &hold).await;
+                }
                 return Ok(Admission::New(message));
             };
 
@@ -159,7 +166,7 @@ impl Messages {
                 return self.repetition(user, &lease, draft, first).await;
             }
             if refusal.is_by(Part::Upload) {
-                return Err(Error::MediaNotFound); // another message has it
+                return Err(Error::MediaUsed);
             }
             if let Some(Some(lease)) = held {
                 // It counts until it has ended, which workers and the janitor see to; none is taken off for being old.
@@ -247,14 +254,6 @@ impl Messages {
         Put::builder()
             .table_name(&self.config.table)
             .set_item(Some(message.item()))
-            .condition_expression("attribute_not_exists(pk)")
-    }
-
-    fn using(&self, user: &UserId, attachment: &Attachment) -> PutBuilder {
-        Put::builder()
-            .table_name(&self.config.table)
-            .item("pk", text(user_key(user)))
-            .item("sk", text(media_key(&attachment.key)))
             .condition_expression("attribute_not_exists(pk)")
     }
 

@@ -29,7 +29,7 @@ enum Part {
 #[derive(Debug, Clone)]
 pub struct Claim {
     pub message: StoredMessage,
-    token: String,
+    pub(super) token: String,
     /// An attempt before this one was cut off; it may have told part of an answer.
     pub repeated: bool,
     /// Attempts so far, this one among them, without those that were given back.
@@ -264,8 +264,14 @@ impl Messages {
             for answer in &answers {
                 let put = Put::builder().table_name(&self.config.table).set_item(Some(answer.item()));
                 transaction.add(Part::Answer, put);
+                if let Some(attachment) = &answer.media {
+                    transaction.add(Part::Answer, self.using(&answer.user, &attachment.key));
+                }
             }
             let Err(refusal) = transaction.send(&self.db, &self.random).await? else {
+                for attachment in answers.iter().filter_map(|answer| answer.media.as_ref()) {
+                    self.unhold(&message.user, &attachment.key, &token).await;
+                }
                 return Ok(Some((message, answers)));
             };
             if refusal.is_by(Part::Message) {

@@ -7,7 +7,8 @@
 //! | conversation | `user#USER` | `conv#CONVERSATION` |
 //! | which message an id names | `user#USER` | `msg#ID` |
 //! | message or answer | `conv#CONVERSATION` | `SEQ` (12 digits) |
-//! | upload that is used | `user#USER` | `media#KEY` |
+//! | object that is used | `user#USER` | `media#KEY` |
+//! | object that nothing refers to yet | `held` | `KEY#USER` (`held`) |
 //! | conversation being deleted | `deleted` | `conv#CONVERSATION` |
 //!
 //! A conversation is a log: its messages and answers are numbered 1, 2, 3… as they come. The number is taken in the
@@ -28,6 +29,7 @@
 
 mod admit;
 mod answers;
+mod held;
 mod log;
 mod parent;
 #[cfg(test)]
@@ -48,6 +50,7 @@ use crate::{Error, Result};
 
 pub use admit::{Admission, Draft};
 pub use answers::{Claim, Claimed, Ending, Lane, Measured, Reply, Usage};
+pub use held::Held;
 pub use log::{Log, PAGE, Said};
 pub use parent::{Follows, Parent};
 
@@ -275,7 +278,7 @@ pub(crate) fn conversation_key(conversation: &ConversationId) -> String {
     format!("conv#{conversation}")
 }
 
-/// That an upload is used: once.
+/// That an object is used: once.
 pub(crate) fn media_key(key: &MediaKey) -> String {
     format!("media#{key}")
 }

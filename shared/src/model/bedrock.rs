@@ -14,7 +14,7 @@ use aws_sdk_bedrockruntime::types::{
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 
-use super::{Model, ModelError, Piece, Prompt, Turn, Usage, unreachable};
+use super::{Model, ModelError, Piece, Prompt, Turn, Usage, told, unreachable};
 use crate::Error;
 use crate::messages::Role;
 
@@ -49,11 +49,14 @@ impl Model for Bedrock {
                 Err(error) => {
                     let status = error.raw_response().map(|response| response.status().as_u16());
                     let error = match unreachable(&error) {
-                        Some(why) => ModelError::Final(format!("The model can't be reached: {why}")),
-                        // Whatever the refusal is called.
-                        None if matches!(status, Some(401 | 403 | 404)) => {
-                            ModelError::Final(Error::service("ConverseStream", &error).to_string())
+                        Some(told) => {
+                            ModelError::Final { told, reason: Error::service("ConverseStream", &error).to_string() }
                         }
+                        // Whatever the refusal is called.
+                        None if let Some(status @ (401 | 403 | 404)) = status => ModelError::Final {
+                            told: told::of_status(status),
+                            reason: Error::service("ConverseStream", &error).to_string(),
+                        },
                         None => classify(error.code(), &error),
                     };
                     stream::once(async { Err(error) }).right_stream()
@@ -140,9 +143,9 @@ fn classify<E: std::error::Error + 'static, R: std::fmt::Debug + 'static>(
 ) -> ModelError {
     let reason = Error::service("ConverseStream", error).to_string();
     match code {
-        Some("ValidationException" | "AccessDeniedException" | "ResourceNotFoundException") => {
-            ModelError::Final(reason)
-        }
+        Some("ValidationException") => ModelError::Final { told: told::REFUSED, reason },
+        Some("AccessDeniedException") => ModelError::Final { told: told::NO_ACCESS, reason },
+        Some("ResourceNotFoundException") => ModelError::Final { told: told::NO_SUCH_MODEL, reason },
         _ => ModelError::transient(reason),
     }
 }
@@ -273,7 +276,7 @@ mod tests {
             let last = pieces.last();
             let as_expected = match last {
                 Some(Err(ModelError::Transient { .. })) => passes,
-                Some(Err(ModelError::Final(_))) => !passes,
+                Some(Err(ModelError::Final { .. })) => !passes,
                 _ => false,
             };
             assert!(as_expected, "{name}: {last:?}");

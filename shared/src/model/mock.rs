@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 
-use super::{Model, ModelError, Piece, Prompt};
+use super::{Model, ModelError, Piece, Prompt, told};
 use crate::config::MockLatency;
 use crate::ids::Random;
 use crate::media::{Kind, Sample};
@@ -47,7 +47,10 @@ impl Model for Mock {
         };
         let mut failure = None;
         match order(&text) {
-            Some(("!fail", _)) => failure = Some(ModelError::Final("The mock model was told to fail".to_owned())),
+            Some(("!fail", _)) => {
+                failure =
+                    Some(ModelError::Final { told: told::FAILED_AS_TOLD, reason: told::FAILED_AS_TOLD.to_owned() })
+            }
             Some(("!flaky", Some(times))) if u64::from(prompt.attempt) < times => {
                 failure = Some(ModelError::transient(format!("The mock model fails {times} times")));
             }
@@ -129,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_fails_for_good_when_told_to() {
-        assert!(matches!(answer("!fail please", 5).await, Err(ModelError::Final(_))));
+        assert!(matches!(answer("!fail please", 5).await, Err(ModelError::Final { .. })));
     }
 
     #[tokio::test]

@@ -3,18 +3,19 @@
 //! Endpoints differ in what they leave out, so an event is read leniently: `choices` may be null or empty, `usage` missing,
 //! fields unknown. A stream is whole when a choice said why it finished, or `[DONE]` came; one that just ends was cut off.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::SdkConfig;
 use eventsource_stream::Eventsource as _;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::secret;
-use super::{Model, ModelError, Piece, Prompt, Turn, Usage, unreachable};
+use super::secret::{Key, Secret};
+use super::{Model, ModelError, Piece, Prompt, Turn, Usage, told, unreachable};
 use crate::config::OpenAiConfig;
 use crate::media::Kind;
 use crate::messages::Role;
@@ -29,10 +30,15 @@ const MAX_ERROR_CHARS: usize = 300;
 
 #[derive(Debug)]
 pub struct OpenAi {
+    endpoint: Arc<Endpoint>,
+}
+
+#[derive(Debug)]
+struct Endpoint {
     http: Client,
     url: String,
     model: String,
-    api_key: Option<secret::Secret>,
+    key: Key,
 }
 
 impl OpenAi {
@@ -44,27 +50,13 @@ impl OpenAi {
             .read_timeout(READ_TIMEOUT)
             .build()
             .map_err(|error| Error::service("HTTP client", &error))?;
-        Ok(Self {
-            api_key: secret::read(&config.api_key, aws, &http).await?,
+        let endpoint = Endpoint {
+            key: Key::read(config.api_key, aws, &http).await?,
             http,
             url: format!("{}/chat/completions", config.base_url),
             model: config.model,
-        })
-    }
-
-    fn request(&self, turns: &[Turn]) -> RequestBuilder {
-        let messages: Vec<Value> = turns.iter().filter_map(message).collect();
-        let body = json!({
-            "model": self.model,
-            "messages": messages,
-            "stream": true,
-            "stream_options": { "include_usage": true },
-        });
-        let request = self.http.post(&self.url).json(&body);
-        match &self.api_key {
-            Some(key) => request.bearer_auth(key.expose()),
-            None => request,
-        }
+        };
+        Ok(Self { endpoint: Arc::new(endpoint) })
     }
 }
 
@@ -74,14 +66,48 @@ impl Model for OpenAi {
     }
 
     fn answer(&self, prompt: Prompt) -> BoxStream<'static, Result<Piece, ModelError>> {
-        let request = self.request(&prompt.turns);
+        let endpoint = Arc::clone(&self.endpoint);
         let started = async move {
-            match open(request).await {
+            match endpoint.open(&prompt.turns).await {
                 Ok(response) => pieces(response).left_stream(),
                 Err(error) => stream::once(async { Err(error) }).right_stream(),
             }
         };
         stream::once(started).flatten().boxed()
+    }
+}
+
+impl Endpoint {
+    /// An answer's beginning. Where the key is refused, it is asked once more with the key as it is now, if that is another.
+    async fn open(&self, turns: &[Turn]) -> Result<Response, ModelError> {
+        let messages: Vec<Value> = turns.iter().filter_map(message).collect();
+        let body = json!({
+            "model": self.model,
+            "messages": messages,
+            "stream": true,
+            "stream_options": { "include_usage": true },
+        });
+        let key = self.key.get();
+        let mut response = self.send(&body, key.as_ref()).await?;
+        if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            let renewed = self.key.renew(key.as_ref()).await;
+            if let Some(key) = renewed.map_err(|error| ModelError::transient(error.to_string()))? {
+                tracing::info!(
+                    "The model's endpoint refused the key, which has been changed: asked again with the new one"
+                );
+                response = self.send(&body, Some(&key)).await?;
+            }
+        }
+        accepted(response).await
+    }
+
+    async fn send(&self, body: &Value, key: Option<&Secret>) -> Result<Response, ModelError> {
+        let request = self.http.post(&self.url).json(body);
+        let request = match key {
+            Some(key) => request.bearer_auth(key.expose()),
+            None => request,
+        };
+        request.send().await.map_err(|error| unsent(&error))
     }
 }
 
@@ -103,16 +129,13 @@ fn message(turn: &Turn) -> Option<Value> {
     (!text.is_empty()).then(|| json!({ "role": role, "content": text }))
 }
 
-async fn open(request: RequestBuilder) -> Result<Response, ModelError> {
-    let response = request.send().await.map_err(|error| unsent(&error))?;
+async fn accepted(response: Response) -> Result<Response, ModelError> {
     let status = response.status();
     if status.is_success() {
         // A page for people: a proxy's or a portal's, or not the endpoint's path. It will be the same the next time.
         let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
         if content_type.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html")) {
-            return Err(ModelError::Final(
-                "The model's endpoint answered with a web page; its address is not right".into(),
-            ));
+            return Err(ModelError::Final { told: told::WEB_PAGE, reason: told::WEB_PAGE.to_owned() });
         }
         return Ok(response);
     }
@@ -122,14 +145,14 @@ async fn open(request: RequestBuilder) -> Result<Response, ModelError> {
     Err(if is_transient(status) {
         ModelError::Transient { reason, retry_after: retry_after.map(Duration::from_secs) }
     } else {
-        ModelError::Final(reason)
+        ModelError::Final { told: told::of_status(status.as_u16()), reason }
     })
 }
 
 /// What did not reach the endpoint. Where nobody is at home, another try within a minute changes nothing.
 fn unsent(error: &reqwest::Error) -> ModelError {
     match unreachable(error) {
-        Some(why) => ModelError::Final(format!("The model can't be reached: {why}")),
+        Some(told) => ModelError::Final { told, reason: chain(error) },
         None => ModelError::transient(chain(error)),
     }
 }
@@ -240,4 +263,56 @@ impl Reading {
 
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     Error::service("The model's endpoint", error).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::Credentials;
+    use aws_credential_types::provider::SharedCredentialsProvider;
+
+    use super::*;
+    use crate::config::ApiKey;
+    use crate::testing::endpoint::{Endpoint, says, status};
+
+    const ARN: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf";
+
+    /// What comes of asking once, of a model whose key was "one" at the start and then becomes each of these.
+    async fn ask(keys: &[&str], model: &Endpoint) -> (Vec<Result<Piece, ModelError>>, usize) {
+        let secret = |key: &&str| status("200 OK", "", &json!({ "SecretString": key }).to_string());
+        let secrets = Endpoint::start(["one"].iter().chain(keys).map(secret).collect());
+        let credentials = Credentials::new("AKID", "secret", None, None, "tests");
+        let aws = SdkConfig::builder()
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(secrets.url.as_str())
+            .build();
+        let config = OpenAiConfig {
+            base_url: model.url.clone(),
+            model: "a-model".to_owned(),
+            api_key: ApiKey::Arn(ARN.to_owned()),
+        };
+        let openai = OpenAi::new(config, &aws).await.expect("a model");
+        let turns = vec![Turn::text(Role::User, "Hello")];
+        (openai.answer(Prompt { turns, attempt: 0 }).collect().await, secrets.requests().len())
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_changed_is_read_again_and_the_message_is_answered() {
+        for refusal in ["401 Unauthorized", "403 Forbidden"] {
+            let model = Endpoint::start(vec![status(refusal, "", "{}"), says(&["Hi"])]);
+            let (pieces, reads) = ask(&["two"], &model).await;
+            assert!(matches!(&pieces[..], [Ok(Piece::Text(text))] if text == "Hi"), "{pieces:?}");
+            let used: Vec<_> = model.requests().iter().map(|request| request.head.contains("bearer one")).collect();
+            assert_eq!((used, reads), (vec![true, false], 2));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_refused_is_read_again_once_and_not_tried_again_when_it_is_the_same() {
+        let model = Endpoint::start(vec![status("401 Unauthorized", "", "{}")]);
+        for (keys, asked) in [(&["one"], 1), (&["two"], 3)] {
+            let (pieces, reads) = ask(keys, &model).await;
+            assert!(matches!(&pieces[..], [Err(ModelError::Final { .. })]), "{pieces:?}");
+            assert_eq!((model.requests().len(), reads), (asked, 2), "all in all");
+        }
+    }
 }

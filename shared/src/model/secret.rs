@@ -1,9 +1,14 @@
 //! A model's key, by the ARN of a Secrets Manager secret or an SSM parameter.
 //!
-//! One call each, once at start, by hand: signed with the SDK's own signature crate. The SDK's clients for the two are among
+//! It is read once at start and kept. A key is changed now and then, and a worker outlives the change: where the endpoint
+//! refuses the key that is kept, it is read again, once for each request that was refused ([`Key::renew`]). Of several requests
+//! that are refused at once, each that was sent with the old key finds the new one, whoever has fetched it.
+//!
+//! One call each, by hand: signed with the SDK's own signature crate. The SDK's clients for the two are among
 //! its largest crates, and would make every build minutes longer.
 
 use std::fmt;
+use std::sync::{PoisonError, RwLock};
 use std::time::SystemTime;
 
 use aws_config::SdkConfig;
@@ -16,7 +21,7 @@ use crate::config::ApiKey;
 use crate::{Error, Result};
 
 /// A text that no log shows.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Secret(String);
 
 impl Secret {
@@ -31,7 +36,41 @@ impl fmt::Debug for Secret {
     }
 }
 
-pub(super) async fn read(key: &ApiKey, aws: &SdkConfig, http: &reqwest::Client) -> Result<Option<Secret>> {
+/// The key that is used now.
+#[derive(Debug)]
+pub(super) struct Key {
+    source: ApiKey,
+    aws: SdkConfig,
+    http: reqwest::Client,
+    kept: RwLock<Option<Secret>>,
+}
+
+impl Key {
+    /// # Errors
+    /// When it can't be had.
+    pub(super) async fn read(source: ApiKey, aws: &SdkConfig, http: &reqwest::Client) -> Result<Self> {
+        let kept = RwLock::new(read(&source, aws, http).await?);
+        Ok(Self { source, aws: aws.clone(), http: http.clone(), kept })
+    }
+
+    pub(super) fn get(&self) -> Option<Secret> {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Another key than the one that was `refused`, if there is one.
+    ///
+    /// # Errors
+    /// When it can't be read again.
+    pub(super) async fn renew(&self, refused: Option<&Secret>) -> Result<Option<Secret>> {
+        if self.get().as_ref() == refused && matches!(self.source, ApiKey::Arn(_)) {
+            let read = read(&self.source, &self.aws, &self.http).await?;
+            *self.kept.write().unwrap_or_else(PoisonError::into_inner) = read;
+        }
+        Ok(self.get().filter(|kept| Some(kept) != refused))
+    }
+}
+
+async fn read(key: &ApiKey, aws: &SdkConfig, http: &reqwest::Client) -> Result<Option<Secret>> {
     match key {
         ApiKey::None => Ok(None),
         ApiKey::Value(value) => Ok(Some(Secret(value.clone()))),

@@ -88,7 +88,7 @@ impl Message {
     }
 
     /// `url` is its media's address.
-    pub(super) fn new(stored: &StoredMessage, url: Option<String>) -> Self {
+    pub(crate) fn new(stored: &StoredMessage, url: Option<String>) -> Self {
         let media = stored.media.as_ref().zip(url).map(|(attachment, url)| MessageMedia {
             key: attachment.key.clone(),
             url,

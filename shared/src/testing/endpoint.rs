@@ -1,4 +1,4 @@
-//! A model's endpoint that does what a test tells it, byte by byte: what real ones do, and should not.
+//! A model's endpoint, or another's, that does what a test tells it, byte by byte: what real ones do, and should not.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,9 +39,15 @@ pub(crate) struct Request {
 impl Endpoint {
     /// Each request gets the next script, and those after the last one the last.
     pub(crate) fn start(scripts: Vec<Vec<Step>>) -> Self {
+        Self::with_url(|_| scripts)
+    }
+
+    /// The same for scripts that name the endpoint.
+    pub(crate) fn with_url(scripts: impl FnOnce(&str) -> Vec<Vec<Step>>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("non-blocking");
         let url = format!("http://{}/v1", listener.local_addr().expect("its address"));
+        let scripts = scripts(&url);
         let (requests, stop) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
         let (seen, stopped) = (Arc::clone(&requests), stop.clone());
         servers().spawn(async move {
@@ -81,13 +87,15 @@ async fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, scripts: &[Vec
         stream.read_buf(&mut bytes).await.ok().filter(|read| *read > 0)?;
     };
     let head = String::from_utf8_lossy(&bytes[..end_of_head]).to_lowercase();
-    let length = head.split("content-length: ").nth(1)?.split("\r\n").next()?.parse::<usize>().ok()?;
+    let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok());
+    let length: usize = length.unwrap_or(0);
     while bytes.len() < end_of_head + length {
         stream.read_buf(&mut bytes).await.ok().filter(|read| *read > 0)?;
     }
     let script = {
         let mut seen = seen.lock().expect("requests");
-        let body = serde_json::from_slice(&bytes[end_of_head..]).expect("a JSON body");
+        let body = &bytes[end_of_head..];
+        let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(body).expect("a JSON body") };
         seen.push(Request { head, body });
         scripts[(seen.len() - 1).min(scripts.len() - 1)].clone()
     };

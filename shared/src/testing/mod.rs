@@ -3,25 +3,27 @@
 
 mod before;
 pub(crate) mod endpoint;
+mod log;
+mod policies;
 mod push;
 mod snapshot;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_dynamodb::config::{
-    AsyncSleep, Credentials, SharedAsyncSleep, SharedCredentialsProvider, Sleep, StalledStreamProtectionConfig,
-};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_sdk_sqs::types::QueueAttributeName;
+use aws_smithy_async::rt::sleep::default_async_sleep;
 use dynoxide::Database;
 use samovar_services::Services;
 use samovar_services::dynamodb::DynamoDb;
 use samovar_services::queues::Queues;
+use samovar_services::s3::S3;
 use samovar_sqs::{Sqs, Storage};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +40,7 @@ use crate::queue::Job;
 use crate::users::Users;
 
 pub(crate) use before::Before;
+pub(crate) use log::Log;
 pub(crate) use push::Connections;
 pub(crate) use snapshot::{MessageItem, SlotItem, Snapshot, UserItem};
 
@@ -45,8 +48,12 @@ pub(crate) use snapshot::{MessageItem, SlotItem, Snapshot, UserItem};
 pub(crate) const CONNECTIONS: &str = "tests-ConnectionsTable";
 pub(crate) const CHAT: &str = "tests-ChatTable";
 
+const BUCKET: &str = "media";
 const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "000000000000";
+
+/// Between the SDK's tries.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// When tests begin.
 pub(crate) const START: Timestamp = Timestamp(1_800_000_000_000);
@@ -59,6 +66,8 @@ pub(crate) struct Stack {
     pub(crate) config: LeaseConfig,
     pub(crate) limits: AdmissionConfig,
     url: String,
+    /// Where the bucket is, of a stack that has one.
+    storage: Option<String>,
     stop: CancellationToken,
 }
 
@@ -72,15 +81,30 @@ pub(crate) struct Function {
 
 impl Stack {
     pub(crate) fn start(max_clients: u32, lease: Duration, first_message: Duration) -> Self {
+        Self::with(max_clients, lease, first_message, None)
+    }
+
+    /// With a bucket, too.
+    pub(crate) fn with_storage(max_clients: u32, lease: Duration, first_message: Duration) -> Self {
+        let (logical_id, name) = ("MediaBucket".to_owned(), BUCKET.to_owned());
+        let bucket = samovar_template::Bucket { logical_id, name, cors: vec![], expirations: vec![] };
+        let callers = ["janitor", "tests", "worker"].into_iter();
+        let s3 = S3::open(None, &[bucket], callers, Duration::from_secs(24 * 3600)).expect("a bucket");
+        Self::with(max_clients, lease, first_message, Some(s3))
+    }
+
+    fn with(max_clients: u32, lease: Duration, first_message: Duration, s3: Option<S3>) -> Self {
         let database = empty_tables();
         let clock = Arc::new(samovar_sqs::SystemClock);
         let queues = Sqs::open(Storage::Memory, REGION, ACCOUNT, "http://127.0.0.1", clock).expect("queues in memory");
-        let services = Services::new(DynamoDb::Embedded(database.clone()), Queues::Embedded(queues), None);
-        // Who does not ask for the present sees the beginning, always: no read here may do with less.
+        let services = Services::new(DynamoDb::Embedded(database.clone()), Queues::Embedded(queues), s3);
+        // A read that does not ask for the present sees the beginning, always: no read here may do with less.
         services.stale_reads.see(empty_tables());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("non-blocking");
-        let url = format!("http://{}{}", listener.local_addr().expect("its address"), samovar_services::PATH);
+        let root = format!("http://{}", listener.local_addr().expect("its address"));
+        let url = format!("{root}{}", samovar_services::PATH);
+        let storage = services.s3.is_some().then_some(root);
         let stop = CancellationToken::new();
         let (served, stopped) = (Arc::clone(&services), stop.clone());
         servers().spawn(async move {
@@ -97,6 +121,7 @@ impl Stack {
             config: LeaseConfig { table: CONNECTIONS.to_owned(), max_clients, lease, first_message },
             limits: AdmissionConfig { max_pending_per_client: 10, max_text_bytes: 1024 },
             url,
+            storage,
             stop,
         }
     }
@@ -127,7 +152,7 @@ impl Stack {
             ("LEASE_SECONDS", lease.as_secs().to_string()),
             ("FIRST_MESSAGE_SECONDS", first_message.as_secs().to_string()),
             ("CHAT_TABLE", CHAT.to_owned()),
-            ("MEDIA_BUCKET", "media".to_owned()),
+            ("MEDIA_BUCKET", BUCKET.to_owned()),
             ("MEDIA_ENDPOINT_URL", self.url.clone()),
             ("MAX_MEDIA_BYTES", "1024".to_owned()),
             ("PRESIGN_SECONDS", "900".to_owned()),
@@ -138,7 +163,12 @@ impl Stack {
         ]);
         environment.extend(queue.map(|url| ("QUEUE_URL", url)));
         let lookup = move |name: &str| environment.get(name).cloned();
-        App::with(self.sdk(name, attempts), lookup, self.clock.clone(), Arc::new(Random::seeded(seed)))
+        let (sdk, random) = (self.sdk(name, attempts), Arc::new(Random::seeded(seed)));
+        let app = App::with(sdk.clone(), lookup, self.clock.clone(), random);
+        match &self.storage {
+            Some(url) => app.storing_at(sdk.to_builder().endpoint_url(url).build()),
+            None => app,
+        }
     }
 
     /// The users, as a function of this name has them.
@@ -152,14 +182,14 @@ impl Stack {
             .region(Region::from_static(REGION))
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
                 samovar_services::access_key(name),
-                "secret",
-                None,
+                samovar_services::SECRET_KEY,
+                Some(samovar_services::SESSION_TOKEN.to_owned()),
                 None,
                 "tests",
             )))
             .endpoint_url(&self.url)
-            .retry_config(RetryConfig::standard().with_max_attempts(attempts))
-            .sleep_impl(SharedAsyncSleep::new(NoSleep))
+            .retry_config(RetryConfig::standard().with_max_attempts(attempts).with_initial_backoff(PAUSE))
+            .sleep_impl(default_async_sleep().expect("the runtime's"))
             .timeout_config(TimeoutConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build()
@@ -304,23 +334,15 @@ impl Drop for Stack {
 fn tables() -> &'static [samovar_template::Table] {
     static TABLES: OnceLock<Vec<samovar_template::Table>> = OnceLock::new();
     TABLES.get_or_init(|| {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/template.yaml");
-        let locals = samovar_template::Locals {
-            stack_name: "tests".to_owned(),
-            region: REGION.to_owned(),
-            account_id: ACCOUNT.to_owned(),
-            sqs_url: "http://127.0.0.1".to_owned(),
-            issuer: "http://127.0.0.1".to_owned(),
-        };
-        let template = samovar_template::load(&path, &BTreeMap::new(), &locals).expect("the template");
+        let template = template();
         let names: Vec<_> = template.tables.iter().map(|table| table.name.as_str()).collect();
         assert_eq!(names, [CHAT, CONNECTIONS], "The tables that tests name are those of the template");
         template.tables
     })
 }
 
-fn request<T: serde::de::DeserializeOwned>(request: Value) -> T {
-    serde_json::from_value(request).expect("a request of the engine")
+fn template_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/template.yaml")
 }
 
 /// The tables as the template has them.
@@ -332,14 +354,20 @@ fn empty_tables() -> Database {
     database
 }
 
-/// The SDK's pauses between its tries cost no time.
-#[derive(Debug)]
-struct NoSleep;
+/// The template, where the stack is called `tests`.
+fn template() -> samovar_template::Template {
+    let locals = samovar_template::Locals {
+        stack_name: "tests".to_owned(),
+        region: REGION.to_owned(),
+        account_id: ACCOUNT.to_owned(),
+        sqs_url: "http://127.0.0.1".to_owned(),
+        issuer: "http://127.0.0.1".to_owned(),
+    };
+    samovar_template::load(&template_path(), &BTreeMap::new(), &locals).expect("the template")
+}
 
-impl AsyncSleep for NoSleep {
-    fn sleep(&self, _duration: Duration) -> Sleep {
-        Sleep::new(tokio::task::yield_now())
-    }
+fn request<T: serde::de::DeserializeOwned>(request: Value) -> T {
+    serde_json::from_value(request).expect("a request of the engine")
 }
 
 /// What servers run on.

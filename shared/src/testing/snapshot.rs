@@ -19,6 +19,8 @@ pub(crate) struct Snapshot {
     pub(crate) messages: BTreeMap<(String, u64), MessageItem>,
     /// Conversations that are being deleted.
     pub(crate) deleted: BTreeSet<String>,
+    /// Media that nothing refers to yet.
+    pub(crate) held: BTreeSet<String>,
     /// The ids of the messages that they answer.
     pub(crate) answers: BTreeMap<(String, u64), String>,
     /// Of every message and answer, and of what it follows, if that is known.
@@ -85,6 +87,10 @@ impl Snapshot {
         }
         if pk == "deleted" {
             self.deleted.insert(text(item, "conversation_id"));
+            return;
+        }
+        if pk == "held" {
+            self.held.insert(text(item, "media_key"));
             return;
         }
         if let Some(user) = pk.strip_prefix("user#") {

@@ -20,7 +20,7 @@ use crate::config::ChatConfig;
 use crate::dynamo::{Attributes, Item, Transaction, text, time};
 use crate::ids::{Random, UserId};
 use crate::messages::user_key;
-use crate::paging::{Limit, List, Page};
+use crate::paging::{Limit, List, Page, wire_bytes};
 use crate::{Error, Result};
 
 const USER: &str = "me";
@@ -138,7 +138,7 @@ impl Users {
             .into_paginator()
             .items()
             .send();
-        let (users, more) = limit.page_of(items, read_listed).await?;
+        let (users, more) = limit.page_of(items, read_listed, |listed| wire_bytes(&listed.username)).await?;
         let next = users.last().filter(|_| more).map(|last| list.cursor(Position { prefix, at: place_of(last) }));
         Ok(Page { items: users, next })
     }

@@ -161,8 +161,8 @@ async fn whatever_an_endpoint_leaves_out_or_splits_the_text_is_whole() {
 
 #[tokio::test]
 async fn what_fails_for_the_moment_is_asked_again_and_what_fails_for_good_is_not() {
-    /// How often it is asked, or why it fails.
-    type Expected = Result<usize, &'static str>;
+    /// How often it is asked; or the kind of failure that its user is told, and the words of the endpoint that they are not.
+    type Expected = Result<usize, (&'static str, &'static str)>;
     let good = || says(&["good"]);
     let error = "{\"error\":{\"message\":\"Say please\",\"type\":\"invalid_request_error\"}}";
     let cases: Vec<(&str, Vec<Vec<Step>>, Expected)> = vec![
@@ -177,11 +177,15 @@ async fn what_fails_for_the_moment_is_asked_again_and_what_fails_for_good_is_not
             Ok(2),
         ),
         ("no JSON", vec![vec![stream_head(), send("data: nonsense\n\n")], good()], Ok(2)),
-        ("400", vec![status("400 Bad Request", "", error)], Err("Say please")),
-        ("401", vec![status("401 Unauthorized", "", "{}")], Err("401")),
-        ("403", vec![status("403 Forbidden", "", "{}")], Err("403")),
-        ("404", vec![status("404 Not Found", "", "no such model")], Err("no such model")),
-        ("a page", vec![status("200 OK", "content-type: text/html; charset=utf-8\r\n", "<html>")], Err("a web page")),
+        ("400", vec![status("400 Bad Request", "", error)], Err(("refused the request", "Say please"))),
+        ("401", vec![status("401 Unauthorized", "", "{}")], Err(("refused this stack's access", "401"))),
+        ("403", vec![status("403 Forbidden", "", "{}")], Err(("refused this stack's access", "403"))),
+        ("404", vec![status("404 Not Found", "", "no such model")], Err(("does not know the model", "no such model"))),
+        (
+            "a page",
+            vec![status("200 OK", "content-type: text/html; charset=utf-8\r\n", "<html>")],
+            Err(("a web page", "<html>")),
+        ),
     ];
     for (name, scripts, expected) in cases {
         let scene = Scene::new(scripts).await;
@@ -196,9 +200,11 @@ async fn what_fails_for_the_moment_is_asked_again_and_what_fails_for_good_is_not
                 // What was told of a broken try is not mixed with the next.
                 assert!(["", "ba", "good"].contains(&streamed.as_str()), "{name}: {streamed}");
             }
-            Err(reason) => {
+            Err((kind, reason)) => {
                 assert_eq!((&end["type"], &end["code"]), (&json!("error"), &json!("reply_failed")), "{name}: {end}");
-                assert!(end["message"].as_str().expect("a text").contains(reason), "{name}: {end}");
+                let told = end["message"].as_str().expect("a text");
+                assert!(told.contains(kind) && told.contains(message.id.as_str()), "{name}: {end}");
+                assert!(!told.contains(reason), "{name}: {end}");
                 assert_eq!((message.status, scene.endpoint.requests().len()), (Status::Failed, 1), "{name}");
             }
         }
