@@ -1,8 +1,7 @@
 //! The problems of a template: each with its line, in the order of the lines.
 //!
 //! Reading does not stop at the first problem of a stage. A reader notes the problem here and goes on with a default.
-//! That
-//! is safe because a template with any problem is never returned to the caller.
+//! That is safe because a template with any problem is never returned to the caller.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -46,8 +45,7 @@ fn listing(path: &Path, problems: &[Problem]) -> String {
 }
 
 /// Collects problems. It is a set, because one mistake can be found twice: a queue and its event sources both resolve
-/// the
-/// queue's name.
+/// the queue's name.
 #[derive(Debug, Default)]
 pub(crate) struct Problems(RefCell<BTreeSet<Problem>>);
 
@@ -74,8 +72,8 @@ impl Problems {
     }
 }
 
-/// `: did you mean "X"?` for names close to the wrong one, at most three. Otherwise the known names; of a long list only the
-/// three nearest.
+/// `: did you mean "X"?` for names close to the wrong one, at most three. Otherwise the known names; of a long list
+/// only the three nearest.
 pub(crate) fn hint<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: BTreeSet<&str> = known.into_iter().collect();
     let wrong = wrong.to_lowercase();

@@ -1,8 +1,7 @@
 //! Strict, typed reading of one map: every property is understood, ignored by name, or an error.
 //!
 //! Invariant: a getter that returns nothing has either met an absent property or noted a problem. So the caller may go
-//! on
-//! with a default, and one run shows all problems of a template.
+//! on with a default, and one run shows all problems of a template.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;

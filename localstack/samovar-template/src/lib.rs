@@ -3,10 +3,8 @@
 //! # Inside
 //!
 //! Invariant: the reader never guesses. A resource type, property, function or value that it does not understand is an
-//! error
-//! with its line, unless it is on a list of things that mean nothing on one machine. A local stack that silently
-//! skipped
-//! half of a template would mislead its user about the deployment. TEMPLATE.md has the lists.
+//! error with its line, unless it is on a list of things that mean nothing on one machine. A local stack that silently
+//! skipped half of a template would mislead its user about the deployment. TEMPLATE.md has the lists.
 //!
 //! The stages, each of which reports all its problems before the next one begins:
 //! 1. `yaml` turns text into a tree with lines, in which short and long forms of functions are the same;
@@ -197,8 +195,7 @@ fn check_header(template: &Fields<'_>) {
 }
 
 /// Checks that all names exist, as CloudFormation does at deployment: also in the branch of an `!If` that is not taken,
-/// and
-/// in resources that a condition leaves out.
+/// and in resources that a condition leaves out.
 fn check_names(template: &Fields<'_>, scope: &Scope<'_>, problems: &Problems) {
     let check_condition = |line: usize, name: &str| {
         problems.keep(scope.condition(line, name));

@@ -1,8 +1,8 @@
 //! `AllowedPattern`: whether a parameter's whole value matches a regular expression.
 //!
 //! CloudFormation's patterns are Java's. This module understands the part that parameters use: classes, groups,
-//! alternatives
-//! and repetition. It matches by sets of positions, so no pattern takes exponential time. Anything else is an error.
+//! alternatives and repetition. It matches by sets of positions, so no pattern takes exponential time. Anything else is
+//! an error.
 
 use std::collections::BTreeSet;
 use std::iter::Peekable;

@@ -1,8 +1,7 @@
 //! The key of an HTTP API's route: `GET /pets/{id}`, `ANY /files/{path+}`, `$default`.
 //!
 //! Invariant: a [`RouteKey`] can be matched without another look at the template: a greedy variable is the last
-//! segment, no
-//! variable comes twice, and no segment is empty except in `/`.
+//! segment, no variable comes twice, and no segment is empty except in `/`.
 
 use std::collections::BTreeSet;
 use std::fmt;

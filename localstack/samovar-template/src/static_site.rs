@@ -1,10 +1,8 @@
 //! `Metadata.StaticSite`: the web site of the stack, how it is built, and which values of the stack it receives.
 //!
 //! CloudFormation computes nothing in `Metadata`, so these values cannot be written with `!Ref` and the like. Instead,
-//! a map
-//! of the form [`VALUE`] names an output or a parameter. Here the local stack looks it up, otherwise the tool that
-//! deploys
-//! the site does.
+//! a map of the form [`VALUE`] names an output or a parameter. Here the local stack looks it up, otherwise the tool
+//! that deploys the site does.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};

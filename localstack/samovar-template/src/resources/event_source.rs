@@ -1,6 +1,5 @@
 //! A function's `Events` of the type SQS, with the checks that Lambda makes when it creates an event source mapping,
-//! and
-//! its schedules. Events of the type `HttpApi` are routes, and are read together with their API (`http_event`).
+//! and its schedules. Events of the type `HttpApi` are routes, and are read together with their API (`http_event`).
 
 use std::time::Duration;
 

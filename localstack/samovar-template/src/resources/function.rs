@@ -232,8 +232,7 @@ fn environment(fields: &Fields<'_>) -> BTreeMap<String, String> {
 }
 
 /// Checks the reservation. Pollers ignore reserved concurrency, so a throttled batch goes back to the queue and its
-/// receive
-/// counts rise.
+/// receive counts rise.
 fn check_reservation(fields: &Fields<'_>, reserved: Option<u32>, maxima: impl Iterator<Item = u32>) {
     let sum: u32 = maxima.sum();
     if let Some(reserved) = reserved.filter(|reserved| *reserved < sum) {
