@@ -1,4 +1,4 @@
-//! Races: many receivers, senders and quitters at once, on several threads, in memory and over a file.
+//! Races: many receivers, senders and dropped calls at once, on several threads, in memory and over a file.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -100,13 +100,13 @@ async fn fifty_racing_receivers_never_hold_two_of_a_group_and_keep_its_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nor_do_they_over_a_file_where_a_receive_can_be_dropped_while_it_is_written() {
+async fn racing_receivers_over_a_file_keep_the_order_even_if_receives_are_dropped() {
     let directory = tempfile::tempdir().unwrap();
     race(Bench::file(&directory.path().join("sqs"), START_MS), 50).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_racing_repeats_one_is_stored_and_all_get_its_id() {
+async fn racing_repeats_store_one_message_and_all_get_its_id() {
     let bench = Bench::memory();
     bench.fifo("q.fifo").await;
     let mut sends = tokio::task::JoinSet::new();
