@@ -39,7 +39,7 @@
 //! again immediately is never throttled by its own previous call. The next event may then be parked until the process
 //! polls again. The timeout covers that time too, as it does on Lambda.
 //!
-//! ## What differs from Lambda
+//! ## Differences from Lambda
 //!
 //! The memory size is told to the function but not enforced. Init is tried once, for at most 10 s; Lambda would try
 //! again within the invocation. Extensions may register (`spawn_graceful_shutdown_handler` needs it) but get no events.

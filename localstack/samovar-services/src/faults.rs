@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fault_says_whether_a_call_is_executed_and_what_is_heard_of_it() {
+    async fn a_fault_decides_whether_a_call_is_executed_and_what_the_caller_receives() {
         let (services, url) = served().await;
         let hook = Arc::new(Once::default());
         services.faults.install(hook.clone());

@@ -293,7 +293,7 @@ pub struct HttpRoute {
     pub authorization: Option<Authorization>,
 }
 
-/// What a request for a route must bring.
+/// The authorization that a request for a route needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorization {
     /// A key of [`HttpApi::authorizers`].

@@ -1,4 +1,5 @@
-//! The mapping against a queue in memory that counts what it is asked for, and functions that are held until released.
+//! The mapping with a queue in memory that counts its requests, and with functions that wait until the test releases
+//! them.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;

@@ -1,4 +1,5 @@
-//! The function under test: this test program, run with `FIXTURE` in its environment, doing what the event says.
+//! The function under test: this test program, run with `FIXTURE` in its environment, which follows the instructions in
+//! the event.
 //!
 //! Its client of the Runtime API is a few lines over a socket, so that it can also make calls that `lambda_runtime`
 //! never makes.

@@ -118,7 +118,7 @@ impl Gate {
 }
 
 impl Hold {
-    /// What the invocation says of itself: the base URL of its Runtime API, and its request id.
+    /// The invocation's report: the base URL of its Runtime API, and its request id.
     async fn url_and_request_id(&mut self) -> (String, String) {
         let mut line = String::new();
         while !line.ends_with('\n') {

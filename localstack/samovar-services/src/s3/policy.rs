@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_policy_is_refused() {
+    fn text_that_is_not_a_policy_is_refused() {
         let end = "2026-01-01T00:00:00Z";
         for text in [
             "{".to_owned(),

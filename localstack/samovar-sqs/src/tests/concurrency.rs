@@ -9,7 +9,7 @@ const GROUPS: u32 = 20;
 const PER_GROUP: u32 = 15;
 const TOTAL: usize = (GROUPS * PER_GROUP) as usize;
 
-/// What the receivers have seen.
+/// The messages that the receivers have seen.
 #[derive(Debug, Default)]
 struct Witness {
     in_flight: BTreeSet<String>,
@@ -17,7 +17,7 @@ struct Witness {
     deleted: usize,
 }
 
-/// Receives one message at a time until the server closes; whoever deletes the last message closes it.
+/// Receives one message at a time until the server closes; the one that deletes the last message closes it.
 async fn work(bench: Bench, witness: Arc<Mutex<Witness>>, seed: u64) {
     let request = Receive { max_messages: 1, wait: Duration::from_secs(20), visibility_timeout: None };
     let mut random = fastrand::Rng::with_seed(seed);

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::*;
 
-/// Opens the file anew without closing the server that had it, as after SIGKILL: the copy has what was committed.
+/// Opens a copy of the file without closing the server, as after SIGKILL: the copy has every committed change.
 async fn killed_and_restarted(path: &Path, now_ms: i64) -> (tempfile::TempDir, Bench) {
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("sqs");
@@ -188,7 +188,7 @@ async fn every_acknowledged_change_survives_sigkill() {
     let mut said: Vec<String> = lines.by_ref().filter(|line| line.contains('-')).take(2_000).collect();
     child.kill().unwrap();
     child.wait().unwrap();
-    // What it said between our last look and its end counts too.
+    // Its output between the last read and its end counts too.
     said.extend(lines);
 
     let after = Bench::file(&path, START_MS + 60_000);
