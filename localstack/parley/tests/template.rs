@@ -81,7 +81,7 @@ fn the_projects_template_gives_its_model() {
 }
 
 #[test]
-fn overrides_reach_what_refers_to_the_parameters() {
+fn an_override_changes_every_property_that_refers_to_the_parameter() {
     let given = [("ReserveConcurrency", "false"), ("MaxConcurrentMessages", "7"), ("OidcIssuer", "https://id.example")];
     let template = load_project(&given).unwrap_or_else(|error| panic!("{error}"));
     let worker = template.functions.iter().find(|function| function.name == "worker").expect("worker");
@@ -115,7 +115,7 @@ fn a_damaged_template_gives_problems_with_real_lines_and_never_a_panic() {
 }
 
 #[test]
-fn the_web_client_is_told_what_it_needs_by_either_issuer() {
+fn the_web_clients_config_fits_the_local_issuer_and_others() {
     let site = |given: &[(&str, &str)]| {
         load_project(given).unwrap_or_else(|error| panic!("{error}")).static_site.expect("a site")
     };
@@ -153,7 +153,7 @@ fn the_web_client_is_told_what_it_needs_by_either_issuer() {
 }
 
 #[test]
-fn what_to_show_of_the_application_is_named_in_the_metadata() {
+fn local_state_in_the_metadata_names_the_data_to_show() {
     let shown = load_project(&[("MaxClients", "7")]).unwrap_or_else(|error| panic!("{error}")).local_state;
     assert_eq!(shown.parameters["capacity"], "7");
     let leases = &shown.tables["leases"];

@@ -1,11 +1,12 @@
-//! The real clock and randomness of the function host, in one place.
+//! The wall clock and the random ids of the function host, in one place.
 //!
-//! Elapsed times come from tokio's clock; only what a function sees (deadlines, dates) is wall-clock time.
+//! Elapsed times come from tokio's clock. Wall-clock time is used only where a function sees it: in deadlines and
+//! dates.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[allow(clippy::disallowed_methods, reason = "the one place where the host reads the wall clock")]
-pub(super) fn epoch() -> Duration {
+pub(super) fn since_epoch() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
@@ -16,7 +17,7 @@ pub(super) fn new_id() -> uuid::Uuid {
 }
 
 /// An X-Ray trace header for an invocation that came without one: new, and not sampled.
-pub(super) fn new_trace_id() -> String {
+pub(super) fn unsampled_trace_header() -> String {
     let id = new_id().simple().to_string();
-    format!("Root=1-{:08x}-{};Sampled=0", epoch().as_secs(), &id[..24])
+    format!("Root=1-{:08x}-{};Sampled=0", since_epoch().as_secs(), &id[..24])
 }

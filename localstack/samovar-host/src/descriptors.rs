@@ -1,15 +1,16 @@
-//! Counts the file descriptors that the functions may need, and warns before the system says "too many open files".
+//! Estimates how many file descriptors the functions may need, and warns before the system refuses to open more.
 //!
-//! The limit is only read: raising it needs `unsafe` or another process, and is the user's to decide.
+//! The limit is only read. Raising it needs `unsafe` or another process, and is the user's decision.
 
 use super::function::FunctionSpec;
 
-/// A process costs the host 3: its output pipe, a pidfd and its Runtime API connection. Its SDK clients hold connections to
-/// the same local stack, usually one for each of DynamoDB, SQS, S3 and the management API, and an extension one more.
+/// A process costs the host 3: its output pipe, a pidfd and its Runtime API connection. The process's SDK clients hold
+/// connections to the same local stack: usually one for each of DynamoDB, SQS, S3 and the management API. An extension
+/// holds one more.
 const PER_PROCESS: u64 = 8;
-/// What a function without a reservation is assumed to run at once.
+/// The assumed concurrency of a function without a reservation.
 const UNRESERVED: u64 = 10;
-/// Clients, engines and the rest of the local stack.
+/// The descriptors of clients, engines and the rest of the local stack.
 const BASE: u64 = 256;
 
 pub(super) fn warn_if_too_few(functions: &[FunctionSpec]) {
@@ -20,7 +21,8 @@ pub(super) fn warn_if_too_few(functions: &[FunctionSpec]) {
     let needed = BASE + processes * PER_PROCESS;
     if limit < needed {
         tracing::warn!(
-            "functions: {limit} open files are enough for about {} of {processes} processes at once; `ulimit -n {needed}` \
+            "functions: {limit} open files are enough for about {} of {processes} processes at once; `ulimit -n \
+             {needed}` \
              before the start makes room for all",
             limit.saturating_sub(BASE) / PER_PROCESS
         );

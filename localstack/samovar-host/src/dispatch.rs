@@ -1,4 +1,4 @@
-//! Which instance gets an invocation.
+//! Chooses the instance that gets an invocation.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ impl Pool {
         let index = job.index();
         loop {
             match self.take_idle(index) {
-                // Refused by an instance that has just died.
+                // The instance has just died, and gave the job back.
                 Some(instance) => match instance.assign(job) {
                     Ok(()) => return,
                     Err(refused) => job = refused,

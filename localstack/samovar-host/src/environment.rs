@@ -1,6 +1,8 @@
-//! The environment of a function's process: what Lambda sets, what the template sets, and nothing of ours.
+//! The environment of a function's process: Lambda's variables, the template's variables, and nothing of the host's
+//! own.
 //!
-//! A function that only works because of a variable in the developer's shell would fail when deployed; here it fails too.
+//! A function that only works because of a variable in the developer's shell would fail when deployed, so it fails here
+//! too.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,9 +10,9 @@ use std::path::Path;
 use super::clock;
 use super::function::FunctionSpec;
 
-/// `runtime_api` is the base of this one instance, `instance` its id.
+/// `runtime_api` is the base address of this one instance, and `instance` its id.
 pub(super) fn of(spec: &FunctionSpec, region: &str, runtime_api: String, instance: &str) -> BTreeMap<String, String> {
-    let day = jiff::Timestamp::from_millisecond(i64::try_from(clock::epoch().as_millis()).unwrap_or(0))
+    let day = jiff::Timestamp::from_millisecond(i64::try_from(clock::since_epoch().as_millis()).unwrap_or(0))
         .map(|now| now.strftime("%Y/%m/%d").to_string())
         .unwrap_or_default();
 
@@ -18,7 +20,7 @@ pub(super) fn of(spec: &FunctionSpec, region: &str, runtime_api: String, instanc
     let mut environment: BTreeMap<String, String> = [
         ("LANG", "en_US.UTF-8"),
         ("PATH", "/usr/local/bin:/usr/bin:/bin"),
-        // A backtrace costs nothing until there is a panic, and locally somebody is there to read it.
+        // A backtrace costs nothing until a panic, and on a developer's machine somebody reads it.
         ("RUST_BACKTRACE", "1"),
         ("TZ", ":UTC"),
     ]
@@ -26,7 +28,7 @@ pub(super) fn of(spec: &FunctionSpec, region: &str, runtime_api: String, instanc
     .into();
     environment.extend(spec.environment.clone());
 
-    // …and these are Lambda's own.
+    // …but these always have Lambda's values.
     environment.extend(
         [
             ("_HANDLER", "bootstrap".to_owned()),
@@ -47,7 +49,7 @@ pub(super) fn of(spec: &FunctionSpec, region: &str, runtime_api: String, instanc
     environment
 }
 
-/// Where the program lies, which is also its working directory, as on Lambda.
+/// The folder of the program, which is also its working directory, as on Lambda.
 pub(super) fn task_root(program: &Path) -> &Path {
     program.parent().unwrap_or(Path::new("/"))
 }

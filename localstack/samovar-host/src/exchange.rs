@@ -1,13 +1,13 @@
-//! What passes between a process and the instance that it belongs to, in the Runtime API's terms.
+//! The messages between a process and its instance, in the Runtime API's terms.
 
 use bytes::Bytes;
 
-/// The path below which one instance, and nobody else, finds its Runtime API.
+/// The path prefix under which one instance, and no other, finds its Runtime API.
 pub(super) fn base_path(function: &str, id: &str) -> String {
     format!("/_runtime/{function}/{id}")
 }
 
-/// An event as the process gets it.
+/// An event in the form that the process receives.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) request_id: String,
@@ -16,20 +16,20 @@ pub(super) struct Event {
     pub(super) payload: Bytes,
 }
 
-/// What the process says about an invocation.
+/// The process's result for an invocation.
 #[derive(Debug)]
 pub(super) enum Answer {
     Response(Bytes),
     Error(Bytes),
-    /// A response above the limit; its size.
+    /// A response above the limit, with its size.
     TooLarge(usize),
 }
 
-/// The process did something that the Runtime API does not allow it now.
+/// The Runtime API does not allow this call of the process at this moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// This is not the invocation that it works on.
+pub(super) enum CallRefused {
+    /// The request id is not that of the current invocation.
     RequestId,
-    /// Not in this state.
+    /// The process is in another state.
     State,
 }

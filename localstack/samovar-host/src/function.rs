@@ -1,4 +1,4 @@
-//! A function: what is declared of it, and what is seen of it.
+//! A function: its declaration, and the state that is shown of it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,49 +7,49 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
-/// A function as the template declares it, with everything its processes need.
+/// A function as the template declares it, with everything that its processes need.
 #[derive(Debug, Clone)]
 pub struct FunctionSpec {
-    /// Its name, unique among the functions of a host.
+    /// The function's name, unique in a host.
     pub name: String,
-    /// As its events and its environment say it.
+    /// The ARN that its events and its environment contain.
     pub arn: String,
-    /// What is run: a program that speaks the Runtime API.
+    /// The program to run. It must speak the Runtime API.
     pub program: PathBuf,
     /// Arguments of the program; Lambda passes none.
     pub args: Vec<String>,
-    /// What the function is told of its memory; not enforced.
+    /// The memory size that the function is told. It is not enforced.
     pub memory_mb: u32,
     /// How long an invocation may take.
     pub timeout: Duration,
-    /// Reserved concurrency; without it the function shares what others have not reserved of the account's.
+    /// The reserved concurrency. Without it the function shares the account's unreserved concurrency.
     pub concurrency: Option<u32>,
-    /// The template's variables, endpoints and credentials. Nothing of the host's own environment is added.
+    /// The template's variables, endpoints and credentials. No variable of the host's own environment is added.
     pub environment: BTreeMap<String, String>,
 }
 
-/// What one function is doing.
+/// The current state of one function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FunctionState {
-    /// Of its processes.
+    /// The ids of its processes.
     pub pids: Vec<u32>,
-    /// Invocations admitted since the start; throttled ones are not among them.
+    /// The invocations admitted since the start. Throttled invocations are not counted.
     pub invocations: u64,
-    /// Those of them that failed: function errors, crashes, timeouts, failed inits.
+    /// The admitted invocations that failed: function errors, crashes, timeouts, failed inits.
     pub errors: u64,
-    /// Invocations refused because there was no place.
+    /// The invocations refused because the concurrency was used up.
     pub throttles: u64,
-    /// Processes started.
+    /// The processes started.
     pub cold_starts: u64,
-    /// What runs at once.
+    /// The invocations that run at the same time.
     pub in_flight: InFlight,
 }
 
-/// Invocations running at once.
+/// The invocations that run at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct InFlight {
-    /// Running.
+    /// The current number.
     pub now: u32,
     /// The highest `now` since the start.
     pub max: u32,
@@ -57,12 +57,13 @@ pub struct InFlight {
     pub limit: Option<u32>,
 }
 
-/// A function and what starting its processes needs.
+/// A function, and the limit on starting its processes.
 #[derive(Debug)]
 pub(super) struct Function {
     pub(super) spec: FunctionSpec,
     pub(super) prefix: String,
-    /// Bounds the inits going on at once: a burst of 500 cold starts on two cores would only make each of them slow, some
-    /// beyond the init limit. One for each function, so that a burst of one does not hold up another's first process.
+    /// Bounds the number of inits at the same time. A burst of 500 cold starts on two cores would only make each of
+    /// them slow, some slower than the init limit. Each function has its own bound, so that a burst of one does not
+    /// delay another's first process.
     pub(super) inits: Semaphore,
 }

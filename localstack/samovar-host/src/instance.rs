@@ -1,9 +1,10 @@
 //! One instance of a function: a process, and the task that owns it.
 //!
-//! Invariant: the task holds at most one invocation, hands it out at most once, and ends with its process reaped and that
-//! invocation settled, or passed on if the process never had it. All that concerns the process (invocations, its calls to
-//! the Runtime API, its exit, its deadline) comes to this one task one after the other, so none of it needs a lock and
-//! there is no order of events in which two of them disagree.
+//! Invariant: the task holds at most one invocation and hands it out at most once. It ends only after its process is
+//! reaped and the invocation is settled; an invocation that the process never received is passed on instead. Everything
+//! that concerns the process (invocations, its calls to the Runtime API, its exit, its deadline) comes to this one
+//! task, one after the other. So none of it needs a lock, and the order of these events can never leave two of them in
+//! disagreement.
 
 use std::io;
 use std::process::ExitStatus;
@@ -17,21 +18,21 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::error::{InvokeError, MAX_RESPONSE_BYTES};
-use super::exchange::{Answer, Event, Refused, base_path};
+use super::exchange::{Answer, CallRefused, Event, base_path};
 use super::function::Function;
 use super::output::{self, Tail};
 use super::pool::{Handle, Job, Message, Pool, Reply};
 use super::process::{self, Program, Started};
 use super::{clock, environment};
 
-/// Between an init error report and the process's own exit, so that its last words are not lost.
+/// The time between an init error report and the process's own exit, so that its last output is not lost.
 const INIT_ERROR_GRACE: Duration = Duration::from_millis(500);
-/// Between SIGTERM and SIGKILL; Lambda gives a function with an internal extension as much.
+/// The time between SIGTERM and SIGKILL. Lambda gives the same time to a function with an internal extension.
 const TERMINATE_GRACE: Duration = Duration::from_millis(500);
-/// For the output to arrive after the exit; a subprocess may hold the pipe for ever.
+/// The time that output may take to arrive after the exit. A subprocess may hold the pipe open for ever.
 const OUTPUT_GRACE: Duration = Duration::from_millis(100);
 
-/// What the process is doing, as far as it has told.
+/// The state of the process, as far as its calls have shown it.
 #[derive(Debug)]
 enum Phase {
     Starting,
@@ -40,17 +41,17 @@ enum Phase {
     /// It has asked for an event.
     Polling(Reply<Event>),
     Working(Box<Job>),
-    /// It has answered, and not asked again yet.
+    /// It has answered, but not asked for the next event yet.
     Answered,
 }
 
-/// Why the task stops serving its process.
+/// The reason why the task stops serving its process.
 #[derive(Debug)]
-enum End {
+enum StopReason {
     Exited(ExitStatus),
     /// The deadline of the phase has passed.
     Overdue,
-    /// Idle for long.
+    /// The process was idle for too long.
     Retired,
     /// The host stops.
     Stopped,
@@ -64,12 +65,12 @@ pub(super) struct Instance {
     handle: Handle,
     inbox: mpsc::UnboundedReceiver<Message>,
     phase: Phase,
-    /// Assigned and not handed out yet.
+    /// An invocation that is assigned but not handed out yet.
     parked: Option<Box<Job>>,
     deadline: Instant,
 }
 
-/// A started process with what belongs to it.
+/// A started process and its output.
 struct Process {
     child: Child,
     pid: u32,
@@ -108,22 +109,22 @@ impl Instance {
         };
         self.pool.started(self.index, self.handle.id(), process.pid);
 
-        // Waiting for the semaphore and for the spawner is not the function's time.
+        // The time spent waiting for the semaphore and the spawner does not count against the function.
         self.deadline = Instant::now() + self.pool.limits.init;
         let end = loop {
             if !matches!(self.phase, Phase::Starting | Phase::Failing(_)) {
                 init = None;
             }
             tokio::select! {
-                // A response that arrived counts, even if the process has exited or the time is up since.
+                // A response that has arrived counts, even if the process has exited or its time has run out meanwhile.
                 biased;
                 Some(message) = self.inbox.recv() => self.handle_message(message),
-                status = process.child.wait() => break End::Exited(status.unwrap_or_default()),
+                status = process.child.wait() => break StopReason::Exited(status.unwrap_or_default()),
                 () = tokio::time::sleep_until(self.deadline) => match self.overdue() {
                     Some(end) => break end,
                     None => continue,
                 },
-                () = stop.cancelled() => break End::Stopped,
+                () = stop.cancelled() => break StopReason::Stopped,
             }
         };
         drop(init);
@@ -159,12 +160,13 @@ impl Instance {
             Message::Assign(job) => {
                 debug_assert!(self.parked.is_none(), "only an idle instance is assigned an invocation");
                 self.parked = Some(job);
-                // While the process is silent, the deadline of the invocation before stands.
+                // While the process has not asked again, the deadline of the previous invocation stands.
                 self.hand_out();
             }
             Message::Next(reply) => match self.phase {
-                Phase::Working(_) | Phase::Failing(_) => drop(reply.send(Err(Refused::State))),
-                // A second poll takes the first one's place: its connection was lost, or it will not be missed.
+                Phase::Working(_) | Phase::Failing(_) => drop(reply.send(Err(CallRefused::State))),
+                // A second poll replaces the first one: either the first one's connection was lost, or its answer is no
+                // longer needed.
                 Phase::Starting | Phase::Polling(_) | Phase::Answered => {
                     self.phase = Phase::Polling(reply);
                     self.deadline = Instant::now() + self.pool.limits.idle;
@@ -181,12 +183,12 @@ impl Instance {
                     self.phase = Phase::Failing(report);
                     self.deadline = Instant::now() + INIT_ERROR_GRACE;
                 }
-                let _ = reply.send(if starting { Ok(()) } else { Err(Refused::State) });
+                let _ = reply.send(if starting { Ok(()) } else { Err(CallRefused::State) });
             }
         }
     }
 
-    /// Brings together a parked invocation and a poll, once both are there.
+    /// Brings a parked invocation and a poll together, once both are there.
     fn hand_out(&mut self) {
         if self.parked.is_none() || !matches!(self.phase, Phase::Polling(_)) {
             return;
@@ -200,17 +202,17 @@ impl Instance {
         let event = Event {
             request_id: job.request_id.clone(),
             trace_id: job.trace_id.clone(),
-            deadline_epoch_ms: (clock::epoch() + timeout).as_millis(),
+            deadline_epoch_ms: (clock::since_epoch() + timeout).as_millis(),
             payload: job.payload.clone(),
         };
         match poll.send(Ok(event)) {
             Ok(()) => self.phase = Phase::Working(job),
-            // The poll's connection was closed: the invocation waits for the next poll, or for the process to be gone.
+            // The poll's connection was closed. The invocation waits for the next poll, or for the process's exit.
             Err(_) => self.parked = Some(job),
         }
     }
 
-    fn answered(&mut self, request_id: &str, answer: Answer) -> Result<(), Refused> {
+    fn answered(&mut self, request_id: &str, answer: Answer) -> Result<(), CallRefused> {
         match std::mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Working(job) if job.request_id == request_id => {
                 let result = match answer {
@@ -223,34 +225,34 @@ impl Instance {
             }
             other => {
                 self.phase = other;
-                Err(Refused::RequestId)
+                Err(CallRefused::RequestId)
             }
         }
     }
 
-    /// The deadline of the current phase has passed.
-    fn overdue(&mut self) -> Option<End> {
+    /// Handles the end of the current phase's time.
+    fn overdue(&mut self) -> Option<StopReason> {
         if !matches!(self.phase, Phase::Polling(_)) {
-            return Some(End::Overdue);
+            return Some(StopReason::Overdue);
         }
         if self.pool.retire(self.index, self.handle.id()) {
-            return Some(End::Retired);
+            return Some(StopReason::Retired);
         }
-        // Somebody took it off the idle list in this moment: the invocation is on its way.
+        // Another task has just taken the instance off the idle list, so an invocation is on its way.
         self.deadline = Instant::now() + self.pool.limits.idle;
         None
     }
 
-    /// Sees the process out, says in the log why, and tells what became of an invocation it was working on.
-    async fn end(&mut self, end: End, process: &mut Process) -> Result<(), InvokeError> {
-        let stopping = matches!(end, End::Stopped | End::Retired);
-        if matches!(end, End::Retired) {
+    /// Ends the process, logs the reason, and returns the outcome of the invocation that it was working on.
+    async fn end(&mut self, end: StopReason, process: &mut Process) -> Result<(), InvokeError> {
+        let stopping = matches!(end, StopReason::Stopped | StopReason::Retired);
+        if matches!(end, StopReason::Retired) {
             process::terminate(&[process.pid]).await;
         }
-        // On shutdown the host has sent SIGTERM to all.
+        // At shutdown the host has already sent SIGTERM to all processes.
         let stopped = stopping && timeout(TERMINATE_GRACE, process.child.wait()).await.is_ok();
-        if !stopped && !matches!(end, End::Exited(_)) {
-            // Returns when it is dead and reaped.
+        if !stopped && !matches!(end, StopReason::Exited(_)) {
+            // This returns once the process is dead and reaped.
             if let Err(error) = process.child.kill().await {
                 tracing::error!("{}: process {} could not be killed: {error}", self.name(), process.pid);
             }
@@ -259,34 +261,40 @@ impl Instance {
 
         let (name, pid) = (self.name(), process.pid);
         match (end, &self.phase) {
-            (End::Stopped, _) => Err(InvokeError::ShuttingDown),
-            (End::Exited(status), Phase::Working(_)) => {
-                tracing::warn!("{name}: process {pid} exited in mid-invocation with {status}");
+            (StopReason::Stopped, _) => Err(InvokeError::ShuttingDown),
+            (StopReason::Exited(status), Phase::Working(_)) => {
+                tracing::warn!("{name}: process {pid} exited during an invocation with {status}");
                 Err(InvokeError::Crashed { status })
             }
-            (End::Exited(status), Phase::Polling(_) | Phase::Answered) => {
+            (StopReason::Exited(status), Phase::Polling(_) | Phase::Answered) => {
                 tracing::warn!("{name}: process {pid} exited while idle with {status}");
                 Ok(())
             }
-            (End::Overdue, Phase::Working(_)) => {
+            (StopReason::Overdue, Phase::Working(_)) => {
                 let after = self.function.spec.timeout;
-                tracing::warn!("{name}: timed out after {:.2} s, process {pid} killed", after.as_secs_f64());
+                tracing::warn!(
+                    "{name}: an invocation timed out after {:.2} s, so process {pid} was killed",
+                    after.as_secs_f64()
+                );
                 Err(InvokeError::TimedOut { after })
             }
-            (End::Overdue, Phase::Answered) => {
-                tracing::warn!("{name}: answered but asked for no other event in its timeout, process {pid} killed");
+            (StopReason::Overdue, Phase::Answered) => {
+                tracing::warn!(
+                    "{name}: process {pid} answered, but did not ask for the next event within its timeout, \
+                     and was killed"
+                );
                 Ok(())
             }
             (_, Phase::Failing(report)) => Err(self.init_failed(report.clone(), process)),
-            (End::Exited(status), Phase::Starting) => {
+            (StopReason::Exited(status), Phase::Starting) => {
                 Err(self.init_failed(format!("the process exited with {status}"), process))
             }
             (_, Phase::Starting) => {
                 let limit = self.pool.limits.init.as_secs_f64();
-                Err(self.init_failed(format!("no event was asked for in {limit:.0} s"), process))
+                Err(self.init_failed(format!("the process did not ask for an event within {limit:.0} s"), process))
             }
-            // Only an instance that was off the idle list with no invocation is retired.
-            (End::Retired | End::Overdue, _) => Ok(()),
+            // Only an instance without an invocation, and already off the idle list, is retired.
+            (StopReason::Retired | StopReason::Overdue, _) => Ok(()),
         }
     }
 
@@ -295,13 +303,13 @@ impl Instance {
         InvokeError::InitFailed { reason, output: process.tail.text() }
     }
 
-    /// Leaves the pool and settles what invocations are left here. `failure` is for the one that the process had or was
-    /// started for; one that it never saw goes to another instance.
+    /// Leaves the pool and settles the invocations that are left here. `failure` is the result of the invocation that
+    /// the process had received or was started for. An invocation that the process never saw goes to another instance.
     fn settle(mut self, failure: Result<(), InvokeError>) {
         self.pool.forget(self.index, self.handle.id());
         self.inbox.close();
         while let Ok(message) = self.inbox.try_recv() {
-            // The other messages are of the process; it is gone, and their senders see the reply dropped.
+            // All other messages come from the process, which is gone. Their senders see that the reply is dropped.
             if let Message::Assign(job) = message {
                 self.parked = Some(job);
             }
@@ -323,7 +331,7 @@ impl Instance {
     }
 }
 
-/// What a caller of Lambda gets in place of a response above the limit.
+/// The response that a caller of Lambda gets in place of one above the limit.
 fn too_large(bytes: usize) -> Bytes {
     let message = format!(
         "Response payload size ({bytes} bytes) exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes)."

@@ -2,44 +2,48 @@
 //!
 //! # Inside
 //!
-//! A function is the same program here and on Lambda. It asks `…/runtime/invocation/next` for an event, posts the answer to
-//! `…/invocation/{id}/response` or `…/error`, and asks again. This crate is the other side of that conversation, and the
-//! scheduler that decides which process gets an event, when a new process is started and when one is killed.
+//! A function is the same program here and on Lambda. It asks `…/runtime/invocation/next` for an event, posts the
+//! answer to `…/invocation/{id}/response` or `…/error`, and asks again. This crate is the server of that protocol, and
+//! the scheduler that decides which process gets an event, when a new process starts and when a process is killed.
 //!
 //! ## Why it is correct
 //!
-//! Two things hold all the state there is: the `pool`, one lock over all counters and the lists of idle instances, and
-//! for every process one task, its `instance`, which alone owns the child, the invocation it works on and its deadline.
+//! Two things hold all of the state. The `pool` is one lock over all counters and the lists of idle instances. Every
+//! process has one task, its `instance`, which alone owns the child, the current invocation and its deadline.
 //!
-//! *Never more invocations than the limit.* Whoever wants to invoke takes a `pool::Place`, under the lock that also
-//! compares the count with the limit and records the highest count. A place is a value that is moved, never copied, along
-//! with its invocation, and gives itself back, under the same lock, when dropped. So the count is the number of places that
-//! exist, and an invocation that is lost on whatever path cannot keep its place. An invocation cut off by timeout or
-//! shutdown gives its place back only once its process has been reaped, so even code that should no longer run is counted.
+//! *There are never more invocations than the limit.* An invocation first takes a `pool::Place`, under the lock that
+//! also compares the count with the limit and records the highest count. A place is a value that is moved together with
+//! its invocation and never copied. When it is dropped, it gives itself back under the same lock. So the count is the
+//! number of places that exist, and an invocation that is lost on any path cannot keep its place. An invocation cut off
+//! by timeout or shutdown gives its place back only once its process has been reaped, so even code that should no
+//! longer run is counted.
 //!
-//! *Never two invocations in one process.* An instance is on the idle list only while it has no invocation; taking it from
-//! the list and putting it back happen under the lock, so one invocation at a time is sent to it. And it hands an event out
-//! only as the answer to a poll, each poll being consumed by one event: a process which does not ask gets nothing.
+//! *A process never has two invocations.* An instance is on the idle list only while it has no invocation. It is taken
+//! from the list and put back under the lock, so it is sent one invocation at a time. And it hands an event out only as
+//! the answer to a poll, and each poll is consumed by one event: a process that does not ask gets nothing.
 //!
-//! *A response answers its own invocation or none.* Every instance has a base path of its own, with an unguessable id, so a
-//! process can only speak to its own task. The task knows the one request id it is waiting for and compares; when the
-//! invocation is settled, by response, timeout or death, the id is gone with it. A late response finds no such id (400).
+//! *A response answers its own invocation or none.* Every instance has a base path of its own, with an unguessable id,
+//! so a process can only speak to its own task. The task knows the one request id that it is waiting for, and compares.
+//! When the invocation is settled, by response, timeout or death, the id is gone with it. A late response finds no such
+//! id (400).
 //!
-//! *A death fails one invocation at most.* Only an invocation that has been handed out fails with its process. One still
-//! parked at an idle instance that turns out to be dead was never begun, and goes to another instance with its place.
+//! *A death fails at most one invocation.* Only an invocation that has been handed out fails with its process. If an
+//! idle instance turns out to be dead, the invocation parked there was never begun, and moves to another instance with
+//! its place.
 //!
-//! *Processes do not exceed the limit either.* A new one is started only when none is idle, so at that moment every live
-//! instance is held by an invocation with a place. (One that is being stopped for idleness runs nothing and is not counted.)
+//! *Processes do not exceed the limit either.* A new process is started only when none is idle, so at that moment an
+//! invocation with a place holds every running instance. (A process that is being stopped for idleness runs nothing and
+//! is not counted.)
 //!
-//! A response frees the place and makes the instance idle at once, before the caller learns of it: a caller that invokes
-//! again at once is never throttled by its own last call. The next event may then be parked for the moment until the process
-//! polls again. The timeout covers that moment too, as it does on Lambda.
+//! A response frees the place and makes the instance idle before the caller sees the response. So a caller that invokes
+//! again immediately is never throttled by its own previous call. The next event may then be parked until the process
+//! polls again. The timeout covers that time too, as it does on Lambda.
 //!
-//! ## What differs from Lambda
+//! ## Differences from Lambda
 //!
-//! The memory size is told to the function but not enforced. Init is tried once, for at most 10 s; Lambda would try again
-//! within the invocation. Extensions may register (which `spawn_graceful_shutdown_handler` needs) but get no events.
-//! A streamed response is collected before it is returned. Subprocesses of a function are its own affair.
+//! The memory size is told to the function but not enforced. Init is tried once, for at most 10 s; Lambda would try
+//! again within the invocation. Extensions may register (`spawn_graceful_shutdown_handler` needs it) but get no events.
+//! A streamed response is collected before it is returned. The host does not manage the subprocesses of a function.
 #![warn(missing_docs)]
 
 use std::collections::BTreeMap;
@@ -75,7 +79,7 @@ pub use error::{InvokeError, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
 pub use function::{FunctionSpec, FunctionState, InFlight};
 pub use metrics::{Statistic, Statistics};
 
-/// The function host. Clones are handles of one host; when the last is dropped, its processes are stopped.
+/// The function host. Clones are handles of the same host. Dropping the last one stops its processes.
 #[derive(Debug, Clone)]
 pub struct Host {
     pool: Arc<Pool>,
@@ -85,7 +89,7 @@ pub struct Host {
 impl Host {
     /// `runtime_api` is the `ADDRESS:PORT` where the caller serves [`Host::router`].
     ///
-    /// `account_concurrency` is Lambda's limit on all functions together, 1,000 unless raised.
+    /// `account_concurrency` is Lambda's limit on all functions together; on AWS it is 1,000 unless raised.
     pub fn new(functions: Vec<FunctionSpec>, runtime_api: String, region: String, account_concurrency: u32) -> Host {
         descriptors::warn_if_too_few(&functions);
         let (limits, output) = (Limits::default(), Output::stderr());
@@ -103,9 +107,9 @@ impl Host {
         runtime_api::router(Arc::clone(&self.pool))
     }
 
-    /// Runs the function once, in an idle process or a new one; throttled at once if it has no place left.
+    /// Runs the function once, in an idle process or a new one. Without a free place the call is throttled at once.
     ///
-    /// Dropping the future does not stop the invocation, as hanging up on Lambda does not.
+    /// Dropping the future does not stop the invocation, just as a disconnecting caller does not on Lambda.
     pub async fn invoke(&self, function: &str, payload: Bytes, trace_id: Option<String>) -> Result<Bytes, InvokeError> {
         if payload.len() > MAX_REQUEST_BYTES {
             return Err(InvokeError::PayloadTooLarge { bytes: payload.len() });
@@ -113,16 +117,16 @@ impl Host {
         let place = self.pool.admit(function)?;
         let (reply, result) = oneshot::channel();
         self.pool.dispatch(Job::new(place, payload, trace_id, reply));
-        // Jobs are dropped unanswered only when the runtime goes down.
+        // A job is dropped without an answer only when the tokio runtime shuts down.
         result.await.unwrap_or(Err(InvokeError::ShuttingDown))
     }
 
-    /// What each function is doing, by name.
+    /// The current state of each function, by name.
     pub fn state(&self) -> BTreeMap<String, FunctionState> {
         self.pool.state()
     }
 
-    /// What functions have measured, by function and metric.
+    /// The metrics that functions have written, by function and metric.
     pub fn metrics(&self) -> Statistics {
         self.pool.output.metrics.statistics()
     }
@@ -132,7 +136,7 @@ impl Host {
         self.pool.close();
         let finished = tokio::time::timeout(grace, self.pool.quiet()).await;
         if finished.is_err() {
-            tracing::warn!("functions: still running after {:.0} s, stopping them", grace.as_secs_f64());
+            tracing::warn!("functions: some invocations still run after {:.0} s and are stopped", grace.as_secs_f64());
         }
         let pids = self.pool.pids();
         self.pool.stop.cancel();

@@ -1,5 +1,5 @@
-//! Metrics that functions write among their logs, in CloudWatch's embedded metric format: counted here as CloudWatch would,
-//! and kept out of the terminal, where they are nothing to read.
+//! Metrics that functions write among their logs, in CloudWatch's embedded metric format. They are counted here as
+//! CloudWatch would count them, and not shown in the terminal, where they would only be noise.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,29 +7,29 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 use serde_json::Value;
 
-/// What a metric's values come to since the start.
+/// Statistics over a metric's values since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Statistic {
-    /// How many values there were.
+    /// The number of values.
     pub count: u64,
-    /// Of all values.
+    /// The sum of the values.
     pub sum: f64,
-    /// The least.
+    /// The smallest value.
     pub min: f64,
-    /// The greatest.
+    /// The largest value.
     pub max: f64,
 }
 
-/// Statistics by metric, by function.
+/// Statistics by function, then by metric.
 pub type Statistics = BTreeMap<String, BTreeMap<String, Statistic>>;
 
 #[derive(Debug, Default)]
 pub(super) struct Metrics(Mutex<Statistics>);
 
 impl Metrics {
-    /// Whether the line was one of metrics; then its values are counted.
+    /// Counts the values of a line of metrics. Returns whether the line was one.
     pub(super) fn take(&self, function: &str, line: &[u8]) -> bool {
-        // Looked at before it is parsed: most lines are not.
+        // A cheap check before parsing: most lines are not metrics.
         let marked = line.starts_with(b"{") && line.windows(7).any(|window| window == b"\"_aws\":");
         let Some(event) = marked.then(|| serde_json::from_slice::<Value>(line).ok()).flatten() else { return false };
         let Some(directives) = event["_aws"]["CloudWatchMetrics"].as_array() else { return false };

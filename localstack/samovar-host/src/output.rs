@@ -1,8 +1,8 @@
-//! What functions print, line by line to our standard error, each line under its function's name.
+//! Writes the output of all functions to standard error, line by line, each line under its function's name.
 //!
-//! The lines are the function's own log format already, so they do not go through `tracing` again. One thread writes, so
-//! that lines never mix, and a terminal that does not keep up holds back the functions rather than the host: the channel
-//! is bounded, and a function whose pipe is full waits, as in any shell pipeline.
+//! The lines already have the function's own log format, so they do not go through `tracing` again. One thread writes,
+//! so lines never mix. A slow terminal slows down the functions and not the host: the channel is bounded, and a
+//! function whose pipe is full waits, as in any shell pipeline.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,11 +15,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::metrics::Metrics;
 
-/// A longer line is cut in pieces, so that no function can fill our memory with one.
+/// A longer line is cut into pieces, so that no function can fill the host's memory with one line.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 const TAIL_LINES: usize = 20;
 
-/// Where the lines of all functions go.
+/// The destination of the lines of all functions.
 #[derive(Clone)]
 pub(super) struct Output {
     entries: mpsc::Sender<Entry>,
@@ -61,7 +61,7 @@ impl Output {
         Output { entries, colour, metrics: Arc::default() }
     }
 
-    /// Returns when everything sent so far has been written.
+    /// Returns when every line sent so far has been written.
     pub(super) async fn flush(&self) {
         let (done, written) = oneshot::channel();
         if self.entries.send(Entry::Flush(done)).await.is_ok() {
@@ -99,7 +99,7 @@ impl Tail {
     }
 }
 
-/// Copies a function's output until its end, which is the end of the last process holding the pipe.
+/// Copies a function's output to its end, which comes when the last process that holds the pipe has closed it.
 pub(super) async fn copy(mut from: pipe::Receiver, function: String, prefix: String, output: Output, tail: Tail) {
     let mut pending: Vec<u8> = Vec::new();
     loop {
@@ -129,7 +129,7 @@ pub(super) async fn copy(mut from: pipe::Receiver, function: String, prefix: Str
     }
 }
 
-/// How many bytes of `pending` make up its first line, if that is complete.
+/// The length in bytes of the first line of `pending`, if the line is complete.
 fn next_line(pending: &[u8], end: bool) -> Option<usize> {
     match pending.iter().take(MAX_LINE_BYTES).position(|byte| *byte == b'\n') {
         Some(newline) => Some(newline + 1),

@@ -1,11 +1,11 @@
-//! Who may run, and where: all counters and idle lists of all functions, under one lock.
+//! Decides which invocations may run, and where: all counters and idle lists of all functions, under one lock.
 //!
-//! Invariant: `in_flight` of a function is the number of [`Place`]s of it that exist, never above its limit, and an instance
-//! is on its idle list only while no invocation is assigned to it. One lock for all functions, as they share the account's
-//! concurrency; it is held for a few instructions, never across an await.
+//! Invariant: `in_flight` of a function is the number of its [`Place`]s that exist, and never above its limit. An
+//! instance is on its idle list only while no invocation is assigned to it. There is one lock for all functions,
+//! because they share the account's concurrency. It is held for a few instructions and never across an await.
 //!
-//! Idle lists hold handles, a handle carries jobs, a job holds a place, and a place is the pool's: so these types are here
-//! together. What decides where a job runs is `dispatch`.
+//! Idle lists hold handles, a handle carries jobs, a job holds a place, and a place points back to the pool. So these
+//! types are in one module. `dispatch` decides where a job runs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,20 +18,21 @@ use tokio_util::task::TaskTracker;
 
 use super::clock;
 use super::error::InvokeError;
-use super::exchange::{Answer, Event, Refused};
+use super::exchange::{Answer, CallRefused, Event};
 use super::function::{Function, FunctionSpec, FunctionState, InFlight};
 use super::output::Output;
 use super::process::Spawner;
 
-/// On Lambda reservations must leave this much of the account's concurrency to functions that have none.
+/// The part of the account's concurrency that reservations must leave to other functions, as on Lambda.
 const UNRESERVED_CONCURRENCY: u32 = 100;
 
-/// How long a process may do nothing.
+/// The time limits of a process.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// Until it first asks for an event; as on Lambda.
+    /// From the start to the first request for an event; as on Lambda.
     pub(super) init: Duration,
-    /// Without an invocation, before it is stopped. Lambda keeps them for some minutes too, and promises no number.
+    /// The time without an invocation after which a process is stopped. Lambda waits some minutes too, and promises no
+    /// number.
     pub(super) idle: Duration,
 }
 
@@ -44,14 +45,14 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(super) struct Pool {
     functions: Vec<Arc<Function>>,
-    /// What the functions without a reservation may run together.
+    /// The concurrency that the functions without a reservation share.
     unreserved: u32,
     pub(super) runtime_api: String,
     pub(super) region: String,
     pub(super) limits: Limits,
     pub(super) output: Output,
     pub(super) spawner: Spawner,
-    /// Cancelled when every process is to stop.
+    /// Cancelled when every process has to stop.
     pub(super) stop: CancellationToken,
     /// The tasks of all instances.
     pub(super) instances: TaskTracker,
@@ -76,10 +77,10 @@ struct Slots {
     errors: u64,
     throttles: u64,
     cold_starts: u64,
-    /// The most recently used last.
+    /// The most recently used instance is the last one.
     idle: Vec<Handle>,
-    /// By id; the process's id once it has one.
-    live: HashMap<Arc<str>, (Handle, Option<u32>)>,
+    /// All instances by their id, each with its process id once it has one.
+    by_id: HashMap<Arc<str>, (Handle, Option<u32>)>,
 }
 
 impl Pool {
@@ -100,7 +101,7 @@ impl Pool {
             .into_iter()
             .enumerate()
             .map(|(index, mut spec)| {
-                // A relative path would depend on the directory that the process is started in.
+                // A relative path would depend on the directory in which the process is started.
                 spec.program = std::path::absolute(&spec.program).unwrap_or(spec.program);
                 let prefix = output.prefix(&spec.name, width, index);
                 Arc::new(Function { spec, prefix, inits: Semaphore::new(cores * 4) })
@@ -123,7 +124,7 @@ impl Pool {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing under the lock panics half-way through a change.
+        // No code under the lock can panic in the middle of a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -131,7 +132,7 @@ impl Pool {
         self.functions.iter().position(|function| function.spec.name == name)
     }
 
-    /// Takes a place for one invocation, or says that there is none.
+    /// Takes a place for one invocation, or returns the reason why there is none.
     pub(super) fn admit(self: &Arc<Self>, name: &str) -> Result<Place, InvokeError> {
         let index = self.index(name).ok_or_else(|| InvokeError::Unknown { function: name.to_owned() })?;
         let reserved = self.functions[index].spec.concurrency;
@@ -157,7 +158,7 @@ impl Pool {
         Ok(Place { pool: Arc::clone(self), index, failed: false, idle: None })
     }
 
-    /// The most recently used idle instance, taken off its list.
+    /// Takes the most recently used idle instance off its list.
     pub(super) fn take_idle(&self, index: usize) -> Option<Handle> {
         self.lock().functions[index].idle.pop()
     }
@@ -166,39 +167,40 @@ impl Pool {
         Arc::clone(&self.functions[index])
     }
 
-    /// From here on the Runtime API finds the instance.
+    /// Makes the instance visible to the Runtime API.
     pub(super) fn enlist(&self, index: usize, handle: Handle) {
-        self.lock().functions[index].live.insert(Arc::clone(handle.id()), (handle, None));
+        self.lock().functions[index].by_id.insert(Arc::clone(handle.id()), (handle, None));
     }
 
     /// The instance that a path of the Runtime API names.
     pub(super) fn find(&self, name: &str, id: &str) -> Option<(Arc<Function>, Handle)> {
         let index = self.index(name)?;
-        let handle = self.lock().functions[index].live.get(id)?.0.clone();
+        let handle = self.lock().functions[index].by_id.get(id)?.0.clone();
         Some((Arc::clone(&self.functions[index]), handle))
     }
 
-    /// An instance's process has been started.
+    /// Records the process id of an instance.
     pub(super) fn started(&self, index: usize, id: &str, pid: u32) {
         let slots = &mut self.lock().functions[index];
         slots.cold_starts += 1;
-        if let Some((_, process)) = slots.live.get_mut(id) {
+        if let Some((_, process)) = slots.by_id.get_mut(id) {
             *process = Some(pid);
         }
     }
 
-    /// Takes an instance off the idle list. False if it was not on it: an invocation has been or is about to be assigned.
+    /// Takes an instance off the idle list. Returns false if it was not on it: an invocation is assigned to it, or
+    /// about to be.
     pub(super) fn retire(&self, index: usize, id: &str) -> bool {
         let idle = &mut self.lock().functions[index].idle;
         let found = idle.iter().position(|handle| **handle.id() == *id);
         found.map(|at| idle.remove(at)).is_some()
     }
 
-    /// From here on neither an invocation nor the Runtime API finds the instance.
+    /// Removes the instance, so that neither an invocation nor the Runtime API finds it any more.
     pub(super) fn forget(&self, index: usize, id: &str) {
         let slots = &mut self.lock().functions[index];
         slots.idle.retain(|handle| **handle.id() != *id);
-        slots.live.remove(id);
+        slots.by_id.remove(id);
     }
 
     pub(super) fn close(&self) {
@@ -209,7 +211,7 @@ impl Pool {
     pub(super) async fn quiet(&self) {
         loop {
             let mut ended = std::pin::pin!(self.quiet.notified());
-            // Registered before looking, or the last one could end in between unnoticed.
+            // Registered before the check, or the last invocation could end in between unnoticed.
             ended.as_mut().enable();
             if self.lock().in_flight == 0 {
                 return;
@@ -231,7 +233,7 @@ impl Pool {
 
 impl Slots {
     fn pids(&self) -> impl Iterator<Item = u32> {
-        self.live.values().filter_map(|(_, pid)| *pid)
+        self.by_id.values().filter_map(|(_, pid)| *pid)
     }
 
     fn state(&self, limit: Option<u32>) -> FunctionState {
@@ -254,7 +256,7 @@ pub(super) struct Place {
     pool: Arc<Pool>,
     index: usize,
     failed: bool,
-    /// The instance to make idle in the same step, so that whoever gets this place finds it.
+    /// The instance to make idle in the same step, so that the next holder of this place finds it.
     idle: Option<Handle>,
 }
 
@@ -287,7 +289,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    /// Which function's it is.
+    /// The index of the job's function.
     pub(super) fn index(&self) -> usize {
         self.place.index
     }
@@ -298,24 +300,24 @@ impl Job {
         trace_id: Option<String>,
         reply: oneshot::Sender<Result<Bytes, InvokeError>>,
     ) -> Box<Job> {
-        let trace_id = trace_id.unwrap_or_else(clock::new_trace_id);
+        let trace_id = trace_id.unwrap_or_else(clock::unsampled_trace_header);
         Box::new(Job { request_id: clock::new_id().to_string(), payload, trace_id, place, reply })
     }
 
-    /// Ends the invocation: gives its place back, and then the result to the caller.
+    /// Ends the invocation: first gives its place back, then sends the result to the caller.
     pub(super) fn finish(self, result: Result<Bytes, InvokeError>, idle: Option<Handle>) {
         let Job { mut place, reply, .. } = self;
         place.failed = !matches!(result, Ok(_) | Err(InvokeError::ShuttingDown));
         place.idle = idle;
         drop(place);
-        let _ = reply.send(result); // The caller may have hung up.
+        let _ = reply.send(result); // The caller may be gone.
     }
 }
 
-/// Where the answer to a message goes.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, Refused>>;
+/// The sender for the answer to a message.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, CallRefused>>;
 
-/// What an instance is told.
+/// A message to an instance.
 #[derive(Debug)]
 pub(super) enum Message {
     Assign(Box<Job>),
@@ -324,7 +326,7 @@ pub(super) enum Message {
     InitError { report: String, reply: Reply<()> },
 }
 
-/// Speaks to an instance's task. Cheap to clone, and no sign of the instance being alive.
+/// A sender to an instance's task. It is cheap to clone, and does not show whether the instance is still alive.
 #[derive(Debug, Clone)]
 pub(super) struct Handle {
     id: Arc<str>,
@@ -332,7 +334,7 @@ pub(super) struct Handle {
 }
 
 impl Handle {
-    /// Of a new instance, with what it is told through it.
+    /// The handle of a new instance, and the receiver of its messages.
     pub(super) fn new() -> (Handle, mpsc::UnboundedReceiver<Message>) {
         let (messages, inbox) = mpsc::unbounded_channel();
         (Handle { id: clock::new_id().simple().to_string().into(), messages }, inbox)
@@ -342,7 +344,8 @@ impl Handle {
         &self.id
     }
 
-    /// Only for whoever has just taken this instance off the idle list. Gives the job back if the instance is gone.
+    /// Assigns a job to an instance that the caller has just taken off the idle list. Returns the job if the instance
+    /// is gone.
     pub(super) fn assign(&self, job: Box<Job>) -> Result<(), Box<Job>> {
         self.messages.send(Message::Assign(job)).map_err(|refused| match refused.0 {
             Message::Assign(job) => job,
@@ -351,21 +354,21 @@ impl Handle {
     }
 
     /// Waits for the next event.
-    pub(super) async fn next(&self) -> Result<Event, Refused> {
-        self.ask(Message::Next).await.unwrap_or(Err(Refused::State))
+    pub(super) async fn next(&self) -> Result<Event, CallRefused> {
+        self.ask(Message::Next).await.unwrap_or(Err(CallRefused::State))
     }
 
-    pub(super) async fn answer(&self, request_id: String, answer: Answer) -> Result<(), Refused> {
+    pub(super) async fn answer(&self, request_id: String, answer: Answer) -> Result<(), CallRefused> {
         let message = |reply| Message::Answer { request_id, answer, reply };
-        self.ask(message).await.unwrap_or(Err(Refused::RequestId))
+        self.ask(message).await.unwrap_or(Err(CallRefused::RequestId))
     }
 
-    pub(super) async fn init_error(&self, report: String) -> Result<(), Refused> {
-        self.ask(|reply| Message::InitError { report, reply }).await.unwrap_or(Err(Refused::State))
+    pub(super) async fn init_error(&self, report: String) -> Result<(), CallRefused> {
+        self.ask(|reply| Message::InitError { report, reply }).await.unwrap_or(Err(CallRefused::State))
     }
 
-    /// None if the instance is gone, or goes before it answers.
-    async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Option<Result<T, Refused>> {
+    /// Returns `None` if the instance is gone, or ends before it answers.
+    async fn ask<T>(&self, message: impl FnOnce(Reply<T>) -> Message) -> Option<Result<T, CallRefused>> {
         let (reply, answer) = oneshot::channel();
         self.messages.send(message(reply)).ok()?;
         answer.await.ok()

@@ -1,12 +1,12 @@
-//! Child processes: how they are started, tied to our life, and asked to stop.
+//! Child processes: how they are started, tied to the host's life, and asked to stop.
 //!
-//! Every child is started by one thread that lives as long as the pool, for two reasons. Starting one blocks (vfork until
-//! exec), and must not hold up the async threads. And where `setpriv` (util-linux) is there, a child gets a parent death
-//! signal, so that not even SIGKILL on the host leaves a function running; that signal is bound to the *thread* that
-//! started the child, and a thread of tokio's blocking pool ends after some idle seconds.
+//! One thread starts every child, and lives as long as the pool, for two reasons. First, starting a child blocks (from
+//! vfork until exec) and must not hold up the async threads. Second, where `setpriv` (util-linux) is available, a child
+//! gets a parent death signal, so that not even SIGKILL on the host leaves a function running. That signal is bound to
+//! the *thread* that started the child, and a thread of tokio's blocking pool ends after some idle seconds.
 //!
-//! Without `setpriv` (macOS) an orphan ends when it next speaks to the Runtime API: `lambda_runtime` returns an error from
-//! `run` when its poll fails. That is also what catches a child whose parent dies in the instant before the signal is set.
+//! Without `setpriv` (macOS) an orphan ends when it next calls the Runtime API: `lambda_runtime` returns an error from
+//! `run` when its poll fails. This also covers a child whose parent dies in the instant before the signal is set.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,7 +19,7 @@ use tokio::process::Child;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-/// What to run. The environment is complete: nothing is inherited.
+/// The program to start. The environment is complete, and nothing is inherited.
 #[derive(Debug)]
 pub(super) struct Program<'a> {
     pub(super) path: &'a Path,
@@ -28,13 +28,13 @@ pub(super) struct Program<'a> {
     pub(super) environment: std::collections::BTreeMap<String, String>,
 }
 
-/// A started child, and what it prints.
+/// A started child and its output.
 pub(super) struct Started {
     pub(super) child: Child,
     pub(super) output: pipe::Receiver,
 }
 
-struct Request {
+struct StartRequest {
     command: Command,
     runtime: Handle,
     reply: oneshot::Sender<io::Result<Started>>,
@@ -43,16 +43,16 @@ struct Request {
 /// The thread that starts processes.
 #[derive(Debug)]
 pub(super) struct Spawner {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<StartRequest>,
     setpriv: Option<&'static str>,
 }
 
 impl Spawner {
     pub(super) fn new() -> Spawner {
-        let (requests, queue) = mpsc::channel::<Request>();
+        let (requests, queue) = mpsc::channel::<StartRequest>();
         let serve = move || {
-            for Request { command, runtime, reply } in queue {
-                // The child's pipe and exit are watched by the runtime that asked for it.
+            for StartRequest { command, runtime, reply } in queue {
+                // The runtime of the requesting task watches the child's pipe and exit.
                 let _entered = runtime.enter();
                 let _ = reply.send(start(command));
             }
@@ -62,9 +62,12 @@ impl Spawner {
     }
 
     pub(super) async fn start(&self, program: Program<'_>) -> io::Result<Started> {
-        // Asked here because under setpriv a missing program would only be an odd exit status.
+        // Checked here, because under setpriv a missing program would only show as an odd exit status.
         if !program.path.is_file() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("{} is no file", program.path.display())));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("There is no program {}", program.path.display()),
+            ));
         }
         let mut command = match self.setpriv {
             Some(setpriv) => {
@@ -76,25 +79,26 @@ impl Spawner {
         };
         command.args(program.args).current_dir(program.directory).env_clear().envs(program.environment);
         let (reply, started) = oneshot::channel();
-        let gone = || io::Error::other("the host is gone");
-        self.requests.send(Request { command, runtime: Handle::current(), reply }).map_err(|_| gone())?;
+        let gone = || io::Error::other("The function host has stopped");
+        self.requests.send(StartRequest { command, runtime: Handle::current(), reply }).map_err(|_| gone())?;
         started.await.map_err(|_| gone())?
     }
 }
 
 fn start(mut command: Command) -> io::Result<Started> {
-    // One pipe for both streams: half the descriptors, and their order is kept.
+    // One pipe for both streams needs half the descriptors and keeps the order of their output.
     let (reader, writer) = io::pipe()?;
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     let child = tokio::process::Command::from(command)
         .kill_on_drop(true)
-        // Ctrl-C in the terminal goes to a whole process group. Functions are not in ours: they may finish first.
+        // Ctrl-C in a terminal signals the whole process group. Functions have their own groups, so they may finish
+        // first.
         .process_group(0)
         .spawn()?;
     Ok(Started { child, output: pipe::Receiver::from_owned_fd(OwnedFd::from(reader))? })
 }
 
-/// `setpriv`, if it is one that can set a parent death signal (that of BusyBox cannot).
+/// The path of `setpriv`, if it can set a parent death signal (the one of BusyBox cannot).
 fn find_setpriv() -> Option<&'static str> {
     ["/usr/bin/setpriv", "/bin/setpriv"].into_iter().find(|setpriv| {
         Command::new(setpriv)
@@ -109,7 +113,8 @@ fn find_setpriv() -> Option<&'static str> {
 
 /// Sends SIGTERM to the process groups that these processes lead.
 ///
-/// By the shell's `kill`, since a signal other than SIGKILL cannot be sent safely from std or tokio; one shell for all.
+/// It uses the shell's `kill`, because std and tokio offer no safe way to send another signal than SIGKILL. One shell
+/// signals all of them.
 pub(super) async fn terminate(pids: &[u32]) {
     if pids.is_empty() {
         return;
@@ -120,10 +125,10 @@ pub(super) async fn terminate(pids: &[u32]) {
         .args(groups)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null()) // Some may be gone already.
+        .stderr(Stdio::null()) // Some of them may already be gone.
         .status()
         .await;
     if let Err(error) = sent {
-        tracing::warn!("functions: SIGTERM could not be sent ({error}), SIGKILL follows");
+        tracing::warn!("functions: SIGTERM could not be sent ({error}), so they are killed with SIGKILL");
     }
 }

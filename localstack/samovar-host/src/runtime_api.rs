@@ -1,8 +1,9 @@
-//! The Lambda Runtime API over HTTP, and as much of the Extensions API as the runtime itself uses.
+//! The Lambda Runtime API over HTTP, and the part of the Extensions API that the runtime itself uses.
 //!
-//! Every instance has a base URL of its own, `http://…/_runtime/{function}/{id}`, which `lambda_runtime` accepts in
-//! `AWS_LAMBDA_RUNTIME_API` (with the scheme: `HOST:PORT/path` is no URI, though `HOST:PORT` is). The id is random, so neither another function nor a web page in the developer's browser can take
-//! an event or answer for it. This module only translates; what is allowed when is decided by the `instance`.
+//! Every instance has a base URL of its own, `http://…/_runtime/{function}/{id}`. `lambda_runtime` accepts it in
+//! `AWS_LAMBDA_RUNTIME_API`; it needs the scheme, because `HOST:PORT/path` is not a URI, though `HOST:PORT` is. The id
+//! is random, so neither another function nor a web page in the developer's browser can take an event or answer it.
+//! This module only translates; the `instance` decides which call is allowed when.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::clock;
 use super::error::MAX_RESPONSE_BYTES;
-use super::exchange::{Answer, Event, Refused};
+use super::exchange::{Answer, CallRefused, Event};
 use super::function::Function;
 use super::pool::{Handle, Pool};
 
@@ -37,7 +38,7 @@ pub(super) fn router(pool: Arc<Pool>) -> Router {
     Router::new().nest("/_runtime/{function}/{instance}", instance).with_state(pool)
 }
 
-/// The instance whose base path this request came in on.
+/// The instance whose base path a request used.
 struct Caller {
     function: Arc<Function>,
     instance: Handle,
@@ -74,7 +75,7 @@ async fn next(caller: Caller) -> Result<Response, ApiError> {
 
 async fn response(
     caller: Caller,
-    Path(request): Path<Request>,
+    Path(request): Path<InvocationPath>,
     body: Body,
 ) -> Result<(StatusCode, axum::Json<Value>), ApiError> {
     match collect(body).await? {
@@ -91,7 +92,7 @@ async fn response(
 
 async fn error(
     caller: Caller,
-    Path(request): Path<Request>,
+    Path(request): Path<InvocationPath>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, axum::Json<Value>), ApiError> {
@@ -118,14 +119,18 @@ async fn init_error(
     Ok(accepted())
 }
 
-/// Registers and is never sent an event: on Lambda this makes a function's SIGTERM before the end, which it gets here anyway.
+/// Registers an extension, which is never sent an event. On Lambda, registering makes a function receive SIGTERM before
+/// its end; here it receives it anyway.
 async fn register(caller: Caller, headers: HeaderMap, body: Bytes) -> Response {
     let request: Value = serde_json::from_slice(&body).unwrap_or_default();
     if let Some(events) = request["events"].as_array().filter(|events| !events.is_empty()) {
         let extension = headers.get("lambda-extension-name").and_then(|name| name.to_str().ok()).unwrap_or("unnamed");
         let events: Vec<_> = events.iter().filter_map(Value::as_str).collect();
         let name = &caller.function.spec.name;
-        tracing::warn!("{name}: extension {extension} wants {}, which are not sent here", events.join(" and "));
+        tracing::warn!(
+            "{name}: extension {extension} asks for {} events, which the local stack does not send",
+            events.join(" and ")
+        );
     }
     let id = clock::new_id().to_string();
     let function = &caller.function.spec.name;
@@ -134,7 +139,7 @@ async fn register(caller: Caller, headers: HeaderMap, body: Bytes) -> Response {
 }
 
 async fn next_extension_event(_: Caller) -> Response {
-    // Ends when the process closes the connection.
+    // It ends when the process closes the connection.
     std::future::pending().await
 }
 
@@ -144,7 +149,7 @@ async fn extension_error(_: Caller) -> (StatusCode, axum::Json<Value>) {
 
 /// The last part of a path such as `…/invocation/{request}/response`.
 #[derive(serde::Deserialize)]
-struct Request {
+struct InvocationPath {
     request: String,
 }
 
@@ -157,13 +162,13 @@ enum Collected {
     TooLarge(usize),
 }
 
-/// Reads a body to its end even when it is too large: a client whose upload is cut off sees a broken connection instead of
-/// the status, and `lambda_runtime` exits on one but lives with the other.
+/// Reads a body to its end even when it is too large. A client whose upload is cut off sees a broken connection instead
+/// of the status: `lambda_runtime` exits on a broken connection, but survives an error status.
 async fn collect(mut body: Body) -> Result<Collected, ApiError> {
     let mut whole = Vec::new();
     let mut bytes = 0;
     while let Some(frame) = body.frame().await {
-        // The process is gone or does not speak HTTP; nobody reads the status.
+        // The process is gone or does not speak HTTP, so nobody reads the status.
         let Ok(data) = frame.map_err(|_| ApiError::Gone)?.into_data() else { continue };
         bytes += data.len();
         match bytes <= MAX_RESPONSE_BYTES {
@@ -177,7 +182,7 @@ async fn collect(mut body: Body) -> Result<Collected, ApiError> {
     }
 }
 
-/// Error reports are JSON; what is not is made to be, so that callers can rely on it.
+/// Error reports are JSON. Any other text is wrapped in JSON, so that callers can rely on it.
 fn as_json(report: Bytes, headers: &HeaderMap) -> Bytes {
     if serde_json::from_slice::<&serde_json::value::RawValue>(&report).is_ok() {
         return report;
@@ -187,7 +192,7 @@ fn as_json(report: Bytes, headers: &HeaderMap) -> Bytes {
     json!({"errorMessage": message, "errorType": kind.unwrap_or("Unhandled")}).to_string().into()
 }
 
-/// How the Runtime API refuses.
+/// The errors of the Runtime API.
 enum ApiError {
     InvalidRequestId,
     InvalidStateTransition,
@@ -196,11 +201,11 @@ enum ApiError {
     Gone,
 }
 
-impl From<Refused> for ApiError {
-    fn from(refused: Refused) -> ApiError {
+impl From<CallRefused> for ApiError {
+    fn from(refused: CallRefused) -> ApiError {
         match refused {
-            Refused::RequestId => ApiError::InvalidRequestId,
-            Refused::State => ApiError::InvalidStateTransition,
+            CallRefused::RequestId => ApiError::InvalidRequestId,
+            CallRefused::State => ApiError::InvalidStateTransition,
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Schedules: functions invoked at a rate, as EventBridge Scheduler does it.
+//! Schedules: invokes functions at a rate, as EventBridge Scheduler does.
 //!
-//! An invocation that fails is logged and not repeated; the next comes anyway. One that is still running when the next is due
-//! does not hold it up.
+//! A failed invocation is logged and not repeated; the next one follows on schedule. An invocation that is still
+//! running when the next one is due does not delay it.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -17,21 +17,21 @@ use super::clock;
 /// A schedule as the template declares it.
 #[derive(Debug, Clone)]
 pub struct Schedule {
-    /// For the log.
+    /// The function's name, for the log.
     pub function: String,
     /// The schedule's name, in its ARN.
     pub name: String,
-    /// How often; the first time after one of them.
+    /// The interval. The first invocation comes after one interval.
     pub every: Duration,
-    /// The event, as JSON; without it, the scheduler's own.
+    /// The event as JSON. Without it the scheduler's own event is sent.
     pub input: Option<String>,
-    /// Of the ARN, and in the scheduler's own event.
+    /// The region in the ARN and in the scheduler's own event.
     pub region: String,
-    /// Of the ARN, and in the scheduler's own event.
+    /// The account in the ARN and in the scheduler's own event.
     pub account_id: String,
 }
 
-/// Invokes every [`Schedule::every`] until `stop`; returns when the last running invocation has ended.
+/// Invokes the function every [`Schedule::every`] until `stop`. Returns when the last running invocation has ended.
 pub async fn run<I, F, E>(schedule: Schedule, invoke: I, stop: CancellationToken)
 where
     I: Fn(Bytes) -> F,
@@ -50,7 +50,7 @@ where
         let (invocation, function) = (invoke(event.into()), schedule.function.clone());
         running.spawn(async move {
             if let Err(error) = invocation.await {
-                tracing::warn!("{function}: the scheduled invocation failed: {error}");
+                tracing::warn!("{function}: a scheduled invocation failed: {error}");
             }
         });
     }
@@ -60,7 +60,7 @@ where
 
 fn event(schedule: &Schedule) -> String {
     let Schedule { name, region, account_id, .. } = schedule;
-    let now_ms = i64::try_from(clock::epoch().as_millis()).unwrap_or(i64::MAX);
+    let now_ms = i64::try_from(clock::since_epoch().as_millis()).unwrap_or(i64::MAX);
     let time = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
     json!({
         "version": "0",

@@ -1,22 +1,22 @@
-//! What a service answers, on its way to HTTP.
+//! The answer of a service, before it becomes an HTTP response.
 
 use axum::body::{Body, Bytes};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-/// What a service answers.
+/// The answer of a service.
 #[derive(Debug)]
 pub struct Answer {
     /// The status of the HTTP response.
     pub status: u16,
-    /// Headers of its own.
+    /// Its own headers.
     pub headers: Vec<(&'static str, String)>,
-    /// What is sent, as it is.
+    /// The bytes to send.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// An error of the AWS JSON protocols: its type and message.
+    /// An error of the AWS JSON protocols, with its type and message.
     pub fn error(status: u16, kind: &str, message: &str) -> Self {
         let body = json!({ "__type": kind, "message": message }).to_string().into_bytes();
         Self { status, headers: Vec::new(), body }
@@ -36,7 +36,7 @@ impl From<Answer> for Response<Body> {
     }
 }
 
-/// A response that can't be finished, so that the connection breaks.
+/// A response that cannot be finished, so that the connection breaks.
 pub(crate) fn broken() -> Response<Body> {
     let error = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     Response::new(Body::from_stream(futures_util::stream::once(async { Err::<Bytes, _>(error) })))

@@ -1,22 +1,22 @@
-//! The credentials that functions are given: they name the function, so that calls can be told apart.
+//! The credentials of functions. They contain the function's name, so that calls can be told apart.
 
-/// The access key that a function is given: it names the function, so that calls can be told apart.
+/// The access key of a function. It contains the function's name, so that calls can be told apart.
 pub fn access_key(function: &str) -> String {
     format!("LOCAL-{function}")
 }
 
-/// The rest of every function's credentials.
+/// The secret key of every function.
 pub const SECRET_KEY: &str = "local";
 /// The session token of every function.
 pub const SESSION_TOKEN: &str = "local";
 
-/// The function that signed a request; nobody in particular where it was somebody else.
+/// The function that signed a request. It is empty if the signature is not a function's.
 pub(crate) fn caller(authorization: &str) -> &str {
     let credential = authorization.split_once("Credential=").map_or("", |(_, rest)| rest);
     function_of(credential.split('/').next().unwrap_or_default())
 }
 
-/// The function that an access key is of.
+/// The function to which an access key belongs.
 pub(crate) fn function_of(access_key: &str) -> &str {
     access_key.strip_prefix("LOCAL-").unwrap_or("other")
 }

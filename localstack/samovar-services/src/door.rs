@@ -1,5 +1,5 @@
-//! The door that every call of a service passes: here it is counted, here faults are injected, and here permission checks
-//! belong.
+//! The door that every call to a service passes. Calls are counted here and faults are injected here. Permission checks
+//! would belong here too.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::answer::Answer;
 use super::faults::{Call, Fault, Faults, Heard, Hook};
 use super::meter::Meter;
 
-/// Clones are the same door.
+/// The door. Clones are the same door.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Door {
     pub(crate) meter: Arc<Meter>,
@@ -17,7 +17,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// Where every call of a service begins: it is counted, unless a fault keeps it from the service.
+    /// Begins a call to a service. The call is counted, unless a fault keeps it from the service.
     pub(crate) async fn enter(&self, caller: &str, service: &'static str, operation: &str, body: &Bytes) -> Passage {
         let hook = self.faults.hook();
         let fault = match &hook {
@@ -34,7 +34,7 @@ impl Door {
     }
 }
 
-/// A call on its way through the door.
+/// A call that has passed the door and is not answered yet.
 #[derive(Debug)]
 pub(crate) struct Passage {
     caller: String,
@@ -48,14 +48,14 @@ impl Passage {
         self.fault.dropped
     }
 
-    /// To be said of a call that the service has executed.
+    /// Must be called once the service has executed the call.
     pub(crate) fn executed(&self, answer: &Answer) {
         if let Some(hook) = &self.hook {
             hook.executed(&self.caller, answer);
         }
     }
 
-    /// What the caller hears of it. `None`: the connection is to break without an answer.
+    /// The answer that the caller receives. `None` means that the connection breaks without an answer.
     pub(crate) async fn heard<Response: From<Answer>>(self, answer: Option<Response>) -> Option<Response> {
         match (self.fault.heard, answer) {
             (Heard::TheAnswer, Some(answer)) => Some(answer),

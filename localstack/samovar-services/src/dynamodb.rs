@@ -1,7 +1,7 @@
-//! DynamoDB: the embedded engine (dynoxide, on SQLite) or another emulator's.
+//! DynamoDB: the embedded engine (dynoxide, on SQLite) or another emulator.
 //!
-//! The engine's calls block, on its lock and on the disk, so they run off the async threads. It sweeps what TTL has ended on
-//! a timer; nothing depends on when.
+//! The engine's calls block on its lock and on the disk, so they run off the async threads. A timer deletes items whose
+//! TTL has expired. Nothing depends on its timing.
 
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
@@ -40,20 +40,20 @@ impl std::fmt::Debug for DynamoDb {
 }
 
 impl DynamoDb {
-    /// In the data directory, or in memory.
+    /// Opens the tables in the data directory, or in memory.
     pub fn open(data_dir: Option<&Path>) -> Result<Self> {
         let database = match data_dir {
             Some(dir) => {
                 let path = dir.join("dynamodb.sqlite");
                 let name = path.to_str().with_context(|| format!("{} is not valid UTF-8", path.display()))?;
-                Database::new(name).with_context(|| format!("{name} can't be opened as a database"))?
+                Database::new(name).with_context(|| format!("{name} cannot be opened as a database"))?
             }
-            None => Database::memory().context("The in-memory database can't be opened")?,
+            None => Database::memory().context("The in-memory database cannot be opened")?,
         };
         Ok(Self::Embedded(database))
     }
 
-    /// One call of the JSON protocol: the operation's name and the body.
+    /// Makes one call of the JSON protocol, from the operation's name and the body.
     pub async fn call(&self, operation: &str, body: Bytes) -> Answer {
         match self {
             Self::Remote(remote) => remote.call(operation, body).await,
@@ -71,14 +71,15 @@ impl DynamoDb {
         }
     }
 
-    /// Makes the template's tables, if they are not there yet.
+    /// Creates the template's tables, unless they already exist.
     pub async fn create(&self, tables: &[Table]) -> Result<()> {
         for table in tables {
             if let Some(existing) = self.describe(&table.name).await? {
                 let same = |field: &str| existing.get(field) == table.create_table.get(field);
                 if !same("KeySchema") {
                     bail!(
-                        "The table {} has another key than {} in the template; use another --data-dir or delete this one",
+                        "The table {} has another key in the data directory than {} has in the template; use another \
+                         --data-dir, or delete this one",
                         table.name,
                         table.logical_id
                     );
@@ -90,7 +91,7 @@ impl DynamoDb {
                 let specification = json!({ "AttributeName": attribute, "Enabled": true });
                 let request = json!({ "TableName": table.name, "TimeToLiveSpecification": specification });
                 let answer = self.call("UpdateTimeToLive", request.to_string().into()).await;
-                // It is an error to enable what is enabled.
+                // DynamoDB reports an error if TTL is already enabled.
                 let enabled = String::from_utf8_lossy(&answer.body).contains("already enabled");
                 if answer.status != 200 && !enabled {
                     bail!("UpdateTimeToLive of {}: {}", table.name, String::from_utf8_lossy(&answer.body));
@@ -112,16 +113,16 @@ impl DynamoDb {
         bail!("DescribeTable of {table}: {}", String::from_utf8_lossy(&answer.body));
     }
 
-    /// A call that must succeed.
+    /// Makes a call that must succeed.
     pub async fn expect(&self, operation: &str, request: &Value) -> Result<Value> {
         let answer = self.call(operation, request.to_string().into()).await;
         if answer.status != 200 {
             bail!("{operation}: {}", String::from_utf8_lossy(&answer.body));
         }
-        serde_json::from_slice(&answer.body).with_context(|| format!("{operation}: the answer is not JSON"))
+        serde_json::from_slice(&answer.body).with_context(|| format!("The answer to {operation} is not JSON"))
     }
 
-    /// Deletes what TTL has ended, until stopped.
+    /// Deletes expired items until stopped.
     pub async fn sweep(&self, stop: CancellationToken) {
         let Self::Embedded(database) = self else { return };
         loop {
@@ -133,8 +134,8 @@ impl DynamoDb {
             match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
                 Ok(Ok(0)) => {}
                 Ok(Ok(deleted)) => tracing::debug!(deleted, "TTL sweep"),
-                Ok(Err(error)) => tracing::warn!(%error, "TTL sweep"),
-                Err(error) => tracing::warn!(%error, "TTL sweep"),
+                Ok(Err(error)) => tracing::warn!(%error, "Expired items could not be deleted"),
+                Err(error) => tracing::warn!(%error, "Expired items could not be deleted"),
             }
         }
     }
@@ -189,7 +190,7 @@ fn dispatch(db: &Database, operation: &str, body: &[u8]) -> Result<Vec<u8>, Dyno
         "UpdateItem" => run(body, |request| db.update_item(request)),
         "UpdateTable" => run(body, |request| db.update_table(request)),
         "UpdateTimeToLive" => run(body, |request| db.update_time_to_live(request)),
-        _ => Err(DynoxideError::ValidationException(format!("The local DynamoDB does not know {operation}"))),
+        _ => Err(DynoxideError::ValidationException(format!("The local DynamoDB does not support {operation}"))),
     }
 }
 

@@ -1,9 +1,8 @@
-//! Injected faults: what a service that fails, contends, loses an answer or never gives one looks like to its caller.
+//! Injected faults: services that fail, contend, lose an answer or never give one.
 //!
-//! A [`Hook`] is shown every call before it is executed and says what becomes of it. It may wait before it says so: that is
-//! how a test orders concurrent calls, and how one would simulate latency. A [`Fault`] says two things that are independent
-//! of each other: whether the service executes the call, and what its caller hears. Without a hook nothing is asked,
-//! allocated or waited for.
+//! A [`Hook`] sees every call before it is executed, and decides its fate. It may wait before it decides: this is how a
+//! test orders concurrent calls, and how one could simulate latency. A [`Fault`] has two independent parts: whether the
+//! service executes the call, and what the caller receives. Without a hook there is no allocation and no waiting.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,74 +13,74 @@ use serde_json::json;
 
 use super::answer::Answer;
 
-/// One call of one service.
+/// One call to one service.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// The function that called, by its access key.
+    /// The calling function, according to its access key.
     pub caller: String,
     /// `dynamodb`, `sqs` or `s3`.
     pub service: &'static str,
-    /// Such as `PutItem`.
+    /// The operation, such as `PutItem`.
     pub operation: String,
-    /// The request's; empty for S3, whose bodies are streams.
+    /// The body of the request. It is empty for S3, whose bodies are streams.
     pub body: Bytes,
 }
 
-/// Decides what becomes of calls.
+/// Decides the fate of calls.
 pub trait Hook: fmt::Debug + Send + Sync {
-    /// What becomes of this call; it waits until this is said.
+    /// Decides about this call. The call waits for the decision.
     fn decide(&self, call: Call) -> BoxFuture<'_, Fault>;
 
-    /// The service has executed a call of `caller`, which has not heard of it yet.
+    /// Notes that the service has executed a call of `caller`. The caller has not received the answer yet.
     fn executed(&self, _caller: &str, _answer: &Answer) {}
 }
 
-/// What becomes of one call.
+/// The fate of one call.
 #[derive(Debug, Default)]
 pub struct Fault {
     /// The service does not execute the call.
     pub dropped: bool,
-    /// What its caller hears of it.
+    /// The caller's result.
     pub heard: Heard,
 }
 
-/// What the caller hears.
+/// The result that a caller receives.
 #[derive(Debug, Default)]
 pub enum Heard {
-    /// What the service says. Of a dropped call, which the service never saw, there is nothing to hear: [`Heard::Nothing`].
+    /// The service's own answer. A dropped call has none, and its caller waits for ever, as with [`Heard::Nothing`].
     #[default]
     TheAnswer,
-    /// This instead.
+    /// This answer in place of the service's.
     Instead(Answer),
-    /// The connection breaks.
+    /// A broken connection.
     Break,
-    /// Nothing, ever: whoever waits without a time limit waits until it is stopped.
+    /// Nothing: a caller without a time limit waits until it is stopped.
     Nothing,
 }
 
 impl Fault {
-    /// As if there was no hook.
+    /// No fault, as if there were no hook.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Not executed, but refused.
+    /// The service does not execute the call, and the caller receives this error.
     pub fn refused(answer: Answer) -> Self {
         Self { dropped: true, heard: Heard::Instead(answer) }
     }
 
-    /// Not executed, and not answered as it should be.
+    /// The service does not execute the call, and the caller receives no regular answer.
     pub fn dropped(heard: Heard) -> Self {
         Self { dropped: true, heard }
     }
 
-    /// Executed, but the answer is lost.
+    /// The service executes the call, but its answer is lost.
     pub fn lost(heard: Heard) -> Self {
         Self { dropped: false, heard }
     }
 }
 
-/// DynamoDB's TransactionCanceledException: a code for each item, `None` where there was nothing wrong with it.
+/// DynamoDB's TransactionCanceledException: a code for each item, `None` for an item without a problem.
 pub fn transaction_cancelled(codes: &[&str]) -> Answer {
     let reasons: Vec<_> = codes.iter().map(|code| json!({ "Code": code })).collect();
     let message =
@@ -91,7 +90,7 @@ pub fn transaction_cancelled(codes: &[&str]) -> Answer {
     Answer { status: 400, headers: Vec::new(), body: body.to_string().into_bytes() }
 }
 
-/// A single write that met a transaction on its item.
+/// DynamoDB's error for a single write that met a running transaction on its item.
 pub fn transaction_conflict() -> Answer {
     let kind = "com.amazonaws.dynamodb.v20120810#TransactionConflictException";
     Answer::error(400, kind, "Transaction is ongoing for the item")
@@ -113,17 +112,17 @@ pub fn internal_server_error() -> Answer {
     Answer::error(500, "com.amazonaws.dynamodb.v20120810#InternalServerError", "Internal server error")
 }
 
-/// The hook of a [`super::Services`], if there is one.
+/// The hook of a [`super::Services`], if one is installed.
 #[derive(Debug, Default)]
 pub struct Faults(RwLock<Option<Arc<dyn Hook>>>);
 
 impl Faults {
-    /// Asks `hook` from now on, instead of the one before.
+    /// Installs `hook` in place of the previous one.
     pub fn install(&self, hook: Arc<dyn Hook>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(hook);
     }
 
-    /// No more faults.
+    /// Removes the hook, so that there are no more faults.
     pub fn clear(&self) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -146,7 +145,7 @@ mod tests {
     use crate::{PATH, Services};
     use samovar_sqs::{Sqs, Storage, SystemClock};
 
-    /// One fault, and what was seen.
+    /// A hook with one fault, which records the calls that it saw.
     #[derive(Debug, Default)]
     struct Once {
         fault: Mutex<Option<Fault>>,
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_fault_says_whether_a_call_is_executed_and_what_is_heard_of_it() {
+    async fn a_fault_decides_whether_a_call_is_executed_and_what_the_caller_receives() {
         let (services, url) = served().await;
         let hook = Arc::new(Once::default());
         services.faults.install(hook.clone());
@@ -211,7 +210,7 @@ mod tests {
             seen.extend(executed.then_some("worker heard 200"));
             assert_eq!(*hook.seen.lock().expect("seen"), seen, "{case}");
         }
-        // What was not executed is not billed.
+        // A call that was not executed is not counted.
         assert_eq!(services.meter.snapshot()["worker"]["sqs"]["CreateQueue"], Value::from(3));
 
         services.faults.clear();

@@ -1,4 +1,4 @@
-//! The ids of requests.
+//! Request ids.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;

@@ -2,11 +2,12 @@
 //!
 //! # Inside
 //!
-//! `/_aws` takes the AWS JSON protocols of DynamoDB and SQS and dispatches on `X-Amz-Target`, in process; requests to `/{bucket}`
-//! are S3's.
+//! The path `/_aws` takes the AWS JSON protocols of DynamoDB and SQS, and dispatches on `X-Amz-Target` within the
+//! process. Requests to `/{bucket}` go to S3.
 //!
-//! Everything a function asks of a service passes `door::Door::enter`: here it is counted, here [`faults`] are injected, and
-//! here permission checks belong. The engines are embedded, or other emulators' ([`remote`]), behind the same door.
+//! Every call of a function to a service passes `door::Door::enter`. Calls are counted there, [`faults`] are injected
+//! there, and permission checks would belong there. An engine is embedded or another emulator ([`remote`]), behind the
+//! same door.
 #![warn(missing_docs)]
 
 mod answer;
@@ -42,7 +43,7 @@ use meter::Meter;
 use queues::Queues;
 use s3::S3;
 
-/// Where functions find the services; below it, queue URLs.
+/// The path under which functions find the services. Queue URLs are below it.
 pub const PATH: &str = "/_aws";
 
 /// The services of one stack.
@@ -54,17 +55,17 @@ pub struct Services {
     pub stale_reads: StaleReads,
     /// The queues.
     pub queues: Queues,
-    /// Nothing where another emulator's is used: functions go there directly, because signatures are over the address.
+    /// `None` if another emulator is used. Functions then call it directly, because signatures cover the address.
     pub s3: Option<Arc<S3>>,
-    /// What has been counted at the door.
+    /// The counts of the calls at the door.
     pub meter: Arc<Meter>,
-    /// What goes wrong at the door.
+    /// The faults to inject at the door.
     pub faults: Arc<Faults>,
     door: Door,
 }
 
 impl Services {
-    /// These, behind a door of their own: nothing counted yet, and no faults.
+    /// Puts these services behind a new door, without counts or faults.
     pub fn new(dynamodb: DynamoDb, queues: Queues, s3: Option<S3>) -> Arc<Self> {
         let door = Door::default();
         let (meter, faults) = (Arc::clone(&door.meter), Arc::clone(&door.faults));
@@ -79,10 +80,10 @@ impl Services {
         })
     }
 
-    /// Serves only them until `stop`, then lets open requests finish.
+    /// Serves only the services until `stop`, then lets open requests finish.
     ///
     /// # Errors
-    /// None as of now: what goes wrong with a connection is that connection's affair.
+    /// None at present: a connection that fails does not affect the others.
     pub async fn serve(self: &Arc<Self>, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
         let listener = listener.tap_io(|stream| {
             if let Err(error) = stream.set_nodelay(true) {
@@ -92,25 +93,28 @@ impl Services {
         axum::serve(listener, self.router()).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 
-    /// Their routes: [`PATH`], and the buckets.
+    /// The routes of the services: [`PATH`] and the buckets.
     pub fn router(self: &Arc<Self>) -> Router {
         Router::new()
             .route(PATH, post(handle))
             .route(&format!("{PATH}/"), post(handle))
             .route(&format!("{PATH}/{{*path}}"), post(handle))
-            // DynamoDB takes up to 16 MB (a batch), SQS 1 MB.
+            // DynamoDB takes up to 16 MB in a batch, SQS 1 MB.
             .layer(axum::extract::DefaultBodyLimit::max(17 * 1024 * 1024))
             .with_state(Arc::clone(self))
             .merge(self.s3.as_ref().map_or_else(Router::new, |s3| s3.router(self.door.clone())))
     }
 
-    /// One call of one service by one caller. `None`: the connection is to break without an answer.
+    /// Makes one call to one service. `None` means that the connection breaks without an answer.
     async fn call(&self, caller: &str, target: &str, body: Bytes) -> Option<Answer> {
         let (service, operation) = match target.split_once('.') {
             Some(("DynamoDB_20120810", operation)) => ("dynamodb", operation),
             Some(("AmazonSQS", operation)) => ("sqs", operation),
             _ => {
-                let message = format!("There is no service for X-Amz-Target \"{target}\" here: only DynamoDB and SQS");
+                let message = format!(
+                    "The local stack has no service for X-Amz-Target \"{target}\", \
+                                       only DynamoDB and SQS"
+                );
                 return Some(Answer::error(400, "UnknownOperationException", &message));
             }
         };

@@ -1,4 +1,5 @@
-//! How often each caller used each operation of each service since the start: what a deployed stack would be billed for.
+//! Counts how often each caller used each operation of each service since the start. A deployed stack would be billed
+//! for these calls.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +16,7 @@ impl Meter {
     /// Counts one call.
     pub fn count(&self, caller: &str, service: &'static str, operation: &str) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The names are known after the first call: no allocation on the path of later ones.
+        // After the first call the names are known, so later calls do not allocate.
         if let Some(count) = counts
             .get_mut(caller)
             .and_then(|services| services.get_mut(service))
@@ -33,7 +34,7 @@ impl Meter {
             .or_default() += 1;
     }
 
-    /// The counts, as JSON: by caller, service, operation.
+    /// The counts as JSON: by caller, service and operation.
     pub fn snapshot(&self) -> Value {
         json!(*self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

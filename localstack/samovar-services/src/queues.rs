@@ -1,4 +1,4 @@
-//! SQS: the embedded server, or another emulator's.
+//! SQS: the embedded server, or another emulator.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ pub enum Queues {
 }
 
 impl Queues {
-    /// One call of the JSON protocol: the operation's name and the body.
+    /// Makes one call of the JSON protocol, from the operation's name and the body.
     pub async fn call(&self, operation: &str, body: Bytes) -> Answer {
         match self {
             Self::Embedded(sqs) => {
@@ -32,7 +32,7 @@ impl Queues {
         }
     }
 
-    /// Makes the template's queues, those first that others name as their dead-letter queue.
+    /// Creates the template's queues. Dead-letter queues come before the queues that name them.
     pub async fn create(&self, queues: &[Queue]) -> Result<()> {
         let (referring, others): (Vec<_>, Vec<_>) =
             queues.iter().partition(|queue| queue.attributes.contains_key("RedrivePolicy"));
@@ -40,7 +40,7 @@ impl Queues {
             match self {
                 Self::Embedded(sqs) => {
                     let made = sqs.create_queue(&queue.name, &queue.attributes).await;
-                    made.with_context(|| format!("The queue {} can't be made", queue.name))?;
+                    made.with_context(|| format!("The queue {} could not be created", queue.name))?;
                 }
                 Self::Remote(_) => {
                     let request = json!({ "QueueName": queue.name, "Attributes": queue.attributes });
@@ -51,7 +51,7 @@ impl Queues {
         Ok(())
     }
 
-    /// A call that must succeed; nothing where it has no result.
+    /// Makes a call that must succeed. Returns null for an empty result.
     pub async fn expect(&self, operation: &str, request: &Value) -> Result<Value> {
         let answer = self.call(operation, request.to_string().into()).await;
         if answer.status != 200 {
@@ -60,10 +60,10 @@ impl Queues {
         if answer.body.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&answer.body).with_context(|| format!("{operation}: the answer is not JSON"))
+        serde_json::from_slice(&answer.body).with_context(|| format!("The answer to {operation} is not JSON"))
     }
 
-    /// What is in the queues; of another emulator's, nothing is known here.
+    /// The number of messages in each queue. It is empty for another emulator.
     pub fn counts(&self) -> BTreeMap<String, QueueCounts> {
         match self {
             Self::Embedded(sqs) => sqs.counts(),
@@ -71,7 +71,7 @@ impl Queues {
         }
     }
 
-    /// Ends long polls, and returns once everything is written.
+    /// Ends long polls, and returns once every change is written.
     pub async fn close(&self) {
         if let Self::Embedded(sqs) = self {
             sqs.close().await;

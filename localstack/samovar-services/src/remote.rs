@@ -1,14 +1,14 @@
-//! A service at another emulator: the same JSON calls, over HTTP.
+//! A service of another emulator: the same JSON calls, made over HTTP.
 //!
-//! Emulators want a signature to be there and do not verify it, so a made-up one is sent. Real AWS is not meant here: there,
-//! the template is deployed.
+//! Emulators require a signature and do not verify it, so a made-up one is sent. This is not for real AWS: there, the
+//! template is deployed instead.
 
 use bytes::Bytes;
 
 use super::answer::Answer;
 use samovar_template::Bucket;
 
-/// A service of another emulator, spoken to in AWS's JSON protocol.
+/// A service of another emulator, called over AWS's JSON protocol.
 #[derive(Debug, Clone)]
 pub struct Remote {
     http: reqwest::Client,
@@ -18,18 +18,18 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// `target` is what `X-Amz-Target` begins with, `service` the name in signatures.
+    /// `target` is the beginning of `X-Amz-Target`, and `service` the name in signatures.
     pub fn new(url: &str, target: &'static str, service: &str, region: &str) -> Self {
         let authorization = authorization(service, region);
         Self { http: reqwest::Client::new(), url: url.to_owned(), target, authorization }
     }
 
-    /// One call: the operation's name and the body.
+    /// Makes one call, from the operation's name and the body.
     pub async fn call(&self, operation: &str, body: Bytes) -> Answer {
         match self.send(operation, body).await {
             Ok((status, body)) => Answer { status, headers: Vec::new(), body },
             Err(error) => {
-                let message = format!("{} can't be reached: {error}", self.url);
+                let message = format!("{} cannot be reached: {error}", self.url);
                 Answer::error(503, "ServiceUnavailable", &message)
             }
         }
@@ -56,8 +56,8 @@ fn authorization(service: &str, region: &str) -> String {
     )
 }
 
-/// Makes the template's buckets at another emulator. One that does verify signatures (MinIO) refuses: there, whoever runs it
-/// makes them.
+/// Creates the template's buckets at another emulator. An emulator that verifies signatures (MinIO) refuses this, and
+/// its user has to create them.
 pub async fn make_buckets(url: &str, buckets: &[Bucket], region: &str) {
     for bucket in buckets {
         let request = reqwest::Client::new()
@@ -65,11 +65,11 @@ pub async fn make_buckets(url: &str, buckets: &[Bucket], region: &str) {
             .header("authorization", authorization("s3", region))
             .header("x-amz-content-sha256", "UNSIGNED-PAYLOAD");
         let why = match request.send().await {
-            // 409: it is there already.
+            // 409: the bucket already exists.
             Ok(response) if response.status().is_success() || response.status() == 409 => continue,
             Ok(response) => response.status().to_string(),
             Err(error) => error.to_string(),
         };
-        tracing::warn!("The bucket {} can't be made at {url} ({why}): make it there", bucket.name);
+        tracing::warn!("The bucket {} could not be created at {url} ({why}): create it there yourself", bucket.name);
     }
 }

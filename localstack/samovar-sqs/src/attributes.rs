@@ -1,7 +1,7 @@
 //! A queue's attributes: their defaults, limits and text form.
 //!
-//! Invariant: an [`Attributes`] value is always valid by itself (ranges, FIFO rules). What depends on other queues, such as
-//! whether a dead-letter queue exists, is the concern of `state`.
+//! Invariant: an [`Attributes`] value is always valid by itself (ranges, FIFO rules). Rules that involve other queues,
+//! such as the existence of a dead-letter queue, are checked in `state`.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use serde::Deserialize;
 
 use super::error::Error;
 
-/// Body and attributes of one message, and all messages of a batch: 1 MiB since August 2025.
+/// The limit on body and attributes of one message, and on all messages of a batch: 1 MiB since August 2025.
 pub(super) const MAX_MESSAGE_BYTES: u32 = 1_048_576;
 pub(super) const MAX_VISIBILITY_SECONDS: u32 = 43_200;
 pub(super) const MAX_DELAY_SECONDS: u32 = 900;
 pub(super) const MAX_WAIT_SECONDS: u32 = 20;
 
-/// Attributes that GetQueueAttributes works out.
+/// Attributes that GetQueueAttributes computes.
 pub(super) const DERIVED: [&str; 6] = [
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesDelayed",
@@ -25,7 +25,7 @@ pub(super) const DERIVED: [&str; 6] = [
     "QueueArn",
 ];
 
-/// Attributes that can be set, and read back once set.
+/// Attributes that can be set. Once set, they can be read.
 pub(super) const SETTABLE: [&str; 15] = [
     "ContentBasedDeduplication",
     "DeduplicationScope",
@@ -58,11 +58,12 @@ pub(super) struct Attributes {
     pub(super) redrive: Option<RedrivePolicy>,
     pub(super) redrive_allow: Option<RedriveAllowPolicy>,
     managed_sse: bool,
-    /// Kept and told, without effect: `Policy`, `KmsMasterKeyId`, `KmsDataKeyReusePeriodSeconds`.
+    /// Attributes that are stored and returned, without effect: `Policy`, `KmsMasterKeyId`,
+    /// `KmsDataKeyReusePeriodSeconds`.
     inert: BTreeMap<String, String>,
 }
 
-/// When a message is given up, and where it goes.
+/// The receive count at which a message moves to the dead-letter queue, and that queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RedrivePolicy {
     pub(super) target_arn: String,
@@ -70,7 +71,7 @@ pub(super) struct RedrivePolicy {
     text: String,
 }
 
-/// Which queues may use this one for their dead letters.
+/// The queues that may use this one as their dead-letter queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RedriveAllowPolicy {
     permission: Permission,
@@ -115,7 +116,7 @@ impl Attributes {
         }
     }
 
-    /// These attributes with some changed; an empty value takes one back to its default.
+    /// These attributes with changes applied. An empty value resets an attribute to its default.
     pub(super) fn with(&self, changes: &BTreeMap<String, String>) -> Result<Self, Error> {
         let mut new = self.clone();
         for (name, value) in changes {
@@ -131,7 +132,8 @@ impl Attributes {
             && new.inert.contains_key("KmsMasterKeyId")
         {
             return Err(Error::InvalidAttributeName(
-                "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS \
+                "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or \
+                 SQS \
                  SSE."
                     .to_owned(),
             ));
@@ -191,7 +193,7 @@ impl Attributes {
         Ok(())
     }
 
-    /// As GetQueueAttributes tells them, and as they are kept.
+    /// The attributes in the form in which they are stored and in which GetQueueAttributes returns them.
     pub(super) fn render(&self) -> BTreeMap<String, String> {
         let mut map = self.inert.clone();
         let mut put = |name: &str, value: String| map.insert(name.to_owned(), value);
@@ -217,7 +219,7 @@ impl Attributes {
         map
     }
 
-    /// The first of the given attributes whose value is another here.
+    /// The first of the given attributes that differs here.
     pub(super) fn first_difference(&self, other: &Self, names: &BTreeMap<String, String>) -> Option<String> {
         let (mine, others) = (self.render(), other.render());
         names.keys().find(|name| mine.get(*name) != others.get(*name)).cloned()
@@ -246,7 +248,7 @@ fn boolean(name: &str, value: &str, default: bool) -> Result<bool, Error> {
     }
 }
 
-/// Whether the value is the second of the two; empty means the first, the default.
+/// Returns whether the value is the second of the two. Empty means the first, which is the default.
 fn choice(name: &str, value: &str, first: &str, second: &str) -> Result<bool, Error> {
     match value {
         "" => Ok(false),
@@ -271,12 +273,12 @@ fn redrive_policy(text: &str) -> Result<Option<RedrivePolicy>, Error> {
     let missing = |name: &str| refuse(format!("Redrive policy does not contain mandatory attribute: {name}."));
     let target_arn = wire.dead_letter_target_arn.ok_or_else(|| missing("deadLetterTargetArn"))?;
     let count = wire.max_receive_count.ok_or_else(|| missing("maxReceiveCount"))?;
-    // Templates give a number, consoles a string.
+    // Templates write a number, the AWS console a string.
     let count = count.as_str().map_or_else(|| count.to_string(), str::to_owned);
     let max_receive_count = count.parse().ok().filter(|count| (1..=1000).contains(count)).ok_or_else(|| {
         refuse(format!("Invalid value for maxReceiveCount: {count}, valid values are from 1 to 1000 both inclusive."))
     })?;
-    // AWS tells it back in this form, whatever was sent.
+    // AWS returns the policy in this form, whatever form was sent.
     let text =
         serde_json::json!({ "deadLetterTargetArn": target_arn, "maxReceiveCount": max_receive_count }).to_string();
     Ok(Some(RedrivePolicy { target_arn, max_receive_count, text }))

@@ -1,9 +1,9 @@
-//! Time as the queues see it.
+//! The time that the queues use.
 //!
-//! Visibility, delays, deduplication, retention and long polls all measure by one [`Clock`], so that a test can move five
-//! minutes in no time and a waiting receiver wakes exactly then.
+//! Visibility, delays, deduplication, retention and long polls all use one [`Clock`]. So a test can advance five
+//! minutes in no time, and a waiting receiver wakes at exactly that moment.
 //!
-//! Invariant: nothing in this module tree reads the time or sleeps except through the clock given to `Sqs::open`.
+//! Invariant: this crate reads the time and sleeps only through the clock given to `Sqs::open`.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// A sleep until a moment of some clock.
+/// A sleep until a moment of a clock.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Milliseconds since the epoch, and a way to wait for a later one.
@@ -23,7 +23,8 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn sleep_until(&self, deadline_ms: i64) -> Sleep;
 }
 
-/// The machine's wall clock: visibility deadlines must mean the same after a restart, so it cannot be a monotonic one.
+/// The machine's wall clock. It cannot be a monotonic clock, because visibility deadlines must keep their meaning after
+/// a restart.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -35,25 +36,25 @@ impl Clock for SystemClock {
     }
 
     fn sleep_until(&self, deadline_ms: i64) -> Sleep {
-        // A suspended or adjusted machine makes the two clocks differ: look again at least every minute.
+        // On a suspended or adjusted machine the two clocks diverge, so this looks again at least every minute.
         let wait_ms = (deadline_ms - self.now_ms()).clamp(0, 60_000);
         Box::pin(tokio::time::sleep(Duration::from_millis(wait_ms.unsigned_abs())))
     }
 }
 
-/// A clock that stands still until a test advances it, and then wakes whoever slept until then.
+/// A clock that stands still until a test advances it. Then it wakes the sleepers whose time has come.
 #[derive(Debug)]
 pub struct ManualClock {
     now_ms: watch::Sender<i64>,
 }
 
 impl ManualClock {
-    /// It stands at this moment.
+    /// Creates a clock that stands at this moment.
     pub fn new(now_ms: i64) -> Self {
         Self { now_ms: watch::Sender::new(now_ms) }
     }
 
-    /// Moves it, and wakes those who slept until then.
+    /// Advances the clock, and wakes the sleepers whose time has come.
     pub fn advance(&self, by: Duration) {
         let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.now_ms.send_modify(|now_ms| *now_ms = now_ms.saturating_add(by_ms));
@@ -69,7 +70,7 @@ impl Clock for ManualClock {
         let mut now_ms = self.now_ms.subscribe();
         Box::pin(async move {
             if now_ms.wait_for(|now_ms| *now_ms >= deadline_ms).await.is_err() {
-                // The clock is gone: time will not move again.
+                // The clock is gone, so time will not advance again.
                 std::future::pending::<()>().await;
             }
         })

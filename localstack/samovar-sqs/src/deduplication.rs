@@ -1,13 +1,13 @@
-//! The five minutes in which a FIFO queue swallows a repeated send.
+//! The five minutes during which a FIFO queue ignores a repeated send.
 //!
-//! Invariant: an id counts from its first accepted send, whatever becomes of that message: received, deleted, dead-lettered.
-//! Repeats do not extend the window.
+//! Invariant: the window of an id begins with its first accepted send, whatever happens to that message afterwards:
+//! received, deleted or dead-lettered. Repeats do not extend the window.
 
 use std::collections::{HashMap, VecDeque};
 
 pub(super) const WINDOW_MS: i64 = 5 * 60 * 1000;
 
-/// The first send of an id, whose answer every repeat gets.
+/// The first send of an id. Every repeat gets its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FirstSend {
     pub(super) message_id: String,
@@ -15,7 +15,7 @@ pub(super) struct FirstSend {
     pub(super) sent_ms: i64,
 }
 
-/// Group (with `DeduplicationScope` messageGroup) and deduplication id.
+/// The group (with `DeduplicationScope` messageGroup) and the deduplication id.
 pub(super) type Key = (Option<String>, String);
 
 #[derive(Debug, Default)]
@@ -29,17 +29,17 @@ impl Window {
         self.first.get(key)
     }
 
-    /// Sends must be recorded in the order of time; a clock set back only makes an id live longer.
+    /// Sends must be recorded in the order of time. A clock that was set back only makes an id last longer.
     pub(super) fn record(&mut self, key: Key, send: FirstSend) {
         self.by_age.push_back((send.sent_ms, key.clone()));
         self.first.insert(key, send);
     }
 
-    /// Forgets what is over, and says whether there was anything.
+    /// Removes ids whose window is over, and returns whether there were any.
     pub(super) fn expire(&mut self, now_ms: i64) -> bool {
         let mut any = false;
         while let Some((sent_ms, key)) = self.by_age.pop_front_if(|(sent_ms, _)| *sent_ms + WINDOW_MS <= now_ms) {
-            // The id may have been used anew since.
+            // The id may have been used again since.
             if self.first.get(&key).is_some_and(|send| send.sent_ms == sent_ms) {
                 self.first.remove(&key);
             }

@@ -1,7 +1,7 @@
-//! The life of a message: sent, received or given up, deleted or returned.
+//! The life of a message: it is sent, received, dead-lettered, deleted or returned.
 //!
-//! These are operations of [`State`] and keep its invariants. One of their own: a message is in exactly one queue at any time;
-//! giving it up removes and adds it in one critical section, and so in one transaction.
+//! These are operations of [`State`] and keep its invariants. They add one: a message is in exactly one queue at any
+//! time. Moving it to the dead-letter queue removes and adds it in one critical section, and so in one transaction.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use super::queue::Queue;
 use super::state::State;
 use super::store::Change;
 
-/// AWS's quota of messages in flight per queue.
+/// AWS's quota of messages in flight per standard queue.
 const MAX_IN_FLIGHT: usize = 120_000;
 
-/// A message to send, already checked by itself.
+/// A message to send. Its own parameters are already checked.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outgoing {
     pub(super) body: String,
@@ -35,7 +35,7 @@ pub(super) struct SendReceipt {
     pub(super) sequence_number: Option<String>,
 }
 
-/// A message on its way to a receiver, and how it was before, in case it does not arrive.
+/// A message on its way to a receiver, with its previous state, in case it does not arrive.
 #[derive(Debug)]
 pub(super) struct Handout {
     pub(super) message: Message,
@@ -60,7 +60,7 @@ impl State {
                 message_id: first.message_id.clone(),
                 sequence_number: Some(sequence_number(first.sequence)),
             };
-            // The first send may still be on its way to the disk: its repeat is acknowledged no earlier.
+            // The first send may not be on disk yet. Its repeat must not be acknowledged earlier.
             self.changes.push(Change::Barrier);
             return Ok(receipt);
         }
@@ -99,7 +99,7 @@ impl State {
         Ok(())
     }
 
-    /// Hands out up to `max` messages; on the way, those received too often go to the dead-letter queue.
+    /// Hands out up to `max` messages. Messages that were received too often move to the dead-letter queue meanwhile.
     pub(super) fn receive(
         &mut self,
         name: &str,
@@ -127,7 +127,7 @@ impl State {
         picked.deliver.into_iter().map(|sequence| self.hand_out(name, sequence, visibility_ms, now_ms)).collect()
     }
 
-    /// The existing dead-letter queue of a queue.
+    /// The dead-letter queue of a queue, if it exists.
     fn dead_letter_queue(&self, name: &str) -> Option<String> {
         let policy = self.queues.get(name)?.attributes.redrive.as_ref()?;
         let target = self.name_of_arn(&policy.target_arn)?;
@@ -140,7 +140,7 @@ impl State {
         let Some(message) = queue.remove(sequence) else { return Ok(()) };
         self.changes.push(Change::Remove { sequence });
         let content = Content {
-            // AWS counts retention from the first send on standard queues, from the move on FIFO queues.
+            // AWS counts retention from the first send on standard queues, and from the move on FIFO queues.
             sent_ms: if fifo { now_ms } else { message.content.sent_ms },
             dead_letter_source: Some(name.to_owned()),
             ..Content::clone(&message.content)
@@ -177,7 +177,7 @@ impl State {
         Ok(Handout { message: self.render(&stored, receipt, fifo), receipt, before })
     }
 
-    /// Takes back a receive that did not reach its receiver, as if it had not happened.
+    /// Undoes a receive that did not reach its receiver, as if it had not happened.
     pub(super) fn take_back(&mut self, name: &str, handouts: &[Handout], now_ms: i64) {
         let Ok(queue) = self.queue(name, now_ms) else { return };
         let mut changes = Vec::new();
@@ -226,11 +226,12 @@ impl State {
         }
     }
 
-    /// Deletes by receipt handle. AWS, by its documentation and by what LocalStack recorded from it:
-    /// - a message that is gone: success;
-    /// - standard queue, handle of the latest receive: deletes, even after the visibility timeout;
+    /// Deletes a message by its receipt handle. The cases, from AWS's documentation and from LocalStack's recordings of
+    /// AWS:
+    /// - the message is gone: success;
+    /// - standard queue, handle of the latest receive: the message is deleted, even after the visibility timeout;
     /// - standard queue, older handle: success, but the message stays;
-    /// - FIFO queue, handle not of the latest receive or after its visibility timeout: refused as expired.
+    /// - FIFO queue, older handle, or handle after its visibility timeout: refused as expired.
     pub(super) fn delete(&mut self, name: &str, handle: &str, now_ms: i64) -> Result<(), Error> {
         let queue = self.queue(name, now_ms)?;
         let receipt = own_receipt(queue, handle)?;
@@ -249,9 +250,10 @@ impl State {
 
     /// Changes the visibility of a message in flight.
     ///
-    /// AWS: refused once the message is gone, and on FIFO queues once the timeout has passed; allowed on standard queues
-    /// after the timeout while nobody has received it again. Stricter than AWS, which was seen to accept it on standard
-    /// queues: a handle older than the latest receive is refused, because it would cut short somebody else's work.
+    /// AWS refuses this once the message is gone, and on FIFO queues once the timeout has passed. On standard queues it
+    /// is allowed after the timeout while nobody has received the message again. One rule is stricter than AWS: on
+    /// standard queues, AWS was seen to accept a handle older than the latest receive. Here it is refused, because it
+    /// would cut short the work of another receiver.
     pub(super) fn change_visibility(
         &mut self,
         name: &str,

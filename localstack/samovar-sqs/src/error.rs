@@ -1,8 +1,8 @@
-//! What can go wrong, as AWS names it.
+//! The errors, with AWS's names and texts.
 //!
-//! Each error knows its two names on the wire: the JSON protocol's type and the older query protocol's code. The SDKs read
-//! the second from a header and recognise errors by it. Where AWS's own text was recorded (by LocalStack's tests against
-//! AWS) it is used as it is; where the text is ours it says what to do.
+//! Each error has two names on the wire: the JSON protocol's type and the older query protocol's code. The SDKs read
+//! the second from a header and recognise errors by it. AWS's own text is used where LocalStack's tests have recorded
+//! it. Otherwise the text is this crate's and says what to do.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub enum Error {
     InvalidAttributeValue { name: String, reason: String },
     #[error("Value {value} for parameter {name} is invalid. Reason: {reason}")]
     InvalidParameter { name: &'static str, value: String, reason: String },
-    /// `InvalidParameterValue` whose text does not have the usual form.
+    /// `InvalidParameterValue` with a text that does not have the usual form.
     #[error("{0}")]
     InvalidParameterText(String),
     #[error("The request must contain the parameter {0}.")]
@@ -45,7 +45,8 @@ pub enum Error {
     #[error("Id {0} repeated.")]
     BatchEntryIdsNotDistinct(String),
     #[error(
-        "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters \
+        "A batch entry id can only contain alphanumeric characters, \
+         hyphens and underscores. It can be at most 80 letters \
          long."
     )]
     InvalidBatchEntryId,
@@ -57,11 +58,11 @@ pub enum Error {
     OverLimit(usize),
     #[error("{0}")]
     ResourceNotFound(String),
-    #[error("The operation {0} is not one that this server knows.")]
+    #[error("This server does not support the operation {0}.")]
     UnknownOperation(String),
-    #[error("The request is not JSON of the form that the operation takes: {0}")]
+    #[error("The request does not have the JSON form of the operation: {0}")]
     Serialization(String),
-    #[error("The queue server is closed; start it again")]
+    #[error("The queue server is closed. Start it again.")]
     Closed,
     #[error(
         "The queues could not be written to disk, so nothing more is acknowledged: {0}. Restart once there is room"
@@ -74,7 +75,7 @@ impl Error {
         Self::InvalidParameter { name, value: value.to_string(), reason: reason.into() }
     }
 
-    /// The type in the JSON protocol, with its namespace.
+    /// The error's type in the JSON protocol, with its namespace.
     pub fn type_name(&self) -> String {
         let (namespace, name) = match self {
             Self::QueueDoesNotExist => (SQS, "QueueDoesNotExist"),
@@ -104,7 +105,7 @@ impl Error {
         format!("{namespace}#{name}")
     }
 
-    /// The code in the query protocol, which batches and the SDKs' error types use.
+    /// The error's code in the query protocol, which batches and the SDKs' error types use.
     pub fn code(&self) -> String {
         match self {
             Self::QueueDoesNotExist => "AWS.SimpleQueueService.NonExistentQueue".to_owned(),
@@ -141,7 +142,7 @@ impl Error {
         }
     }
 
-    /// Whether the caller is to blame, as batches and the query header say it.
+    /// Whether the caller is to blame. Batches and the query header contain this.
     pub fn is_sender_fault(&self) -> bool {
         self.status() < 500
     }
@@ -154,11 +155,11 @@ const CORAL: &str = "com.amazon.coral.service";
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum OpenError {
-    #[error("The queue file {} is in use by another process; stop that one or choose another file", path.display())]
+    #[error("The queue file {} is in use by another process. Stop that process or choose another file", path.display())]
     InUse { path: PathBuf },
     #[error("The queue file {} was written by a newer version (schema {found}, known {known})", path.display())]
     NewerSchema { path: PathBuf, found: i64, known: i64 },
-    #[error("The queue file {} holds what this version cannot read: {reason}", path.display())]
+    #[error("The queue file {} cannot be read by this version: {reason}", path.display())]
     Corrupt { path: PathBuf, reason: String },
     #[error("The queue file {} cannot be opened: {source}", path.display())]
     Sqlite { path: PathBuf, source: rusqlite::Error },

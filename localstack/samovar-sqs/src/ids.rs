@@ -1,13 +1,14 @@
-//! Message ids, sequence numbers and receipt handles: everything the server makes up.
+//! Message ids, sequence numbers and receipt handles: all values that the server makes up.
 //!
-//! Invariants: a sequence number is greater than every one given before, also before a restart (it starts with the time);
-//! it is unique over all queues, so that it names a message by itself. A receipt handle names one receive of one message:
-//! queue, sequence number and a random token, so that a handle from before a power cut never fits a later receive.
+//! Invariants: a sequence number is greater than every earlier one, also after a restart, because it starts with the
+//! time. It is unique over all queues, so it identifies a message by itself. A receipt handle identifies one receive of
+//! one message by queue, sequence number and a random token, so a handle from before a power cut never fits a later
+//! receive.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Room for a million numbers in a millisecond before the sequence runs ahead of the clock.
+/// Leaves room for a million numbers per millisecond before the sequence runs ahead of the clock.
 const SEQUENCE_BITS: u32 = 20;
 
 #[derive(Debug)]
@@ -31,7 +32,7 @@ impl Ids {
         self.last_sequence
     }
 
-    /// Never zero, so that storage can use zero for "never received".
+    /// Never zero, because storage uses zero for "never received".
     pub(super) fn token(&mut self) -> i64 {
         self.random.i64(1..)
     }
@@ -42,7 +43,7 @@ pub(super) fn sequence_number(sequence: i64) -> String {
     format!("{sequence:020}")
 }
 
-/// One receive of one message.
+/// Identifies one receive of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Receipt {
     pub(super) queue: i64,

@@ -7,32 +7,34 @@
 //! | `wire/` | the AWS JSON protocol: operations, parameters, limits, errors |
 //! | `state` | all queues, and how they refer to each other |
 //! | `delivery` | the life of a message: send, receive and redrive, delete, visibility |
-//! | `queue` | one queue: which message may be handed out when |
-//! | `deduplication`, `attributes`, `message`, `ids`, `moves`, `tasks` | what their names say |
+//! | `queue` | one queue: decides which message may be handed out when |
+//! | `deduplication`, `attributes`, `message`, `ids`, `moves`, `tasks` | the concern in their name |
 //! | `store`, `writer` | the SQLite file, and the thread that writes it |
 //! | `clock` | time, real or moved by a test |
 //!
 //! ## Why this is right under concurrency
 //!
-//! **One lock.** All queues are in memory under one mutex, and an operation is one critical section: it reads the clock,
-//! decides, changes the memory and puts what it changed into the writer's channel. So operations have one order, the same in
-//! memory and in the file, and neither two receivers nor a receive and a redrive can get hold of one message. The section
-//! has no `await` and no I/O; it takes microseconds, so a plain mutex does on async threads.
+//! **One lock.** All queues are in memory under one mutex, and an operation is one critical section. It reads the
+//! clock, decides, changes the memory and puts its changes into the writer's channel. So operations have one order,
+//! which is the same in memory and in the file. Neither two receivers nor a receive and a redrive can get hold of the
+//! same message. The section has no `await` and no I/O and takes microseconds, so a plain mutex is fine on async
+//! threads.
 //!
-//! **Acknowledged is written.** After the lock, a call waits for its commit, and only then answers. What is not yet written
-//! can be seen by others before (a receiver may get a message whose sender still waits), but whatever they then do commits
-//! later in the same order. If a write fails, the server acknowledges nothing any more (see `writer`).
+//! **Acknowledged means written.** After the lock, a call waits for its commit and only then answers. Others can see a
+//! change before it is written: a receiver may get a message whose sender still waits. But their own changes commit
+//! later, in the same order. If a write fails, the server acknowledges nothing any more (see `writer`).
 //!
-//! **No lost wake-up.** A receiver that finds nothing registers with its queue's `arrivals` *before* it looks again, so what
-//! arrives in between wakes it. It also sleeps until the next moment at which something becomes visible by itself, or its
-//! time is over. To spare 500 receivers a stampede, an arrival wakes one (`notify_one`), and this is enough because of one
-//! rule: *who stops waiting, for whatever reason, wakes the next* (`Baton`). So while anything is there to be had, or a
-//! new timer is to be watched, some waiter has been woken and looks; it takes and passes on, or re-arms with the timer as it
-//! is now.
+//! **No lost wake-up.** A receiver that finds nothing registers with its queue's `arrivals` *before* it looks again, so
+//! a message that arrives in between wakes it. It also sleeps no longer than until the next moment at which a message
+//! becomes visible by itself, or until its waiting time is over. To avoid a stampede of 500 receivers, an arrival wakes
+//! only one (`notify_one`). This is enough because of one rule: *a receiver that stops waiting, for any reason, wakes
+//! the next one* (`Baton`). So while a message is available, or a new timer has to be watched, some receiver has been
+//! woken and looks. It takes the message and wakes the next one, or sleeps again until the timer as it is now.
 //!
-//! **No lost receive.** Messages are marked in flight under the lock and returned once that is written. A receive dropped in
-//! between, because its client left, takes them back as if it had not happened (`Handed`); one dropped while it waits
-//! holds nothing. After `call` or `receive` has returned, the messages are the caller's, as after a response of AWS.
+//! **No lost receive.** Messages are marked in flight under the lock, and returned once that is written. If a receive
+//! is dropped in between because its client left, the messages go back as if it had not happened
+//! (`UnconfirmedReceive`). A receive that is dropped while it waits holds no messages. After `call` or `receive` has
+//! returned, the messages belong to the caller, as after a response of AWS.
 #![warn(missing_docs)]
 
 mod attributes;
@@ -71,42 +73,42 @@ use state::State;
 use tasks::Step;
 use writer::{Commit, Writer};
 
-/// The queue server; clones share it.
+/// The queue server. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Sqs {
     inner: Arc<Inner>,
 }
 
-/// Where the queues are kept.
+/// The place where the queues are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Storage {
-    /// Gone with the process.
+    /// In memory: the queues end with the process.
     Memory,
-    /// A SQLite file, made when it is not there. One process at a time.
+    /// In a SQLite file, which is created if it does not exist. Only one process can use it at a time.
     File(PathBuf),
 }
 
-/// What a receiver asks for.
+/// The parameters of a receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receive {
-    /// In process there is no limit of 10.
+    /// The largest number of messages. Within the process it is not limited to 10.
     pub max_messages: u32,
-    /// How long to wait for the first message.
+    /// The time to wait for the first message.
     pub wait: Duration,
-    /// Instead of the queue's.
+    /// The visibility timeout, in place of the queue's own.
     pub visibility_timeout: Option<Duration>,
 }
 
-/// How many messages a queue holds.
+/// The number of messages in a queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueCounts {
-    /// What a receive could get now.
+    /// Messages that a receive could get now.
     pub visible: u64,
-    /// Received, and neither deleted nor visible again.
+    /// Messages that were received, and neither deleted nor visible again.
     pub in_flight: u64,
-    /// Sent, and not visible yet.
+    /// Messages that were sent and are not visible yet.
     pub delayed: u64,
-    /// Name of the queue that takes what this one gives up.
+    /// The name of this queue's dead-letter queue.
     pub dead_letter_queue: Option<String>,
 }
 
@@ -119,8 +121,8 @@ struct Inner {
 }
 
 impl Sqs {
-    /// `base_url` is what queue URLs start with: `{base_url}/{account}/{name}`. Requests find a queue by the last path
-    /// segment, so that a URL survives a changed port.
+    /// `base_url` is the beginning of queue URLs: `{base_url}/{account}/{name}`. Requests find a queue by the last path
+    /// segment, so a URL stays valid when the port changes.
     pub fn open(
         storage: Storage,
         region: &str,
@@ -142,12 +144,13 @@ impl Sqs {
         Ok(Self { inner: Arc::new(Inner { state: Mutex::new(state), writer, clock, base_url }) })
     }
 
-    /// One call of the AWS JSON protocol: the operation's name from `X-Amz-Target`, without `AmazonSQS.`, and the body.
+    /// Makes one call of the AWS JSON protocol: the operation's name from `X-Amz-Target`, without `AmazonSQS.`, and the
+    /// body.
     pub async fn call(&self, operation: &str, body: &[u8]) -> Response {
         wire::call(self, operation, body).await
     }
 
-    /// Makes a queue, or gives an existing one these attributes; returns its URL.
+    /// Creates a queue, or gives these attributes to an existing one. Returns its URL.
     pub async fn create_queue(&self, name: &str, attributes: &BTreeMap<String, String>) -> Result<String, Error> {
         self.inner
             .run(|state, now_ms| match state.queues.contains_key(name) {
@@ -158,13 +161,13 @@ impl Sqs {
         Ok(self.queue_url(name))
     }
 
-    /// Waits for messages and takes them. Dropping the future takes nothing.
+    /// Waits for messages and receives them. A dropped future has received nothing.
     pub async fn receive(&self, queue: &str, request: Receive) -> Result<Vec<Message>, Error> {
         let visibility_ms = request.visibility_timeout.map(to_ms);
         self.inner.receive(queue, request.max_messages as usize, to_ms(request.wait), visibility_ms).await
     }
 
-    /// Deletes messages in one commit; one result per handle.
+    /// Deletes messages in one commit. Returns one result per handle.
     pub async fn delete(&self, queue: &str, receipt_handles: &[String]) -> Vec<Result<(), Error>> {
         let deleted = self
             .inner
@@ -173,12 +176,12 @@ impl Sqs {
         deleted.unwrap_or_else(|error| vec![Err(error); receipt_handles.len()])
     }
 
-    /// Counts anew from now: zero makes the message visible at once.
+    /// Sets the visibility timeout, counted from now. Zero makes the message visible at once.
     pub async fn change_visibility(&self, queue: &str, receipt_handle: &str, timeout: Duration) -> Result<(), Error> {
         self.inner.run(|state, now_ms| state.change_visibility(queue, receipt_handle, to_ms(timeout), now_ms)).await
     }
 
-    /// Every queue and what it holds.
+    /// All queues and the numbers of their messages.
     pub fn counts(&self) -> BTreeMap<String, QueueCounts> {
         let (counts, _unawaited) = self.inner.transact(|state, now_ms| {
             let names: Vec<String> = state.queues.keys().cloned().collect();
@@ -201,12 +204,12 @@ impl Sqs {
         counts
     }
 
-    /// The ARN of a queue of this name, whether it is there or not.
+    /// The ARN of a queue of this name, whether it exists or not.
     pub fn queue_arn(&self, queue: &str) -> String {
         self.inner.lock().arn(queue)
     }
 
-    /// Ends long polls, refuses further calls, and returns once everything is in the file.
+    /// Ends long polls, refuses further calls, and returns once every change is in the file.
     pub async fn close(&self) {
         let commit = {
             let mut state = self.inner.lock();
@@ -219,7 +222,7 @@ impl Sqs {
             self.inner.writer.as_ref().map_or_else(Commit::none, Writer::close)
         };
         if let Err(error) = commit.wait().await {
-            tracing::error!(%error, "The queue file was not closed cleanly");
+            tracing::error!(%error, "The queue file could not be closed cleanly");
         }
     }
 
@@ -235,10 +238,10 @@ fn to_ms(duration: Duration) -> i64 {
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("an operation that panicked half way left the queues in doubt")
+        self.state.lock().expect("an operation panicked half way, so the state of the queues is unknown")
     }
 
-    /// One critical section, and the commit of what it changed.
+    /// Runs one critical section, and returns the commit of its changes.
     fn transact<T>(&self, operate: impl FnOnce(&mut State, i64) -> T) -> (T, Commit) {
         let mut state = self.lock();
         let now_ms = self.clock.now_ms();
@@ -251,7 +254,7 @@ impl Inner {
         (result, commit)
     }
 
-    /// An operation that is answered once it is written.
+    /// Runs an operation and returns its result once it is written.
     async fn run<T>(&self, operate: impl FnOnce(&mut State, i64) -> Result<T, Error>) -> Result<T, Error> {
         let (result, commit) =
             self.transact(|state, now_ms| if state.closed { Err(Error::Closed) } else { operate(state, now_ms) });
@@ -281,16 +284,16 @@ impl Inner {
                 }
                 let handouts = state.receive(queue, max, visibility_ms, now_ms)?;
                 let next_ms = state.queue(queue, now_ms)?.next_visible_ms();
-                Ok((Handed { inner: Arc::clone(self), queue, handouts }, next_ms, now_ms))
+                Ok((UnconfirmedReceive { inner: Arc::clone(self), queue, handouts }, next_ms, now_ms))
             });
-            let (handed, next_ms, now_ms) = match attempt {
-                // A long poll that the shutdown cuts short has simply found nothing.
+            let (unconfirmed, next_ms, now_ms) = match attempt {
+                // A long poll that ends because of the shutdown has found no messages.
                 Err(Error::Closed) if deadline_ms.is_some() => return Ok(Vec::new()),
                 attempt => attempt?,
             };
-            if !handed.handouts.is_empty() {
+            if !unconfirmed.handouts.is_empty() {
                 commit.wait().await?;
-                return Ok(handed.over());
+                return Ok(unconfirmed.confirm());
             }
             let deadline_ms = *deadline_ms.get_or_insert(now_ms.saturating_add(wait_ms));
             if now_ms >= deadline_ms {
@@ -304,7 +307,7 @@ impl Inner {
         }
     }
 
-    /// Moves dead letters back, until done or the server is gone.
+    /// Moves dead letters back until the task is done or the server is gone.
     async fn drive_move_task(inner: Weak<Self>, id: String) {
         loop {
             let Some(inner) = inner.upgrade() else { return };
@@ -316,13 +319,13 @@ impl Inner {
             let sleep = inner.clock.sleep_until(next_ms);
             drop(inner);
             sleep.await;
-            // Without a rate the next step is due at once: let others have the lock.
+            // Without a rate the next step is due at once. Others get the lock in between.
             tokio::task::yield_now().await;
         }
     }
 }
 
-/// Held by a receiver of a queue: whichever way it stops waiting, the next one looks.
+/// Held by a waiting receiver of a queue. Whatever ends its wait, dropping this wakes the next receiver.
 #[derive(Debug, Default)]
 struct Baton(Option<Arc<Notify>>);
 
@@ -334,21 +337,21 @@ impl Drop for Baton {
     }
 }
 
-/// Messages marked in flight, but not yet with their receiver: dropped, they go back.
+/// Messages that are marked in flight but have not reached their receiver yet. If this is dropped, they go back.
 #[derive(Debug)]
-struct Handed<'a> {
+struct UnconfirmedReceive<'a> {
     inner: Arc<Inner>,
     queue: &'a str,
     handouts: Vec<Handout>,
 }
 
-impl Handed<'_> {
-    fn over(mut self) -> Vec<Message> {
+impl UnconfirmedReceive<'_> {
+    fn confirm(mut self) -> Vec<Message> {
         std::mem::take(&mut self.handouts).into_iter().map(|handout| handout.message).collect()
     }
 }
 
-impl Drop for Handed<'_> {
+impl Drop for UnconfirmedReceive<'_> {
     fn drop(&mut self) {
         if !self.handouts.is_empty() {
             let handouts = std::mem::take(&mut self.handouts);

@@ -1,7 +1,7 @@
-//! Messages: what a sender gives, what is kept, what a receiver gets, and the checksums over it.
+//! Messages: the sender's input, the stored form, the receiver's view, and the checksums over them.
 //!
-//! Invariant: the content of a message never changes once it is stored; it is shared by reference between the queue, the
-//! writer and the responses. Only its [`Delivery`] changes.
+//! Invariant: the content of a stored message never changes. The queue, the writer and the responses share it by
+//! reference. Only its [`Delivery`] changes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,22 +11,22 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
 
-/// A message as a receiver gets it.
+/// A message in the form that a receiver gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Given by the server, a UUID.
+    /// A UUID that the server assigned.
     pub message_id: String,
-    /// Names this receive of the message, to delete it by.
+    /// Identifies this receive of the message. It is needed to delete the message.
     pub receipt_handle: String,
-    /// The text that was sent.
+    /// The text of the message.
     pub body: String,
-    /// Of the body, in hexadecimal.
+    /// The MD5 of the body, in hexadecimal.
     pub md5_of_body: String,
     /// System attributes: `ApproximateReceiveCount`, `SentTimestamp`, `MessageGroupId`, …
     pub attributes: BTreeMap<String, String>,
-    /// What the sender has attached.
+    /// The attributes that the sender attached.
     pub message_attributes: BTreeMap<String, MessageAttribute>,
-    /// Absent without message attributes.
+    /// `None` for a message without message attributes.
     pub md5_of_message_attributes: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl MessageAttribute {
 
 pub(super) type MessageAttributes = BTreeMap<String, MessageAttribute>;
 
-/// What of a message never changes.
+/// The part of a message that never changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Content {
     pub(super) message_id: String,
@@ -65,24 +65,25 @@ pub(super) struct Content {
     pub(super) deduplication_id: Option<String>,
     pub(super) attributes: MessageAttributes,
     pub(super) trace_header: Option<String>,
-    /// When it came into its queue; a redrive from a dead-letter queue starts it anew, as does a move into a FIFO one.
+    /// The time at which it came into its queue. A redrive from a dead-letter queue resets it, and so does a move into
+    /// a FIFO queue.
     pub(super) sent_ms: i64,
-    /// Name of the queue that gave it up, when this is a dead letter.
+    /// For a dead letter, the name of the queue that it came from.
     pub(super) dead_letter_source: Option<String>,
 }
 
-/// What receiving a message changes.
+/// The part of a message that a receive changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Delivery {
-    /// Not handed out before this moment.
+    /// The message is not handed out before this moment.
     pub(super) visible_ms: i64,
-    /// Of the latest receive; `None` until the first in this queue.
+    /// The token of the latest receive; `None` until the first receive in this queue.
     pub(super) token: Option<i64>,
     pub(super) received_ms: i64,
     pub(super) first_received_ms: Option<i64>,
-    /// Over all queues: what `ApproximateReceiveCount` says.
+    /// The receives over all queues, as in `ApproximateReceiveCount`.
     pub(super) receive_count: u32,
-    /// In this queue: what the redrive policy counts.
+    /// The receives in this queue, as the redrive policy counts them.
     pub(super) receives_here: u32,
 }
 
@@ -98,7 +99,7 @@ pub(super) fn md5_hex(bytes: &[u8]) -> String {
     hex(&Md5::digest(bytes))
 }
 
-/// The deduplication id that content-based deduplication gives a body.
+/// The deduplication id of a body under content-based deduplication.
 pub(super) fn sha256_hex(text: &str) -> String {
     hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref())
 }
@@ -111,8 +112,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The checksum that the SDKs verify: over name, type and value of each attribute in the order of the names, each with its
-/// length in front, and one byte that says text or binary.
+/// The checksum that the SDKs verify. It covers name, type and value of each attribute in the order of the names, each
+/// preceded by its length, and one byte that distinguishes text from binary.
 pub(super) fn md5_of_attributes<'a>(
     attributes: impl IntoIterator<Item = (&'a String, &'a MessageAttribute)>,
 ) -> Option<String> {
@@ -133,7 +134,7 @@ pub(super) fn md5_of_attributes<'a>(
     digest.map(|digest| hex(&digest.finalize()))
 }
 
-/// What counts towards the size limit: the body and the names, types and values of the attributes.
+/// The size that counts towards the limit: the body, and the names, types and values of the attributes.
 pub(super) fn size_bytes(body: &str, attributes: &MessageAttributes) -> usize {
     let attributes = attributes.iter().map(|(name, a)| name.len() + a.data_type.len() + a.value().len());
     body.len() + attributes.sum::<usize>()

@@ -1,11 +1,13 @@
 //! Moving dead letters back: StartMessageMoveTask and its relatives.
 //!
-//! A task takes what is visible in a dead-letter queue and sends it anew to where it came from, or to one given queue. By
-//! AWS's documentation moved messages count as new ones: new id, no receives, retention from now. Deduplication does not
-//! apply to them, or a redrive within five minutes of the send would lose the message.
+//! A task takes the visible messages of a dead-letter queue and sends them to the queue that they came from, or to one
+//! given queue. By AWS's documentation, moved messages count as new ones: they get a new id, no receives, and a new
+//! retention period. Deduplication does not apply to them; otherwise a redrive within five minutes of the send would
+//! lose the message.
 //!
-//! Invariants: one running task per source; each message moves in one transaction. Tasks live in memory only: after a
-//! restart what was not moved is still in the dead-letter queue, and the task is started again (AWS would continue it).
+//! Invariants: there is one running task per source, and each message moves in one transaction. Tasks live in memory
+//! only. After a restart the remaining messages are still in the dead-letter queue, and the task has to be started
+//! again. (AWS would continue it.)
 
 use std::sync::Arc;
 
@@ -18,10 +20,10 @@ use super::state::State;
 use super::store::Change;
 use super::tasks::{Handle, REMEMBERED, Status, Step, Task, TaskView, handle};
 
-/// Moved under one lock when no rate is given; the lock is let go in between.
+/// The number of messages to move under one lock when no rate is given. The lock is released in between.
 const CHUNK: usize = 100;
 impl State {
-    /// Registers a task; the caller then drives it with [`State::step_move_task`].
+    /// Registers a task. The caller then drives it with [`State::step_move_task`].
     pub(super) fn start_move_task(
         &mut self,
         source_arn: &str,
@@ -52,7 +54,8 @@ impl State {
         }
         if self.tasks.list.iter().any(|task| task.source == source && task.status == Status::Running) {
             return Err(Error::InvalidParameterText(
-                "There is already a task running. Only one active task is allowed for a source queue arn at a given time."
+                "There is already a task running. Only one active task is allowed for a source queue arn at a given \
+                 time."
                     .to_owned(),
             ));
         }
@@ -75,14 +78,14 @@ impl State {
         Ok((id, handle))
     }
 
-    /// Moves what is due, and says when to come again.
+    /// Moves the messages that are due, and returns the time of the next step.
     pub(super) fn step_move_task(&mut self, id: &str, now_ms: i64) -> Step {
         let Some(at) = self.tasks.list.iter().position(|task| task.id == id) else { return Step::Done };
         let mut task = self.tasks.list[at].clone();
         if task.status != Status::Running || self.closed {
             return Step::Done;
         }
-        // With a rate, one message at a time, at the moment when it is due.
+        // With a rate, messages move one at a time, each at the moment when it is due.
         let due_ms =
             |moved: u64, rate: u32| task.started_ms + i64::try_from(moved * 1000 / u64::from(rate)).unwrap_or(i64::MAX);
         let chunk = if task.per_second.is_some() { 1 } else { CHUNK };
@@ -108,7 +111,7 @@ impl State {
         step
     }
 
-    /// Returns how many it moved, and what stopped it.
+    /// Returns the number of moved messages, and the reason if it had to stop.
     fn move_some(&mut self, task: &Task, max: usize, now_ms: i64) -> (u64, Option<&'static str>) {
         const NO_QUEUE: &str = "AWS.SimpleQueueService.NonExistentQueue";
         let Ok(source) = self.queue(&task.source, now_ms) else { return (0, Some(NO_QUEUE)) };
@@ -148,7 +151,7 @@ impl State {
         Ok(self.tasks.list.iter().filter(|task| task.source == source).take(max).map(|task| self.view(task)).collect())
     }
 
-    /// Returns how many messages had been moved.
+    /// Returns the number of messages that had been moved.
     pub(super) fn cancel_move_task(&mut self, task_handle: &str) -> Result<u64, Error> {
         let handle: Handle = BASE64
             .decode(task_handle)

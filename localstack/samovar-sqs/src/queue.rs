@@ -1,13 +1,14 @@
-//! One queue in memory: which message may be handed out when.
+//! One queue in memory: decides which message may be handed out when.
 //!
-//! Invariants, kept by [`Queue::index`] and [`Queue::unindex`], the only places that touch the indexes:
+//! Invariants, kept by [`Queue::index`] and [`Queue::unindex`], the only places that change the indexes:
 //! - every message is in `ages`; it is in `timers` exactly while it is not visible (in flight or delayed);
 //! - a visible message of a standard queue is in `ready`;
-//! - a message group is in `turns` exactly when its first message is visible. A group hands out its messages in order and
-//!   stops at the first that is not visible, so nothing overtakes a message in flight, and a message that became visible
-//!   again is the next one out. With receives of one message, this is one message in flight per group.
+//! - a message group is in `turns` exactly when its first message is visible. A group hands out its messages in order
+//!   and stops at the first one that is not visible. So no message overtakes one in flight, and a message that becomes
+//!   visible again is the next one out. If every receive takes one message, a group has one message in flight.
 //!
-//! Time comes in as an argument, nothing here waits or writes: `state` calls, and records what has changed.
+//! Time is passed in as an argument, and this module neither waits nor writes. `state` calls it and records the
+//! changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -28,10 +29,11 @@ pub(super) struct Queue {
     pub(super) modified_ms: i64,
     pub(super) purged_ms: Option<i64>,
     pub(super) sent: Window,
-    /// Wakes one waiting receiver; see the head of `mod` for who must call it.
+    /// Wakes one waiting receiver. The head of `lib.rs` says who must call it.
     pub(super) arrivals: Arc<Notify>,
     messages: BTreeMap<i64, Stored>,
-    /// (visible since, sequence): the longest visible first, so that a message that keeps failing does not block the rest.
+    /// (visible since, sequence). The message that has been visible the longest comes first, so that a message that
+    /// keeps failing does not block the rest.
     ready: BTreeSet<(i64, i64)>,
     groups: HashMap<Arc<str>, Group>,
     turns: BTreeMap<u64, Arc<str>>,
@@ -44,15 +46,15 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Group {
     messages: BTreeSet<i64>,
-    /// Groups take turns: one that was served goes to the end.
+    /// Groups take turns: a group that was served goes to the end.
     turn: u64,
 }
 
-/// What a receive takes, in order.
+/// The messages that a receive takes, in order.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Picked {
     pub(super) deliver: Vec<i64>,
-    /// Received too often: for the dead-letter queue.
+    /// Messages that were received too often and go to the dead-letter queue.
     pub(super) give_up: Vec<i64>,
 }
 
@@ -79,7 +81,7 @@ impl Queue {
         }
     }
 
-    /// Lets time pass: what is due becomes visible; what is too old is removed and returned.
+    /// Advances to this time: messages that are due become visible. Messages that are too old are removed and returned.
     pub(super) fn advance(&mut self, now_ms: i64) -> Vec<i64> {
         while let Some(&(visible_ms, sequence)) = self.timers.first().filter(|(visible_ms, _)| *visible_ms <= now_ms) {
             self.timers.remove(&(visible_ms, sequence));
@@ -140,7 +142,7 @@ impl Queue {
         Some(message)
     }
 
-    /// Changes what receiving changes, and returns what was before.
+    /// Changes the delivery state of a message, and returns the previous one.
     pub(super) fn set_delivery(&mut self, sequence: i64, delivery: Delivery, now_ms: i64) -> Option<Delivery> {
         self.unindex(sequence);
         let before = std::mem::replace(&mut self.messages.get_mut(&sequence)?.delivery, delivery);
@@ -148,8 +150,8 @@ impl Queue {
         Some(before)
     }
 
-    /// Chooses up to `max` messages to hand out; more than those may be given up on the way. Nothing changes but the order
-    /// in which the groups are served.
+    /// Chooses up to `max` messages to hand out; it may choose further ones for the dead-letter queue. It changes only
+    /// the order in which the groups are served.
     pub(super) fn pick(&mut self, max: usize, is_spent: impl Fn(&Delivery) -> bool) -> Picked {
         let mut picked = Picked::default();
         let mut served = Vec::new();
@@ -190,7 +192,7 @@ impl Queue {
         picked
     }
 
-    /// The next moment at which something becomes visible by itself.
+    /// The next moment at which a message becomes visible by itself.
     pub(super) fn next_visible_ms(&self) -> Option<i64> {
         self.timers.first().map(|(visible_ms, _)| *visible_ms)
     }
@@ -218,8 +220,8 @@ impl Queue {
         self.sent.clear();
     }
 
-    /// A changed delay of a FIFO queue also holds for the messages already in it; AWS does so for FIFO queues only.
-    /// Returns what has changed.
+    /// Applies a changed delay to the messages that a FIFO queue already holds. AWS does so for FIFO queues only.
+    /// Returns the changes.
     pub(super) fn apply_delay(&mut self, now_ms: i64) -> Vec<(i64, Delivery)> {
         let delay_ms = i64::from(self.attributes.delay_seconds) * 1000;
         let unreceived = self.messages.values().filter(|message| message.delivery.token.is_none());
@@ -233,7 +235,7 @@ impl Queue {
     }
 
     fn group_of<'a>(&self, message: &'a Stored) -> Option<&'a str> {
-        // A standard queue takes a group id too (fair queues), but neither orders nor locks by it.
+        // A standard queue accepts a group id too (fair queues), but it neither orders nor locks by it.
         message.content.group.as_deref().filter(|_| self.attributes.fifo)
     }
 
@@ -277,7 +279,7 @@ impl Queue {
         }
     }
 
-    /// Puts a group among those that can be served, or takes it from there, by its first message.
+    /// Adds a group to those that can be served, or removes it, depending on its first message.
     fn refresh(&mut self, name: &str) {
         let Some((name, group)) = self.groups.get_key_value(name) else { return };
         let first = group.messages.first().and_then(|sequence| self.messages.get(sequence));

@@ -1,11 +1,11 @@
-//! All queues: making, configuring and removing them, and which one is whose dead-letter queue. What happens to messages is
-//! in `delivery`.
+//! All queues: creates, configures and removes them, and knows which one is whose dead-letter queue. `delivery` handles
+//! their messages.
 //!
 //! Invariants:
-//! - every change to what must survive is pushed to `changes`; the caller hands them to the writer before it lets go of
-//!   the lock, so the file sees the changes in the order in which they happened;
-//! - every operation first lets time pass (`Queue::advance`), so no decision rests on a stale view;
-//! - whoever makes a message available, or an earlier wake-up necessary, calls `arrivals.notify_one`.
+//! - Every change that must survive is pushed to `changes`. The caller gives them to the writer before it releases the
+//!   lock, so the file gets the changes in the order in which they happened.
+//! - Every operation first advances the time (`Queue::advance`), so no decision rests on a stale view.
+//! - Code that makes a message available, or that makes an earlier wake-up necessary, calls `arrivals.notify_one`.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ impl State {
         (self.arn(name) == arn).then_some(name)
     }
 
-    /// The queue as it is now.
+    /// The queue, advanced to the current time.
     pub(super) fn queue(&mut self, name: &str, now_ms: i64) -> Result<&mut Queue, Error> {
         let queue = self.queues.get_mut(name).ok_or(Error::QueueDoesNotExist)?;
         for sequence in queue.advance(now_ms) {
@@ -131,7 +131,7 @@ impl State {
         Ok(())
     }
 
-    /// Removes all messages, in flight or not, and forgets the deduplication ids, as AWS does.
+    /// Removes all messages, in flight or not, and the deduplication ids, as AWS does.
     pub(super) fn purge(&mut self, name: &str, now_ms: i64) -> Result<(), Error> {
         let queue = self.queue(name, now_ms)?;
         if queue.purged_ms.is_some_and(|purged_ms| now_ms < purged_ms + PURGE_INTERVAL_MS) {
@@ -144,14 +144,14 @@ impl State {
         Ok(())
     }
 
-    /// Queues that send their dead letters to this one.
+    /// The queues that use this one as their dead-letter queue.
     pub(super) fn dead_letter_sources(&self, target: &str) -> Vec<&str> {
         let arn = self.arn(target);
         let uses = |queue: &&Queue| queue.attributes.redrive.as_ref().is_some_and(|policy| policy.target_arn == arn);
         self.queues.values().filter(uses).map(|queue| queue.name.as_str()).collect()
     }
 
-    /// Puts loaded queues in place; the caller has read them from the file.
+    /// Restores loaded queues; the caller has read them from the file.
     pub(super) fn restore(&mut self, queues: Vec<Queue>) {
         self.next_queue_id = queues.iter().map(|queue| queue.id).max().unwrap_or(0) + 1;
         self.queues = queues.into_iter().map(|queue| (queue.name.clone(), queue)).collect();
@@ -167,11 +167,13 @@ fn check_name(name: &str, fifo: bool) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::InvalidParameterText(if fifo {
-        "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end with .fifo \
+        "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, \
+         must end with .fifo \
          suffix and be 1 to 80 in length."
             .to_owned()
     } else {
-        "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length. The suffix .fifo needs the \
+        "Can only include alphanumeric characters, hyphens, \
+         or underscores. 1 to 80 in length. The suffix .fifo needs the \
          attribute FifoQueue=true."
             .to_owned()
     }))

@@ -1,7 +1,8 @@
 //! The SQLite file: its schema, how changes are written and how queues are read back.
 //!
-//! Invariants: a transaction holds whole changes of whole operations, so a redrive is never half done. A message's row says
-//! everything about it, in flight or delayed follow from `visible_ms` and `token`; so a restart needs no repair.
+//! Invariants: a transaction holds all changes of whole operations, so a redrive is never half done. A message's row
+//! contains everything about it, and whether it is in flight or delayed follows from `visible_ms` and `token`. So a
+//! restart needs no repair.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -59,7 +60,7 @@ const SCHEMA: &str = "
     PRAGMA user_version = 1;
 ";
 
-/// What an operation has changed.
+/// A change that an operation has made.
 #[derive(Debug)]
 pub(super) enum Change {
     PutQueue(QueueRow),
@@ -89,13 +90,13 @@ pub(super) enum Change {
         queue: i64,
         now_ms: i64,
     },
-    /// Nothing, but acknowledged only when everything before is on disk.
+    /// Changes nothing, but is acknowledged only when every earlier change is on disk.
     Barrier,
 }
 
 impl Change {
-    /// Whether the change must survive a power cut, and not only the death of this process. A lost receive or forgotten
-    /// deduplication id means a message is seen again early, which receivers of SQS must bear anyway.
+    /// Whether the change must survive a power cut, and not only the death of this process. If a receive or a
+    /// deduplication id is lost, a message is seen again early, and receivers of SQS must be prepared for that anyway.
     pub(super) fn is_durable(&self) -> bool {
         !matches!(self, Self::Deliver { .. } | Self::ForgetSends { .. })
     }
@@ -128,7 +129,7 @@ fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("maps of strings have a JSON form")
 }
 
-/// Opens or makes the file. One process at a time: two would hand out the same messages.
+/// Opens or creates the file. Only one process may use it: two would hand out the same messages.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let at = || path.to_owned();
     let failed = |source: rusqlite::Error| match source.sqlite_error_code() {
@@ -139,11 +140,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
         _ => OpenError::Sqlite { path: at(), source },
     };
     let connection = Connection::open(path).map_err(failed)?;
-    // A predecessor that was just killed may take a moment to let go.
+    // A process that was just killed may take a moment to release the file.
     connection.busy_timeout(Duration::from_millis(500)).map_err(failed)?;
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(failed)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-    // In WAL mode the lock is taken by the first write, so make one.
+    // In WAL mode the first write takes the lock, so this makes one.
     connection.execute_batch("BEGIN IMMEDIATE; COMMIT").map_err(failed)?;
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
     match found {
@@ -217,7 +218,7 @@ pub(super) fn apply(transaction: &Transaction<'_>, change: &Change) -> rusqlite:
     }
 }
 
-/// All queues as they were, and the last sequence number that was given.
+/// Loads all queues, and the last sequence number that was assigned.
 pub(super) fn load(connection: &Connection, path: &Path, now_ms: i64) -> Result<(Vec<Queue>, i64), OpenError> {
     let sqlite = |source| OpenError::Sqlite { path: path.to_owned(), source };
     let corrupt = |reason: String| OpenError::Corrupt { path: path.to_owned(), reason };
@@ -272,7 +273,7 @@ fn rows<T>(
     connection.prepare(sql)?.query_map([], read)?.collect()
 }
 
-/// The message's attributes come as text, to be parsed where a failure can be named.
+/// The message's attributes are returned as text, so that the caller can name the message if they cannot be parsed.
 fn message_row(row: &Row<'_>) -> rusqlite::Result<(i64, String, Stored)> {
     let content = Content {
         message_id: row.get("message_id")?,

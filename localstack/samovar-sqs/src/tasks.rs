@@ -1,4 +1,4 @@
-//! Message move tasks: what is remembered of each, and what ListMessageMoveTasks says of it. `moves` is what they do.
+//! Message move tasks: the record of each, and its form in ListMessageMoveTasks. `moves` does their work.
 
 use std::collections::VecDeque;
 
@@ -6,10 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-/// Finished tasks are forgotten beyond this many.
+/// The number of finished tasks that are kept.
 pub(super) const REMEMBERED: usize = 100;
 
-/// Newest first.
+/// The tasks, newest first.
 #[derive(Debug, Default)]
 pub(super) struct Tasks {
     pub(super) list: VecDeque<Task>,
@@ -36,7 +36,7 @@ pub(super) enum Status {
     Failed,
 }
 
-/// What ListMessageMoveTasks says of a task.
+/// A task in the form of ListMessageMoveTasks.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct TaskView {
@@ -62,10 +62,10 @@ pub(super) struct Handle {
     pub(super) source_arn: String,
 }
 
-/// How a task goes on.
+/// The next step of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Again at this moment.
+    /// There is another step at this moment.
     At(i64),
     Done,
 }

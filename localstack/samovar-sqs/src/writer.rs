@@ -1,15 +1,16 @@
-//! The one thread that writes the file.
+//! The thread that writes the file.
 //!
-//! Callers put what they changed into a channel while they hold the state's lock, so the order in the file is the order in
-//! memory, and then wait without the lock. The thread takes whatever is waiting and commits it in one transaction: under
-//! load, many operations share one fsync (group commit), and tokio's threads never block on the disk.
+//! Callers put their changes into a channel while they hold the state's lock, so the order in the file is the order in
+//! memory. Then they wait without the lock. The thread takes all waiting changes and commits them in one transaction.
+//! Under load, many operations share one fsync (group commit), and tokio's threads never block on the disk.
 //!
-//! Durability: the file is in WAL mode. A transaction with anything that must survive a power cut (sends, deletes, queues)
-//! commits with `synchronous=FULL`, an fsync; one with receives and visibility only commits with `NORMAL`: it survives the
-//! death of the process, and the WAL's order keeps the file consistent in a power cut too.
+//! Durability: the file is in WAL mode. A transaction with any change that must survive a power cut (sends, deletes,
+//! queues) commits with `synchronous=FULL`, which is an fsync. A transaction with only receives and visibility commits
+//! with `NORMAL`: it survives the death of the process, and the WAL's order keeps the file consistent in a power cut
+//! too.
 //!
-//! Invariant: fail-stop. After a failed commit nothing is written or acknowledged any more, because the memory is then ahead
-//! of the file; a restart continues from the last commit.
+//! Invariant: fail-stop. After a failed commit nothing more is written or acknowledged, because the memory is then
+//! ahead of the file. A restart continues from the last commit.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -20,7 +21,7 @@ use tokio::sync::oneshot;
 use super::error::{Error, OpenError};
 use super::store::{self, Change};
 
-/// So many operations share a transaction at most, to bound how long the first of them waits.
+/// The largest number of operations in a transaction. It bounds how long the first of them waits.
 const MAX_GROUP: usize = 1024;
 
 #[derive(Debug)]
@@ -41,7 +42,7 @@ enum Job {
 }
 
 impl Commit {
-    /// Nothing to wait for.
+    /// A commit without changes, which needs no waiting.
     pub(super) fn none() -> Self {
         Self(None)
     }
@@ -64,15 +65,15 @@ impl Writer {
         Ok(Self { jobs, _thread: thread })
     }
 
-    /// Call with the state's lock held: the order of the calls is the order in the file.
+    /// Must be called with the state's lock held: the order of the calls is the order in the file.
     pub(super) fn submit(&self, changes: Vec<Change>) -> Commit {
         let (done, commit) = oneshot::channel();
-        // A writer that has gone drops `done`, which the waiting side sees.
+        // A writer that is gone drops `done`, and the waiting side sees that.
         let _ = self.jobs.send(Job::Write { changes, done });
         Commit(Some(commit))
     }
 
-    /// Writes what is waiting, then lets go of the file.
+    /// Writes the waiting changes, then closes the file.
     pub(super) fn close(&self) -> Commit {
         let (done, commit) = oneshot::channel();
         let _ = self.jobs.send(Job::Close { done });
@@ -106,7 +107,7 @@ fn run(mut connection: Connection, inbox: &Receiver<Job>) {
             failure = Some(error.clone());
         }
         for (_, done) in group {
-            // A caller that left does not wait for its answer; its change stands.
+            // A caller that has left does not wait for its answer. Its change stands.
             let _ = done.send(result.clone());
         }
         if let Some(done) = closing {

@@ -1,4 +1,4 @@
-//! Conditions: which of them hold, decided from parameters and mappings alone, as at deployment.
+//! Conditions: decides which of them hold, from parameters and mappings alone, as CloudFormation does at deployment.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::error::{Problem, Problems, hint};
 use super::scope::Scope;
 use super::yaml::{Data, Node};
 
-/// Decides every condition. One that cannot be decided is left out, and its problem noted.
+/// Decides every condition. A condition that cannot be decided is left out, and its problem is noted.
 pub(crate) fn decide(section: Option<&Node>, scope: &Scope<'_>, problems: &Problems) -> BTreeMap<String, bool> {
     let Some(section) = section else { return BTreeMap::new() };
     let decided = section.entries().iter().filter_map(|entry| {
@@ -19,7 +19,7 @@ pub(crate) fn decide(section: Option<&Node>, scope: &Scope<'_>, problems: &Probl
 struct Decider<'a> {
     section: &'a Node,
     scope: &'a Scope<'a>,
-    /// The conditions that asked for each other, to find circles.
+    /// The conditions that are being decided, outermost first. A name that comes twice is a circle.
     deciding: Vec<String>,
 }
 
@@ -59,12 +59,12 @@ impl Decider<'_> {
             "Or" => Ok(self.all(operands(node, argument, 2..=10)?)?.into_iter().any(|holds| holds)),
             other => {
                 let hint = hint(other, ["And", "Condition", "Equals", "Not", "Or"]);
-                Err(Problem::new(node.line, format!("!{other} does not make a condition{hint}")))
+                Err(Problem::new(node.line, format!("!{other} cannot be used as a condition{hint}")))
             }
         }
     }
 
-    /// Without a short cut, so that a mistake in the last operand shows on every machine.
+    /// Evaluates every operand, without a short cut, so that a mistake in the last one shows on every machine.
     fn all(&mut self, operands: &[Node]) -> Result<Vec<bool>, Problem> {
         operands.iter().map(|operand| self.expression(operand)).collect()
     }
@@ -80,7 +80,7 @@ fn operands<'n>(
         (Data::Call(function, _), _) => {
             let (least, most) = count.into_inner();
             let count = if least == most { least.to_string() } else { format!("{least} to {most}") };
-            Err(Problem::new(node.line, format!("!{function} takes a list of {count}")))
+            Err(Problem::new(node.line, format!("!{function} takes a list of {count} items")))
         }
         _ => Err(argument.not("The operands of a condition", "a list")),
     }

@@ -1,4 +1,4 @@
-//! The section `Resources`: which logical ids there are, those that SAM makes included, and of which type.
+//! The section `Resources`: collects the logical ids and the types behind them, including those that SAM generates.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::resources::{http_api, http_event, websocket};
 use super::scope::Scope;
 use super::yaml::{Data, Entry, Node};
 
-/// Types that observe, administer or deliver a deployed stack: accepted unread, and nothing may refer to them.
+/// Types that observe, administer or deliver a deployed stack. They are accepted unread, and nothing may refer to them.
 pub(crate) const DEPLOYED_ONLY: [&str; 11] = [
     "AWS::CloudFront::Distribution",
     "AWS::CloudFront::Function",
@@ -39,7 +39,8 @@ pub(crate) fn declare(section: &Node, globals: &Globals, scope: &mut Scope<'_>, 
             problems.add(entry.line, format!("The logical id \"{}\" may have only letters and digits", entry.key));
         }
         if scope.parameters.contains_key(&entry.key) {
-            problems.add(entry.line, format!("\"{}\" is the name of a parameter too", entry.key));
+            problems
+                .add(entry.line, format!("\"{}\" is also the name of a parameter: rename one of the two", entry.key));
         }
         declare_one(entry, globals, scope, problems);
     }
@@ -72,7 +73,7 @@ fn declare_one(entry: &Entry, globals: &Globals, scope: &mut Scope<'_>, problems
             fields.line("Type"),
             format!("The local stack does not have the type {type_name}{}", hint(&type_name, known)),
         );
-        // So that references to it are not further problems.
+        // Recorded, so that references to the resource are not reported as further problems.
         scope.deployed_only.insert(entry.key.clone(), type_name);
         return;
     };
@@ -99,7 +100,7 @@ fn declare_one(entry: &Entry, globals: &Globals, scope: &mut Scope<'_>, problems
     scope.resources.insert(entry.key.clone(), resource);
 }
 
-/// What SAM makes beside the declared resources, under the logical ids that it gives.
+/// Records the resources that SAM generates beside the declared ones, under the logical ids that SAM gives them.
 fn declare_generated(scope: &mut Scope<'_>, problems: &Problems) {
     let mut generated: BTreeMap<String, String> = BTreeMap::new();
     let mut only_deployed = |id: String, what: &str| drop(generated.insert(id, format!("{what} made by SAM")));
@@ -134,8 +135,7 @@ fn declare_generated(scope: &mut Scope<'_>, problems: &Problems) {
     }
     for id in scope.routes.keys().chain(generated.keys()) {
         if let Some(resource) = scope.resources.get(id) {
-            problems
-                .add(resource.line, format!("SAM makes a resource of its own with the logical id {id}: rename this"));
+            problems.add(resource.line, format!("SAM generates a resource with the logical id {id}: rename this one"));
         }
     }
     // A role that the template declares keeps its own type.

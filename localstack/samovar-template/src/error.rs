@@ -1,7 +1,7 @@
-//! What is wrong with a template: every problem with its line, in line order.
+//! The problems of a template: each with its line, in the order of the lines.
 //!
-//! Reading never stops at the first problem of a stage: readers note it here and go on with whatever value is at hand,
-//! which is safe because a template with any problem is never handed out.
+//! Reading does not stop at the first problem of a stage. A reader notes the problem here and goes on with a default.
+//! That is safe because a template with any problem is never returned to the caller.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ pub enum TemplateError {
 pub struct Problem {
     /// Counted from 1.
     pub line: usize,
-    /// What is wrong, and where known, what to write instead.
+    /// The mistake and, where it is known, the correction.
     pub message: String,
 }
 
@@ -44,7 +44,8 @@ fn listing(path: &Path, problems: &[Problem]) -> String {
     text
 }
 
-/// Collects problems. A set, because one mistake can be met on several ways: a name that a queue and its readers resolve.
+/// Collects problems. It is a set, because one mistake can be found twice: a queue and its event sources both resolve
+/// the queue's name.
 #[derive(Debug, Default)]
 pub(crate) struct Problems(RefCell<BTreeSet<Problem>>);
 
@@ -57,7 +58,7 @@ impl Problems {
         self.0.borrow_mut().insert(problem);
     }
 
-    /// The value, or nothing and one more problem.
+    /// Returns the value; or notes the problem and returns nothing.
     pub(crate) fn keep<T>(&self, result: Result<T, Problem>) -> Option<T> {
         result.map_err(|problem| self.push(problem)).ok()
     }
@@ -71,21 +72,33 @@ impl Problems {
     }
 }
 
-/// `: did you mean "X"? (known: X, Y)`, or only what is known.
+/// `: did you mean "X"?` for names close to the wrong one, at most three. Otherwise the known names; of a long list
+/// only the three nearest.
 pub(crate) fn hint<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: BTreeSet<&str> = known.into_iter().collect();
-    let all = known.iter().copied().collect::<Vec<_>>().join(", ");
-    let closest = known
-        .iter()
-        .map(|name| (distance(&wrong.to_lowercase(), &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= (name.chars().count() / 3).max(1))
-        .min();
-    match closest {
-        Some((_, name)) => format!(": did you mean \"{name}\"? (known: {all})"),
-        None if known.is_empty() => " (there are none)".to_owned(),
-        None => format!(" (known: {all})"),
+    let wrong = wrong.to_lowercase();
+    let mut nearest: Vec<(usize, &str)> =
+        known.iter().map(|name| (distance(&wrong, &name.to_lowercase()), *name)).collect();
+    nearest.sort_unstable();
+    nearest.truncate(SUGGESTIONS);
+    let close = |(distance, name): &&(usize, &str)| *distance <= (name.chars().count() / 3).max(1);
+    let close: Vec<String> = nearest.iter().filter(close).map(|(_, name)| format!("\"{name}\"")).collect();
+    match close.as_slice() {
+        [] if known.is_empty() => " (there are none)".to_owned(),
+        [] if known.len() <= SHORT_LIST => format!(" (known: {})", known.into_iter().collect::<Vec<_>>().join(", ")),
+        [] => {
+            let names: Vec<&str> = nearest.into_iter().map(|(_, name)| name).collect();
+            format!(" (nearest: {})", names.join(", "))
+        }
+        [only] => format!(": did you mean {only}?"),
+        [first @ .., last] => format!(": did you mean {} or {last}?", first.join(", ")),
     }
 }
+
+/// How many names a hint suggests.
+const SUGGESTIONS: usize = 3;
+/// A list of known names up to this length is shown as a whole.
+const SHORT_LIST: usize = 5;
 
 /// Levenshtein distance, one row at a time.
 fn distance(left: &str, right: &str) -> usize {
@@ -101,4 +114,18 @@ fn distance(left: &str, right: &str) -> usize {
         }
     }
     row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hint;
+
+    #[test]
+    fn a_hint_names_at_most_the_three_nearest_names() {
+        let many = ["Rule1", "Rule2", "Rule3", "Rule4", "Handler", "Runtime"];
+        assert_eq!(hint("Rule5", many), ": did you mean \"Rule1\", \"Rule2\" or \"Rule3\"?");
+        assert_eq!(hint("Xyz", ["Handler", "Runtime"]), " (known: Handler, Runtime)");
+        assert_eq!(hint("Xyz", many).matches(", ").count(), 2);
+        assert_eq!(hint("Xyz", []), " (there are none)");
+    }
 }

@@ -1,7 +1,7 @@
-//! The typed, strict reading of one map: every property is understood, ignored by name, or an error.
+//! Strict, typed reading of one map: every property is understood, ignored by name, or an error.
 //!
-//! Invariant: a getter that returns nothing either met an absent property or has noted the problem, so a caller may go on
-//! with a default. That is what lets one run show all problems of a template.
+//! Invariant: a getter that returns nothing has either met an absent property or noted a problem. So the caller may go
+//! on with a default, and one run shows all problems of a template.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -12,11 +12,11 @@ use super::yaml::{Data, Node};
 /// The properties that a map can have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Schema {
-    /// What the map is, as an error names it.
+    /// How an error names the map, for example `A CORS rule`.
     pub(crate) subject: &'static str,
     pub(crate) required: &'static [&'static str],
     pub(crate) optional: &'static [&'static str],
-    /// Without meaning on one machine; `TEMPLATE.md` says why.
+    /// Properties that mean nothing on one machine; `TEMPLATE.md` gives the reason for each.
     pub(crate) ignored: &'static [&'static str],
 }
 
@@ -30,7 +30,7 @@ impl Schema {
 pub(crate) struct Fields<'a> {
     schema: &'a Schema,
     line: usize,
-    /// A property whose value could not be resolved is here without a value: it is not missing.
+    /// A property whose value could not be resolved is kept without a value, so that it does not count as missing.
     values: BTreeMap<String, (usize, Option<Node>)>,
     problems: &'a Problems,
 }
@@ -69,7 +69,7 @@ impl<'a> Fields<'a> {
         self.problems
     }
 
-    /// Where the property stands, or the map if it does not.
+    /// The line of the property, or that of the map where the property is absent.
     pub(crate) fn line(&self, name: &str) -> usize {
         self.values.get(name).map_or(self.line, |(line, _)| *line)
     }
@@ -78,7 +78,7 @@ impl<'a> Fields<'a> {
         self.values.contains_key(name)
     }
 
-    /// A problem with this property.
+    /// Notes a problem with this property.
     pub(crate) fn wrong(&self, name: &str, message: &str) {
         self.problems.add(self.line(name), format!("{}.{name} {message}", self.schema.subject));
     }
@@ -109,7 +109,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A whole number that AWS would accept.
+    /// A whole number within the range that AWS accepts.
     pub(crate) fn integer(&self, name: &str, range: RangeInclusive<u32>) -> Option<u32> {
         let node = self.node(name)?;
         let Some(text) = node.as_text() else {

@@ -1,7 +1,7 @@
-//! `Globals`: properties for all resources of a type, merged as SAM merges them.
+//! `Globals`: properties for all resources of a type, merged in the way SAM merges them.
 //!
-//! Maps are merged, lists appended (global ones first), anything else is replaced; an intrinsic function counts as a
-//! scalar. Merging comes before resolving, as in SAM, so a list from `!If` replaces and does not append.
+//! Maps are merged, lists are appended (the global items first), and any other value is replaced. An intrinsic function
+//! counts as a scalar. Merging happens before resolving, as in SAM, so a list from `!If` replaces and does not append.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::resource::Kind;
 use super::resources::{FUNCTION, HTTP_API, WEBSOCKET_API};
 use super::yaml::{Data, Entry, Node};
 
-/// The sections, and the properties that SAM takes only from each resource itself.
+/// The sections of `Globals`, each with the properties that SAM accepts only on the resources themselves.
 const SECTIONS: [(&str, Kind, &Schema, &[&str]); 3] = [
     ("Function", Kind::Function, &FUNCTION, &["Events", "FunctionName", "Policies"]),
     ("HttpApi", Kind::HttpApi, &HTTP_API, &["Description", "DisableExecuteApiEndpoint", "Name", "StageName"]),
@@ -64,7 +64,8 @@ fn merge(global: Node, local: Node) -> Node {
         (Data::Map(mut merged), Data::Map(entries)) => {
             for entry in entries {
                 match merged.iter_mut().find(|other| other.key == entry.key) {
-                    // Replaced by SAM's exception, and ignored here all the same.
+                    // SAM replaces this list instead of appending to it. The local stack ignores the property either
+                    // way.
                     Some(other) if entry.key == "Architectures" => *other = entry,
                     Some(other) => {
                         let Entry { line, value: global, .. } = other.clone();

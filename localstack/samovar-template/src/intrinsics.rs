@@ -1,4 +1,4 @@
-//! The intrinsic functions: a tree with calls in, a tree without calls out.
+//! The intrinsic functions: replaces every call in a tree by its value.
 
 use super::error::{Problem, hint};
 use super::scope::Scope;
@@ -7,7 +7,7 @@ use super::yaml::{Data, Entry, Node};
 const FUNCTIONS: [&str; 8] = ["FindInMap", "GetAtt", "If", "Join", "Ref", "Select", "Split", "Sub"];
 
 impl Scope<'_> {
-    /// The value of a node; nothing where it is `AWS::NoValue`, whose place is then left out.
+    /// The value of a node. `AWS::NoValue` gives nothing, and its place is then left out.
     pub(crate) fn resolve(&self, node: &Node) -> Result<Option<Node>, Problem> {
         let line = node.line;
         let data = match &node.data {
@@ -208,7 +208,7 @@ fn get_att(argument: &Node) -> Result<(String, String), Problem> {
     parts.ok_or_else(|| Problem::new(argument.line, "!GetAtt takes Name.Attribute or [Name, Attribute]"))
 }
 
-/// The parameters and resources that a tree refers to, in every branch of it, with the lines.
+/// The parameters and resources that a tree refers to, with the lines. Branches that are not taken are included.
 pub(crate) fn names(node: &Node) -> Vec<(usize, String)> {
     let mut names = Vec::new();
     node.visit(&mut |node| {
@@ -233,7 +233,7 @@ pub(crate) fn names(node: &Node) -> Vec<(usize, String)> {
     names
 }
 
-/// The conditions that a tree decides by, with the lines.
+/// The names of the conditions in a tree, with the lines.
 pub(crate) fn conditions(node: &Node) -> Vec<(usize, String)> {
     let mut conditions = Vec::new();
     node.visit(&mut |node| {

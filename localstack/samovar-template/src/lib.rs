@@ -2,14 +2,16 @@
 //!
 //! # Inside
 //!
-//! Invariant: nothing is guessed. A resource type, property, function or value that this reader does not understand, and
-//! that is not on a list of things without meaning on one machine, is an error with its line: a local stack that quietly
-//! skips half of a template teaches its user wrong things about the deployment. TEMPLATE.md has the lists.
+//! Invariant: the reader never guesses. A resource type, property, function or value that it does not understand is an
+//! error with its line, unless it is on a list of things that mean nothing on one machine. A local stack that silently
+//! skipped half of a template would mislead its user about the deployment. TEMPLATE.md has the lists.
 //!
-//! The stages, each of which shows all its problems before the next begins:
-//! 1. `yaml`: text to a tree with lines, short and long forms of functions alike;
-//! 2. `parameters`, `conditions`, `globals`, `declarations`: what is declared, and whether all names exist, in every branch;
-//! 3. `intrinsics`, `scope`, `references`: values of properties, and from them (`fields`, `resources/*`) the model.
+//! The stages, each of which reports all its problems before the next one begins:
+//! 1. `yaml` turns text into a tree with lines, in which short and long forms of functions are the same;
+//! 2. `parameters`, `conditions`, `globals` and `declarations` find out what is declared, and check that every name
+//!    exists, in every branch;
+//! 3. `intrinsics`, `scope` and `references` compute the values of properties, and `fields` and `resources/*` build the
+//!    model from them.
 #![warn(missing_docs)]
 
 mod conditions;
@@ -82,7 +84,7 @@ pub fn load(path: &Path, overrides: &BTreeMap<String, String>, locals: &Locals) 
     parse(&source, path, overrides, locals)
 }
 
-/// Reads a template whose text is at hand. `path` is what errors name, and its folder is where `CodeUri` begins.
+/// Reads a template from its text. Errors name `path`, and `CodeUri` is relative to its folder.
 pub fn parse(
     source: &str,
     path: &Path,
@@ -174,7 +176,7 @@ fn check_header(template: &Fields<'_>) {
     match template.node("Transform") {
         Some(Node { data: Data::List(_), .. }) => {
             if template.texts("Transform").is_some_and(|transforms| transforms != [SAM]) {
-                template.wrong("Transform", &format!("can only be {SAM}"));
+                template.wrong("Transform", &format!("must be {SAM}"));
             }
         }
         Some(_) => drop(template.choice("Transform", &[SAM])),
@@ -192,7 +194,8 @@ fn check_header(template: &Fields<'_>) {
     }
 }
 
-/// As at deployment, all names must exist: in the branch of an `!If` that is not taken, and in what is left out.
+/// Checks that all names exist, as CloudFormation does at deployment: also in the branch of an `!If` that is not taken,
+/// and in resources that a condition leaves out.
 fn check_names(template: &Fields<'_>, scope: &Scope<'_>, problems: &Problems) {
     let check_condition = |line: usize, name: &str| {
         problems.keep(scope.condition(line, name));

@@ -1,6 +1,6 @@
-//! `Metadata.LocalState`: what the local stack shows at `/_local/state` of the application's own data.
+//! `Metadata.LocalState`: the application's own data that the local stack shows at `/_local/state`.
 //!
-//! The local stack knows nothing of the applications it runs; this tells it which parameters and which items to show.
+//! The local stack knows nothing of the applications it runs, so the template names the parameters and items to show.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub(super) fn read(
     problems: &Problems,
 ) -> LocalState {
     let mut state = LocalState::default();
-    // The rest of a template's metadata is for others.
+    // Other entries of the metadata are for other tools.
     let Some(local_state) = metadata.and_then(|metadata| metadata.get("LocalState")) else { return state };
     let local_state = Fields::new(&LOCAL_STATE, local_state, problems);
     for (line, name, parameter) in pairs(&local_state, "Parameters") {

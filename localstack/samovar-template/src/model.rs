@@ -1,4 +1,4 @@
-//! What a template comes to on one machine: plain data, checked and without references.
+//! The result of reading a template: plain data for one machine, checked, with every reference resolved.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use super::route_key::RouteKey;
 /// The local values that references resolve to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Locals {
-    /// `AWS::StackName`, which names begin with.
+    /// `AWS::StackName`; generated names begin with it.
     pub stack_name: String,
     /// `AWS::Region`.
     pub region: String,
@@ -17,11 +17,11 @@ pub struct Locals {
     pub account_id: String,
     /// The queues' endpoint, e.g. `http://127.0.0.1:8000/_aws/sqs`; a queue is `{sqs_url}/{account}/{name}`.
     pub sqs_url: String,
-    /// The OpenID issuer that stands for every user pool.
+    /// The OpenID issuer that stands in for every user pool.
     pub issuer: String,
 }
 
-/// A template that is valid and understood as a whole.
+/// A valid template whose every part is understood.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
     /// Values of the parameters, overrides included.
@@ -40,7 +40,7 @@ pub struct Template {
     pub buckets: Vec<Bucket>,
     /// Client ids, as `!Ref` gives them.
     pub user_pool_clients: Vec<String>,
-    /// Without the outputs of what exists only when deployed.
+    /// The outputs, without those that refer to resources which exist only when deployed.
     pub outputs: BTreeMap<String, String>,
     /// `Metadata.LocalState`.
     pub local_state: LocalState,
@@ -53,32 +53,32 @@ pub struct Template {
 /// A web site of files, which belongs to the stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticSite {
-    /// Against the template's folder, like all paths here.
+    /// The folder of the files. Like all paths here it is relative to the template's folder.
     pub directory: PathBuf,
-    /// How it is made; without it, the files are there.
+    /// How the files are built. Without it they must be there already.
     pub build: Option<SiteBuild>,
-    /// The file that a page without a file of its own is.
+    /// The file that answers for a page without a file of its own.
     pub fallback: Option<String>,
     /// Files under this path never change.
     pub immutable: Option<String>,
-    /// Of the response headers policy, in its order.
+    /// The headers of the response headers policy, in its order.
     pub headers: Vec<(String, String)>,
-    /// Files that are made of the stack's own values, with the addresses that they have on AWS.
+    /// Files that are generated from the stack's own values. Addresses in them are still those on AWS.
     pub files: BTreeMap<String, serde_json::Value>,
 }
 
-/// How a site's directory is made. The commands are the shell's.
+/// How a site's directory is built. The commands are shell commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiteBuild {
     /// Where commands are run.
     pub directory: PathBuf,
-    /// What must be installed for them, in words.
+    /// The software that the commands need, as text for a person.
     pub needs: Option<String>,
-    /// What is run before `run` where the dependencies are not there.
+    /// The command that installs the dependencies. It runs before `run` where they are missing.
     pub install: Option<String>,
-    /// What makes the files.
+    /// The command that builds the files.
     pub run: String,
-    /// Files and folders in the directory that the site is made of.
+    /// The files and folders in the directory that the site is built from.
     pub sources: Vec<String>,
 }
 
@@ -94,7 +94,7 @@ pub(super) struct ResponseHeaders {
 pub struct LocalState {
     /// Values of parameters, under the names to show them by.
     pub parameters: BTreeMap<String, String>,
-    /// Items of tables, likewise.
+    /// Items of tables, under the names to show them by.
     pub tables: BTreeMap<String, TableView>,
 }
 
@@ -103,7 +103,7 @@ pub struct LocalState {
 pub struct TableView {
     /// [`Table::name`]
     pub table: String,
-    /// Of the partition key `pk`.
+    /// The beginning of the partition key `pk` of the items to show.
     pub key_begins_with: String,
     /// The attribute with the moment, in epoch milliseconds, after which an item is not shown.
     pub expires: Option<String>,
@@ -116,9 +116,9 @@ pub struct TableView {
 pub struct Function {
     /// Its name in the template.
     pub logical_id: String,
-    /// The binary's name: what logs, state and invoke URLs call the function, unique in a template.
+    /// The binary's name. Logs, state and invoke URLs use it for the function; it is unique in a template.
     pub name: String,
-    /// What AWS calls it: `FunctionName`, or stack and logical id.
+    /// The function's name on AWS: `FunctionName`, or stack and logical id.
     pub function_name: String,
     /// As `!GetAtt Function.Arn` gives it.
     pub arn: String,
@@ -134,7 +134,8 @@ pub struct Function {
     pub reserved_concurrency: Option<u32>,
     /// `Environment.Variables`, resolved.
     pub environment: BTreeMap<String, String>,
-    /// `Metadata.LocalEnvironment`: variables that are passed on from the environment of the local stack, where they are set there.
+    /// `Metadata.LocalEnvironment`: variables that the function inherits from the environment of the local stack, if
+    /// set there.
     pub local_environment: Vec<String>,
     /// Policy documents: inline ones, those of managed policies in the template, and what SAM adds for a queue.
     pub policies: Vec<serde_json::Value>,
@@ -147,11 +148,11 @@ pub struct Function {
 /// An event of type `ScheduleV2`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
-    /// As SAM makes it: the function's logical id and the event's name.
+    /// The id that SAM generates: the function's logical id and the event's name.
     pub logical_id: String,
     /// `ScheduleExpression`, a rate.
     pub every: Duration,
-    /// The event, as JSON; without it, the scheduler's own.
+    /// The event as JSON. Without it the scheduler sends its own event.
     pub input: Option<String>,
     /// `State`.
     pub enabled: bool,
@@ -160,7 +161,7 @@ pub struct Schedule {
 /// An event of type `SQS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqsEventSource {
-    /// As SAM makes it: the function's logical id and the event's name.
+    /// The id that SAM generates: the function's logical id and the event's name.
     pub logical_id: String,
     /// The queue's name.
     pub queue: String,
@@ -202,11 +203,11 @@ pub struct WebSocketApi {
 pub struct Authorizer {
     /// [`Function::name`]
     pub function: String,
-    /// What a handshake must have.
+    /// The places where a handshake must carry an identity.
     pub identity_sources: Vec<IdentitySource>,
 }
 
-/// Where a request must bring its identity; without one the authorizer is not asked.
+/// A place where a request must carry its identity. A request without it is refused before the authorizer is called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdentitySource {
     /// `route.request.header.NAME`.
@@ -226,7 +227,7 @@ pub struct Route {
     pub function: String,
     /// `IntegrationTimeout`.
     pub integration_timeout: Duration,
-    /// Whether the function's answer goes to the client as a frame.
+    /// Whether the function's answer is sent to the client as a frame.
     pub route_response: bool,
 }
 
@@ -239,13 +240,13 @@ pub struct HttpApi {
     pub api_id: String,
     /// `Name`.
     pub name: String,
-    /// `$default`, or what its paths begin with.
+    /// `$default`, or the first segment of the API's paths.
     pub stage: String,
     /// `StageVariables`.
     pub stage_variables: BTreeMap<String, String>,
     /// `CorsConfiguration`.
     pub cors: Option<Cors>,
-    /// By the names that the template gives them.
+    /// The authorizers, by their names in the template.
     pub authorizers: BTreeMap<String, JwtAuthorizer>,
     /// The events of type `HttpApi` of all functions.
     pub routes: Vec<HttpRoute>,
@@ -258,7 +259,7 @@ pub struct JwtAuthorizer {
     pub issuer: String,
     /// `JwtConfiguration.audience`.
     pub audience: Vec<String>,
-    /// A header or a parameter of the query.
+    /// A header or a query parameter.
     pub identity_source: IdentitySource,
 }
 
@@ -288,16 +289,16 @@ pub struct HttpRoute {
     pub function: String,
     /// `TimeoutInMillis`.
     pub integration_timeout: Duration,
-    /// Who may use it; nothing where everybody may.
+    /// The authorizer of the route, or nothing where the route is open to everybody.
     pub authorization: Option<Authorization>,
 }
 
-/// What a request for a route must bring.
+/// The authorization that a request for a route needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorization {
-    /// Of [`HttpApi::authorizers`].
+    /// A key of [`HttpApi::authorizers`].
     pub authorizer: String,
-    /// The token must have one of them, if there are any.
+    /// The token must have one of these scopes, if there are any.
     pub scopes: Vec<String>,
 }
 
@@ -306,13 +307,13 @@ pub struct Authorization {
 pub struct Queue {
     /// Its name in the template.
     pub logical_id: String,
-    /// `QueueName`, or made of stack and logical id.
+    /// `QueueName`, or a name made of stack and logical id.
     pub name: String,
     /// As `!GetAtt Queue.Arn` gives it.
     pub arn: String,
     /// As `!Ref` gives it.
     pub url: String,
-    /// As the `CreateQueue` API takes them; only those that the template sets.
+    /// The attributes in the form of the `CreateQueue` API; only those that the template sets.
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -321,7 +322,7 @@ pub struct Queue {
 pub struct Table {
     /// Its name in the template.
     pub logical_id: String,
-    /// `TableName`, or made of stack and logical id.
+    /// `TableName`, or a name made of stack and logical id.
     pub name: String,
     /// As `!GetAtt Table.Arn` gives it.
     pub arn: String,
@@ -336,18 +337,18 @@ pub struct Table {
 pub struct Bucket {
     /// Its name in the template.
     pub logical_id: String,
-    /// `BucketName`, or made of stack and logical id.
+    /// `BucketName`, or a name made of stack and logical id.
     pub name: String,
-    /// In the order of the template: the first that fits is the one.
+    /// In the order of the template. The first rule that matches a request applies.
     pub cors: Vec<CorsRule>,
-    /// Of the lifecycle rules that are enabled.
+    /// From the lifecycle rules that are enabled.
     pub expirations: Vec<Expiration>,
 }
 
 /// A rule of a bucket's `CorsConfiguration`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CorsRule {
-    /// Each with at most one `*`, like the headers that are allowed.
+    /// Each with at most one `*`, as in the allowed headers.
     pub allowed_origins: Vec<String>,
     /// `AllowedMethods`.
     pub allowed_methods: Vec<String>,
@@ -359,10 +360,10 @@ pub struct CorsRule {
     pub max_age_seconds: Option<u32>,
 }
 
-/// Objects whose keys begin so are deleted when they are this old.
+/// Deletes objects of a certain age whose keys begin with a prefix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiration {
-    /// Of the keys that it is for.
+    /// The beginning of the keys.
     pub prefix: String,
     /// `ExpirationInDays`.
     pub days: u32,

@@ -1,6 +1,6 @@
-//! Parameters: what the template declares, the values given for this run, and the checks AWS makes of both.
+//! Parameters: the declarations, the values given for this run, and the checks that AWS makes of both.
 //!
-//! Invariant: a value that comes out has passed its declaration, whether it was given or is the default.
+//! Invariant: a value that comes out has passed the checks of its declaration, whether it was given or is the default.
 
 use std::collections::BTreeMap;
 
@@ -90,7 +90,10 @@ fn one(name: &str, line: usize, declaration: &Fields<'_>, given: Option<String>)
     let is_given = given.is_some();
     let Some(text) = given.or_else(|| declaration.text("Default")) else {
         if !declaration.has("Default") {
-            problems.add(line, format!("Parameter {name} has no default: give it a value"));
+            problems.add(
+                line,
+                format!("Parameter {name} has no default: give it a value, for example with --param {name}=VALUE"),
+            );
         }
         return None;
     };
@@ -113,7 +116,7 @@ fn one(name: &str, line: usize, declaration: &Fields<'_>, given: Option<String>)
     Some(parameter)
 }
 
-/// What is wrong with a value, for its declaration.
+/// Checks a value against its declaration; the error says what is wrong.
 fn check(kind: &str, parameter: &Parameter, declaration: &Fields<'_>) -> Result<(), String> {
     let text = &parameter.text;
     let limit = |name: &str| -> Result<Option<f64>, String> {

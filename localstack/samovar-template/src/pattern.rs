@@ -1,13 +1,14 @@
 //! `AllowedPattern`: whether a parameter's whole value matches a regular expression.
 //!
-//! CloudFormation's patterns are Java's. This is the part of them that parameters use (classes, groups, alternatives,
-//! repetition), matched by sets of positions, so that no pattern takes exponential time; the rest is an error, not a guess.
+//! CloudFormation's patterns are Java's. This module understands the part that parameters use: classes, groups,
+//! alternatives and repetition. It matches by sets of positions, so no pattern takes exponential time. Anything else is
+//! an error.
 
 use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Whether all of `text` matches, or what in the pattern is not understood.
+/// Whether all of `text` matches; the error names what in the pattern is not understood.
 pub(crate) fn matches(pattern: &str, text: &str) -> Result<bool, String> {
     let mut parser = Parser { rest: pattern.chars().peekable() };
     let whole = parser.alternatives()?;
@@ -102,7 +103,7 @@ impl Parser<'_> {
 
     fn repeat(&mut self, part: Part, (least, most): (u32, Option<u32>)) -> Result<Part, String> {
         match self.rest.peek() {
-            // Reluctant: the same texts match.
+            // A reluctant repetition matches the same texts.
             Some('?') => drop(self.rest.next()),
             Some('*' | '+' | '{') => return Err("a repetition of a repetition".to_owned()),
             _ => {}
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_an_error_and_not_a_guess() {
+    fn an_unsupported_pattern_is_an_error() {
         for pattern in ["(?i)a", r"\bword", r"(a)\1", "[a&&b]", "a++", "[z-a]", "(a", "a)", "*", "a{x}", r"\p{L}"] {
             assert!(matches(pattern, "a").is_err(), "{pattern}");
         }

@@ -1,6 +1,7 @@
-//! What `!Ref` and `!GetAtt` of each type give on one machine, and the physical names behind them.
+//! The values of `!Ref` and `!GetAtt` for each type on one machine, and the physical names behind them.
 //!
-//! Names come from the declaration alone, not from the built model, so that resources can refer to each other in any order.
+//! Names come from the declaration alone, not from the finished model, so resources can refer to each other in any
+//! order.
 
 use super::error::{Problem, hint};
 use super::resource::{Kind, Resource};
@@ -8,7 +9,7 @@ use super::scope::{PARTITION, Scope, URL_SUFFIX};
 use super::yaml::{Data, Node};
 
 impl Scope<'_> {
-    /// What `!Ref` gives; nothing for `AWS::NoValue`.
+    /// The value of `!Ref`; nothing for `AWS::NoValue`.
     pub(crate) fn reference(&self, line: usize, name: &str) -> Result<Option<Node>, Problem> {
         let text = match name {
             "AWS::NoValue" => return Ok(None),
@@ -24,7 +25,7 @@ impl Scope<'_> {
                 }
                 Some(parameter) => parameter.text.clone(),
                 None => match self.routes.get(name) {
-                    // A route is there if its API is.
+                    // A route exists if its API does.
                     Some((api, _)) => self.resource(line, api).map(|_| name.to_owned())?,
                     None => self.resource(line, name)?.reference(self)?,
                 },
@@ -33,7 +34,7 @@ impl Scope<'_> {
         Ok(Some(Node::text(line, text)))
     }
 
-    /// What `!GetAtt` gives.
+    /// The value of `!GetAtt`.
     pub(crate) fn attribute(&self, line: usize, name: &str, attribute: &str) -> Result<String, Problem> {
         if self.parameters.contains_key(name) {
             return Err(Problem::new(line, format!("\"{name}\" is a parameter: use !Ref")));
@@ -41,7 +42,7 @@ impl Scope<'_> {
         self.resource(line, name)?.attribute(self, line, attribute)
     }
 
-    /// The resource of this kind whose attribute has this value: how an ARN is traced back to what it names.
+    /// Finds the resource of this kind whose attribute has this value: this traces an ARN back to its resource.
     pub(crate) fn find(&self, kind: Kind, attribute: &str, value: &str) -> Option<&Resource> {
         self.present(kind).find(|resource| {
             resource.attribute(self, resource.line, attribute).is_ok_and(|attribute| attribute == value)
@@ -75,7 +76,7 @@ impl Resource {
                 let endpoint = locals.sqs_url.trim_end_matches('/');
                 format!("{endpoint}/{}/{}", locals.account_id, self.name(scope)?)
             }
-            // Bucket names are unique in the world, so their ARNs need no region and account.
+            // Bucket names are globally unique, so their ARNs contain neither region nor account.
             (Kind::Bucket, "Arn") => format!("arn:{PARTITION}:s3:::{}", self.name(scope)?),
             (Kind::Bucket, "DomainName") => format!("{}.s3.{URL_SUFFIX}", self.name(scope)?),
             (Kind::Bucket, "RegionalDomainName") => {
@@ -108,7 +109,7 @@ impl Resource {
         self.id.to_lowercase()
     }
 
-    /// The name that the template gives, or CloudFormation's pattern of stack and logical id, without its random part.
+    /// The name in the template; or CloudFormation's pattern of stack and logical id, without its random part.
     pub(crate) fn name(&self, scope: &Scope<'_>) -> Result<String, Problem> {
         let property = match self.kind {
             Kind::Bucket => "BucketName",

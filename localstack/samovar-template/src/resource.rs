@@ -1,4 +1,4 @@
-//! What a declaration is before its properties are read: its type, and what is written in it.
+//! A declared resource before its properties are read: its type and its unresolved properties.
 
 use super::yaml::Node;
 

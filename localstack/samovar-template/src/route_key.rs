@@ -1,41 +1,42 @@
 //! The key of an HTTP API's route: `GET /pets/{id}`, `ANY /files/{path+}`, `$default`.
 //!
-//! Invariant: what a [`RouteKey`] says can be matched without another look at the template: a greedy variable is the last
-//! segment, no variable comes twice, no segment is empty but the one of `/`.
+//! Invariant: a [`RouteKey`] can be matched without another look at the template: a greedy variable is the last
+//! segment, no variable comes twice, and no segment is empty except in `/`.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// The methods that API Gateway has routes for.
+/// The methods that an API Gateway route can have.
 pub(crate) const METHODS: [&str; 8] = ["ANY", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
-/// What requests a route is for.
+/// The requests that a route is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteKey {
-    /// `$default`: whatever no other route is for.
+    /// `$default`: requests that match no other route.
     Default,
-    /// Requests of this method, or all, whose path fits.
+    /// Requests whose path matches, with this method or with any.
     Path {
-        /// Nothing for `ANY`.
+        /// `None` for `ANY`.
         method: Option<String>,
         /// The path, without its slashes.
         segments: Vec<Segment>,
     },
 }
 
-/// What stands between two slashes.
+/// The text between two slashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Segment {
-    /// This very text.
+    /// Matches this text.
     Literal(String),
-    /// `{name}`: one segment, whatever it is.
+    /// `{name}`: matches any one segment.
     Variable(String),
-    /// `{name+}`: all that follows.
+    /// `{name+}`: matches all remaining segments.
     Greedy(String),
 }
 
 impl RouteKey {
-    /// The route of a method (or `ANY`) and a path such as `/orders/{id}`; the error says what is wrong with it.
+    /// Parses the route of a method (or `ANY`) and a path such as `/orders/{id}`. The error says what is wrong with the
+    /// path.
     pub fn parse(method: &str, path: &str) -> Result<Self, String> {
         let Some(rest) = path.strip_prefix('/') else {
             return Err("must begin with a slash".to_owned());
@@ -51,19 +52,19 @@ impl RouteKey {
         let mut names = BTreeSet::new();
         for (at, segment) in segments.iter().enumerate() {
             if matches!(segment, Segment::Greedy(_)) && at + 1 < segments.len() {
-                return Err(format!("has {segment} before its end: a greedy variable comes last"));
+                return Err(format!("must end with its greedy variable {segment}"));
             }
             if let Segment::Variable(name) | Segment::Greedy(name) = segment
                 && !names.insert(name)
             {
-                return Err(format!("has the variable {name} twice"));
+                return Err(format!("must not have the variable {name} twice"));
             }
         }
         let method = method.to_ascii_uppercase();
         Ok(Self::Path { method: (method != "ANY").then_some(method), segments })
     }
 
-    /// Whether both are for the same requests: they differ in the names of variables at most.
+    /// Whether both match the same requests: they differ at most in the names of variables.
     pub(crate) fn equals_but_for_names(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Default, Self::Default) => true,
@@ -81,15 +82,17 @@ impl Segment {
     fn parse(text: &str) -> Result<Self, String> {
         let Some(variable) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
             return match text {
-                "" => Err("has an empty segment".to_owned()),
-                text if text.contains(['{', '}', '?', '#']) => Err(format!("has \"{text}\", which is not understood")),
+                "" => Err("must not have an empty segment".to_owned()),
+                text if text.contains(['{', '}', '?', '#']) => {
+                    Err(format!("must not contain \"{text}\": use {{name}} or {{name+}} as a whole segment"))
+                }
                 text => Ok(Self::Literal(text.to_owned())),
             };
         };
         let (name, greedy) = variable.strip_suffix('+').map_or((variable, false), |name| (name, true));
         let valid = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
         if name.is_empty() || !name.chars().all(valid) {
-            return Err(format!("has \"{text}\", whose name is not letters, digits, dots, colons, _ and -"));
+            return Err(format!("must name \"{text}\" with letters, digits, dots, colons, _ and -"));
         }
         Ok(if greedy { Self::Greedy(name.to_owned()) } else { Self::Variable(name.to_owned()) })
     }
@@ -103,7 +106,7 @@ impl Segment {
     }
 }
 
-/// As `routeKey` is in events.
+/// The form of `routeKey` in events.
 impl fmt::Display for RouteKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self::Path { method, segments } = self else { return f.write_str("$default") };

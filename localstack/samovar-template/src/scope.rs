@@ -1,7 +1,7 @@
-//! Where names are looked up while a template is resolved: parameters, conditions, mappings, resources.
+//! The names that are visible while a template is resolved: parameters, conditions, mappings, resources.
 //!
-//! Invariant: a reference yields the value that the local stack really uses, or an error; there are no made-up values. What
-//! only the deployed stack has (`deployed_only`) can therefore not be referred to.
+//! Invariant: a reference gives the value that the local stack really uses, or an error; values are never invented. So
+//! nothing may refer to a resource that exists only in the deployed stack (`deployed_only`).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,14 +23,14 @@ pub(crate) struct Scope<'a> {
     pub(crate) locals: &'a Locals,
     pub(crate) parameters: BTreeMap<String, Parameter>,
     pub(crate) mappings: Option<Node>,
-    /// Nothing while the conditions themselves are decided.
+    /// `None` while the conditions themselves are decided.
     pub(crate) conditions: Option<BTreeMap<String, bool>>,
     pub(crate) resources: BTreeMap<String, Resource>,
-    /// The routes that SAM makes of a WebSocket API: generated logical id to API and route key.
+    /// The routes that SAM generates for a WebSocket API: from logical id to API and route key.
     pub(crate) routes: BTreeMap<String, (String, String)>,
-    /// Logical ids that exist only when deployed, with what they are.
+    /// Logical ids that exist only when deployed, with their types.
     pub(crate) deployed_only: BTreeMap<String, String>,
-    /// The resources whose names are being resolved, to find circles.
+    /// The resources whose names are being resolved, so that a circle is found.
     pub(crate) naming: RefCell<Vec<String>>,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Whether the name can be referred to in the deployed template.
+    /// Whether a deployed template could refer to this name.
     pub(crate) fn knows(&self, name: &str) -> bool {
         PSEUDO_PARAMETERS.contains(&name)
             || self.parameters.contains_key(name)
@@ -88,7 +88,7 @@ impl<'a> Scope<'a> {
         resource.condition.as_ref().is_none_or(|name| holds(name).unwrap_or(false))
     }
 
-    /// The resource of this name, if it is here.
+    /// The resource of this name, if it exists here.
     pub(crate) fn resource(&self, line: usize, name: &str) -> Result<&Resource, Problem> {
         if let Some(what) = self.deployed_only.get(name) {
             let message = format!("\"{name}\" is {what}, which exists only when deployed: it has no value here");

@@ -1,7 +1,8 @@
-//! `Metadata.StaticSite`: the web site that belongs to the stack, how it is built, and what it is told of the stack.
+//! `Metadata.StaticSite`: the web site of the stack, how it is built, and which values of the stack it receives.
 //!
-//! CloudFormation computes nothing in `Metadata`, so what it is told is not written with `!Ref` and the like: the maps of
-//! [`VALUE`] name an output or a parameter, for whoever serves the site: here the local stack, else what deploys it.
+//! CloudFormation computes nothing in `Metadata`, so these values cannot be written with `!Ref` and the like. Instead,
+//! a map of the form [`VALUE`] names an output or a parameter. Here the local stack looks it up, otherwise the tool
+//! that deploys the site does.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -28,7 +29,7 @@ const BUILD: Schema = Schema {
     ignored: &[],
 };
 
-/// Where a value comes from. Such a map is known by the capital that its keys begin with.
+/// Where a value comes from. Such a map is recognised by keys that begin with a capital letter.
 const VALUE: Schema = Schema {
     subject: "A value in Metadata.StaticSite.Files",
     required: &[],
@@ -39,7 +40,7 @@ const VALUE: Schema = Schema {
 #[cfg(test)]
 pub(crate) const SCHEMAS: [&Schema; 3] = [&SITE, &BUILD, &VALUE];
 
-/// What values are looked up in.
+/// The tables in which values are looked up.
 #[derive(Debug)]
 pub(super) struct Sources<'a> {
     pub(super) folder: &'a Path,
@@ -76,11 +77,11 @@ pub(super) fn read(metadata: Option<&Node>, sources: &Sources<'_>, problems: &Pr
     Some(StaticSite { directory, build, fallback, immutable, headers: headers.unwrap_or_default(), files })
 }
 
-/// Whether a path leads to something inside of the directory.
+/// Whether a path stays inside the directory.
 fn is_inside(line: usize, what: &str, path: &str, problems: &Problems) -> bool {
     let inside = !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
     if !inside {
-        let must = "must be a path inside of the directory, without / before it";
+        let must = "must be a relative path inside the directory";
         problems.add(line, format!("{what} is \"{path}\", but {must}"));
     }
     inside
@@ -94,7 +95,8 @@ fn files(site: &Fields<'_>, sources: &Sources<'_>) -> BTreeMap<String, Value> {
     let mut files = BTreeMap::new();
     for Entry { line, key, value: content } in node.entries() {
         if !key.ends_with(".json") {
-            site.problems().add(*line, format!("The file {key} must end with .json: what is made here is JSON"));
+            site.problems()
+                .add(*line, format!("The file {key} must end with .json: the local stack writes only JSON files"));
         }
         is_inside(*line, "The file's name", key, site.problems());
         files.extend(value(content, sources, site.problems()).map(|content| (key.clone(), content)));
@@ -109,7 +111,7 @@ fn value(node: &Node, sources: &Sources<'_>, problems: &Problems) -> Option<Valu
         }
         Data::Map(entries) => {
             let values = entries.iter().map(|entry| Some((entry.key.clone(), value(&entry.value, sources, problems)?)));
-            // All of them, so that all problems are shown.
+            // Every value is read before the first failure ends it, so that all problems are shown.
             values.collect::<Vec<_>>().into_iter().collect()
         }
         Data::List(items) => {
@@ -137,13 +139,13 @@ fn looked_up(fields: &Fields<'_>, sources: &Sources<'_>) -> Option<Value> {
     if *one != "IfLocalIssuer"
         && let Some(name) = ["Then", "Else"].into_iter().find(|name| fields.has(name))
     {
-        fields.wrong(name, "is there only with IfLocalIssuer");
+        fields.wrong(name, "is allowed only with IfLocalIssuer");
     }
     let output = |name: &str| {
         let found = sources.outputs.get(name).cloned();
         if found.is_none() {
             let hint = hint(name, sources.outputs.keys().map(String::as_str));
-            fields.wrong(one, &format!("is {name}, which is not an output that has a value here{hint}"));
+            fields.wrong(one, &format!("is {name}, which is not an output with a value here{hint}"));
         }
         found
     };

@@ -1,8 +1,8 @@
 //! The template as a tree: values with their lines, and calls of intrinsic functions.
 //!
-//! Invariant: short and long forms (`!Sub x`, `Fn::Sub: x`) are one and the same [`Data::Call`] from here on, keys are
-//! unique text, and a scalar means the same to YAML 1.1 (which CloudFormation reads) and 1.2 (which is read here): where
-//! the two differ it is an error, because a template must not mean one thing here and another when deployed.
+//! Invariant: short and long forms (`!Sub x`, `Fn::Sub: x`) become the same [`Data::Call`], and keys are unique text.
+//! CloudFormation reads YAML 1.1, this module 1.2. A scalar that means something else in the two is an error, because a
+//! template must not mean one thing here and another when deployed.
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar as YamlScalar, YamlData};
 
@@ -18,12 +18,12 @@ pub(crate) struct Node {
 pub(crate) enum Data {
     Null,
     Boolean(bool),
-    /// As written: the figure is parsed where its type is known.
+    /// The text of the number. It is parsed where its type is known.
     Number(String),
     Text(String),
     List(Vec<Node>),
     Map(Vec<Entry>),
-    /// An intrinsic function, without `!` or `Fn::`. There are none in a resolved tree.
+    /// An intrinsic function, without `!` or `Fn::`. A resolved tree contains none.
     Call(String, Box<Node>),
 }
 
@@ -74,7 +74,7 @@ impl Node {
         Problem::new(self.line, format!("{what} must be {expected}, but is {is}"))
     }
 
-    /// This node and everything below it.
+    /// Calls `see` for this node and every node below it.
     pub(crate) fn visit(&self, see: &mut dyn FnMut(&Node)) {
         see(self);
         match &self.data {
@@ -99,13 +99,13 @@ impl Node {
     }
 }
 
-/// Reads the one document of a template. JSON is YAML too.
+/// Reads a template, which is one YAML document. JSON is YAML too.
 pub(crate) fn parse(source: &str, problems: &Problems) -> Option<Node> {
     let documents = MarkedYaml::load_from_str(source)
         .map_err(|error| problems.add(error.marker().line(), format!("Not valid YAML: {}", error.info())))
         .ok()?;
     let [document] = documents.as_slice() else {
-        problems.add(1, format!("A template is one YAML document, but here are {}", documents.len()));
+        problems.add(1, format!("A template must be one YAML document, but this file has {}", documents.len()));
         return None;
     };
     let reader = Reader { source: source.chars().collect(), problems };
@@ -118,7 +118,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// The node's own text in the source, tag and anchor included.
+    /// The node's text in the source, including tag and anchor.
     fn written(&self, yaml: &MarkedYaml<'_>) -> String {
         let (start, end) = (yaml.span.start.index(), yaml.span.end.index());
         self.source.get(start..end).unwrap_or_default().iter().collect()
@@ -126,7 +126,7 @@ impl Reader<'_> {
 
     fn node(&self, yaml: &MarkedYaml<'_>, written: &str) -> Node {
         let line = yaml.span.start.line();
-        // The loader has expanded aliases and applied the tags of YAML itself: both are visible only in the source.
+        // The loader has already expanded aliases and applied YAML's own tags. Only the source still shows them.
         if written.starts_with('*') {
             self.problems.add(line, "YAML aliases (*name) are not allowed: CloudFormation does not read them");
         }
@@ -134,7 +134,7 @@ impl Reader<'_> {
             anchored.split_once(char::is_whitespace).map_or("", |(_, rest)| rest.trim_start())
         });
         if written.starts_with("!!") {
-            self.problems.add(line, "YAML type tags (!!name) are not allowed: quote what is meant as text");
+            self.problems.add(line, "YAML type tags (!!name) are not allowed: quote the value if text is meant");
         }
         let data = match &yaml.data {
             YamlData::Value(scalar) => self.scalar(scalar, written.trim_end(), line),
@@ -164,7 +164,7 @@ impl Reader<'_> {
                 Data::Null
             }
             YamlData::BadValue | YamlData::Alias(_) | YamlData::Representation(..) => {
-                self.problems.add(line, format!("\"{written}\" is not understood: quote what is meant as text"));
+                self.problems.add(line, format!("\"{written}\" is not understood: quote the value if text is meant"));
                 Data::Null
             }
         };
@@ -178,7 +178,7 @@ impl Reader<'_> {
         };
         match scalar {
             YamlScalar::Null => {
-                self.problems.add(line, "Null values are not allowed in templates: remove it or give a value");
+                self.problems.add(line, "Null values are not allowed in templates: remove the key or give it a value");
                 Data::Null
             }
             YamlScalar::Boolean(value) => Data::Boolean(*value),
@@ -206,14 +206,14 @@ impl Reader<'_> {
         }
     }
 
-    /// A scalar behind a tag is text to every reader, whatever it looks like.
+    /// Every YAML reader takes a scalar behind a tag for text, whatever it looks like.
     fn argument(&self, scalar: &YamlScalar<'_>, written: &str, line: usize) -> Data {
         let text = match scalar {
             YamlScalar::String(text) => text.clone().into_owned(),
             _ => written.split_once(char::is_whitespace).map_or("", |(_, text)| text.trim()).to_owned(),
         };
         if text.is_empty() {
-            self.problems.add(line, format!("{} has no argument", written.trim_end()));
+            self.problems.add(line, format!("{} needs an argument", written.trim_end()));
         }
         Data::Text(text)
     }
@@ -248,7 +248,7 @@ impl Reader<'_> {
     }
 }
 
-/// What plain text is to YAML 1.1, where that is not text.
+/// What YAML 1.1 takes plain text for, where it does not take it for text.
 fn means_in_yaml_1_1(text: &str) -> Option<&'static str> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     match text.to_ascii_lowercase().as_str() {

@@ -1,17 +1,17 @@
-//! Which addresses of the template are this machine's.
+//! Replaces the template's own addresses on AWS by the local ones.
 //!
-//! A template names its own APIs, buckets and user pools by the host names that they have on AWS. Whoever is told such an
-//! address, a function or a browser, is told the local one in its place.
+//! A template names its own APIs, buckets and user pools by the host names that they have on AWS. Wherever such an
+//! address is given to a function or a browser, the local one takes its place.
 
 use samovar_template::Template;
 
 #[derive(Debug)]
 pub(crate) struct Addresses {
-    /// Of all APIs, WebSocket and HTTP: the same listeners have them, and a path says which is meant.
+    /// The ids of all APIs, WebSocket and HTTP. They share the same listeners, and the path tells them apart.
     api_ids: Vec<String>,
     buckets: Vec<String>,
     user_pool_domains: Vec<String>,
-    /// Where clients find S3.
+    /// The address of S3 for clients.
     s3: String,
     region: String,
 }
@@ -28,12 +28,12 @@ impl Addresses {
         }
     }
 
-    /// The text with local addresses; APIs are at `url`.
+    /// Returns the text with local addresses. APIs are at `url`.
     pub(crate) fn localize(&self, text: &str, url: &str) -> String {
         let (region, s3) = (&self.region, &self.s3);
         let mut text = text.replace(&format!("https://s3.{region}.amazonaws.com"), s3);
         for bucket in &self.buckets {
-            // Path style: a host name of its own would have to be resolved.
+            // Path style is used, because a host name per bucket would have to be resolved.
             text = text.replace(&format!("https://{bucket}.s3.{region}.amazonaws.com"), &format!("{s3}/{bucket}"));
         }
         for api_id in &self.api_ids {

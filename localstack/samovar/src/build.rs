@@ -1,9 +1,10 @@
-//! Builds the functions with cargo, and finds what it made.
+//! Builds the functions with cargo, and finds the resulting programs.
 //!
-//! This is a module, not a build script: a local stack may run functions of any workspace, so it cannot have them as
-//! dependencies. One cargo command builds all functions of a directory, from that directory and without `-p`: features are
-//! then unified over the same packages as in the user's own `cargo build`, and nothing is compiled twice. For the same reason
-//! the variables that an outer `cargo run` sets for us are kept from the inner cargo: build scripts watch some.
+//! This is a module and not a build script, because a local stack may run functions of any workspace and cannot have
+//! them as dependencies. One cargo command builds all functions of a directory, from that directory and without `-p`.
+//! Features are then unified over the same packages as in the user's own `cargo build`, and nothing is compiled twice.
+//! For the same reason, the inner cargo does not inherit the variables that an outer `cargo run` has set: build scripts
+//! watch some of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -13,14 +14,14 @@ use std::process::{ExitStatus, Stdio};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-/// Why there are no programs to run.
+/// The reason why the functions could not be built.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BuildError {
-    #[error("cargo is needed to build the functions and was not found as {}", .cargo.display())]
+    #[error("cargo was not found as {}: install Rust, or set CARGO to a cargo", .cargo.display())]
     NoCargo { cargo: PathBuf },
-    #[error("cargo could not be run in {}", .directory.display())]
+    #[error("cargo could not be run in {}: check the CodeUri in the template", .directory.display())]
     NotRun { directory: PathBuf, source: std::io::Error },
-    /// Cargo's own diagnostics have been printed above this.
+    /// Cargo has already printed its own diagnostics.
     #[error(
         "{} {} not build in {} (cargo: {status})",
         if .functions.len() == 1 { "Function" } else { "Functions" },
@@ -32,7 +33,7 @@ pub(crate) enum BuildError {
 
 /// Builds each `(code directory, binary)` and returns the programs by binary name.
 ///
-/// Cargo reports its progress and its diagnostics on our standard error.
+/// Cargo reports its progress and its diagnostics on this process's standard error.
 pub(crate) async fn build(
     functions: &[(PathBuf, String)],
     release: bool,
@@ -58,7 +59,8 @@ async fn build_directory(
 
     let mut command = Command::new(&cargo);
     command.arg("build").args(binaries.iter().flat_map(|binary| ["--bin", binary]));
-    // With --keep-going what is missing at the end is what does not build, not what was not reached.
+    // With --keep-going, a program that is missing at the end does not build. Without it, it might only not have been
+    // reached.
     command.args(["--keep-going", "--message-format=json-render-diagnostics"]);
     if release {
         command.arg("--release");
@@ -70,7 +72,7 @@ async fn build_directory(
 
     let not_run = |source| BuildError::NotRun { directory: directory.to_owned(), source };
     let mut child = command.spawn().map_err(|error| match error.kind() {
-        // The same error comes when the directory is missing.
+        // A missing directory gives the same error as a missing program.
         std::io::ErrorKind::NotFound if directory.is_dir() => BuildError::NoCargo { cargo },
         _ => not_run(error),
     })?;
@@ -90,7 +92,7 @@ async fn build_directory(
     }
 }
 
-/// The binary that a line of cargo's JSON tells of, if it tells of one.
+/// The binary in a line of cargo's JSON, if the line names one.
 fn executable(message: &str) -> Option<(String, PathBuf)> {
     #[derive(serde::Deserialize)]
     struct Artifact {
@@ -107,13 +109,13 @@ fn executable(message: &str) -> Option<(String, PathBuf)> {
     Some((artifact.target.name, artifact.executable.filter(|_| is_binary)?))
 }
 
-/// Cargo sets `CARGO` to itself for what it runs; a user may set it to choose one.
+/// Cargo sets `CARGO` to itself for the programs that it runs. A user may also set it, to choose a cargo.
 fn cargo_from(variable: &dyn Fn(&str) -> Option<OsString>) -> PathBuf {
     variable("CARGO").filter(|cargo| !cargo.is_empty()).map_or_else(|| PathBuf::from("cargo"), PathBuf::from)
 }
 
-/// Whether cargo has set this for the package it runs, as opposed to a user's setting for cargo (`CARGO_HOME`,
-/// `CARGO_TARGET_DIR`, `CARGO_BUILD_…`, `CARGO_PROFILE_…`, `RUSTFLAGS`, `RUSTUP_…`).
+/// Whether cargo has set this variable for the package that it runs. Settings that a user makes for cargo
+/// (`CARGO_HOME`, `CARGO_TARGET_DIR`, `CARGO_BUILD_…`, `CARGO_PROFILE_…`, `RUSTFLAGS`, `RUSTUP_…`) are not among them.
 fn belongs_to_outer_cargo(name: &str) -> bool {
     const NAMES: [&str; 7] = [
         "CARGO_CRATE_NAME",
@@ -138,7 +140,8 @@ fn names_of_variables() -> Vec<String> {
     std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
 }
 
-/// `a`, `a and b`, `a, b and c`, followed by the verb; nothing missing means that cargo failed otherwise.
+/// The names followed by the verb: `a does`, `a and b do`, `a, b and c do`. An empty list means that cargo failed
+/// otherwise.
 fn join_and(names: &[String]) -> String {
     match names {
         [] => "did".into(),
@@ -151,7 +154,7 @@ fn join_and(names: &[String]) -> String {
 mod tests {
     use super::*;
 
-    /// A workspace with one function per source; the package is named otherwise than its binary.
+    /// A workspace with one function per source. Each package has another name than its binary.
     fn workspace(functions: &[(&str, &str)]) -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
@@ -160,7 +163,7 @@ mod tests {
             std::fs::write(path, text).unwrap();
         };
         write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"functions/*\"]\n");
-        // Apart from everybody else's, so that the test neither waits for a lock nor leaves anything.
+        // The workspace has its own target folder, so that the test neither waits for a lock nor leaves files behind.
         write(".cargo/config.toml", "[build]\ntarget-dir = \"target\"\n");
         for (name, source) in functions {
             let manifest = format!(
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn builds_what_is_asked_for_and_finds_the_programs() {
+    async fn a_build_makes_the_requested_programs_and_finds_them() {
         let directory = workspace(&[("one", "fn main() {}"), ("two", "fn main() {}"), ("other", "not rust")]);
         let programs = build(&wanted(&directory, &["one", "two"]), false).await.unwrap();
         assert_eq!(programs.keys().collect::<Vec<_>>(), ["one", "two"]);

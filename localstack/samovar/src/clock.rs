@@ -1,4 +1,4 @@
-//! The wall clock of the edge. (The queues have their own, which tests can move.)
+//! The wall clock of the APIs. The queues have a clock of their own, which tests can move.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

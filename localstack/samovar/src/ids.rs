@@ -1,4 +1,4 @@
-//! Ids as API Gateway makes them: eleven random bytes, so sixteen characters of which the last is `=`.
+//! Ids in API Gateway's form: eleven random bytes, which give sixteen characters, the last of them `=`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
@@ -15,13 +15,13 @@ pub(crate) fn gateway_id() -> String {
     URL_SAFE.encode(bytes)
 }
 
-/// An id for tracing, as the edge puts it into `X-Amzn-Trace-Id`.
+/// A new trace header, as API Gateway adds it to a request in `X-Amzn-Trace-Id`.
 #[allow(clippy::disallowed_methods, reason = "a trace id is random")]
-pub(crate) fn trace_id() -> String {
+pub(crate) fn gateway_trace_header() -> String {
     format!("Root=1-{:08x}-{:024x}", now_ms() / 1000, fastrand::u128(..) >> 32)
 }
 
-/// Whether it could have come from [`gateway_id`].
+/// Whether the text has the form of a [`gateway_id`].
 pub(crate) fn is_gateway_id(text: &str) -> bool {
     URL_SAFE.decode(text).is_ok_and(|bytes| bytes.len() == BYTES)
 }

@@ -2,12 +2,14 @@
 //!
 //! # Inside
 //!
-//! - `program` is the program; `options` its command line, `logging` its logs.
-//! - `stack` makes of a template what runs: engines, function host, event sources, listeners; and stops it again.
-//! - `websocket` and `http_api` are API Gateway; `samovar-host` is Lambda, `build` makes its programs, `invoke` finds them here
-//!   or elsewhere; `samovar-services` is the door to DynamoDB, SQS and S3.
-//! - `oidc` is the user pool; `state` what one sees of it all; `server` accepts connections. `site` is the web site that belongs
-//!   to the stack. `hosts` refuses requests that are meant for somebody else.
+//! - `program` is the program, `options` its command line, and `logging` its log.
+//! - `stack` starts everything that a template declares (engines, function host, event sources, listeners), and stops
+//!   it again.
+//! - `websocket` and `http_api` stand in for API Gateway, and `samovar-host` for Lambda. `build` builds the functions,
+//!   and `invoke` finds them in the host or at another endpoint. `samovar-services` is the door to DynamoDB, SQS and
+//!   S3.
+//! - `oidc` stands in for the user pools, `state` shows the stack's state, and `server` accepts connections. `site` is
+//!   the web site of the stack. `hosts` refuses requests that are meant for another name.
 #![warn(missing_docs)]
 
 mod addresses;

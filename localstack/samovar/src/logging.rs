@@ -1,11 +1,12 @@
-//! Logs for a person at the terminal: short, on standard error, coloured where that is a terminal. `RUST_LOG` selects.
+//! The log for a person at the terminal: short, on standard error, in colour if that is a terminal. `RUST_LOG` filters
+//! it.
 
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
 
 pub(crate) fn init() {
-    // s3s calls every request that it refuses an error; who sent it is told.
+    // s3s logs every refused request as an error. The client gets that error anyway.
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,samovar=info,s3s=off"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

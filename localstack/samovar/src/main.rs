@@ -1,4 +1,4 @@
-//! `samovar`: the stack of the template in this folder.
+//! `samovar`: runs the template in the current folder.
 
 use std::process::ExitCode;
 

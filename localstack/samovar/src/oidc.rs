@@ -1,5 +1,5 @@
-//! The local OpenID issuer, which stands for every user pool of the template: RS256, because that is what API Gateway's
-//! JWT authorizers accept. It gives a token to whoever asks; it exists on this machine only.
+//! The local OpenID issuer, which stands in for every user pool of the template. It signs with RS256, because API
+//! Gateway's JWT authorizers accept that. It gives a token to anyone who asks, and exists on this machine only.
 //!
 //! The key is kept in the data directory, so that a token outlives a restart.
 
@@ -31,7 +31,7 @@ const KEY_FILE: &str = "oidc-key.pem";
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
 
-/// User ids are derived from names in this namespace, so that the same name is the same user, here and after a restart.
+/// User ids are derived from user names in this namespace. So the same name is the same user, also after a restart.
 const USERS: uuid::Uuid = uuid::uuid!("4ba6dd54-1f3a-4e6c-9a40-3f2f8e6f7a10");
 
 pub(crate) struct Issuer {
@@ -49,27 +49,30 @@ impl std::fmt::Debug for Issuer {
 }
 
 impl Issuer {
-    /// `client_id` is what tokens are issued for. Without a data directory the key lives as long as the process.
+    /// Tokens are issued for `client_id`. Without a data directory the key lives as long as the process.
     pub(crate) fn open(url: &str, client_id: &str, data_dir: Option<&Path>) -> Result<Self> {
         let path = data_dir.map(|dir| dir.join(KEY_FILE));
         let pem = match &path {
             Some(path) if path.exists() => {
-                std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))?
+                std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?
             }
             _ => {
                 let pair = KeyPair::generate(KeySize::Rsa2048).context("No RSA key could be generated")?;
-                let der: Pkcs8V1Der<'_> = pair.as_der().context("The RSA key can't be encoded")?;
+                let der: Pkcs8V1Der<'_> = pair.as_der().context("The RSA key could not be encoded")?;
                 let pem = to_pem(der.as_ref());
                 if let Some(path) = &path {
                     write_private(path, pem.as_bytes())
-                        .with_context(|| format!("{} can't be written", path.display()))?;
+                        .with_context(|| format!("{} cannot be written", path.display()))?;
                 }
                 pem
             }
         };
         let pair = from_pem(&pem).and_then(|pkcs8| KeyPair::from_pkcs8(&pkcs8).ok());
         let pair = pair.with_context(|| {
-            format!("{KEY_FILE} in the data directory is not a PKCS #8 RSA key in PEM; delete it to have a new one")
+            format!(
+                "{KEY_FILE} in the data directory is not a PKCS #8 RSA key in PEM: delete the file, \
+                     and a new key will be created"
+            )
         })?;
         let public = pair.public_key();
         let number = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
@@ -78,7 +81,7 @@ impl Issuer {
         let der = public.as_ref();
         let key_id = URL_SAFE_NO_PAD.encode(&aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der).as_ref()[..12]);
         let jwk = json!({ "kty": "RSA", "use": "sig", "alg": "RS256", "kid": key_id, "n": modulus, "e": exponent });
-        let signing = EncodingKey::from_rsa_pem(pem.as_bytes()).context("The RSA key can't sign tokens")?;
+        let signing = EncodingKey::from_rsa_pem(pem.as_bytes()).context("The RSA key cannot sign tokens")?;
         Ok(Self {
             url: url.to_owned(),
             client_id: client_id.to_owned(),
@@ -88,7 +91,7 @@ impl Issuer {
         })
     }
 
-    /// An access token, with the claims that a user pool gives it. Who is in no group has no claim of groups.
+    /// An access token with the claims of a user pool. A user without groups has no claim of groups.
     pub(crate) fn token(&self, username: &str, groups: &[String]) -> Result<String> {
         let now = now_ms() / 1000;
         let mut claims = json!({
@@ -107,7 +110,7 @@ impl Issuer {
             claims["cognito:groups"] = groups.into();
         }
         let header = Header { kid: Some(self.key_id.clone()), ..Header::new(Algorithm::RS256) };
-        jsonwebtoken::encode(&header, &claims, &self.signing).context("The token can't be signed")
+        jsonwebtoken::encode(&header, &claims, &self.signing).context("The token could not be signed")
     }
 
     /// `/_local/oidc/…` and `/_local/token`.
@@ -151,7 +154,7 @@ async fn issue(State(issuer): State<Arc<Issuer>>, body: Bytes) -> Response {
         return refuse("username must have 1 to 64 characters");
     }
     let Some(groups) = groups(request.get("groups")) else {
-        return refuse("groups must be a list of names of 1 to 128 characters without blanks, such as [\"admin\"]");
+        return refuse("groups must be a list of names of 1 to 128 characters without spaces, such as [\"admin\"]");
     };
     match issuer.token(username, &groups) {
         Ok(token) => {
@@ -164,8 +167,8 @@ async fn issue(State(issuer): State<Arc<Issuer>>, body: Bytes) -> Response {
     }
 }
 
-/// The names of a request's groups; nothing where they are not names. API Gateway hands a list of claims to functions with blanks
-/// between its items, so a name must have none.
+/// The groups in a request, or `None` if they are not valid names. API Gateway passes a list of claims to functions
+/// with spaces between its items, so a name must not contain any.
 fn groups(value: Option<&Value>) -> Option<Vec<String>> {
     let Some(value) = value else { return Some(Vec::new()) };
     let is_name = |name: &&str| {
@@ -175,7 +178,7 @@ fn groups(value: Option<&Value>) -> Option<Vec<String>> {
     value.as_array()?.iter().map(|name| name.as_str().filter(is_name).map(str::to_owned)).collect()
 }
 
-/// A file that only its owner can read.
+/// Writes a file that only its owner can read.
 fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
@@ -184,7 +187,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// PEM, so that it can be looked at and used by other tools.
+/// The key in PEM, so that other tools can read it.
 fn to_pem(pkcs8: &[u8]) -> String {
     format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", STANDARD.encode(pkcs8))
 }

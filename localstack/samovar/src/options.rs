@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
-/// What holds where the command line says nothing.
+/// The values of options that the command line does not give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Defaults {
     /// `--data-dir`.
@@ -23,7 +23,7 @@ impl Default for Defaults {
     }
 }
 
-/// Runs a SAM template on this machine: WebSocket and HTTP APIs, functions, queues, tables and buckets.
+/// Runs a SAM template on this machine: WebSocket and HTTP APIs, functions, queues, tables and buckets
 #[derive(Debug, Clone, Parser)]
 #[command(version, about, max_term_width = 110)]
 pub struct Options {
@@ -31,19 +31,19 @@ pub struct Options {
     #[arg(long, value_name = "N", default_value_t = 8000)]
     pub port: u16,
 
-    /// Where tables, objects and queues are kept
+    /// Keep tables, objects and queues in this directory
     #[arg(long, value_name = "DIR", conflicts_with = "ephemeral")]
     pub data_dir: PathBuf,
 
-    /// Answer to this host name too, as a tunnel or a container has it; may be repeated
+    /// Answer to this host name too, for a tunnel or a container; may be repeated
     #[arg(long = "allow-host", value_name = "NAME", value_parser = host_name)]
     pub allowed_hosts: Vec<String>,
 
-    /// Keep nothing: tables and queues in memory, objects in a temporary directory
+    /// Keep nothing after the end: tables and queues are in memory, objects in a temporary directory
     #[arg(long)]
     pub ephemeral: bool,
 
-    /// Override a parameter of the template; may be repeated
+    /// Override a parameter of the template; can be given several times
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
     pub params: Vec<(String, String)>,
 
@@ -51,23 +51,23 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     pub template: PathBuf,
 
-    /// Invoke functions there, e.g. `cargo lambda watch` at <http://127.0.0.1:9000>, instead of running them here
+    /// Invoke the functions at this URL instead of running them, for example with cargo lambda watch at port 9000
     #[arg(long, value_name = "URL", value_parser = url)]
     pub invoke_endpoint: Option<String>,
 
-    /// Use a running emulator instead of the embedded services
+    /// Use a running emulator of AWS at this URL instead of the embedded services
     #[arg(long, value_name = "URL", value_parser = url)]
     pub aws_endpoint_url: Option<String>,
 
-    /// Use a running emulator instead of the embedded `DynamoDB`
+    /// Use a running emulator at this URL instead of the embedded DynamoDB
     #[arg(long, value_name = "URL", value_parser = url)]
     pub dynamodb_endpoint_url: Option<String>,
 
-    /// Use a running emulator instead of the embedded SQS
+    /// Use a running emulator at this URL instead of the embedded SQS
     #[arg(long, value_name = "URL", value_parser = url)]
     pub sqs_endpoint_url: Option<String>,
 
-    /// Use a running emulator instead of the embedded S3
+    /// Use a running emulator at this URL instead of the embedded S3
     #[arg(long, value_name = "URL", value_parser = url)]
     pub s3_endpoint_url: Option<String>,
 
@@ -75,28 +75,29 @@ pub struct Options {
     #[arg(long)]
     pub release: bool,
 
-    /// Serve the static site of the template as it is, without building it
+    /// Serve the files of the web site as they are, without building them
     #[arg(long, hide_short_help = true)]
     pub no_site_build: bool,
 
-    /// Close a WebSocket without messages for this long (API Gateway: 600), to rehearse it
+    /// Close a WebSocket after this time without messages (on AWS 600), for tests of idle connections
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
     pub websocket_idle: Duration,
 
-    /// Close a WebSocket after this long (API Gateway: 7200), to rehearse it
+    /// Close a WebSocket after this time (on AWS 7200), for tests of reconnecting
     #[arg(long, value_name = "SECONDS", default_value = "7200", value_parser = seconds, hide_short_help = true)]
     pub websocket_life: Duration,
 
-    /// How long a day of lifecycle rules lasts (S3: 86400), to rehearse them
+    /// Length of a day in lifecycle rules (on AWS 86400), for tests of expiring objects
     #[arg(long, value_name = "SECONDS", default_value = "86400", value_parser = seconds, hide_short_help = true)]
     pub lifecycle_day: Duration,
 }
 
 impl Options {
-    /// Reads a command line, the program's name first.
+    /// Reads a command line, beginning with the program's name.
     ///
     /// # Errors
-    /// Bad arguments; also `--help` and `--version`, whose text the error has. [`clap::Error::exit`] does what is to be done.
+    /// Wrong arguments. `--help` and `--version` are errors too, with the text to print. [`clap::Error::exit`] handles
+    /// all of them.
     pub fn from_args(
         args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
         defaults: &Defaults,

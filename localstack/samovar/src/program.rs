@@ -1,4 +1,4 @@
-//! The program: from its arguments to its exit code.
+//! The program, from its arguments to its exit code.
 
 use std::process::ExitCode;
 
@@ -8,9 +8,10 @@ use crate::logging;
 use crate::options::{Defaults, Options};
 use crate::stack::Stack;
 
-/// The whole program, with these defaults: reads the command line, runs the stack until SIGINT or SIGTERM, stops it.
+/// Runs the whole program with these defaults: reads the command line, runs the stack until SIGINT or SIGTERM, stops
+/// it.
 ///
-/// Bad arguments, `--help` and `--version` end the process at once.
+/// Wrong arguments, `--help` and `--version` end the process at once.
 pub fn main_with(defaults: Defaults) -> ExitCode {
     let options = Options::from_args(std::env::args_os(), &defaults).unwrap_or_else(|error| error.exit());
     logging::init();
@@ -37,7 +38,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     };
     println!("{}", stack.ready_line());
     signals.any().await;
-    tracing::info!("Stopping: running invocations may finish; once more stops at once");
+    tracing::info!("Stopping after the running invocations have finished. Press Ctrl-C again to stop at once");
     stack.stop(signals.any()).await;
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! Accepting connections: plain HTTP/1.1 with upgrades on a listener the caller owns, until told to stop.
+//! Accepts connections on the caller's listener, with plain HTTP/1.1 and upgrades, until told to stop.
 //!
-//! API Gateway's events show header names in the client's own case, which the HTTP library forgets. So the head of each
-//! request is kept as it came in, and offered to handlers as [`HeaderCase`].
+//! API Gateway's events contain header names in the client's own case, which the HTTP library does not keep. So the
+//! head of each request is recorded as it arrives, and handlers get it as [`HeaderCase`].
 
 use std::collections::HashMap;
 use std::io;
@@ -24,13 +24,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
-/// A request's head beyond this is not kept; hyper's own limit is of the same order.
+/// The recorded part of a request's head. hyper's own limit is similar.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// A connection on which no request comes is closed after this.
+/// A connection without a request is closed after this time.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Serves until `stop`, then lets open requests finish. Upgraded connections are the handlers' affair.
+/// Serves until `stop`, then lets open requests finish. Handlers are responsible for upgraded connections.
 pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
@@ -43,13 +43,13 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
                 connections.spawn(serve_connection(stream, peer, router.clone(), stop.clone()));
             }
             Err(error) => {
-                // Out of file descriptors, most likely: others will be closed.
-                tracing::warn!(%error, "A connection was not accepted");
+                // Most likely the process has no free file descriptor, and other connections will close.
+                tracing::warn!(%error, "A connection could not be accepted");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
-    // Who comes now is refused, instead of waiting for an answer that won't come.
+    // New clients are refused from here on, instead of waiting for an answer that will not come.
     drop(listener);
     connections.close();
     connections.wait().await;
@@ -107,7 +107,7 @@ impl HeaderCase {
     }
 }
 
-/// Keeps what was read since the last write: the head of the request being served.
+/// Records the bytes read since the last write, which are the head of the current request.
 struct Recording {
     stream: TcpStream,
     head: Arc<Mutex<Vec<u8>>>,
@@ -117,7 +117,7 @@ impl AsyncRead for Recording {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
-        // After an upgrade nobody reads it any more.
+        // After an upgrade nobody reads the recording any more.
         if matches!(result, Poll::Ready(Ok(()))) && Arc::strong_count(&self.head) > 1 {
             let mut head = self.head.lock().unwrap_or_else(PoisonError::into_inner);
             let room = MAX_HEAD_BYTES.saturating_sub(head.len());

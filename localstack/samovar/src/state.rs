@@ -1,5 +1,5 @@
-//! `/_local/state`: what one wants to see while developing, as JSON: what the stack knows by itself, and of the
-//! application's data what its template says (`Metadata.LocalState`).
+//! `/_local/state`: a view of the running stack for developers, as JSON. It contains the stack's own state, and the
+//! part of the application's data that the template names (`Metadata.LocalState`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) struct State {
     pub views: LocalState,
     pub apis: Vec<Arc<Api>>,
     pub services: Arc<Services>,
-    /// Not with an invoke endpoint: what runs there is not seen here.
+    /// `None` with an invoke endpoint: functions that run there are not visible here.
     pub host: Option<Host>,
 }
 
@@ -82,7 +82,7 @@ impl State {
     }
 }
 
-/// An item as its view shows it; nothing where its time is over.
+/// An item as its view shows it, or `None` if it has expired.
 fn show(view: &TableView, item: &Value) -> Option<Value> {
     let number = |attribute: &str| item[attribute]["N"].as_str()?.parse::<i64>().ok();
     if let Some(expires) = &view.expires

@@ -1,6 +1,6 @@
-//! Percent-decoding, of paths and of queries.
+//! Percent-decoding of paths and queries.
 
-/// Decodes `%XX`; what is not a valid escape stays as it is.
+/// Decodes `%XX`. Invalid escapes stay as they are.
 pub(crate) fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

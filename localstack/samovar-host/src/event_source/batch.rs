@@ -1,6 +1,6 @@
-//! From messages to the event that a function gets, and back from its report to what failed.
+//! Turns messages into a function's event, and the function's report into the list of failed messages.
 //!
-//! Invariant: an event is never above Lambda's payload limit unless a single message is, since an event that cannot be
+//! Invariant: an event never exceeds Lambda's payload limit unless a single message does. An event that cannot be
 //! delivered would come back for ever.
 
 use std::collections::BTreeMap;
@@ -13,11 +13,11 @@ use super::{EventSource, Message, MessageAttribute};
 /// Lambda's limit on the payload of an invocation.
 const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
 
-/// One invocation's payload, and what it takes to settle its messages.
+/// One invocation's payload, and the messages to settle afterwards.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) payload: Bytes,
-    /// Message id and receipt handle of each.
+    /// Message id and receipt handle of each message.
     pub(super) messages: Vec<(String, String)>,
 }
 
@@ -41,13 +41,13 @@ struct Record<'a> {
 struct Attribute<'a> {
     #[serde(flatten)]
     attribute: &'a MessageAttribute,
-    // Always there, always empty: SQS does not have lists yet.
+    // SQS always sends these two, and they are always empty: it does not have lists yet.
     string_list_values: [(); 0],
     binary_list_values: [(); 0],
 }
 
 impl Event {
-    /// In the order of the messages; one event unless they are too large for that.
+    /// Events with the messages in their order. There is one event unless the messages are too large for one.
     pub(super) fn of(messages: Vec<Message>, source: &EventSource) -> Vec<Event> {
         const AROUND: usize = r#"{"Records":[]}"#.len();
         let mut events = Vec::new();
@@ -93,21 +93,22 @@ fn record(message: &Message, source: &EventSource) -> String {
     serde_json::to_string(&record).expect("strings and maps of strings are JSON")
 }
 
-/// Whether waiting for more messages would only make a second event of the batch.
+/// Whether more messages would no longer fit into the same event.
 pub(super) fn is_full(messages: &[Message]) -> bool {
-    // Rough, and on the safe side: the rest of a record is small, and escaping rarely doubles a body.
+    // A rough estimate on the safe side: the rest of a record is small, and escaping rarely doubles a body.
     messages.iter().map(|message| message.body.len()).sum::<usize>() > MAX_EVENT_BYTES / 2
 }
 
-/// In batches of `size`, in order.
+/// Splits messages into batches of `size`, in order.
 pub(super) fn split(messages: Vec<Message>, size: usize) -> Vec<Vec<Message>> {
     let mut messages = messages.into_iter();
     std::iter::from_fn(|| Some(messages.by_ref().take(size).collect::<Vec<_>>()).filter(|batch| !batch.is_empty()))
         .collect()
 }
 
-/// The ids that a function reports as failed, by Lambda's rules: nothing, null and an empty list mean that all have
-/// succeeded; a report that cannot be understood, or names a message that was not in the batch, that all have failed.
+/// The ids that a function reports as failed, by Lambda's rules. No report, `null` and an empty list mean that all
+/// messages succeeded. A report that cannot be understood, or that names a message outside the batch, means that all
+/// failed.
 pub(super) fn reported_failures(response: &[u8], messages: &[(String, String)]) -> Result<Vec<String>, String> {
     #[derive(Deserialize, Default)]
     #[serde(rename_all = "camelCase")]

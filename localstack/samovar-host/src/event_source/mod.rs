@@ -1,18 +1,20 @@
-//! Event source mappings: messages of an SQS queue become invocations of a function, as Lambda's pollers do it.
+//! Event source mappings: turns the messages of an SQS queue into invocations of a function, as Lambda's pollers do.
 //!
-//! Invariant: a message is received only when there is a place to run it, so nothing is in flight without running, and at
-//! most `maximum_concurrency` invocations of one source run at once. A place is a semaphore's permit; the only task that
-//! receives takes permits first, then asks for as many messages as they are good for, gives back what it did not need, and
-//! moves one permit into the task of each batch. One receiver per source means that 500 running batches wake one task.
+//! Invariant: a message is received only when there is a place to run it, so no message is in flight without being
+//! processed, and at most `maximum_concurrency` invocations of one source run at once. A place is a permit of a
+//! semaphore. Only one task receives. It takes permits first, asks for as many messages as the permits allow, gives
+//! back the permits that it did not need, and moves one permit into the task of each batch. Because there is one
+//! receiver per source, the end of any of 500 running batches wakes one task.
 //!
-//! A batch's messages are deleted when its invocation says so, and otherwise left alone: they come back when their visibility
-//! timeout is over, and the queue's redrive policy counts. This is the same for every reason not to succeed, throttling
-//! included, as on Lambda. Throttling does not happen as long as no more concurrency is asked for here than is reserved.
+//! A batch's messages are deleted when its invocation succeeds, and otherwise left alone. They come back after their
+//! visibility timeout, and the queue's redrive policy counts the receives. This holds for every failure, including
+//! throttling, as on Lambda. Throttling does not happen as long as a source's maximum is within the reservation.
 //!
-//! Messages of a FIFO queue are received one batch at a time. Those of one group that come together are then in one
+//! Messages of a FIFO queue are received one batch at a time. The messages of one group that arrive together are in one
 //! invocation, in order, and the queue holds back the rest of the group while they are in flight.
 //!
-//! What differs from Lambda: it starts with 5 batches at once and adds up to 300 a minute, here the maximum is there at once.
+//! One difference from Lambda: Lambda starts with 5 batches at once and adds up to 300 a minute; here the maximum is
+//! available at once.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -33,50 +35,51 @@ mod tests;
 
 use batch::{Event, split};
 
-/// The most that SQS gives, or deletes, with one request.
+/// The number of messages that SQS receives or deletes with one request.
 const MESSAGES_PER_REQUEST: usize = 10;
-/// The longest long poll there is.
+/// The longest long poll that SQS allows.
 const LONG_POLL: Duration = Duration::from_secs(20);
-/// After an error, doubled up to the second; the first also after a poll that came back empty at once.
+/// The pause after an error, doubled up to the second value. The first value also follows a poll that returned empty at
+/// once.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// A mapping as the template declares it.
+/// An event source mapping as the template declares it.
 #[derive(Debug, Clone)]
 pub struct EventSource {
-    /// For the log.
+    /// The function's name, for the log.
     pub function: String,
-    /// A name ending in `.fifo` makes it a FIFO queue.
+    /// The queue's ARN. A name that ends in `.fifo` makes it a FIFO queue.
     pub queue_arn: String,
-    /// As events name it.
+    /// The region that events name.
     pub region: String,
-    /// 1–10,000; at most 10 for FIFO.
+    /// From 1 to 10,000; at most 10 for FIFO queues.
     pub batch_size: usize,
-    /// How long to wait for a batch to be full, from its first message on. Not for FIFO.
+    /// How long to wait for a full batch, from its first message on. Not for FIFO queues.
     pub maximum_batching_window: Duration,
-    /// 2–1,000 on AWS.
+    /// From 2 to 1,000 on AWS.
     pub maximum_concurrency: usize,
     /// `ReportBatchItemFailures`.
     pub report_batch_item_failures: bool,
 }
 
-/// A message as SQS gives it.
+/// A message in the form in which SQS returns it.
 #[derive(Debug, Clone, Default)]
 pub struct Message {
-    /// Given by the queue.
+    /// The id that the queue gave it.
     pub message_id: String,
-    /// To delete it by.
+    /// The handle for deleting it.
     pub receipt_handle: String,
-    /// The text that was sent.
+    /// The text of the message.
     pub body: String,
-    /// Of the body, in hexadecimal.
+    /// The MD5 of the body, in hexadecimal.
     pub md5_of_body: String,
-    /// `ApproximateReceiveCount`, `SentTimestamp` and so on: all of them, Lambda asks for all.
+    /// The system attributes, such as `ApproximateReceiveCount` and `SentTimestamp`. Lambda asks for all of them.
     pub attributes: BTreeMap<String, String>,
-    /// What the sender has attached.
+    /// The attributes that the sender attached.
     pub message_attributes: BTreeMap<String, MessageAttribute>,
 }
 
-/// What a sender has attached to a message.
+/// An attribute that a sender attached to a message.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageAttribute {
@@ -85,20 +88,21 @@ pub struct MessageAttribute {
     /// The value of a `String` or `Number`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub string_value: Option<String>,
-    /// Base64.
+    /// The value of a `Binary`, in base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub binary_value: Option<String>,
 }
 
-/// The queue that a source reads, as much of it as is needed.
+/// The part of a queue that an event source needs.
 pub trait Queue: Send + Sync + 'static {
-    /// Why a queue can't be read.
+    /// The error of a failed request to the queue.
     type Error: Display + Send + 'static;
 
-    /// Receives up to `max_messages` (at most 10), with the queue's own visibility timeout; waits up to `wait` for the first.
+    /// Receives up to `max_messages` (at most 10) with the queue's own visibility timeout. Waits up to `wait` for the
+    /// first.
     ///
-    /// Must be cancel safe: dropped before it is ready, it has received nothing. Otherwise a stop could leave messages
-    /// invisible until their visibility timeout is over.
+    /// Must be cancel safe: a future that is dropped before it completes has received nothing. Otherwise a stop could
+    /// leave messages invisible until their visibility timeout ends.
     fn receive(
         &self,
         max_messages: usize,
@@ -109,7 +113,7 @@ pub trait Queue: Send + Sync + 'static {
     fn delete(&self, receipt_handles: &[String]) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// Starts to poll. After `shutdown` nothing more is received, and the task ends when the last running batch has.
+/// Starts to poll. After `shutdown` nothing more is received, and the task ends together with the last running batch.
 pub fn start<Q, I, F, E>(source: EventSource, queue: Q, invoke: I, shutdown: CancellationToken) -> JoinHandle<()>
 where
     Q: Queue,
@@ -152,7 +156,7 @@ where
             };
             pause = BACKOFF.0;
             if messages.is_empty() && asked.elapsed() < BACKOFF.0 {
-                // This queue does not wait, as some emulators do not.
+                // This queue does not wait for messages, as is the case with some emulators.
                 self.shutdown.run_until_cancelled(tokio::time::sleep(BACKOFF.0)).await;
             }
             for batch in split(messages, self.source.batch_size) {
@@ -168,7 +172,8 @@ where
         running.wait().await;
     }
 
-    /// Waits for a place, and takes more if they are free and one receive can fill them. None at shutdown.
+    /// Waits for a place, and takes further free places as long as one receive can fill them. Returns `None` at
+    /// shutdown.
     async fn free_places(&self, places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         let mut free = tokio::select! {
             biased;
@@ -190,9 +195,10 @@ where
         self.source.queue_arn.ends_with(".fifo")
     }
 
-    /// Receives up to `max` messages: what one request gives or, with a window, what comes in that time.
+    /// Receives up to `max` messages: the result of one request or, with a window, everything that arrives during the
+    /// window.
     ///
-    /// What has been received is returned, whatever happens next.
+    /// Messages that have been received are always returned, even if a later request fails.
     async fn collect(&self, max: usize) -> Result<Vec<Message>, Q::Error> {
         let mut messages = self.receive(max, LONG_POLL).await?;
         let until = Instant::now() + self.source.maximum_batching_window;
@@ -204,46 +210,46 @@ where
             match self.receive(max - messages.len(), left.min(LONG_POLL)).await {
                 Ok(more) if more.is_empty() => tokio::time::sleep(left.min(BACKOFF.0)).await,
                 Ok(more) => messages.extend(more),
-                Err(_) => break, // The next request will say so again.
+                Err(_) => break, // The next call reports the error again.
             }
         }
         Ok(messages)
     }
 
-    /// One request, or nothing at shutdown.
+    /// Makes one request. At shutdown it returns no messages.
     async fn receive(&self, max: usize, wait: Duration) -> Result<Vec<Message>, Q::Error> {
         tokio::select! {
-            // Shutdown first: when both are ready, nothing more is to be started.
+            // Shutdown comes first: when both are ready, no new request starts.
             biased;
             () = self.shutdown.cancelled() => Ok(Vec::new()),
             received = self.queue.receive(max.min(MESSAGES_PER_REQUEST), wait) => received,
         }
     }
 
-    /// Invokes the function with a batch, in more than one event if it is too large for one.
+    /// Invokes the function with a batch, in several events if the batch is too large for one.
     async fn process(&self, batch: Vec<Message>) {
         for event in Event::of(batch, &self.source) {
             let all = self.run_event(event).await;
             if !all && self.is_fifo() {
-                // What is left may follow a failed message of its group; it comes back after it.
+                // The remaining messages may follow a failed message of their group. They come back after it.
                 return;
             }
         }
     }
 
-    /// True if every message has succeeded.
+    /// Returns whether every message has succeeded.
     async fn run_event(&self, event: Event) -> bool {
         let (function, count) = (&self.source.function, event.messages.len());
         let failed = match (self.invoke)(event.payload).await {
             Err(error) => {
-                tracing::warn!("{function}: batch of {count} failed, to be retried: {error}");
+                tracing::warn!("{function}: a batch of {count} failed and will be retried: {error}");
                 return false;
             }
             Ok(_) if !self.source.report_batch_item_failures => Vec::new(),
             Ok(response) => match batch::reported_failures(&response, &event.messages) {
                 Ok(failed) => failed,
                 Err(reason) => {
-                    tracing::warn!("{function}: batch of {count} failed, to be retried: {reason}");
+                    tracing::warn!("{function}: a batch of {count} failed and will be retried: {reason}");
                     return false;
                 }
             },
@@ -252,8 +258,10 @@ where
         let handles: Vec<_> = succeeded.map(|(_, receipt_handle)| receipt_handle).collect();
         for handles in handles.chunks(MESSAGES_PER_REQUEST) {
             if let Err(error) = self.queue.delete(handles).await {
-                // At least once is all that a queue promises.
-                tracing::warn!("{function}: messages done but not deleted, they will come again: {error}");
+                // A queue only promises delivery at least once, so this is allowed.
+                tracing::warn!(
+                    "{function}: processed messages could not be deleted and will be delivered again: {error}"
+                );
             }
         }
         failed.is_empty()

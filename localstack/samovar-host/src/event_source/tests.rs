@@ -1,4 +1,5 @@
-//! The mapping against a queue in memory that counts what it is asked for, and functions that are held until released.
+//! The mapping with a queue in memory that counts its requests, and with functions that wait until the test releases
+//! them.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -168,7 +169,7 @@ async fn a_function_error_and_a_report_of_unknown_messages_delete_nothing() {
 }
 
 #[tokio::test]
-async fn a_report_is_ignored_unless_it_is_asked_for() {
+async fn a_report_is_ignored_without_report_batch_item_failures() {
     let (queue, shutdown) = (TestQueue::with(1), CancellationToken::new());
     let report = r#"{"batchItemFailures":[{"itemIdentifier":"0"}]}"#;
     let source = EventSource { report_batch_item_failures: false, ..source() };
@@ -178,7 +179,7 @@ async fn a_report_is_ignored_unless_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn what_is_received_is_run_and_no_more_than_the_maximum_at_once() {
+async fn every_received_message_runs_and_never_more_than_the_maximum_at_once() {
     for fifo in ["", ".fifo"] {
         let (queue, shutdown) = (TestQueue::with(200), CancellationToken::new());
         let (function, mut invocations) = held();
@@ -249,7 +250,7 @@ async fn shutdown_stops_receiving_and_waits_for_running_batches() {
 }
 
 #[tokio::test]
-async fn fifo_batches_hold_what_was_received_together() {
+async fn a_fifo_batch_holds_the_messages_of_one_receive() {
     let (queue, shutdown) = (TestQueue::with(25), CancellationToken::new());
     let (function, mut invocations) = held();
     let source = EventSource { queue_arn: source().queue_arn + ".fifo", batch_size: 10, ..source() };
@@ -264,7 +265,7 @@ async fn fifo_batches_hold_what_was_received_together() {
 }
 
 #[tokio::test]
-async fn a_standard_queue_is_asked_for_as_many_as_there_are_places() {
+async fn a_standard_queue_is_asked_for_as_many_messages_as_there_are_free_places() {
     let (queue, shutdown) = (TestQueue::with(12), CancellationToken::new());
     let (function, mut invocations) = held();
     let source = EventSource { maximum_concurrency: 12, ..source() };
@@ -317,7 +318,7 @@ async fn a_batch_that_is_not_full_runs_when_its_window_is_over_or_at_shutdown() 
 }
 
 #[tokio::test]
-async fn an_error_of_the_queue_is_waited_out() {
+async fn polling_goes_on_after_an_error_of_the_queue() {
     let (queue, shutdown) = (TestQueue::with(1), CancellationToken::new());
     queue.state.lock().unwrap().failures = 2;
     let began = Instant::now();

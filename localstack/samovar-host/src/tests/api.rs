@@ -1,4 +1,4 @@
-//! What a process sees of the Runtime API, and what it is refused.
+//! The Runtime API as a process sees it, and the calls that it refuses.
 
 use super::*;
 
@@ -9,7 +9,7 @@ async fn a_response_to_another_invocation_is_refused_and_changes_nothing() {
     let answer = host.invoke(json!({"do": "answer for the previous"})).await.unwrap();
     assert_eq!((&answer["status"], &answer["body"]["errorType"]), (&json!(400), &json!("InvalidRequestID")));
 
-    // Neither can a process answer for another, with the right id under its own base path.
+    // A process cannot answer for another one either, even with the right id under its own base path.
     let (mut one, one_invocation) = host.hold().await;
     let (mut two, two_invocation) = host.hold().await;
     let (one_url, one_id) = one.url_and_request_id().await;
@@ -20,7 +20,7 @@ async fn a_response_to_another_invocation_is_refused_and_changes_nothing() {
             let stolen = client.post(format!("{url}/invocation/{id}/{kind}")).body("\"stolen\"").send().await.unwrap();
             assert_eq!(stolen.status(), 400);
         }
-        // Nor ask for a second event while it works on one.
+        // It cannot ask for a second event while it works on one.
         assert_eq!(client.get(format!("{url}/invocation/next")).send().await.unwrap().status(), 403);
         assert_eq!(client.post(format!("{url}/init/error")).body("{}").send().await.unwrap().status(), 403);
     }
@@ -52,14 +52,14 @@ async fn payloads_are_limited_to_six_mebibytes_in_both_directions() {
         }
         unexpected => panic!("{unexpected:?}"),
     }
-    // The process lives on: it has been answered, not cut off.
+    // The process lives on, because it got an answer and its connection was not cut.
     host.invoke(json!({})).await.unwrap();
     assert_eq!(host.state().cold_starts, 1);
     assert!(host.end().await.contains("large response answered with 413"));
 }
 
 #[tokio::test]
-async fn a_process_sees_lambdas_environment_and_its_own_and_nothing_else() {
+async fn a_process_sees_only_lambdas_and_the_templates_variables() {
     let mut function = function(None);
     function.environment.insert("CHAT_TABLE".into(), "chat".into());
     let arn = function.arn.clone();
@@ -100,13 +100,13 @@ async fn a_process_sees_lambdas_environment_and_its_own_and_nothing_else() {
     assert_eq!(headers["lambda-runtime-invoked-function-arn"], json!(arn));
     assert_eq!(headers["lambda-runtime-trace-id"], "Root=1-2-3");
     let deadline: u128 = headers["lambda-runtime-deadline-ms"].as_str().unwrap().parse().unwrap();
-    let left = deadline - clock::epoch().as_millis();
+    let left = deadline - clock::since_epoch().as_millis();
     assert!((30_000..=60_000).contains(&left), "{left}");
     host.end().await;
 }
 
 #[tokio::test]
-async fn output_comes_line_by_line_under_the_functions_name() {
+async fn output_is_written_line_by_line_under_the_functions_name() {
     let mut other = function(None);
     other.name = "a_longer_name".into();
     let host = TestHost::start(vec![function(None), other]).await;

@@ -1,4 +1,4 @@
-//! Timeouts, crashes, failed inits: what the caller is told, and that the next invocation works.
+//! Timeouts, crashes and failed inits: the caller's result, and that the next invocation works.
 
 use super::*;
 
@@ -14,7 +14,7 @@ async fn a_timed_out_invocation_is_killed_and_the_next_one_gets_a_new_process() 
     assert_eq!(error.to_string(), "Task timed out after 0.30 seconds");
     assert!(!is_alive(pid), "the place is free only when the process is dead");
 
-    // What it might still have sent is refused.
+    // A late response of the killed process is refused.
     let late = reqwest::Client::new().post(format!("{url}/invocation/{id}/response")).body("null");
     assert_eq!(late.send().await.unwrap().status(), 410);
 
@@ -42,7 +42,7 @@ async fn a_crash_fails_its_own_invocation_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_process_killed_in_mid_invocation_fails_it_with_the_signal() {
+async fn a_process_killed_during_an_invocation_fails_it_with_the_signal() {
     let host = TestHost::start(vec![function(None)]).await;
     let (_held, invocation) = host.hold().await;
     kill(host.state().pids[0]);
@@ -52,7 +52,7 @@ async fn a_process_killed_in_mid_invocation_fails_it_with_the_signal() {
 }
 
 #[tokio::test]
-async fn a_process_that_dies_while_idle_is_dropped_and_costs_no_invocation() {
+async fn a_process_that_dies_while_idle_fails_no_invocation() {
     let host = TestHost::start(vec![function(Some(1))]).await;
     for _ in 0..5 {
         host.invoke(json!({})).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_process_that_dies_while_idle_is_dropped_and_costs_no_invocation() {
 }
 
 #[tokio::test]
-async fn a_process_that_answers_and_never_asks_again_is_replaced_at_its_timeout() {
+async fn a_process_that_never_polls_again_is_replaced_at_its_timeout() {
     let mut function = function(Some(1));
     function.timeout = Duration::from_millis(300);
     let host = TestHost::start(vec![function]).await;
@@ -77,7 +77,7 @@ async fn a_process_that_answers_and_never_asks_again_is_replaced_at_its_timeout(
 }
 
 #[tokio::test]
-async fn an_exit_in_init_fails_the_invocation_with_the_functions_own_words() {
+async fn an_exit_during_init_fails_the_invocation_with_the_functions_output() {
     let host = TestHost::start(vec![function_with_init("exit in init")]).await;
     for attempt in 1..=3 {
         match host.invoke(json!({})).await {
@@ -120,7 +120,7 @@ async fn a_missing_program_fails_the_invocation_with_its_path() {
     function.program = "/nowhere/bootstrap".into();
     let host = TestHost::start(vec![function]).await;
     let error = host.invoke(json!({})).await.unwrap_err().to_string();
-    assert!(error.contains("/nowhere/bootstrap is no file"), "{error}");
+    assert!(error.contains("There is no program /nowhere/bootstrap"), "{error}");
     host.end().await;
 }
 

@@ -1,6 +1,8 @@
-//! The function under test: this test program, run with `FIXTURE` in its environment, doing what the event says.
+//! The function under test: this test program, run with `FIXTURE` in its environment, which follows the instructions in
+//! the event.
 //!
-//! Its client of the Runtime API is a few lines over a socket, so that it can also do what `lambda_runtime` never would.
+//! Its client of the Runtime API is a few lines over a socket, so that it can also make calls that `lambda_runtime`
+//! never makes.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// What makes the test harness run [`function_process`] and nothing else.
+/// The arguments that make the test harness run [`function_process`] and nothing else.
 pub(super) fn arguments() -> Vec<String> {
     let path = concat!(module_path!(), "::function_process");
     let (_crate, test) = path.split_once("::").unwrap();
@@ -21,7 +23,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Nothing, unless run as a function.
+/// Does nothing unless it runs as a function.
 #[test]
 fn function_process() {
     let Some(mode) = variable("FIXTURE") else { return };
@@ -119,7 +121,7 @@ impl Api {
         self.request(method, &format!("/2018-06-01/runtime{path}"), body)
     }
 
-    /// What `spawn_graceful_shutdown_handler` does: registers, polls for ever beside the function, and has SIGTERM's notice.
+    /// Does what `spawn_graceful_shutdown_handler` does: registers, polls for ever, and handles SIGTERM.
     fn extension(&mut self) {
         let (status, headers, _) = self.request("POST", "/2020-01-01/extension/register", br#"{"events":[]}"#);
         assert_eq!(status, 200);

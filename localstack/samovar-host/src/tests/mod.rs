@@ -88,14 +88,14 @@ fn function(concurrency: Option<u32>) -> FunctionSpec {
     }
 }
 
-/// A function that does something else in init than to succeed.
+/// A function whose init does something else than succeed.
 fn function_with_init(init: &str) -> FunctionSpec {
     let mut function = function(Some(2));
     function.environment.insert("FIXTURE".into(), init.into());
     function
 }
 
-/// Where held invocations report that they run, and wait.
+/// The address where held invocations report that they run, and wait.
 struct Gate(TcpListener);
 
 /// A running invocation. It answers when this is dropped.
@@ -118,7 +118,7 @@ impl Gate {
 }
 
 impl Hold {
-    /// What the invocation says of itself: the base URL of its Runtime API, and its request id.
+    /// The invocation's report: the base URL of its Runtime API, and its request id.
     async fn url_and_request_id(&mut self) -> (String, String) {
         let mut line = String::new();
         while !line.ends_with('\n') {
@@ -148,7 +148,7 @@ impl Write for Captured {
     }
 }
 
-/// For what nobody tells us of. The limit is only there so that a failure is no hang.
+/// Polls a condition that has no event. The limit only turns a hang into a failure.
 async fn eventually(condition: impl Fn() -> bool) {
     let waited = async {
         while !condition() {
@@ -158,7 +158,7 @@ async fn eventually(condition: impl Fn() -> bool) {
     tokio::time::timeout(Duration::from_secs(30), waited).await.expect("it comes true");
 }
 
-/// A zombie is not alive: in a container perhaps nobody reaps orphans.
+/// A zombie does not count as alive: in a container perhaps no process reaps orphans.
 fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or_default().starts_with(" Z"))

@@ -1,4 +1,4 @@
-//! No function outlives its host, not even one that is killed without a word.
+//! No function outlives its host, even when the host is killed with SIGKILL.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

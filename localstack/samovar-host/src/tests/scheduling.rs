@@ -1,4 +1,4 @@
-//! Which process an invocation gets, and when it gets none.
+//! The choice of a process for each invocation, and throttling.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -37,7 +37,7 @@ async fn the_most_recently_used_process_is_taken_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_fifty_racing_invocations_exactly_the_limit_runs_and_the_others_are_throttled() {
+async fn fifty_racing_invocations_run_up_to_the_limit_and_the_rest_is_throttled() {
     let host = TestHost::start(vec![function(Some(10))]).await;
     for round in 0..3 {
         let gate = Gate::open().await;
@@ -70,7 +70,7 @@ async fn of_fifty_racing_invocations_exactly_the_limit_runs_and_the_others_are_t
 }
 
 #[tokio::test]
-async fn a_caller_that_invokes_again_at_once_is_not_throttled_by_its_own_last_call() {
+async fn a_caller_is_never_throttled_by_its_own_previous_call() {
     let host = TestHost::start(vec![function(Some(1))]).await;
     for n in 0..200 {
         assert_eq!(host.invoke(json!(n)).await.unwrap()["event"], json!(n));
@@ -80,7 +80,7 @@ async fn a_caller_that_invokes_again_at_once_is_not_throttled_by_its_own_last_ca
 }
 
 #[tokio::test]
-async fn functions_without_a_reservation_share_what_is_left_of_the_account() {
+async fn functions_without_a_reservation_share_the_unreserved_concurrency() {
     let mut other = function(None);
     other.name = "other".into();
     let mut disabled = function(Some(0));
@@ -96,7 +96,7 @@ async fn functions_without_a_reservation_share_what_is_left_of_the_account() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whatever_dies_meanwhile_each_invocation_gets_its_own_result_and_the_limit_holds() {
+async fn each_invocation_gets_its_own_result_within_the_limit_while_processes_die() {
     let host = TestHost::start(vec![function(Some(8))]).await;
     let over = Arc::new(AtomicBool::new(false));
     let killer = {
@@ -181,7 +181,7 @@ async fn shutdown_lets_a_running_invocation_finish_and_refuses_new_ones() {
 }
 
 #[tokio::test]
-async fn shutdown_stops_what_does_not_finish_in_time() {
+async fn shutdown_stops_invocations_that_do_not_finish_in_time() {
     let host = TestHost::start(vec![function(None)]).await;
     let (_running, invocation) = host.hold().await;
     let [pid] = host.state().pids[..] else { panic!("one process") };

@@ -1,6 +1,7 @@
-//! Who may call: the access keys of the functions, their session token, and the door where calls are counted.
+//! Access control: the access keys of the functions, their session token, and the door where calls are counted.
 //!
-//! A presigned use is its signer's: S3 asks what the signer may do, so the signing function is counted, whoever uses it.
+//! A presigned URL acts for its signer: S3 checks what the signer may do. So its use is counted for the function that
+//! signed, whoever uses it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +16,10 @@ use s3s::{S3Result, s3_error};
 use crate::credentials::{self, SECRET_KEY, SESSION_TOKEN};
 use crate::door::{Door, Passage};
 
-/// S3 takes no presigned URL that is good for longer.
+/// S3 refuses a presigned URL that is valid for longer.
 const MAX_PRESIGNED_SECONDS: u32 = 7 * 24 * 60 * 60;
 
-/// The access keys that there are.
+/// The access keys of all functions.
 #[derive(Debug, Clone)]
 pub(super) struct Keys(Arc<BTreeSet<String>>);
 
@@ -39,7 +40,7 @@ fn unknown_access_key() -> s3s::S3Error {
     s3_error!(InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records.")
 }
 
-/// A function's credentials are temporary, on AWS as here: without their token the key is unknown, as there.
+/// A function's credentials are temporary, as on AWS. Without their token the key is unknown, as there.
 pub(super) fn check_token(token: Option<&str>) -> S3Result<()> {
     match token {
         Some(SESSION_TOKEN) => Ok(()),
@@ -48,7 +49,7 @@ pub(super) fn check_token(token: Option<&str>) -> S3Result<()> {
     }
 }
 
-/// How long a presigned address is good is asked before its signature.
+/// Checks how long a presigned URL is valid. S3 does so before it checks the signature.
 pub(super) fn check_expires(uri: &Uri) -> S3Result<()> {
     let query = query(uri);
     let lasts = query.iter().find(|(name, _)| name == "X-Amz-Expires").and_then(|(_, seconds)| seconds.parse().ok());
@@ -74,7 +75,7 @@ impl S3Auth for Keys {
     }
 }
 
-/// The way of one request through the door.
+/// The passage of one request through the door.
 #[derive(Debug)]
 pub(super) struct Entrance {
     door: Door,
@@ -86,10 +87,10 @@ impl Entrance {
         Self { door, passage: Mutex::default() }
     }
 
-    /// To be called when it is clear who calls what. An error if the call is not to be executed; what is answered then is
-    /// said on the way out.
+    /// Must be called once the caller and the operation are known. Returns an error if the call must not be executed;
+    /// the actual answer is then decided on the way out.
     pub(super) async fn enter(&self, access_key: &str, operation: &str) -> S3Result<()> {
-        // Bodies are streams: hooks are not shown them.
+        // Bodies are streams, so hooks do not see them.
         let passage = self.door.enter(credentials::function_of(access_key), "s3", operation, &Bytes::new()).await;
         let dropped = passage.dropped();
         *self.passage.lock().unwrap_or_else(PoisonError::into_inner) = Some(passage);
@@ -101,7 +102,7 @@ impl Entrance {
     }
 }
 
-/// What is asked of a call whose signature is right.
+/// The check of a call whose signature is right.
 #[derive(Debug)]
 pub(super) struct Access;
 
@@ -116,7 +117,7 @@ impl S3Access for Access {
         check_token(asked("X-Amz-Security-Token").or(header))?;
         let operation = context.s3_op().name().to_owned();
         let Some(entrance) = context.extensions_mut().get::<Arc<Entrance>>().cloned() else {
-            return Err(s3_error!(InternalError, "A request came past the door"));
+            return Err(s3_error!(InternalError, "A request has not passed the door"));
         };
         entrance.enter(&access_key, &operation).await
     }

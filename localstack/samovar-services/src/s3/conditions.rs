@@ -1,11 +1,11 @@
-//! Conditional requests: `If-Match` and the like, on reading, on writing, and on what is copied.
+//! Conditional requests: `If-Match` and its relatives, for reads, writes and the sources of copies.
 
 use s3s::dto::{ETag, ETagCondition, Timestamp};
 use s3s::{S3Error, S3Result, s3_error};
 
 use super::object::{Head, modified};
 
-/// Which version of an object may be read.
+/// The condition on the object to be read.
 #[derive(Debug, Default)]
 pub(super) struct ReadConditions {
     pub(super) matching: Option<ETagCondition>,
@@ -14,7 +14,7 @@ pub(super) struct ReadConditions {
     pub(super) unmodified_since: Option<Timestamp>,
 }
 
-/// Which version of an object may be overwritten.
+/// The condition on the object to be overwritten.
 #[derive(Debug, Default)]
 pub(super) struct WriteConditions {
     pub(super) matching: Option<ETagCondition>,
@@ -25,7 +25,7 @@ fn precondition_failed() -> S3Error {
     s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
 }
 
-/// What is asked for is not there.
+/// The error for a missing object.
 pub(super) fn no_such_key() -> S3Error {
     s3_error!(NoSuchKey, "The specified key does not exist.")
 }
@@ -38,12 +38,12 @@ fn is(condition: &ETagCondition, head: &Head) -> bool {
 }
 
 impl ReadConditions {
-    /// `unchanged` is what is answered where there is nothing new: 304 to readers, 412 to copies.
+    /// `unchanged` is the answer if the object has not changed: 304 for readers, 412 for copies.
     pub(super) fn check(&self, head: &Head, unchanged: impl FnOnce() -> S3Error) -> S3Result<()> {
-        // Dates in headers have whole seconds.
+        // Dates in headers have whole seconds only.
         let seconds = Head { modified_ms: head.modified_ms / 1000 * 1000, ..head.clone() };
         let last_modified = modified(&seconds);
-        // An ETag goes before a date.
+        // An ETag takes precedence over a date.
         let is_wanted = match (&self.matching, &self.unmodified_since) {
             (Some(condition), _) => is(condition, head),
             (None, Some(since)) => last_modified <= *since,
@@ -61,7 +61,7 @@ impl ReadConditions {
     }
 }
 
-/// Nothing new for a reader, or for a copy.
+/// The answer that nothing has changed, for a reader or a copy.
 pub(super) fn not_modified(head: &Head) -> S3Error {
     let mut error = s3_error!(NotModified, "Not Modified");
     let mut headers = http::HeaderMap::new();

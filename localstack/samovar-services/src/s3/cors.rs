@@ -1,4 +1,4 @@
-//! Cross-origin requests as the bucket's rules say: the answer to a browser's preflight, and headers on actual responses.
+//! Cross-origin requests by the bucket's rules: the answer to a browser's preflight, and headers on actual responses.
 
 use axum::body::Body;
 use http::header::{
@@ -34,7 +34,8 @@ pub(super) fn preflight(rules: &[CorsRule], headers: &HeaderMap, is_object: bool
             true => "CORSResponse: CORS is not enabled for this bucket.",
             // The spelling is S3's.
             false => {
-                "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request \
+                "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, \
+                 request \
                  method / Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the \
                  resource's CORS spec."
             }
@@ -51,7 +52,8 @@ pub(super) fn preflight(rules: &[CorsRule], headers: &HeaderMap, is_object: bool
     response
 }
 
-/// The headers of an actual response. No rule that allows it: no headers, and the browser refuses it to its page.
+/// Adds the headers to an actual response. If no rule allows the request there are none, and the browser keeps the
+/// response from its page.
 pub(super) fn decorate(rules: &[CorsRule], method: &Method, request: &HeaderMap, response: &mut HeaderMap) {
     let Some(origin) = text(request, &ORIGIN) else { return };
     if let Some(rule) = rules.iter().find(|rule| allows(rule, origin, method.as_str())) {
@@ -64,7 +66,7 @@ fn allows(rule: &CorsRule, origin: &str, method: &str) -> bool {
 }
 
 fn apply(rule: &CorsRule, origin: &str, headers: &mut HeaderMap) {
-    // An origin that is named may send credentials; "everybody" may not.
+    // A named origin may send credentials, but the wildcard may not.
     if rule.allowed_origins.iter().any(|it| it == "*") {
         insert(headers, ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     } else {
@@ -81,7 +83,7 @@ fn apply(rule: &CorsRule, origin: &str, headers: &mut HeaderMap) {
     insert(headers, VARY, "Origin, Access-Control-Request-Headers, Access-Control-Request-Method");
 }
 
-/// Whether the text is the pattern, in which one `*` stands for anything.
+/// Whether the text matches the pattern, in which one `*` stands for any text.
 fn fits(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         Some((start, end)) => text.len() >= start.len() + end.len() && text.starts_with(start) && text.ends_with(end),

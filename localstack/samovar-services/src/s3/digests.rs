@@ -1,4 +1,4 @@
-//! What a body's writer says its sums are: `Content-MD5` and `x-amz-checksum-…`, in headers or after the body.
+//! The checksums that a client sends with a body: `Content-MD5` and `x-amz-checksum-…`, in headers or after the body.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use super::upload::{Arrived, CHECKSUMS};
 #[derive(Debug, Default)]
 pub(super) struct Digests {
     md5: Option<String>,
-    /// With their values, where these came before the body.
+    /// The checksums by name, with their values if they came before the body.
     checksums: BTreeMap<&'static str, Option<String>>,
 }
 
@@ -36,7 +36,7 @@ impl Digests {
         Ok(Self { md5, checksums })
     }
 
-    /// Those that are to be computed.
+    /// The names of the checksums to compute.
     pub(super) fn names(&self) -> Vec<&'static str> {
         self.checksums.keys().copied().collect()
     }

@@ -1,6 +1,7 @@
-//! POST Object: a file from a browser's form, as far as the policy that came with it and its signature allow.
+//! POST Object: a file from a browser's form, checked against the policy in the form and its signature.
 //!
-//! The protocol library has this too, but holds the file in memory, and refuses forms older than a quarter of an hour.
+//! The protocol library has this too, but it holds the file in memory and refuses forms older than a quarter of an
+//! hour.
 
 use aws_lc_rs::hmac;
 use axum::body::{Body, BodyDataStream};
@@ -22,12 +23,12 @@ use super::upload::Broken;
 
 use crate::clock::now_ms;
 
-/// Of all fields before the file.
+/// The size limit of all fields before the file.
 const MAX_FIELDS_BYTES: usize = 20 * 1024;
 const MAX_KEY_BYTES: usize = 1024;
 const FILENAME: &str = "${filename}";
 
-/// Whether it is one: a form for a bucket.
+/// Whether the request is a form upload to a bucket.
 pub(super) fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     kind.to_ascii_lowercase().starts_with("multipart/form-data")
@@ -44,7 +45,7 @@ pub(super) async fn post(
         Ok(response) => response,
         Err(Refusal::Plain(error)) => into_response(error),
         Err(Refusal::TooLarge(most)) => {
-            // S3 says ProposedSize too; the file is not read to its end here.
+            // S3 also sends ProposedSize. Here the file is not read to its end, so its size is unknown.
             let (message, most) = ("Your proposed upload exceeds the maximum allowed size", most.to_string());
             error_response(StatusCode::BAD_REQUEST, "EntityTooLarge", message, &[("MaxSizeAllowed", &most)])
         }
@@ -107,13 +108,13 @@ async fn receive(
     Ok(success(&fields, &bucket.spec.name, &head, headers))
 }
 
-/// What comes before the file, and the file's name; the file is yet to be read. What comes after it does not count.
+/// Reads the fields before the file, and the file's name. The file itself is read later. Fields after it are ignored.
 async fn fields(form: &mut Form<BodyDataStream>) -> S3Result<(FormFields, String)> {
     let mut fields = FormFields::default();
     let mut bytes = 0;
     while let Some(part) = form.next_part().await.map_err(malformed)? {
         if part.name.eq_ignore_ascii_case("file") {
-            // Some browsers gave whole paths.
+            // Some old browsers sent whole paths.
             let filename = part.filename.unwrap_or_default();
             return Ok((fields, filename.rsplit(['/', '\\']).next().unwrap_or_default().to_owned()));
         }
@@ -135,7 +136,7 @@ async fn fields(form: &mut Form<BodyDataStream>) -> S3Result<(FormFields, String
     Err(s3_error!(InvalidArgument, "POST requires exactly one file upload per request."))
 }
 
-/// The form's policy, if a function signed it and the form keeps to it.
+/// Checks that a function signed the form's policy and that the form satisfies it.
 async fn authenticate(keys: &Keys, bucket: &str, fields: &FormFields, entrance: &Entrance) -> S3Result<Policy> {
     let Some(encoded) = fields.get("policy") else { return Err(s3_error!(AccessDenied, "Access Denied")) };
     let field = |name: &str| fields.get(name).ok_or_else(|| missing(name));
@@ -166,7 +167,7 @@ async fn authenticate(keys: &Keys, bucket: &str, fields: &FormFields, entrance: 
     Ok(policy)
 }
 
-/// AWS's signature, version 4: a key for a day, a region and a service.
+/// The signing key of AWS's signature version 4, for a day, a region and a service.
 fn signing_key(secret: &str, day: &str, region: &str) -> hmac::Key {
     let mut key = hmac::Key::new(hmac::HMAC_SHA256, format!("AWS4{secret}").as_bytes());
     for part in [day, region, "s3", "aws4_request"] {
@@ -209,7 +210,7 @@ fn success(fields: &FormFields, bucket: &str, head: &Head, headers: &HeaderMap) 
     };
     show(ETAG, &etag);
     let redirect = fields.get("success_action_redirect").or_else(|| fields.get("redirect"));
-    // An address that is none is ignored, as S3 does.
+    // An invalid address is ignored, as in S3.
     if let Some(url) = redirect.filter(|url| url.parse::<http::Uri>().is_ok_and(|url| url.host().is_some())) {
         let separator = if url.contains('?') { '&' } else { '?' };
         show(LOCATION, &format!("{url}{separator}bucket={bucket}&key={key}&etag=%22{}%22", head.etag));

@@ -1,7 +1,8 @@
-//! A request's body that comes back when its reader is done with it, read or not.
+//! A request's body that is returned when its reader has finished with it, whether it was read or not.
 //!
-//! Who answers before a body is read (a wrong signature, a file that is too large) leaves the rest unread, and the
-//! connection would be reset under a browser that is still sending: it would see a network error in place of ours.
+//! An answer before the body is read (a wrong signature, a file that is too large) leaves the rest unread. The
+//! connection would then be reset while the browser still sends, and the browser would report a network error in place
+//! of the answer.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Frame, SizeHint};
 
-/// What is read of a body only to throw it away.
+/// The largest rest of a body that is read only to be discarded.
 const MAX_DRAINED_BYTES: usize = 256 * 1024 * 1024;
 const MAX_DRAINED_TIME: Duration = Duration::from_secs(10);
 
@@ -23,14 +24,14 @@ struct Slot {
     touched: bool,
 }
 
-/// To the reader.
+/// The sender of the pieces to the reader.
 #[derive(Debug)]
 pub(super) struct Lent {
     body: Body,
     slot: Arc<Mutex<Slot>>,
 }
 
-/// With the lender.
+/// The lender's side.
 #[derive(Debug)]
 pub(super) struct Receipt(Arc<Mutex<Slot>>);
 
@@ -68,8 +69,8 @@ impl Drop for Lent {
 }
 
 impl Receipt {
-    /// Reads the rest, if the reader is done and the client has more to send. A client that asked first (`Expect:
-    /// 100-continue`) and was not told to go on has nothing to send.
+    /// Reads the rest, if the reader has finished and the client has more to send. A client that sent `Expect:
+    /// 100-continue` and was not told to go on has nothing to send.
     pub(super) async fn drain(self, client_waits: bool) {
         let mut body = {
             let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);

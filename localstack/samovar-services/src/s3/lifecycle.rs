@@ -1,6 +1,6 @@
-//! Lifecycle rules: objects whose time is over are deleted, by a sweep now and then.
+//! Lifecycle rules: a periodic sweep deletes expired objects.
 //!
-//! S3 deletes at a midnight (UTC) after an object's last day; here it is when its days are over.
+//! S3 deletes objects at a midnight (UTC) after their last day. Here they are deleted as soon as their days are over.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl S3 {
         }
     }
 
-    /// Deletes what has expired by then; says how much.
+    /// Deletes the objects that have expired at this time, and returns their number.
     pub(super) async fn expire(&self, now_ms: i64) -> usize {
         let mut deleted = 0;
         for bucket in self.store.buckets() {
@@ -41,10 +41,11 @@ impl S3 {
                     heads.filter(|head| is_over(head)).map(|head| head.key.clone()).collect()
                 });
                 for key in over {
-                    // It may have been overwritten since: asked again where it is deleted.
+                    // The object may have been overwritten meanwhile, so the condition is checked again at the
+                    // deletion.
                     match bucket.delete(&key, is_over).await {
                         Ok(was_there) => deleted += usize::from(was_there),
-                        Err(error) => tracing::warn!(%error, key, "An expired object is not deleted"),
+                        Err(error) => tracing::warn!(%error, key, "An expired object could not be deleted"),
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! ListObjectsV2: pages of keys, and with a delimiter of what they have in common up to it.
+//! ListObjectsV2: pages of keys and, with a delimiter, of the common prefixes up to it.
 
 use std::ops::Bound;
 
@@ -16,7 +16,7 @@ const MAX_KEYS: i32 = 1000;
 struct Page {
     objects: Vec<Object>,
     prefixes: Vec<String>,
-    /// The last object or prefix, if there is more.
+    /// The last object or prefix of the page, if there are more.
     more_after: Option<String>,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn list(bucket: &Bucket, input: ListObjectsV2Input) -> S3Result<ListO
     let token = input.continuation_token.as_deref().map(read_token).transpose()?;
     let prefix = input.prefix.as_deref().unwrap_or_default();
     let delimiter = input.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
-    // A page goes on where the one before ended; the first begins after `start-after`.
+    // A page begins after the end of the previous one. The first page begins after `start-after`.
     let after = token.as_deref().or(input.start_after.as_deref());
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let most = usize::try_from(max_keys).unwrap_or_default();
@@ -67,12 +67,12 @@ fn page(heads: &mut Heads<'_>, prefix: &str, delimiter: Option<&str>, token: Opt
             let at = rest.find(delimiter)?;
             head.key.get(..prefix.len() + at + delimiter.len())
         });
-        // The page before ended with this prefix, or this one has it already.
+        // The previous page ended with this prefix, or this page already has it.
         if common.is_some_and(|common| token == Some(common) || last.as_deref() == Some(common)) {
             continue;
         }
         if page.objects.len() + page.prefixes.len() == most {
-            // S3 says of an empty page that it is all.
+            // S3 calls an empty page complete.
             page.more_after = last;
             break;
         }
@@ -102,7 +102,7 @@ fn read_token(token: &str) -> S3Result<String> {
     text.ok_or_else(|| s3_error!(InvalidArgument, "The continuation token provided is incorrect"))
 }
 
-/// As S3 encodes keys in lists: all but letters, digits, and `-._~/*`; a space is a plus.
+/// Encodes a key as S3 does in lists: everything but letters, digits and `-._~/*` is escaped. A space becomes a plus.
 fn url_encoded(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {

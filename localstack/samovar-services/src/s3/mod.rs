@@ -1,9 +1,9 @@
-//! S3: the template's buckets over HTTP, path style, at `/{bucket}` and `/{bucket}/{key}`.
+//! S3: the template's buckets over HTTP, in path style, at `/{bucket}` and `/{bucket}/{key}`.
 //!
-//! - [`s3s`] is the protocol: it reads requests, checks their signatures and writes the answers; `operations` is what it
-//!   calls. `form` (a browser's POST) and `cors` come before it, because it does not stream the one or have the other.
-//! - `store` keeps the objects: `object` is the file of one, `upload` the way into it.
-//! - `access` says whose a call is, and takes it through the door of all services.
+//! - [`s3s`] is the protocol: it reads requests, checks their signatures and writes the answers. It calls `operations`.
+//!   `form` (a browser's POST) and `cors` run before it, because it does not stream forms and has no CORS.
+//! - `store` keeps the objects: `object` is the file format of one, and `upload` writes it.
+//! - `access` identifies the caller, and takes the call through the door of all services.
 //!
 //! Invariant: an object is visible as a whole or not at all, and no body is held in memory.
 
@@ -48,13 +48,13 @@ use response::{error_response, into_response};
 use samovar_template::Bucket;
 use store::Store;
 
-/// The buckets, and who may use them.
+/// The buckets, and the functions that may use them.
 pub struct S3 {
     store: Arc<Store>,
     keys: Keys,
     protocol: S3Service,
     lifecycle_day: Duration,
-    /// Where the objects are if they are not to stay.
+    /// The folder of the objects, if it is to be removed at the end.
     temporary: Mutex<Option<TempDir>>,
 }
 
@@ -65,7 +65,8 @@ impl std::fmt::Debug for S3 {
 }
 
 impl S3 {
-    /// In the data directory, or in a temporary one that goes with the value. Callers are `functions`.
+    /// Opens the buckets in the data directory, or in a temporary one that is removed with this value. `functions` are
+    /// the callers.
     pub fn open<'a>(
         data_dir: Option<&Path>,
         buckets: &[Bucket],
@@ -76,7 +77,7 @@ impl S3 {
             Some(dir) => (dir.join("objects"), None),
             None => {
                 let dir = tempfile::Builder::new().prefix("samovar-objects-").tempdir();
-                let dir = dir.context("A temporary directory for objects can't be made")?;
+                let dir = dir.context("A temporary directory for objects could not be created")?;
                 (dir.path().to_owned(), Some(dir))
             }
         };
@@ -89,17 +90,17 @@ impl S3 {
         Ok(Self { store, keys, protocol, lifecycle_day, temporary: Mutex::new(temporary) })
     }
 
-    /// Nobody uses it any more: removes what is not to stay.
+    /// Removes the temporary directory. Must be called when nobody uses the buckets any more.
     pub fn close(&self) {
         let temporary = self.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(dir) = temporary
             && let Err(error) = dir.close()
         {
-            tracing::warn!(%error, "The temporary directory of the objects is not removed");
+            tracing::warn!(%error, "The temporary directory of the objects could not be removed");
         }
     }
 
-    /// Requests whose first path segment is the name of a bucket.
+    /// Routes the requests whose first path segment is the name of a bucket.
     pub(crate) fn router(self: &Arc<Self>, door: Door) -> Router {
         let router = self.store.buckets().fold(Router::new(), |router, bucket| {
             let name = &bucket.spec.name;

@@ -1,11 +1,11 @@
-//! A browser's form (`multipart/form-data`), read part by part and piece by piece.
+//! Reads a browser's form (`multipart/form-data`) part by part and piece by piece.
 //!
-//! What is held is what came in last, and a part is handed on as far as it can't be the beginning of its end.
+//! Only the latest input is held. The bytes of a part are passed on unless they could be the beginning of its end.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 
-/// Of a part's headers. Browsers need some hundred.
+/// The size limit of a part's headers. Browsers need some hundred bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +22,12 @@ pub(super) enum FormError {
 pub(super) struct Form<Body> {
     body: Body,
     buffer: BytesMut,
-    /// What ends a part.
+    /// The text that ends a part.
     delimiter: Vec<u8>,
     in_part: bool,
 }
 
-/// What a part says of itself.
+/// The headers of a part.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) name: String,
@@ -35,15 +35,15 @@ pub(super) struct Part {
 }
 
 impl<Body: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Form<Body> {
-    /// Nothing if the header's boundary is missing.
+    /// Returns `None` if the header has no boundary.
     pub(super) fn new(body: Body, content_type: &str) -> Option<Self> {
         let boundary = parameter(content_type, "boundary").filter(|boundary| !boundary.is_empty())?;
-        // So that the first part begins as the others do.
+        // With this prefix the first part begins like the others.
         let buffer = BytesMut::from("\r\n");
         Some(Self { body, buffer, delimiter: format!("\r\n--{boundary}").into_bytes(), in_part: true })
     }
 
-    /// Goes on to the next part, past what was not read of this one. Nothing at the form's end.
+    /// Skips the rest of this part and goes on to the next one. Returns `None` at the form's end.
     pub(super) async fn next_part(&mut self) -> Result<Option<Part>, FormError> {
         while self.piece().await?.is_some() {}
         self.at_least(2).await?;
@@ -73,7 +73,7 @@ impl<Body: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Form<Body> {
         Ok(Some(Part { name, filename: parameter(disposition, "filename") }))
     }
 
-    /// The next piece of the part; nothing at its end.
+    /// The next piece of the part, or `None` at its end.
     pub(super) async fn piece(&mut self) -> Result<Option<Bytes>, FormError> {
         while self.in_part {
             if let Some(at) = memchr::memmem::find(&self.buffer, &self.delimiter) {
@@ -114,8 +114,8 @@ impl<Body: Stream<Item = Result<Bytes, axum::Error>> + Unpin> Form<Body> {
     }
 }
 
-/// A parameter of a header: `form-data; name="a"; filename="b;c.png"`. Browsers write a quote in a name as `%22`, others as
-/// `\"`.
+/// A parameter of a header: `form-data; name="a"; filename="b;c.png"`. Browsers write a quote in a name as `%22`, other
+/// clients as `\"`.
 fn parameter(header: &str, wanted: &str) -> Option<String> {
     let mut rest = header.split_once(';')?.1;
     loop {

@@ -1,8 +1,8 @@
-//! An object is one file: its body, then what is known of it (JSON), then the length of that and a mark.
+//! An object is one file: its body, then its description (JSON), then the length of the description and a mark.
 //!
-//! One file, so that one rename makes all of an object visible at once, and whoever has opened it reads a body and a
-//! description that belong together, whatever is written or deleted meanwhile. A file that does not end in the mark is no
-//! object.
+//! Because it is one file, one rename makes the whole object visible. A reader that has opened it gets a body and a
+//! description that belong together, even if the object is overwritten or deleted meanwhile. A file that does not end
+//! in the mark is not an object.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,16 +12,16 @@ use std::time::{Duration, UNIX_EPOCH};
 use s3s::dto::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// Of an object whose writer gave none.
+/// The type of an object whose writer gave none.
 pub(super) const DEFAULT_CONTENT_TYPE: &str = "binary/octet-stream";
 
 const MARK: &[u8; 8] = b"object/1";
-/// The length, little-endian, and the mark.
+/// The size of the length (little-endian) and the mark.
 const END_BYTES: u64 = 4 + MARK.len() as u64;
-/// S3 takes 2 KB of metadata and keys of 1 KB.
+/// The limit on a description. S3 takes 2 KB of metadata and keys of 1 KB.
 const MAX_HEAD_BYTES: u64 = 1024 * 1024;
 
-/// What its writer says of an object.
+/// The description of an object by its writer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Description {
@@ -30,13 +30,13 @@ pub(super) struct Description {
     pub(super) content_encoding: Option<String>,
     pub(super) content_language: Option<String>,
     pub(super) cache_control: Option<String>,
-    /// As the header has it.
+    /// The text of the header.
     pub(super) expires: Option<String>,
     /// `x-amz-meta-…`, without the prefix.
     pub(super) metadata: BTreeMap<String, String>,
 }
 
-/// What is known of an object.
+/// Everything that is stored about an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) key: String,
@@ -44,12 +44,12 @@ pub(super) struct Head {
     pub(super) etag: String,
     pub(super) modified_ms: i64,
     pub(super) description: Description,
-    /// Base64, by the algorithm's name as headers have it: `crc32`, `sha256`.
+    /// Checksums in base64, by the algorithm's name in headers: `crc32`, `sha256`.
     #[serde(default)]
     pub(super) checksums: BTreeMap<String, String>,
 }
 
-/// What follows the body.
+/// The bytes after the body.
 pub(super) fn end(head: &Head) -> Result<Vec<u8>> {
     let mut end = serde_json::to_vec(head)?;
     let length = u32::try_from(end.len()).map_err(std::io::Error::other)?;
@@ -58,7 +58,8 @@ pub(super) fn end(head: &Head) -> Result<Vec<u8>> {
     Ok(end)
 }
 
-/// The head of an object, and the file at the beginning of the body. Nothing if it is no object.
+/// Reads the head of an object, and leaves the file at the beginning of the body. Returns `None` if the file is not an
+/// object.
 pub(super) fn read(file: &mut File) -> Result<Option<Head>> {
     let total = file.metadata()?.len();
     let Some(end_at) = total.checked_sub(END_BYTES) else { return Ok(None) };
@@ -79,7 +80,7 @@ pub(super) fn read(file: &mut File) -> Result<Option<Head>> {
     Ok(head.filter(|head| head.size_bytes == head_at))
 }
 
-/// When it was stored, as the protocol says it.
+/// The time when it was stored, in the form of the protocol.
 pub(super) fn modified(head: &Head) -> Timestamp {
     let since_epoch = Duration::from_millis(u64::try_from(head.modified_ms).unwrap_or_default());
     Timestamp::from(UNIX_EPOCH + since_epoch)

@@ -1,4 +1,4 @@
-//! The operations, between the protocol (`s3s`) and the store. What is not here is answered NotImplemented.
+//! The operations, between the protocol (`s3s`) and the store. Every other operation is answered NotImplemented.
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
@@ -24,9 +24,9 @@ use super::store::{Bucket, Store};
 use super::upload::{Arrived, Broken, MAX_OBJECT_BYTES};
 use crate::clock::now_ms;
 
-/// S3 takes so many keys in one DeleteObjects.
+/// S3's limit on the keys of one DeleteObjects.
 const MAX_DELETED_AT_ONCE: usize = 1000;
-/// Of all names and values together.
+/// S3's limit on all metadata names and values together.
 const MAX_METADATA_BYTES: usize = 2 * 1024;
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -87,13 +87,13 @@ impl S3 for Operations {
         conditions.check(&head, || conditions::not_modified(&head))?;
         let whole = 0..head.size_bytes;
         let part = match input.range {
-            // s3s's InvalidRange, 416.
+            // The error is s3s's InvalidRange, 416.
             Some(range) => range.check(head.size_bytes)?,
             None => whole.clone(),
         };
         let content_range =
             input.range.map(|_| format!("bytes {}-{}/{}", part.start, part.end.saturating_sub(1), head.size_bytes));
-        // Sums are over the whole.
+        // Checksums cover the whole object.
         let with_sums = input.checksum_mode.is_some() && part == whole;
         let sum = |name: &str| head.checksums.get(name).filter(|_| with_sums).cloned();
         let length = part.end - part.start;
@@ -207,7 +207,7 @@ impl S3 for Operations {
     async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
         let bucket = self.bucket(&request.input.bucket)?;
         check_version(request.input.version_id.as_deref())?;
-        // Of what is not there, S3 says too that it is deleted.
+        // S3 reports success for a missing object too.
         bucket.delete(&request.input.key, |_| true).await.map_err(failed)?;
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
@@ -252,7 +252,7 @@ impl S3 for Operations {
         request: S3Request<GetBucketLocationInput>,
     ) -> S3Result<S3Response<GetBucketLocationOutput>> {
         self.bucket(&request.input.bucket)?;
-        // us-east-1 says nothing.
+        // An empty location means us-east-1.
         Ok(S3Response::new(GetBucketLocationOutput::default()))
     }
 }
@@ -267,7 +267,7 @@ impl Operations {
     }
 }
 
-/// What has arrived becomes the object of the key.
+/// Makes an uploaded body the object of a key.
 pub(super) async fn store(
     bucket: &Arc<Bucket>,
     arrived: Arrived,
@@ -276,20 +276,20 @@ pub(super) async fn store(
     conditions: WriteConditions,
 ) -> S3Result<Arc<Head>> {
     let (file, head) = arrived.finish(key, description, now_ms()).await.map_err(failed)?;
-    bucket.put(file, head, move |existing| conditions.check(existing).map_err(Refused::Condition)).await.map_err(
+    bucket.put(file, head, move |existing| conditions.check(existing).map_err(StoreFailure::Condition)).await.map_err(
         |refused| match refused {
-            Refused::Condition(error) => error,
-            Refused::Disk(error) => failed(error),
+            StoreFailure::Condition(error) => error,
+            StoreFailure::Disk(error) => failed(error),
         },
     )
 }
 
-enum Refused {
+enum StoreFailure {
     Condition(S3Error),
     Disk(io::Error),
 }
 
-impl From<io::Error> for Refused {
+impl From<io::Error> for StoreFailure {
     fn from(error: io::Error) -> Self {
         Self::Disk(error)
     }
@@ -322,15 +322,16 @@ impl From<Broken> for S3Error {
     }
 }
 
-/// The disk failed: our fault, and worth a line in the log.
+/// Logs a failure of the disk, and returns the error for the caller.
 pub(super) fn failed(error: io::Error) -> S3Error {
-    tracing::error!(%error, "The objects' directory");
+    tracing::error!(%error, "The objects' directory could not be read or written");
     let mut shown = S3Error::with_source(S3ErrorCode::InternalError, Box::new(error));
     shown.set_message("We encountered an internal error. Please try again.");
     shown
 }
 
-/// Buckets enforce their owner, as AWS makes them: no ACLs. And what is not kept must not seem to be.
+/// Refuses ACLs, because buckets enforce their owner, as AWS creates them. Refuses tags, because they would be lost
+/// silently.
 pub(super) fn refuse_what_is_not_kept(acl: Option<&ObjectCannedACL>, has_tags: bool) -> S3Result<()> {
     if acl.is_some_and(|acl| acl.as_str() != ObjectCannedACL::BUCKET_OWNER_FULL_CONTROL) {
         return Err(s3_error!(AccessControlListNotSupported, "The bucket does not allow ACLs"));
@@ -341,7 +342,7 @@ pub(super) fn refuse_what_is_not_kept(acl: Option<&ObjectCannedACL>, has_tags: b
     Ok(())
 }
 
-/// There is one version of each object, which S3 calls `null`.
+/// Each object has one version, which S3 calls `null`.
 fn check_version(version: Option<&str>) -> S3Result<()> {
     match version {
         None | Some("null") => Ok(()),
@@ -357,7 +358,7 @@ pub(super) fn check_metadata(description: &Description) -> S3Result<()> {
     Ok(())
 }
 
-/// A part of the file, piece by piece.
+/// A range of the file, piece by piece.
 fn pieces(
     mut file: File,
     from: u64,

@@ -1,4 +1,4 @@
-//! The policy of a browser's form upload: until when it is good, and what the form may say.
+//! The policy of a browser's form upload: its expiration, and the conditions on the form's fields.
 
 use std::ops::RangeInclusive;
 
@@ -8,7 +8,7 @@ use s3s::{S3Error, S3Result, s3_error};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The fields of a form, as they came; names are compared without case.
+/// The fields of a form, in their order. Names are compared without case.
 #[derive(Debug, Default)]
 pub(super) struct FormFields(Vec<(String, String)>);
 
@@ -30,7 +30,7 @@ impl FormFields {
 pub(super) struct Policy {
     expiration_ms: i64,
     conditions: Vec<Condition>,
-    /// Of the file, in bytes.
+    /// The allowed size of the file, in bytes.
     pub(super) length: RangeInclusive<u64>,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Policy {
 struct Condition {
     field: String,
     value: String,
-    /// Only the beginning is given.
+    /// Whether only the beginning of the value is given.
     starts: bool,
 }
 
@@ -48,7 +48,7 @@ struct Document {
     conditions: Vec<Value>,
 }
 
-/// They need no condition: the policy itself, its signature, and what S3 does not look at.
+/// Fields that need no condition: the policy itself, its signature, and those that S3 ignores.
 const FREE_FIELDS: [&str; 3] = ["file", "policy", "x-amz-signature"];
 const FREE_PREFIX: &str = "x-ignore-";
 
@@ -97,16 +97,16 @@ impl Policy {
         Some(())
     }
 
-    /// What can be said before the file is read.
+    /// Checks everything that can be checked before the file is read.
     pub(super) fn check(&self, bucket: &str, fields: &FormFields, now_ms: i64) -> S3Result<()> {
         if now_ms >= self.expiration_ms {
             return Err(denied("Policy expired."));
         }
-        // The bucket is in the address, not in the form, and is a condition like a field. (That S3 insists on it is from
-        // reports of "Extra input fields: bucket", not from its documentation.)
+        // The bucket is in the address and not in the form, but it is a condition like a field. (That S3 insists on
+        // this is known from reports of "Extra input fields: bucket", not from its documentation.)
         let value = |name: &str| if name.eq_ignore_ascii_case("bucket") { Some(bucket) } else { fields.get(name) };
         for condition in &self.conditions {
-            // Unconfirmed: that a field that is not there does not begin with "".
+            // Unconfirmed: that a missing field does not begin with "".
             let holds = value(&condition.field).is_some_and(|value| match condition.starts {
                 true => value.starts_with(&condition.value),
                 false => value == condition.value,
@@ -136,7 +136,7 @@ impl std::fmt::Display for Condition {
     }
 }
 
-/// Tools write the bounds as numbers or as text.
+/// A bound of a size. Some tools write it as a number, others as text.
 fn bytes(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
 }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_policy_is_refused() {
+    fn text_that_is_not_a_policy_is_refused() {
         let end = "2026-01-01T00:00:00Z";
         for text in [
             "{".to_owned(),

@@ -1,10 +1,10 @@
-//! Answers of our own, in S3's form.
+//! Responses that this module writes itself, in S3's format.
 
 use axum::body::Body;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
 
-/// An error in S3's XML, with more than its code and message.
+/// An error in S3's XML, with details besides code and message.
 pub(super) fn error_response(
     status: StatusCode,
     code: &str,

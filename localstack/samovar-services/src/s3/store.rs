@@ -1,9 +1,9 @@
-//! The objects of the template's buckets, on disk: `{bucket}/{hash of the key}`.
+//! The objects of the template's buckets on disk, at `{bucket}/{hash of the key}`.
 //!
-//! A key never becomes a path: its SHA-256 does. So `..`, `//`, NUL, a thousand characters, or two keys that differ only in
-//! case are keys like any other, and none leaves its bucket's folder. What is listed is kept in memory, in the order of the
-//! keys, read at the start; files and list of a bucket change together under its lock, so that a condition ("only if it is
-//! not there") is decided at the moment of the write.
+//! The path of an object contains the SHA-256 of its key, never the key itself. So keys with `..`, `//`, NUL or a
+//! thousand characters, and keys that differ only in case, are keys like any other, and none leads out of its bucket's
+//! folder. The list of keys is read at the start and kept in memory, in order. Files and list of a bucket change
+//! together under its lock, so a condition ("only if it does not exist") is decided at the moment of the write.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,7 +20,7 @@ use super::object::{self, Head};
 use super::upload::{Upload, hex};
 use samovar_template::Bucket as Spec;
 
-/// No bucket's name begins with a dot.
+/// The folder of unfinished uploads. No bucket's name begins with a dot.
 const UPLOADS: &str = ".uploads";
 
 #[derive(Debug)]
@@ -40,18 +40,18 @@ pub(super) struct Bucket {
 }
 
 impl Store {
-    /// Makes the buckets, finds what is in them, and removes what uploads of a killed process left.
+    /// Creates the buckets, finds their objects, and removes the unfinished uploads of a killed process.
     pub(super) fn open(root: &Path, specs: &[Spec]) -> Result<Self> {
         let uploads = root.join(UPLOADS);
         let emptied = match std::fs::remove_dir_all(&uploads) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => std::fs::create_dir_all(&uploads),
         };
-        emptied.with_context(|| format!("{} can't be made anew", uploads.display()))?;
+        emptied.with_context(|| format!("{} could not be emptied", uploads.display()))?;
         let mut buckets = BTreeMap::new();
         for spec in specs {
             let bucket = Bucket::open(root, spec);
-            let bucket = bucket.with_context(|| format!("The bucket {} can't be opened", spec.name))?;
+            let bucket = bucket.with_context(|| format!("The bucket {} could not be opened", spec.name))?;
             buckets.insert(spec.name.clone(), Arc::new(bucket));
         }
         Ok(Self { uploads, buckets })
@@ -79,13 +79,13 @@ impl Bucket {
             let path = entry?.path();
             match object::read(&mut File::open(&path)?)? {
                 Some(head) => drop(heads.insert(head.key.clone(), Arc::new(head))),
-                None => tracing::warn!("{} is not an object, and is left alone", path.display()),
+                None => tracing::warn!("{} is not an object and is ignored", path.display()),
             }
         }
         Ok(Self { spec: spec.clone(), folder, heads: Mutex::new(heads) })
     }
 
-    /// Makes the file the object of its key, in place of the one before, if `condition` holds of that one.
+    /// Stores the file as the object of its key and replaces the previous one, if `condition` holds for that one.
     pub(super) async fn put<E: From<io::Error> + Send + 'static>(
         self: &Arc<Self>,
         file: TempPath,
@@ -103,7 +103,7 @@ impl Bucket {
         .await
     }
 
-    /// The object, open at the beginning of its body.
+    /// Opens an object, at the beginning of its body.
     pub(super) async fn get(self: &Arc<Self>, key: &str) -> io::Result<Option<(File, Head)>> {
         let path = self.path(key);
         self.blocking(move |_| match File::open(path) {
@@ -114,7 +114,7 @@ impl Bucket {
         .await
     }
 
-    /// Deletes the object if it is there and `condition` holds of it. Says whether it did.
+    /// Deletes an object if it exists and `condition` holds for it. Returns whether it was deleted.
     pub(super) async fn delete(
         self: &Arc<Self>,
         key: &str,
@@ -135,7 +135,7 @@ impl Bucket {
         .await
     }
 
-    /// Objects whose keys have the prefix, in the order of their keys, from `from` on.
+    /// Visits the objects whose keys have the prefix, in the order of their keys, from `from` on.
     pub(super) fn list<T>(&self, prefix: &str, from: Bound<&str>, visit: impl FnOnce(&mut Heads<'_>) -> T) -> T {
         let from = match from {
             Bound::Excluded(key) | Bound::Included(key) if key >= prefix => from,
@@ -154,7 +154,7 @@ impl Bucket {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The disk blocks, so it is used off the async threads.
+    /// Runs disk operations off the async threads, because they block.
     async fn blocking<T: Send + 'static, E: From<io::Error> + Send + 'static>(
         self: &Arc<Self>,
         work: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,

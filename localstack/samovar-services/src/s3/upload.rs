@@ -1,7 +1,9 @@
-//! A body on its way in: written to a temporary file, counted and summed, and only as a whole made an object.
+//! Receives a body: it is written to a temporary file, counted and summed, and becomes an object only when it is
+//! complete.
 //!
-//! Whatever ends an upload before that (a broken connection, a wrong sum, a stop) drops it, and the file with it. After a
-//! SIGKILL the file stays, and the next start removes it. Bodies pass in pieces; none is held in memory.
+//! If anything ends the upload earlier (a broken connection, a wrong checksum, a stop), the upload is dropped together
+//! with its file. After a SIGKILL the file remains, and the next start removes it. Bodies pass in pieces and are never
+//! held in memory.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,12 +20,12 @@ use tokio::io::{AsyncWriteExt as _, BufWriter};
 
 use super::object::{self, Description, Head};
 
-/// What S3 takes in one upload.
+/// S3's limit on one upload.
 pub(super) const MAX_OBJECT_BYTES: u64 = 5 * 1024 * 1024 * 1024;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// The sums that an upload can be checked by besides the MD5, by the names that headers have.
+/// The checksums besides the MD5, by their names in headers.
 pub(super) const CHECKSUMS: [&str; 5] = ["crc32", "crc32c", "crc64nvme", "sha1", "sha256"];
 
 pub(super) struct Upload {
@@ -34,7 +36,7 @@ pub(super) struct Upload {
     sums: ChecksumHasher,
 }
 
-/// A body that has arrived, and what it came to.
+/// A complete body with its size and checksums.
 #[derive(Debug)]
 pub(super) struct Arrived {
     file: File,
@@ -44,7 +46,7 @@ pub(super) struct Arrived {
     pub(super) checksums: BTreeMap<String, String>,
 }
 
-/// Why a body did not arrive.
+/// The reason why a body is not complete.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
     #[error("The body has more than {0} bytes")]
@@ -56,7 +58,7 @@ pub(super) enum Broken {
 }
 
 impl Upload {
-    /// `folder` is on the same file system as the objects. The checksums are by their names.
+    /// `folder` must be on the same file system as the objects. `checksums` are names.
     pub(super) async fn new(folder: &Path, checksums: &[&str]) -> io::Result<Self> {
         let folder = folder.to_owned();
         let made = tokio::task::spawn_blocking(move || NamedTempFile::new_in(folder)).await;
@@ -73,7 +75,7 @@ impl Upload {
         Ok(Self { file, path, size_bytes: 0, md5: Md5::new(), sums })
     }
 
-    /// Takes the whole body.
+    /// Receives the whole body.
     pub(super) async fn receive<E>(
         mut self,
         body: impl Stream<Item = Result<Bytes, E>>,
@@ -105,7 +107,7 @@ impl Upload {
 }
 
 impl Arrived {
-    /// The finished file, to be renamed.
+    /// Returns the finished file, which is to be renamed.
     pub(super) async fn finish(
         mut self,
         key: &str,

@@ -1,4 +1,4 @@
-//! How fast it is; run in release mode with `--ignored --nocapture`.
+//! A speed measurement; run in release mode with `--ignored --nocapture`.
 
 use std::time::Instant;
 

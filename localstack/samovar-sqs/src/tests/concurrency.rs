@@ -1,4 +1,4 @@
-//! Races: many receivers, senders and quitters at once, on several threads, in memory and over a file.
+//! Races: many receivers, senders and dropped calls at once, on several threads, in memory and over a file.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ const GROUPS: u32 = 20;
 const PER_GROUP: u32 = 15;
 const TOTAL: usize = (GROUPS * PER_GROUP) as usize;
 
-/// What the receivers have seen.
+/// The messages that the receivers have seen.
 #[derive(Debug, Default)]
 struct Witness {
     in_flight: BTreeSet<String>,
@@ -17,7 +17,7 @@ struct Witness {
     deleted: usize,
 }
 
-/// Receives one message at a time until the server closes; whoever deletes the last message closes it.
+/// Receives one message at a time until the server closes; the one that deletes the last message closes it.
 async fn work(bench: Bench, witness: Arc<Mutex<Witness>>, seed: u64) {
     let request = Receive { max_messages: 1, wait: Duration::from_secs(20), visibility_timeout: None };
     let mut random = fastrand::Rng::with_seed(seed);
@@ -100,13 +100,13 @@ async fn fifty_racing_receivers_never_hold_two_of_a_group_and_keep_its_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nor_do_they_over_a_file_where_a_receive_can_be_dropped_while_it_is_written() {
+async fn racing_receivers_over_a_file_keep_the_order_even_if_receives_are_dropped() {
     let directory = tempfile::tempdir().unwrap();
     race(Bench::file(&directory.path().join("sqs"), START_MS), 50).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_racing_repeats_one_is_stored_and_all_get_its_id() {
+async fn racing_repeats_store_one_message_and_all_get_its_id() {
     let bench = Bench::memory();
     bench.fifo("q.fifo").await;
     let mut sends = tokio::task::JoinSet::new();

@@ -1,4 +1,4 @@
-//! The five minutes in which a FIFO queue swallows repeats.
+//! The five minutes during which a FIFO queue ignores repeats.
 
 use super::*;
 
@@ -15,7 +15,7 @@ async fn send(bench: &Bench, group: &str, id: &str, body: &str) -> (String, Stri
 }
 
 #[tokio::test]
-async fn a_repeat_within_five_minutes_succeeds_and_tells_of_the_first() {
+async fn a_repeat_within_five_minutes_gets_the_answer_of_the_first_send() {
     let bench = Bench::memory();
     bench.queue("q.fifo", [("FifoQueue", "true")]).await;
     let first = send(&bench, "g", "id", "one").await;
@@ -50,7 +50,7 @@ async fn content_based_deduplication_goes_by_the_body_unless_an_id_is_given() {
 }
 
 #[tokio::test]
-async fn with_the_scope_message_group_the_same_id_counts_once_per_group() {
+async fn with_the_scope_message_group_the_same_id_is_used_once_per_group() {
     let bench = Bench::memory();
     bench.queue("q.fifo", [("FifoQueue", "true"), ("DeduplicationScope", "messageGroup")]).await;
     let a = send(&bench, "a", "id", "x").await;

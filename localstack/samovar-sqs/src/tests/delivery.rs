@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn a_received_message_is_invisible_until_its_timeout_and_then_counts_one_receive_more() {
+async fn a_received_message_is_invisible_until_its_timeout_and_each_receive_is_counted() {
     let bench = Bench::memory();
     bench.queue("q", [("VisibilityTimeout", "5")]).await;
     let id = bench.send("q", "hello").await;
@@ -77,8 +77,8 @@ async fn a_group_keeps_its_order_when_visibility_runs_out() {
 }
 
 #[tokio::test]
-async fn nothing_overtakes_the_message_of_a_group_that_is_still_in_flight() {
-    // As LocalStack recorded from AWS: of three in flight, the one that was extended holds back itself and what follows.
+async fn no_message_overtakes_one_of_its_group_that_is_still_in_flight() {
+    // As LocalStack recorded from AWS: of three messages in flight, the extended one holds back itself and later ones.
     for (extended, expected) in [(0, vec![]), (1, vec!["1"]), (2, vec!["1", "2"])] {
         let bench = Bench::memory();
         bench.fifo("q.fifo").await;
@@ -114,7 +114,7 @@ async fn a_fifo_queue_refuses_to_delete_by_an_expired_handle() {
     let current = bench.receive_one("q.fifo").await;
     assert_eq!(bench.delete("q.fifo", &stale).await, expired);
     assert_eq!(bench.delete("q.fifo", &current).await, Ok(()));
-    // Gone is gone: a repeated delete succeeds.
+    // The message is gone, so a repeated delete succeeds.
     assert_eq!(bench.delete("q.fifo", &current).await, Ok(()));
     assert_eq!(bench.counts("q.fifo"), (0, 0, 0));
 }
@@ -136,7 +136,7 @@ async fn a_standard_queue_deletes_by_the_latest_handle_only() {
 }
 
 #[tokio::test]
-async fn visibility_cannot_be_changed_by_a_handle_that_is_not_of_the_latest_receive() {
+async fn visibility_can_be_changed_only_by_the_handle_of_the_latest_receive() {
     let bench = Bench::memory();
     for queue in ["q", "q.fifo"] {
         match queue {
@@ -156,7 +156,7 @@ async fn visibility_cannot_be_changed_by_a_handle_that_is_not_of_the_latest_rece
 }
 
 #[tokio::test]
-async fn after_its_timeout_a_message_can_be_hidden_again_on_a_standard_queue_but_not_on_a_fifo_one() {
+async fn an_expired_handle_can_change_visibility_on_a_standard_queue_only() {
     let bench = Bench::memory();
     bench.queue("q", []).await;
     bench.fifo("q.fifo").await;
@@ -195,7 +195,7 @@ async fn foreign_and_malformed_handles_are_refused() {
 }
 
 #[tokio::test]
-async fn a_delay_of_the_message_replaces_that_of_the_queue() {
+async fn a_messages_own_delay_replaces_that_of_its_queue() {
     let bench = Bench::memory();
     bench.queue("q", [("DelaySeconds", "5")]).await;
     bench.send("q", "queue's").await;
@@ -212,7 +212,7 @@ async fn a_delay_of_the_message_replaces_that_of_the_queue() {
 }
 
 #[tokio::test]
-async fn a_fifo_queue_refuses_a_delay_of_the_message_and_applies_a_changed_one_to_those_it_holds() {
+async fn a_fifo_queue_refuses_a_messages_own_delay_and_applies_a_changed_queue_delay_to_its_messages() {
     let bench = Bench::memory();
     bench.fifo("q.fifo").await;
     let own = json!({ "QueueUrl": "q.fifo", "MessageBody": "x", "MessageGroupId": "g", "DelaySeconds": 2 });
@@ -228,7 +228,7 @@ async fn a_fifo_queue_refuses_a_delay_of_the_message_and_applies_a_changed_one_t
 }
 
 #[tokio::test]
-async fn messages_end_with_their_retention_even_in_flight() {
+async fn a_message_ends_with_its_retention_period_even_in_flight() {
     let bench = Bench::memory();
     bench.queue("q", [("MessageRetentionPeriod", "60"), ("VisibilityTimeout", "300")]).await;
     bench.send("q", "in flight").await;
@@ -253,7 +253,7 @@ async fn a_message_that_keeps_failing_does_not_block_a_standard_queue() {
 }
 
 #[tokio::test]
-async fn counts_tell_visible_in_flight_and_delayed_apart() {
+async fn counts_distinguish_visible_in_flight_and_delayed() {
     // On FIFO as LocalStack recorded from AWS: the rest of a locked group counts as visible.
     let bench = Bench::memory();
     bench.fifo("q.fifo").await;

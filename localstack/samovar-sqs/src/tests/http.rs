@@ -1,4 +1,4 @@
-//! The AWS SDK for Rust against the server over HTTP: the SDK parses what we say, and recognises the errors.
+//! The AWS SDK for Rust against the server over HTTP: the SDK parses the responses and recognises the errors.
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
@@ -15,7 +15,7 @@ use axum::response::IntoResponse;
 
 use super::*;
 
-/// As the services' door does: the operation from the header, the rest from `Sqs::call`.
+/// Does what the services' door does: takes the operation from the header, and passes the rest to `Sqs::call`.
 async fn edge(State(sqs): State<Sqs>, headers: HeaderMap, body: Bytes) -> axum::response::Response {
     let target = headers["x-amz-target"].to_str().unwrap();
     let response = sqs.call(target.strip_prefix("AmazonSQS.").unwrap(), &body).await;
@@ -148,7 +148,7 @@ fn entry(id: &str, body: &str) -> SendMessageBatchRequestEntry {
 }
 
 #[tokio::test]
-async fn a_batch_reports_each_entry_and_refuses_what_is_wrong_as_a_whole() {
+async fn a_batch_reports_each_entry_and_a_wrong_batch_is_refused_as_a_whole() {
     let (bench, client) = serve().await;
     let create = client.create_queue().queue_name("q").attributes(QueueAttributeName::MaximumMessageSize, "1024");
     let url = create.send().await.unwrap().queue_url.unwrap();
@@ -199,7 +199,7 @@ async fn a_message_of_a_mebibyte_is_accepted_and_one_byte_more_is_not() {
 }
 
 #[tokio::test]
-async fn a_client_that_hangs_up_during_a_long_poll_loses_nothing() {
+async fn a_client_that_hangs_up_during_a_long_poll_loses_no_message() {
     let (bench, client) = serve().await;
     let url = client.create_queue().queue_name("q").send().await.unwrap().queue_url.unwrap();
     let poll = client.receive_message().queue_url(&url).wait_time_seconds(20).send();

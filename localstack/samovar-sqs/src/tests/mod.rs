@@ -1,4 +1,5 @@
-//! The server as its users see it: by the AWS SDK over HTTP, in process, over time that tests move, over restarts.
+//! The server as its users see it: through the AWS SDK over HTTP, within the process, over time that tests move, over
+//! restarts.
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
 mod bench;
@@ -26,7 +27,7 @@ const BASE_URL: &str = "http://127.0.0.1:8000/_aws/sqs";
 /// Some moment in 2026.
 const START_MS: i64 = 1_770_000_000_000;
 
-/// A server whose time stands still until the test moves it.
+/// A server whose time stands still until the test advances it.
 #[derive(Clone, Debug)]
 struct Bench {
     sqs: Sqs,
@@ -56,7 +57,7 @@ impl Bench {
         self.sqs.create_queue(name, &map(attributes)).await.unwrap();
     }
 
-    /// With content-based deduplication, so that tests need not name ids.
+    /// A FIFO queue with content-based deduplication, so that tests need not give ids.
     async fn fifo(&self, name: &str) {
         self.queue(name, [("FifoQueue", "true"), ("ContentBasedDeduplication", "true")]).await;
     }
@@ -82,7 +83,7 @@ impl Bench {
         self.call("SendMessage", request).await.unwrap()["MessageId"].as_str().unwrap().to_owned()
     }
 
-    /// At once, up to ten.
+    /// Receives up to ten messages without waiting.
     async fn receive(&self, queue: &str) -> Vec<Message> {
         self.receive_up_to(queue, 10).await
     }
@@ -104,7 +105,7 @@ impl Bench {
         self.sqs.change_visibility(queue, &message.receipt_handle, Duration::from_secs(seconds)).await
     }
 
-    /// Visible, in flight, delayed.
+    /// The numbers of visible, in-flight and delayed messages.
     fn counts(&self, queue: &str) -> (u64, u64, u64) {
         let counts = &self.sqs.counts()[queue];
         (counts.visible, counts.in_flight, counts.delayed)

@@ -1,7 +1,8 @@
-//! Random operations against a model simple enough to be seen right: a list of messages in the order of their sends.
+//! Random operations against a model that is simple enough to verify by reading: a list of messages in the order of
+//! sends.
 //!
-//! The model does not know in which order groups are served; it checks that what came was allowed, and that nothing that
-//! could have come was left out.
+//! The model does not know in which order groups are served. It checks that every received message was allowed, and
+//! that no available message was left out.
 
 use std::collections::HashMap;
 
@@ -15,7 +16,7 @@ struct Entry {
     id: String,
     group: String,
     visible_ms: i64,
-    /// Of the latest receive.
+    /// The token of the latest receive.
     handle: Option<String>,
     receives: u32,
 }
@@ -193,7 +194,7 @@ async fn random_operations_on_a_standard_queue_do_what_the_model_allows() {
 }
 
 #[tokio::test]
-async fn they_do_so_over_restarts() {
+async fn random_operations_do_what_the_model_allows_over_restarts() {
     for seed in 0..6 {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sqs");

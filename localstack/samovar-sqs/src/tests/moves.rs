@@ -26,7 +26,7 @@ async fn settle() {
 }
 
 #[tokio::test]
-async fn dead_letters_go_back_to_where_they_came_from_as_new_messages() {
+async fn dead_letters_go_back_to_their_source_queue_as_new_messages() {
     let (bench, arn) = with_letters(3).await;
     bench.call("StartMessageMoveTask", json!({ "SourceArn": arn })).await.unwrap();
     settle().await;
@@ -41,7 +41,7 @@ async fn dead_letters_go_back_to_where_they_came_from_as_new_messages() {
 }
 
 #[tokio::test]
-async fn a_task_keeps_its_rate_is_alone_on_its_source_and_can_be_cancelled() {
+async fn a_task_keeps_its_rate_excludes_other_tasks_and_can_be_cancelled() {
     let (bench, arn) = with_letters(3).await;
     let destination = bench.sqs.queue_arn("one");
     let start = json!({ "SourceArn": arn, "DestinationArn": destination, "MaxNumberOfMessagesPerSecond": 2 });
@@ -82,7 +82,7 @@ async fn a_task_fails_when_its_destination_goes_away() {
 }
 
 #[tokio::test]
-async fn wrong_sources_and_destinations_are_refused() {
+async fn a_wrong_source_or_destination_is_refused() {
     let (bench, arn) = with_letters(1).await;
     let one = bench.sqs.queue_arn("one");
     let missing = bench.sqs.queue_arn("missing");

@@ -1,11 +1,11 @@
-//! What a restart finds in the file.
+//! The state of the queues after a restart.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
 
 use super::*;
 
-/// Opens the file anew without closing the server that had it, as after SIGKILL: the copy has what was committed.
+/// Opens a copy of the file without closing the server, as after SIGKILL: the copy has every committed change.
 async fn killed_and_restarted(path: &Path, now_ms: i64) -> (tempfile::TempDir, Bench) {
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("sqs");
@@ -99,7 +99,7 @@ async fn queues_attributes_tags_and_deletions_survive_a_clean_restart() {
 }
 
 #[tokio::test]
-async fn a_file_in_use_or_of_another_kind_is_refused_by_name() {
+async fn a_file_that_is_in_use_or_not_a_queue_file_is_refused_with_its_name() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("sqs");
     let open = |path: &Path| {
@@ -114,11 +114,11 @@ async fn a_file_in_use_or_of_another_kind_is_refused_by_name() {
     let other = directory.path().join("text");
     std::fs::write(&other, "not a database, but long enough to have a header ".repeat(100)).unwrap();
     let error = open(&other).unwrap_err();
-    assert!(error.to_string().contains("cannot read"), "{error}");
+    assert!(error.to_string().contains("cannot be read"), "{error}");
 }
 
 #[tokio::test]
-async fn after_a_failed_write_nothing_is_acknowledged() {
+async fn no_call_is_acknowledged_after_a_failed_write() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("sqs");
     let bench = Bench::file(&path, START_MS);
@@ -139,7 +139,7 @@ async fn after_a_failed_write_nothing_is_acknowledged() {
     assert_eq!(bodies(&after.receive("q").await), ["kept"]);
 }
 
-/// The other half of the next test: sends, receives and deletes in the current directory until it is killed, and says what
+/// The child of the next test: sends, receives and deletes in the current directory until it is killed, and prints what
 /// has been acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "run by the test below, which kills it"]
@@ -170,7 +170,7 @@ async fn child_that_works_until_it_is_killed() {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_before_a_sigkill_is_there_after_it() {
+async fn every_acknowledged_change_survives_sigkill() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("sqs");
     let before = Bench::file(&path, START_MS);
@@ -188,7 +188,7 @@ async fn what_was_acknowledged_before_a_sigkill_is_there_after_it() {
     let mut said: Vec<String> = lines.by_ref().filter(|line| line.contains('-')).take(2_000).collect();
     child.kill().unwrap();
     child.wait().unwrap();
-    // What it said between our last look and its end counts too.
+    // Its output between the last read and its end counts too.
     said.extend(lines);
 
     let after = Bench::file(&path, START_MS + 60_000);

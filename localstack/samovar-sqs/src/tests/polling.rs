@@ -1,4 +1,4 @@
-//! Long polls: what wakes them, when they end, and what a dropped one leaves behind.
+//! Long polls: how they wake, how they end, and the effects of a dropped one.
 //!
 //! The tests run on one thread: `settle` lets every task run until it waits, so nothing depends on real time.
 
@@ -42,7 +42,7 @@ async fn every_waiting_receiver_gets_one_of_a_batch() {
 }
 
 #[tokio::test]
-async fn deleting_or_returning_a_message_wakes_who_waits_for_its_group() {
+async fn deleting_or_returning_a_message_wakes_a_receiver_of_its_group() {
     let bench = Bench::memory();
     bench.fifo("q.fifo").await;
     for body in ["1", "2", "3"] {
@@ -63,7 +63,7 @@ async fn deleting_or_returning_a_message_wakes_who_waits_for_its_group() {
 }
 
 #[tokio::test]
-async fn a_waiting_receiver_wakes_when_something_becomes_visible_by_itself() {
+async fn a_waiting_receiver_wakes_when_a_message_becomes_visible_by_itself() {
     let bench = Bench::memory();
     bench.queue("q", [("VisibilityTimeout", "5")]).await;
     let delayed = json!({ "QueueUrl": "q", "MessageBody": "delayed", "DelaySeconds": 7 });
@@ -82,7 +82,7 @@ async fn a_waiting_receiver_wakes_when_something_becomes_visible_by_itself() {
 }
 
 #[tokio::test]
-async fn the_timer_of_a_receiver_that_left_is_watched_by_another() {
+async fn another_receiver_watches_the_timer_of_one_that_left() {
     let bench = Bench::memory();
     bench.queue("q", []).await;
     bench.send("q", "x").await;
@@ -131,7 +131,7 @@ async fn an_aborted_long_poll_takes_no_message_with_it() {
 }
 
 #[tokio::test]
-async fn a_receive_dropped_while_it_is_written_is_as_if_it_had_not_happened() {
+async fn a_receive_that_is_dropped_while_it_is_written_takes_no_message() {
     let directory = tempfile::tempdir().unwrap();
     let bench = Bench::file(&directory.path().join("sqs"), START_MS);
     bench.fifo("q.fifo").await;

@@ -1,4 +1,4 @@
-//! Making, finding and configuring queues, and the protocol's edges.
+//! Creating, finding and configuring queues, and the protocol's error cases.
 
 use super::*;
 
@@ -23,7 +23,7 @@ async fn creating_a_queue_again_succeeds_only_with_the_same_attributes() {
 }
 
 #[tokio::test]
-async fn names_and_attributes_are_checked() {
+async fn invalid_names_and_attributes_are_refused() {
     let bench = Bench::memory();
     bench.queue("q", []).await;
     bench.fifo("q.fifo").await;
@@ -139,7 +139,7 @@ async fn a_purge_is_refused_for_a_minute_after_another() {
 }
 
 #[tokio::test]
-async fn messages_are_checked_before_they_are_accepted() {
+async fn an_invalid_message_is_refused() {
     let bench = Bench::memory();
     bench.queue("q", [("MaximumMessageSize", "1024")]).await;
     bench.queue("q.fifo", [("FifoQueue", "true")]).await;
@@ -192,7 +192,7 @@ async fn messages_are_checked_before_they_are_accepted() {
 }
 
 #[tokio::test]
-async fn receive_parameters_are_checked() {
+async fn invalid_receive_parameters_are_refused() {
     let bench = Bench::memory();
     bench.queue("q", []).await;
     for (name, value, text) in [
@@ -215,7 +215,7 @@ async fn receive_parameters_are_checked() {
 }
 
 #[tokio::test]
-async fn unknown_operations_and_broken_json_are_named_as_such() {
+async fn an_unknown_operation_or_broken_json_is_an_error_with_its_own_type() {
     let bench = Bench::memory();
     let (code, text) = refused(&bench, "AddPermission", json!({})).await;
     assert_eq!(code, "UnknownOperationException");

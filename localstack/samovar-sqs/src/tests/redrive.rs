@@ -1,4 +1,4 @@
-//! What is received too often goes to the dead-letter queue.
+//! Messages that are received too often go to the dead-letter queue.
 
 use super::*;
 
@@ -41,7 +41,7 @@ async fn a_message_is_received_exactly_as_often_as_allowed_and_then_found_in_the
 }
 
 #[tokio::test]
-async fn a_group_goes_on_with_the_next_message_in_the_receive_that_gives_one_up() {
+async fn the_receive_that_dead_letters_a_message_returns_the_next_one_of_its_group() {
     let (bench, source, dead) = with_dead_letters(1, true).await;
     for body in ["poison", "next"] {
         bench.send_to_group(source, "g", body).await;
@@ -69,7 +69,7 @@ async fn a_receiver_waiting_at_the_dead_letter_queue_is_woken() {
 }
 
 #[tokio::test]
-async fn without_its_dead_letter_queue_a_message_keeps_being_handed_out() {
+async fn a_message_keeps_being_delivered_if_its_dead_letter_queue_is_missing() {
     let (bench, source, dead) = with_dead_letters(1, false).await;
     bench.send(source, "x").await;
     bench.call("DeleteQueue", json!({ "QueueUrl": dead })).await.unwrap();

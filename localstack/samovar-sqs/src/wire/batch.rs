@@ -1,7 +1,7 @@
 //! Batches: up to ten entries, each with its own result, in one commit.
 //!
-//! What is wrong with the batch as a whole (count, ids, size, FIFO parameters) refuses the call; what is wrong with an entry
-//! fails that entry only.
+//! A mistake in the batch as a whole (count, ids, size, FIFO parameters) refuses the call. A mistake in an entry fails
+//! only that entry.
 
 use std::collections::HashSet;
 
@@ -50,7 +50,7 @@ pub(super) struct Done {
 
 impl Failed {
     fn new(id: String, error: &Error) -> Self {
-        // In a batch, AWS names an expired handle otherwise than in a single call.
+        // In a batch, AWS gives an expired handle another name than in a single call.
         let (code, message) = match error {
             Error::ReceiptHandleExpired(_) => {
                 ("ReceiptHandleIsInvalid".to_owned(), "The receipt handle has expired".to_owned())
@@ -136,7 +136,7 @@ async fn each<T>(
     let results: Vec<_> = sqs
         .inner
         .run(|state, now_ms| {
-            // A queue that is not there refuses the call, not each entry.
+            // A missing queue refuses the call, not each entry.
             state.queue(queue, now_ms)?;
             let done = entries.into_iter().map(|(id, entry)| {
                 let result = operate(state, entry, now_ms).map(|()| Done { id: id.clone() });
@@ -148,7 +148,7 @@ async fn each<T>(
     Ok(BatchResult::of(results))
 }
 
-/// The entries with their ids, which must be there, well formed and distinct.
+/// The entries with their ids, which must be present, well formed and distinct.
 fn identified<T>(
     entries: Vec<T>,
     entry_type: &'static str,

@@ -12,7 +12,7 @@ use crate::delivery::{Outgoing, SendReceipt};
 use crate::error::Error;
 use crate::message::{Message, MessageAttribute, MessageAttributes, md5_hex, md5_of_attributes};
 
-/// The system attributes that ReceiveMessage can be asked for.
+/// The system attributes that a ReceiveMessage can request.
 const SYSTEM_ATTRIBUTES: [&str; 11] = [
     "All",
     "ApproximateFirstReceiveTimestamp",
@@ -27,7 +27,7 @@ const SYSTEM_ATTRIBUTES: [&str; 11] = [
     "SqsManagedSseEnabled",
 ];
 
-/// What SendMessage answers, also for an entry of a batch.
+/// The result of SendMessage, also for an entry of a batch.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Sent {
@@ -44,7 +44,7 @@ pub(super) struct Sent {
     sequence_number: Option<String>,
 }
 
-/// The checksums of a message to be sent: of what this sender sent, also when it turns out to be a repeat.
+/// The checksums of a sent message. They cover this sender's input, even if the message turns out to be a repeat.
 #[derive(Debug)]
 pub(super) struct Checksums {
     body: String,
@@ -93,9 +93,9 @@ pub(super) async fn send(sqs: &Sqs, mut request: MessageInput) -> Result<Sent, E
     Ok(checksums.sent(None, receipt))
 }
 
-/// `ReceiveRequestAttemptId` is accepted and has no effect: it lets a FIFO receiver repeat a receive whose answer was lost
-/// on the network, which between this server and its clients does not happen unseen; the messages come back after their
-/// visibility timeout.
+/// `ReceiveRequestAttemptId` is accepted and has no effect. It lets a FIFO receiver repeat a receive whose answer was
+/// lost on the network. Between this server and its clients a loss does not go unnoticed, and the messages come back
+/// after their visibility timeout.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ReceiveMessage {
@@ -107,7 +107,7 @@ pub(super) struct ReceiveMessage {
     message_attribute_names: Vec<String>,
     #[serde(default)]
     message_system_attribute_names: Vec<String>,
-    /// The older name of the same.
+    /// The older name of the same parameter.
     #[serde(default)]
     attribute_names: Vec<String>,
 }
@@ -162,7 +162,7 @@ pub(super) async fn receive(sqs: &Sqs, mut request: ReceiveMessage) -> Result<Re
 }
 
 impl ReceivedMessage {
-    /// With the attributes that were asked for; the checksum is over those.
+    /// A message with the requested attributes. The checksum covers only those.
     fn new(message: Message, system: &[String], names: &[String]) -> Self {
         let wanted = |name: &str| {
             names.iter().any(|wanted| match wanted.as_str() {

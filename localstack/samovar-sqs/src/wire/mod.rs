@@ -1,8 +1,8 @@
 //! The AWS JSON 1.0 protocol, as the SDKs and the AWS CLI speak it.
 //!
-//! This directory owns the names and forms of parameters and results, and the checks of a request by itself; what depends on
-//! the queues is in `state`. Invariant: whatever comes in, a response goes out; an error has the type, the query code in the
-//! header `x-amzn-query-error` (by which SDKs recognise it) and a message that says what to do.
+//! This directory defines the names and forms of parameters and results, and the checks that need only the request.
+//! Checks that depend on the queues are in `state`. Invariant: every input gets a response. An error has a type, a
+//! query code in the header `x-amzn-query-error` (by which SDKs recognise it) and a message that says what to do.
 
 mod batch;
 mod messages;
@@ -16,12 +16,12 @@ use serde::de::DeserializeOwned;
 use super::Sqs;
 use super::error::Error;
 
-/// What goes back over HTTP.
+/// The HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// The status.
+    /// The HTTP status.
     pub status: u16,
-    /// The content type; of an error, also its query code.
+    /// The content type and, for an error, its query code.
     pub headers: Vec<(&'static str, String)>,
     /// JSON.
     pub body: Vec<u8>,
@@ -67,7 +67,7 @@ async fn dispatch(sqs: &Sqs, operation: &str, body: &[u8]) -> Result<Vec<u8>, Er
         "StartMessageMoveTask" => output(&moves::start(sqs, input(body)?).await?),
         "ListMessageMoveTasks" => output(&moves::list(sqs, input(body)?)?),
         "CancelMessageMoveTask" => output(&moves::cancel(sqs, input(body)?).await?),
-        // AddPermission and RemovePermission are missing on purpose: nothing here evaluates a queue policy.
+        // AddPermission and RemovePermission are missing on purpose: this server does not evaluate queue policies.
         _ => Err(Error::UnknownOperation(operation.to_owned())),
     }
 }
@@ -89,8 +89,8 @@ fn required<T>(value: Option<T>, name: &'static str) -> Result<T, Error> {
     value.ok_or(Error::MissingParameter(name))
 }
 
-/// The queue that a URL names: its last segment, so that host, port and account may differ. A bare name does too, on AWS
-/// as here.
+/// The queue that a URL names by its last segment; host, port and account may differ. A bare name is accepted too, as
+/// on AWS.
 fn queue_of(url: Option<String>) -> Result<String, Error> {
     let url = required(url, "QueueUrl")?;
     match url.trim_end_matches('/').rsplit_once('/') {

@@ -1,4 +1,4 @@
-//! Operations on queues: make, find, list, configure, purge, delete, tag.
+//! Operations on queues: create, find, list, configure, purge, delete, tag.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -19,7 +19,7 @@ pub(super) struct CreateQueue {
     queue_name: Option<String>,
     #[serde(default)]
     attributes: BTreeMap<String, String>,
-    /// In lower case on the wire, unlike everything else.
+    /// This name begins in lower case on the wire, unlike all others.
     #[serde(default, rename = "tags", alias = "Tags")]
     tags: BTreeMap<String, String>,
 }
@@ -41,7 +41,7 @@ pub(super) async fn create(sqs: &Sqs, request: CreateQueue) -> Result<QueueUrl, 
                 let row = QueueRow::of(queue);
                 state.changes.push(Change::PutQueue(row));
             }
-            // An existing queue may have been made by a call whose commit is still under way.
+            // The call that created an existing queue may not be committed yet.
             state.changes.push(Change::Barrier);
             Ok(())
         })
@@ -73,20 +73,22 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Of sorted names, those of this page, and the token of the next: the last name of this one.
+    /// Selects this page from sorted names. The token of the next page is the last name of this one.
     fn of<'a>(&self, names: impl Iterator<Item = &'a String>) -> Result<(Vec<String>, Option<String>), Error> {
         if let Some(max) = self.max_results.filter(|max| !(1..=1000).contains(max)) {
             return Err(Error::parameter("MaxResults", max, "Must be between 1 and 1000, if provided."));
         }
         let after = self.next_token.as_deref().map(|token| {
             let name = BASE64.decode(token).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-            name.ok_or_else(|| Error::parameter("NextToken", token, "Pass the NextToken of the page before unchanged."))
+            name.ok_or_else(|| {
+                Error::parameter("NextToken", token, "Pass the NextToken of the previous page unchanged.")
+            })
         });
         let after = after.transpose()?;
         let max = self.max_results.unwrap_or(1000);
         let mut names = names.filter(|name| after.as_ref().is_none_or(|after| *name > after));
         let page: Vec<String> = names.by_ref().take(max).cloned().collect();
-        // AWS pages only when asked for a page size.
+        // AWS returns pages only if a page size is requested.
         let more = self.max_results.is_some() && names.next().is_some();
         let next_token = page.last().filter(|_| more).map(|name| BASE64.encode(name));
         Ok((page, next_token))
@@ -112,7 +114,7 @@ pub(super) fn list(sqs: &Sqs, request: Page) -> Result<QueueUrls, Error> {
     Ok(QueueUrls { queue_urls: names.iter().map(|name| sqs.queue_url(name)).collect(), next_token })
 }
 
-/// Unlike ListQueues, with a lower-case first letter on the wire.
+/// This name begins in lower case on the wire, unlike in ListQueues.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SourceQueueUrls {
@@ -196,7 +198,7 @@ pub(super) async fn purge(sqs: &Sqs, request: QueueRequest) -> Result<Nothing, E
     Ok(Nothing {})
 }
 
-/// AWS takes up to 60 seconds, and as long refuses a new queue of that name; here both are at once.
+/// AWS takes up to 60 seconds to delete, and refuses a new queue of that name for as long. Here both happen at once.
 pub(super) async fn delete(sqs: &Sqs, request: QueueRequest) -> Result<Nothing, Error> {
     let name = queue_of(request.queue_url)?;
     sqs.inner.run(|state, _| state.delete_queue(&name)).await?;

@@ -1,4 +1,4 @@
-//! Whether a message may be sent: parameters, characters, attributes, size.
+//! Checks whether a message may be sent: parameters, characters, attributes, size.
 //!
 //! Invariant: an [`Outgoing`] fits the queue whose [`Rules`] it was checked against.
 
@@ -32,7 +32,7 @@ pub(super) struct MessageInput {
     pub(super) message_group_id: Option<String>,
 }
 
-/// What a queue asks of a message.
+/// A queue's requirements on messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     fifo: bool,
@@ -50,8 +50,8 @@ impl Rules {
         }
     }
 
-    /// The parameters that a FIFO queue demands. AWS calls the missing group of a batch entry an invalid parameter, and that
-    /// of a single message a missing one.
+    /// Checks the parameters that a FIFO queue requires. AWS calls a missing group an invalid parameter in a batch
+    /// entry, and a missing parameter in a single message.
     pub(super) fn check_fifo(self, input: &MessageInput, in_batch: bool) -> Result<(), Error> {
         if !self.fifo {
             return Ok(());
@@ -74,7 +74,8 @@ impl Rules {
         let body = required(input.message_body.filter(|body| !body.is_empty()), "MessageBody")?;
         if let Some(forbidden) = body.chars().find(|c| !is_allowed(*c)) {
             return Err(Error::InvalidMessageContents(format!(
-                "Invalid binary character '#x{:X}' was found in the message body, the set of allowed characters is #x9 | \
+                "Invalid binary character '#x{:X}' was found in the message body, \
+                 the set of allowed characters is #x9 | \
                  #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF. Encode binary data as base64.",
                 u32::from(forbidden)
             )));
@@ -95,7 +96,7 @@ impl Rules {
             }
             check_id("MessageDeduplicationId", id)?;
         }
-        // A group on a standard queue is allowed: fair queues.
+        // A standard queue accepts a group (fair queues).
         if let Some(group) = &input.message_group_id {
             check_id("MessageGroupId", group)?;
         }
@@ -112,7 +113,7 @@ impl Rules {
     fn check_delay(self, delay: i64) -> Result<u32, Error> {
         let refuse = |reason: &str| Err(Error::parameter("DelaySeconds", delay, reason));
         match u32::try_from(delay) {
-            // Zero is taken on a FIFO queue, and means the queue's delay.
+            // A FIFO queue accepts zero, and takes it for the queue's delay.
             Ok(1..) if self.fifo => refuse("The request include parameter that is not valid for this queue type."),
             Ok(seconds @ 0..=MAX_DELAY_SECONDS) => Ok(seconds),
             _ => refuse("DelaySeconds must be >= 0 and <= 900."),
@@ -150,14 +151,16 @@ fn check_attributes(attributes: &MessageAttributes) -> Result<(), Error> {
         let lower = name.to_ascii_lowercase();
         if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(allowed) {
             return refuse(format!(
-                "Message (user) attribute name '{name}' is invalid: 1 to {MAX_NAME_BYTES} of A-Z, a-z, 0-9, underscore, \
+                "Message (user) attribute name '{name}' is invalid: 1 to {MAX_NAME_BYTES} of A-Z, a-z, 0-9, \
+                 underscore, \
                  hyphen and period."
             ));
         }
         let (starts, ends) = (name.starts_with('.'), name.ends_with('.'));
         if lower.starts_with("aws.") || lower.starts_with("amazon.") || starts || ends || name.contains("..") {
             return refuse(format!(
-                "Message (user) attribute name '{name}' is invalid: it must not start with AWS. or Amazon., start or end \
+                "Message (user) attribute name '{name}' is invalid: it must not start with AWS. or Amazon., \
+                 start or end \
                  with a period, or have two in a row."
             ));
         }
@@ -165,7 +168,8 @@ fn check_attributes(attributes: &MessageAttributes) -> Result<(), Error> {
         let logical = data_type.split('.').next().unwrap_or_default();
         if !matches!(logical, "String" | "Number" | "Binary") || data_type.len() > MAX_NAME_BYTES {
             return refuse(format!(
-                "The message attribute '{name}' has an invalid message attribute type, the set of supported type prefixes \
+                "The message attribute '{name}' has an invalid message attribute type, \
+                 the set of supported type prefixes \
                  is Binary, Number, and String."
             ));
         }
@@ -199,7 +203,7 @@ fn check_id(name: &'static str, id: &str) -> Result<(), Error> {
     Err(Error::parameter(name, id, reason))
 }
 
-/// The characters of XML, which SQS once spoke.
+/// The characters of XML, which the older SQS protocol used.
 fn is_allowed(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{D7FF}' | '\u{E000}'..='\u{FFFD}' | '\u{10000}'..='\u{10FFFF}')
 }

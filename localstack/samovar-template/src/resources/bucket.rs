@@ -40,7 +40,8 @@ const LIFECYCLE: Schema = Schema {
     ignored: &["TransitionDefaultMinimumObjectSize"],
 };
 
-/// What would narrow a rule (`TagFilters` and the like) is not here: unread, it would delete too much.
+/// Properties that narrow a rule (`TagFilters` and the like) are not in the schema: skipping them would delete too
+/// much.
 const LIFECYCLE_RULE: Schema = Schema {
     subject: "A lifecycle rule",
     required: &["Status"],
@@ -144,10 +145,10 @@ fn cors_rule(fields: &Fields<'_>) -> CorsRule {
 fn expiration(fields: &Fields<'_>) -> Option<Expiration> {
     let actions = LIFECYCLE_RULE.optional.iter().chain(LIFECYCLE_RULE.ignored);
     if !actions.filter(|name| !["Id", "Prefix"].contains(*name)).any(|name| fields.has(name)) {
-        fields.wrong("Status", "stands alone: the rule needs an action, such as ExpirationInDays");
+        fields.wrong("Status", "is the rule's only property: add an action, such as ExpirationInDays");
     }
     if let Some(abort) = fields.map("AbortIncompleteMultipartUpload", &ABORT) {
-        // There are no multipart uploads here, so there is nothing to abort.
+        // The local S3 has no multipart uploads, so there is nothing to abort.
         abort.integer("DaysAfterInitiation", 1..=u32::MAX);
     }
     let prefix = fields.text("Prefix").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! An event of a function, of whichever type.
+//! The properties that function events of every type have.
 
 use crate::fields::Schema;
 

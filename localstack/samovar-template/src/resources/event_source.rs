@@ -1,5 +1,5 @@
-//! A function's `Events`: of the type SQS, with the checks that Lambda makes when it creates an event source mapping, and
-//! schedules. Those of the type `HttpApi` are routes of their API and are read with it (`http_event`).
+//! A function's `Events` of the type SQS, with the checks that Lambda makes when it creates an event source mapping,
+//! and its schedules. Events of the type `HttpApi` are routes, and are read together with their API (`http_event`).
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const SCALING_CONFIG: Schema =
     Schema { subject: "ScalingConfig", required: &[], optional: &["MaximumConcurrency"], ignored: &[] };
 
 const DEFAULT_BATCH_SIZE: u32 = 10;
-/// Above it Lambda wants a batching window, and FIFO queues take no more.
+/// Above this size Lambda requires a batching window, and FIFO queues accept no more.
 const LARGEST_SIMPLE_BATCH: u32 = 10;
 const REPORT_BATCH_ITEM_FAILURES: &str = "ReportBatchItemFailures";
 
@@ -94,13 +94,13 @@ fn build(
     if fifo && batch_size > LARGEST_SIMPLE_BATCH {
         properties.wrong("BatchSize", &format!("is {batch_size}, but AWS takes 1 to 10 for a FIFO queue"));
     } else if fifo && window > 0 {
-        properties.wrong("MaximumBatchingWindowInSeconds", "is not for FIFO queues: remove it");
+        properties.wrong("MaximumBatchingWindowInSeconds", "is not allowed for a FIFO queue: remove it");
     } else if batch_size > LARGEST_SIMPLE_BATCH && window == 0 {
         properties.wrong("BatchSize", "above 10 needs MaximumBatchingWindowInSeconds: 1 or more");
     }
     let responses = properties.texts("FunctionResponseTypes").unwrap_or_default();
     if responses.iter().any(|response| response != REPORT_BATCH_ITEM_FAILURES) {
-        properties.wrong("FunctionResponseTypes", &format!("can only be [{REPORT_BATCH_ITEM_FAILURES}]"));
+        properties.wrong("FunctionResponseTypes", &format!("must be [{REPORT_BATCH_ITEM_FAILURES}]"));
     }
     let scaling = properties.map("ScalingConfig", &SCALING_CONFIG);
     Some(SqsEventSource {
@@ -121,7 +121,8 @@ fn check_visibility(properties: &Fields<'_>, source: &SqsEventSource, timeout_se
     let visibility = visibility.unwrap_or(DEFAULT_VISIBILITY_TIMEOUT_SECONDS);
     if timeout_seconds > visibility {
         let message = format!(
-            "has a VisibilityTimeout of {visibility} s, less than the function's Timeout of {timeout_seconds} s: raise it \
+            "has a VisibilityTimeout of {visibility} s, \
+             less than the function's Timeout of {timeout_seconds} s: raise it \
              (AWS asks for six times the Timeout)"
         );
         properties.wrong("Queue", &message);

@@ -47,11 +47,11 @@ const ENVIRONMENT: Schema = Schema { subject: "Environment", required: &["Variab
 const BUILD_PROPERTIES: Schema =
     Schema { subject: "BuildProperties", required: &["Binary"], optional: &[], ignored: &[] };
 
-/// What Lambda takes where the template says nothing.
+/// Lambda's defaults, for a template that gives no value.
 const DEFAULT_TIMEOUT_SECONDS: u32 = 3;
 const DEFAULT_MEMORY_MB: u32 = 128;
 
-/// All variables of a function, names and values.
+/// Lambda's limit on all environment variables of a function together, names and values.
 const MAXIMUM_ENVIRONMENT_BYTES: usize = 4_096;
 
 /// Lambda sets these itself and refuses them in a template.
@@ -87,7 +87,8 @@ pub(crate) fn functions(
         let fields = context.fields(resource, &FUNCTION);
         let Some(binary) = binary(context, resource) else { continue };
         if let Some(other) = binaries.insert(binary.clone(), resource.id.clone()) {
-            let message = format!("{} and {other} have the same Binary, {binary}: each needs its own", resource.id);
+            let message =
+                format!("{} and {other} have the same Binary, {binary}: give each function its own", resource.id);
             context.problems.add(resource.line, message);
         }
         functions.extend(build(context, resource, &fields, binary, managed, queues));
@@ -142,16 +143,16 @@ fn build(
     })
 }
 
-/// A local folder: code that is somewhere else cannot be run from here.
+/// The folder of the code. Code in another place cannot be run from here.
 fn code_uri(fields: &Fields<'_>) -> Option<String> {
     let uri = fields.text("CodeUri")?;
     if uri.contains("://") {
-        fields.wrong("CodeUri", &format!("is \"{uri}\", but must be a folder here"));
+        fields.wrong("CodeUri", &format!("is \"{uri}\", but must be a folder on this machine"));
     }
     Some(uri)
 }
 
-/// `Metadata.BuildProperties.Binary`. It has no default here: a guess that differs from the build's runs another binary.
+/// `Metadata.BuildProperties.Binary`. It has no default: a wrong guess would run another binary than the build makes.
 fn binary(context: &Context<'_>, resource: &Resource) -> Option<String> {
     let problems = context.problems;
     let missing = "needs Metadata: { BuildMethod: rust-cargolambda, BuildProperties: { Binary: … } }";
@@ -174,14 +175,14 @@ fn binary(context: &Context<'_>, resource: &Resource) -> Option<String> {
     };
     let properties = Fields::new(&BUILD_PROPERTIES, properties, problems);
     let binary = properties.text("Binary")?;
-    // It becomes part of paths and URLs.
+    // The name becomes part of paths and URLs.
     if binary.is_empty() || !binary.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
         properties.wrong("Binary", &format!("is \"{binary}\", which is not the name of a binary"));
     }
     Some(binary)
 }
 
-/// `Metadata.LocalEnvironment`: what a function gets from elsewhere when it is deployed, a secret for one.
+/// `Metadata.LocalEnvironment`: variables that a deployed function gets from another place, such as a secret.
 fn local_environment(context: &Context<'_>, resource: &Resource) -> Vec<String> {
     let Some(node) = resource.metadata.as_ref().and_then(|metadata| metadata.get("LocalEnvironment")) else {
         return Vec::new();
@@ -230,7 +231,8 @@ fn environment(fields: &Fields<'_>) -> BTreeMap<String, String> {
     environment
 }
 
-/// Pollers do not see reserved concurrency: what is throttled goes back with a higher receive count.
+/// Checks the reservation. Pollers ignore reserved concurrency, so a throttled batch goes back to the queue and its
+/// receive counts rise.
 fn check_reservation(fields: &Fields<'_>, reserved: Option<u32>, maxima: impl Iterator<Item = u32>) {
     let sum: u32 = maxima.sum();
     if let Some(reserved) = reserved.filter(|reserved| *reserved < sum) {

@@ -1,4 +1,5 @@
-//! `AWS::Serverless::HttpApi`: stage, CORS and JWT authorizers. Its routes are events of functions: `http_event`.
+//! `AWS::Serverless::HttpApi`: stage, CORS and JWT authorizers. Its routes come from the events of functions
+//! (`http_event`).
 
 use std::collections::BTreeMap;
 
@@ -33,7 +34,7 @@ pub(crate) const AUTH: Schema = Schema {
     ignored: &[],
 };
 
-/// SAM takes an authorizer only with an `IdentitySource`, though its documentation calls that optional.
+/// SAM rejects an authorizer without `IdentitySource`, though its documentation calls the property optional.
 pub(crate) const AUTHORIZER: Schema = Schema {
     subject: "A JWT authorizer",
     required: &["IdentitySource", "JwtConfiguration"],
@@ -68,7 +69,7 @@ pub(crate) fn http_apis(context: &Context<'_>, functions: &[Function]) -> Vec<Ht
     apis.into_iter().map(|(api, _)| api).collect()
 }
 
-/// The logical id that SAM gives the stage, where it can be told from the template alone.
+/// The logical id that SAM gives the stage, where the template alone determines it.
 pub(crate) fn stage_id(resource: &Resource) -> Option<String> {
     let id = &resource.id;
     match resource.properties.get("StageName").map(Node::as_text) {
@@ -131,9 +132,10 @@ fn authorizers(fields: &Fields<'_>, auth: &mut Auth) -> BTreeMap<String, JwtAuth
         }
         for Entry { line, key, value } in node.entries() {
             auth.scopes.insert(key.clone(), Vec::new());
-            // What SAM tells them apart by.
+            // SAM tells the kinds of authorizers apart by this key.
             if matches!(value.data, Data::Map(_)) && value.get("JwtConfiguration").is_none() {
-                let what = if value.get("FunctionArn").is_some() { "a Lambda authorizer" } else { "no JWT authorizer" };
+                let what =
+                    if value.get("FunctionArn").is_some() { "a Lambda authorizer" } else { "not a JWT authorizer" };
                 let message = format!("{key} is {what} (it has no JwtConfiguration), but {only_jwt}");
                 fields.problems().add(*line, message);
                 continue;
@@ -154,7 +156,7 @@ fn authorizers(fields: &Fields<'_>, auth: &mut Auth) -> BTreeMap<String, JwtAuth
 }
 
 fn jwt(fields: &Fields<'_>) -> Option<JwtAuthorizer> {
-    // SAM takes these names in any case, because CloudFormation's own type has them with capitals.
+    // SAM accepts these names in either case, because CloudFormation's own type writes them with capitals.
     let mut node = fields.node("JwtConfiguration")?.clone();
     if let Data::Map(entries) = &mut node.data {
         entries.iter_mut().for_each(|entry| entry.key = entry.key.to_ascii_lowercase());
@@ -163,7 +165,7 @@ fn jwt(fields: &Fields<'_>) -> Option<JwtAuthorizer> {
     let issuer = configuration.text("issuer");
     if let Some(issuer) = &issuer
         && !issuer.starts_with("https://")
-        // AWS takes only https; the local issuer, and others on this machine, are plain.
+        // AWS accepts only https. The local issuer, and others on this machine, use plain http.
         && !issuer.starts_with("http://")
     {
         configuration.wrong("issuer", &format!("is \"{issuer}\", which is not a URL"));
@@ -173,7 +175,7 @@ fn jwt(fields: &Fields<'_>) -> Option<JwtAuthorizer> {
         _ => configuration.text("audience").map(|one| vec![one]),
     };
     if audience.as_ref().is_some_and(Vec::is_empty) {
-        configuration.wrong("audience", "is empty, but AWS wants at least one");
+        configuration.wrong("audience", "is empty, but AWS requires at least one entry");
     }
     let source = fields.text("IdentitySource")?;
     let named = |prefix| source.strip_prefix(prefix).filter(|name: &&str| !name.is_empty()).map(str::to_owned);
@@ -203,7 +205,7 @@ fn cors(fields: &Fields<'_>) -> Option<Cors> {
         allow_headers: list("AllowHeaders"),
         expose_headers: list("ExposeHeaders"),
         max_age_seconds: match max_age.as_deref() {
-            Some("-1") => Some(-1), // the browser is to keep nothing
+            Some("-1") => Some(-1), // tells the browser to cache nothing
             _ => cors.integer("MaxAge", 0..=LARGEST_MAX_AGE_SECONDS).and_then(|seconds| seconds.try_into().ok()),
         },
         allow_credentials: cors.boolean("AllowCredentials").unwrap_or(false),

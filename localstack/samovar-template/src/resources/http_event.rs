@@ -1,4 +1,4 @@
-//! A function's `Events` of the type `HttpApi`: the routes of the HTTP APIs, with what SAM makes of their `Auth`.
+//! A function's `Events` of the type `HttpApi`: the routes of the HTTP APIs, with the authorization that SAM derives.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,31 +26,32 @@ pub(crate) const EVENT_AUTH: Schema = Schema {
 };
 
 const LONGEST_TIMEOUT_MS: u32 = 30_000;
-/// What takes an event out of the default authorizer's hands.
+/// The name that exempts an event from the default authorizer.
 const NO_AUTHORIZER: &str = "NONE";
 
-/// What events need to know of their API beside its model.
+/// The facts about an API that its events need and its model does not have.
 #[derive(Debug)]
 pub(super) struct Auth {
     pub(super) default_authorizer: Option<String>,
-    /// `AuthorizationScopes` of each authorizer, for events that have none of their own. Also of authorizers with problems.
+    /// `AuthorizationScopes` of each authorizer, for events without scopes of their own. Invalid authorizers are
+    /// included.
     pub(super) scopes: BTreeMap<String, Vec<String>>,
 }
 
-/// The names of a function's events of this type, before anything is resolved.
+/// The names of a function's events of this type, read before anything is resolved.
 pub(crate) fn names(function: &Resource) -> Vec<String> {
     let events = function.properties.get("Events").map(Node::entries).unwrap_or_default();
     let is_http = |entry: &&Entry| entry.value.get("Type").and_then(Node::as_text).as_deref() == Some(HTTP_API_EVENT);
     events.iter().filter(is_http).map(|entry| entry.key.clone()).collect()
 }
 
-/// Gives the APIs their routes.
+/// Adds the routes to the APIs.
 pub(super) fn routes(context: &Context<'_>, functions: &[Function], apis: &mut [(HttpApi, Auth)]) {
     for resource in context.scope.present(Kind::Function) {
         let events =
             resource.properties.get("Events").and_then(|node| context.problems.keep(context.scope.resolve(node)));
         for entry in events.flatten().iter().flat_map(Node::entries) {
-            // What is wrong with an event as such has been noted with its function.
+            // Problems of the event itself have been noted with its function.
             if entry.value.get("Type").and_then(Node::as_text).as_deref() != Some(HTTP_API_EVENT) {
                 continue;
             }
@@ -71,14 +72,14 @@ fn route(
     let key = key(properties);
     let timeout = properties.integer("TimeoutInMillis", 50..=LONGEST_TIMEOUT_MS).unwrap_or(LONGEST_TIMEOUT_MS);
     if properties.text("PayloadFormatVersion").is_some_and(|version| version != "2.0") {
-        properties.wrong("PayloadFormatVersion", "can only be \"2.0\" in the local stack");
+        properties.wrong("PayloadFormatVersion", "must be \"2.0\": the local stack has no other format");
     }
     let (api, auth) = api(properties, apis)?;
     let authorization = authorization(properties, auth);
     let key = key?;
     if api.routes.iter().any(|route| route.key.equals_but_for_names(&key)) {
         let line = properties.line(if properties.has("Path") { "Path" } else { "ApiId" });
-        context.problems.add(line, format!("Another event has the route {key} of {} already", api.logical_id));
+        context.problems.add(line, format!("Another event already has the route {key} of {}", api.logical_id));
     }
     api.routes.push(HttpRoute {
         key,
@@ -93,8 +94,12 @@ fn key(properties: &Fields<'_>) -> Option<RouteKey> {
     match (properties.has("Path"), properties.has("Method")) {
         (false, false) => return Some(RouteKey::Default),
         (true, true) => {}
-        (true, false) => properties.wrong("Path", "needs Method beside it: without both it is the $default route"),
-        (false, true) => properties.wrong("Method", "needs Path beside it: without both it is the $default route"),
+        (true, false) => {
+            properties.wrong("Path", "needs Method beside it; an event without both is the $default route")
+        }
+        (false, true) => {
+            properties.wrong("Method", "needs Path beside it; an event without both is the $default route")
+        }
     }
     let (method, path) = (properties.text("Method"), properties.text("Path"));
     if let Some(method) = &method
@@ -104,7 +109,7 @@ fn key(properties: &Fields<'_>) -> Option<RouteKey> {
     }
     let path = path?;
     let key = RouteKey::parse(&method?, &path);
-    key.map_err(|why| properties.wrong("Path", &format!("is \"{path}\", but it {why}"))).ok()
+    key.map_err(|why| properties.wrong("Path", &format!("is \"{path}\", but a path {why}"))).ok()
 }
 
 fn api<'a>(properties: &Fields<'_>, apis: &'a mut [(HttpApi, Auth)]) -> Option<&'a mut (HttpApi, Auth)> {
@@ -122,7 +127,7 @@ fn api<'a>(properties: &Fields<'_>, apis: &'a mut [(HttpApi, Auth)]) -> Option<&
     api
 }
 
-/// As SAM does it: the event's own authorizer goes before the default one, its scopes before those of the authorizer.
+/// As in SAM, the event's own authorizer precedes the default one, and its scopes precede those of the authorizer.
 fn authorization(properties: &Fields<'_>, auth: &Auth) -> Option<Authorization> {
     let own = properties.node("Auth").filter(|node| !matches!(&node.data, Data::Map(entries) if entries.is_empty()));
     let own = own.map(|node| Fields::new(&EVENT_AUTH, node, properties.problems()));

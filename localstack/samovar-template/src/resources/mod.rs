@@ -1,6 +1,7 @@
-//! The resources: for each type its schema, and a function that builds its part of the model.
+//! The resources: a schema for each type, and a function that builds its part of the model.
 //!
-//! To teach the reader a type: a [`Kind`](crate::resource::Kind), what references to it give (`references.rs`), and a module here.
+//! To add a type, add a [`Kind`](crate::resource::Kind), the values of its references (`references.rs`), and a module
+//! here.
 
 pub(crate) mod bucket;
 mod event;
@@ -36,17 +37,17 @@ pub(crate) use table::tables;
 pub(crate) use user_pool::{user_pool_clients, user_pool_domains, user_pools};
 pub(crate) use websocket::{WEBSOCKET_API, websocket_apis};
 
-/// What the builders of the model have at hand.
+/// The inputs of the functions that build the model.
 #[derive(Debug)]
 pub(crate) struct Context<'a> {
     pub(crate) scope: &'a Scope<'a>,
     pub(crate) problems: &'a Problems,
-    /// Where the template is.
+    /// The template's folder.
     pub(crate) folder: &'a Path,
 }
 
 impl<'a> Context<'a> {
-    /// The resource's properties, resolved one by one so that one problem does not hide another.
+    /// The resource's properties, resolved one by one, so that one problem does not hide another.
     pub(crate) fn fields(&self, resource: &Resource, schema: &'static Schema) -> Fields<'a> {
         let mut values = BTreeMap::new();
         for Entry { line, key, value } in resource.properties.entries() {
@@ -54,7 +55,7 @@ impl<'a> Context<'a> {
                 None
             } else {
                 match self.problems.keep(self.scope.resolve(value)) {
-                    // AWS::NoValue: as if it were not there.
+                    // AWS::NoValue counts as absent.
                     Some(None) => continue,
                     resolved => resolved.flatten(),
                 }

@@ -1,4 +1,4 @@
-//! Policies: the documents that say what a function may do, inline or as `AWS::IAM::ManagedPolicy`.
+//! Policies: the documents that grant permissions to a function, inline or as `AWS::IAM::ManagedPolicy`.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ const STATEMENT: Schema = Schema {
     ignored: &["Sid"],
 };
 
-/// The managed policies of the template: ARN to document; without one where it has a problem.
+/// The managed policies of the template, from ARN to document. A policy with a problem has no document.
 pub(crate) fn managed_policies(context: &Context<'_>) -> BTreeMap<String, Option<Value>> {
     let policies = context.scope.present(Kind::ManagedPolicy).filter_map(|resource| {
         let fields = context.fields(resource, &MANAGED_POLICY);
@@ -51,7 +51,8 @@ fn one(item: &Node, managed: &BTreeMap<String, Option<Value>>, problems: &Proble
     match &item.data {
         Data::Text(arn) => managed.get(arn).cloned().unwrap_or_else(|| {
             let message = format!(
-                "The policy \"{arn}\" is not in this template, so the local stack cannot know what it allows: write it as \
+                "The policy \"{arn}\" is not in this template, \
+                 so the local stack cannot know what it allows: write it as \
                  an AWS::IAM::ManagedPolicy or inline"
             );
             problems.add(item.line, message);
@@ -67,7 +68,7 @@ fn one(item: &Node, managed: &BTreeMap<String, Option<Value>>, problems: &Proble
     }
 }
 
-/// What SAM allows a function with a queue as its source (`AWSLambdaSQSQueueExecutionRole`, without its logs).
+/// The permissions that SAM adds for a queue as a source (`AWSLambdaSQSQueueExecutionRole`, without its logs).
 pub(crate) fn sqs_execution_policy() -> Value {
     json!({
         "Version": "2012-10-17",

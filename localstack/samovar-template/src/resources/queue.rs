@@ -35,7 +35,7 @@ const REDRIVE_POLICY: Schema = Schema {
 
 pub(crate) const FIFO_SUFFIX: &str = ".fifo";
 
-/// What SQS takes where the template says nothing.
+/// SQS's default, for a template that gives no value.
 pub(crate) const DEFAULT_VISIBILITY_TIMEOUT_SECONDS: u32 = 30;
 
 pub(crate) fn queues(context: &Context<'_>) -> Vec<Queue> {

@@ -1,6 +1,6 @@
-//! `AWS::CloudFront::ResponseHeadersPolicy`: the headers that a static site is served with, here as when it is deployed.
+//! `AWS::CloudFront::ResponseHeadersPolicy`: the headers of a static site's responses, both here and when deployed.
 //!
-//! `Override` has no effect: a file has none of these headers of its own.
+//! `Override` has no effect: the local files have none of these headers of their own.
 
 use http::{HeaderName, HeaderValue};
 
@@ -52,7 +52,7 @@ const FRAME: Schema =
 const REFERRER: Schema =
     Schema { subject: "ReferrerPolicy", required: &["Override", "ReferrerPolicy"], optional: &[], ignored: &[] };
 
-/// Checked and not sent: it is for https only, and its own origin is plain http here.
+/// Checked but not sent: the header is for https only, and the site is plain http here.
 const TRANSPORT: Schema = Schema {
     subject: "StrictTransportSecurity",
     required: &["AccessControlMaxAgeSec", "Override"],
@@ -108,7 +108,7 @@ fn build(context: &Context<'_>, resource: &Resource) -> Option<ResponseHeaders> 
             item.boolean("Override");
             let Some(name) = item.text("Header") else { continue };
             if name.parse::<HeaderName>().is_err() {
-                item.wrong("Header", &format!("is \"{name}\", which is no name of a header"));
+                item.wrong("Header", &format!("is \"{name}\", which is not a valid header name"));
             }
             headers.extend(value(&item, "Value").map(|value| (name, value)));
         }
@@ -148,6 +148,6 @@ fn value(fields: &Fields<'_>, name: &str) -> Option<String> {
     if HeaderValue::from_str(&value).is_ok() {
         return Some(value);
     }
-    fields.wrong(name, "must be one line of text without control characters, as HTTP wants it of a header");
+    fields.wrong(name, "must be one line of text without control characters, as HTTP requires of a header");
     None
 }

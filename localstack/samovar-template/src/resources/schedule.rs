@@ -1,4 +1,4 @@
-//! A function's `Events` of the type ScheduleV2: EventBridge Scheduler, of its expressions the rates.
+//! A function's `Events` of the type ScheduleV2: EventBridge Scheduler, with rate expressions only.
 
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ pub(super) fn schedule(
     let expression = properties.text("ScheduleExpression")?;
     let Some(every) = rate(&expression) else {
         let message = format!(
-            "is \"{expression}\", but the local stack understands rates only: rate(1 minute), rate(5 minutes), rate(1 hour)"
+            "is \"{expression}\", but the local stack understands rates only: rate(1 minute), rate(5 minutes), \
+             rate(1 hour)"
         );
         properties.wrong("ScheduleExpression", &message);
         return None;
@@ -39,7 +40,7 @@ pub(super) fn schedule(
     })
 }
 
-/// `rate(VALUE UNIT)`, of at least a minute; a value of 1 takes the singular, as on AWS.
+/// `rate(VALUE UNIT)`, at least one minute. A value of 1 takes the singular unit, as on AWS.
 fn rate(expression: &str) -> Option<Duration> {
     let (value, unit) = expression.strip_prefix("rate(")?.strip_suffix(')')?.split_once(' ')?;
     let value: u64 = value.parse().ok().filter(|value| *value > 0)?;

@@ -104,7 +104,8 @@ fn index_request(fields: &Fields<'_>, keys: &Keys, provisioned: bool, names: &mu
     let projection = fields.map("Projection", &PROJECTION)?;
     let kind = projection.choice("ProjectionType", &["ALL", "INCLUDE", "KEYS_ONLY"])?;
     if (kind == "INCLUDE") != projection.has("NonKeyAttributes") {
-        projection.wrong("NonKeyAttributes", "goes with the ProjectionType INCLUDE, and only with it");
+        projection
+            .wrong("NonKeyAttributes", "is required with the ProjectionType INCLUDE and not allowed with another");
     }
     let mut projected = json!({ "ProjectionType": kind });
     if let Some(attributes) = projection.texts("NonKeyAttributes") {
@@ -122,7 +123,7 @@ fn throughput(fields: &Fields<'_>, provisioned: bool) -> Option<(String, Value)>
     if provisioned != fields.has("ProvisionedThroughput") {
         let message = match provisioned {
             true => "is missing: give it, or use the BillingMode PAY_PER_REQUEST",
-            false => "does not go with the BillingMode PAY_PER_REQUEST, nor with a local index: remove it",
+            false => "is not allowed with the BillingMode PAY_PER_REQUEST or on a local index: remove it",
         };
         fields.wrong("ProvisionedThroughput", message);
     }

@@ -1,4 +1,4 @@
-//! The keys of tables and indexes, which must agree with the attribute definitions.
+//! The keys of tables and indexes, checked against the attribute definitions.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ const ATTRIBUTE: Schema = Schema {
 
 const KEY: Schema = Schema { subject: "A key", required: &["AttributeName", "KeyType"], optional: &[], ignored: &[] };
 
-/// `AttributeDefinitions`. DynamoDB wants exactly those that are keys.
+/// `AttributeDefinitions`. DynamoDB accepts only attributes that are keys.
 #[derive(Debug)]
 pub(crate) struct Attributes {
     types: BTreeMap<String, String>,
@@ -30,7 +30,7 @@ impl Attributes {
             let kind = definition.choice("AttributeType", &["B", "N", "S"]);
             let Some(name) = definition.text("AttributeName") else { continue };
             if types.insert(name.clone(), kind.unwrap_or_default()).is_some() {
-                definition.wrong("AttributeName", &format!("is \"{name}\", which is defined already"));
+                definition.wrong("AttributeName", &format!("is \"{name}\", which is defined twice"));
             }
         }
         Self { types, used: RefCell::default() }
@@ -62,7 +62,7 @@ impl Keys {
         if fields.node("KeySchema").is_some() && !(1..=2).contains(&kinds.len())
             || kinds != KEY_TYPES[..kinds.len().min(2)]
         {
-            fields.wrong("KeySchema", "must be a HASH key, and then perhaps a RANGE key");
+            fields.wrong("KeySchema", "must be a HASH key, optionally followed by a RANGE key");
         }
         let names: Vec<String> = keys.iter().filter_map(|key| key.text("AttributeName")).collect();
         for name in &names {
@@ -77,7 +77,7 @@ impl Keys {
         Self(names)
     }
 
-    /// A local index sorts the table's own partitions by another key.
+    /// Checks an index. A local index sorts the table's own partitions by another key.
     pub(crate) fn check_index(self, fields: &Fields<'_>, table: Option<&Keys>) -> Self {
         if let Some(table) = table
             && (self.0.len() != 2 || table.0.len() != 2 || self.0.first() != table.0.first())

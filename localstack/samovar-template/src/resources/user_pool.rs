@@ -1,5 +1,5 @@
-//! User pools and their clients. The local issuer stands for every pool, so only the clients' ids
-//! and the domains, whose address is the local one, have a meaning here.
+//! User pools and their clients. The local issuer stands in for every pool, so only two things have a meaning here: the
+//! clients' ids, and the domains, whose address becomes the issuer's.
 
 use super::Context;
 use crate::fields::{Fields, Schema};
@@ -83,7 +83,7 @@ pub(crate) fn user_pool_clients(context: &Context<'_>) -> Vec<String> {
     clients.collect()
 }
 
-/// What their host names begin with.
+/// The domain prefixes of the user pools.
 pub(crate) fn user_pool_domains(context: &Context<'_>) -> Vec<String> {
     let domains = context.scope.present(Kind::UserPoolDomain).filter_map(|resource| {
         let fields = context.fields(resource, &USER_POOL_DOMAIN);
@@ -93,7 +93,7 @@ pub(crate) fn user_pool_domains(context: &Context<'_>) -> Vec<String> {
         let hyphens = domain.starts_with('-') || domain.ends_with('-');
         if !(1..=63).contains(&domain.len()) || !domain.chars().all(plain) || hyphens {
             let takes =
-                "AWS takes 1 to 63 lower-case letters, digits and, inside, hyphens (no domain of your own here)";
+                "AWS takes 1 to 63 lower-case letters, digits and, inside, hyphens (custom domains are not supported)";
             fields.wrong("Domain", &format!("is \"{domain}\", but {takes}"));
         }
         Some(domain)

@@ -84,7 +84,7 @@ fn build(
     let routes = reader.routes(resource, &fields, responses);
     let authorizer = reader.authorizer(&fields);
     if fields.has("Auth") && !routes.contains_key("$connect") {
-        fields.wrong("Auth", "needs a $connect route: only connecting is authorized");
+        fields.wrong("Auth", "needs a $connect route: AWS authorizes only the handshake");
     }
     Some(WebSocketApi {
         logical_id: resource.id.clone(),
@@ -123,7 +123,7 @@ fn route_selection(fields: &Fields<'_>) -> Option<Vec<String>> {
     path
 }
 
-/// The generated ids of the routes that have a response, with the lines of the responses.
+/// The generated ids of the routes that have a route response, with the lines of the responses.
 fn route_responses(context: &Context<'_>) -> BTreeMap<String, usize> {
     let mut responses = BTreeMap::new();
     for resource in context.scope.present(Kind::RouteResponse) {
@@ -137,7 +137,7 @@ fn route_responses(context: &Context<'_>) -> BTreeMap<String, usize> {
         if context.scope.routes.get(&route).is_none_or(|(owner, _)| *owner != api.id) {
             fields.wrong("RouteId", &format!("is \"{route}\", which is not a route of {}", api.id));
         } else if responses.insert(route.clone(), fields.line("RouteId")).is_some() {
-            fields.wrong("RouteId", &format!("is \"{route}\", which has a route response already"));
+            fields.wrong("RouteId", &format!("is \"{route}\", which already has a route response"));
         }
     }
     responses
@@ -159,7 +159,7 @@ impl Reader<'_> {
         if !matches!(node.data, Data::Map(_)) {
             self.context.problems.push(node.not("Routes", "a map"));
         } else if node.entries().is_empty() {
-            fields.wrong("Routes", "is empty, but AWS wants at least one");
+            fields.wrong("Routes", "is empty, but AWS requires at least one route");
         }
         let routes = node.entries().iter().filter_map(|entry| {
             let key = &entry.key;
@@ -199,7 +199,7 @@ impl Reader<'_> {
             "CUSTOM" => {}
             "NONE" => {
                 if auth.has("AuthArn") || auth.has("IdentitySource") {
-                    auth.wrong("AuthType", "is NONE, which takes no further properties");
+                    auth.wrong("AuthType", "is NONE, which allows no further properties");
                 }
                 return None;
             }
@@ -224,7 +224,7 @@ impl Reader<'_> {
         Some(Authorizer { identity_sources, function: self.function(&auth, "AuthArn")? })
     }
 
-    /// The function whose ARN the property has. One that exists but has problems of its own is no further problem.
+    /// The function whose ARN the property has. A function with problems of its own is not reported again here.
     fn function(&self, fields: &Fields<'_>, property: &str) -> Option<String> {
         let arn = fields.text(property)?;
         let Some(resource) = self.context.scope.find(Kind::Function, "Arn", &arn) else {

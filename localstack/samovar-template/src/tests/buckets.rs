@@ -58,7 +58,8 @@ fn cors_rules_keep_their_order_and_all_their_properties() {
 
 #[test]
 fn lifecycle_rules_that_are_enabled_expire_objects() {
-    let rules = "{Status: Enabled, Prefix: up/, ExpirationInDays: 1, AbortIncompleteMultipartUpload: {DaysAfterInitiation: 1}}, \
+    let rules = "{Status: Enabled, Prefix: up/, ExpirationInDays: 1, \
+                 AbortIncompleteMultipartUpload: {DaysAfterInitiation: 1}}, \
                  {Status: Enabled, ExpirationInDays: 30}, {Status: Disabled, ExpirationInDays: 2}, \
                  {Status: Enabled, AbortIncompleteMultipartUpload: {DaysAfterInitiation: 1}}, \
                  {Status: Enabled, Transitions: [{StorageClass: GLACIER, TransitionInDays: 1}]}";
@@ -68,7 +69,7 @@ fn lifecycle_rules_that_are_enabled_expire_objects() {
 }
 
 #[test]
-fn buckets_that_aws_would_refuse_are_refused() {
+fn a_bucket_that_aws_would_refuse_is_an_error() {
     let cors = |rule: &str| format!("CorsConfiguration: {{CorsRules: [{{{rule}}}]}}");
     let lifecycle = |rule: &str| format!("LifecycleConfiguration: {{Rules: [{{{rule}}}]}}");
     for (properties, message) in [
@@ -99,7 +100,7 @@ fn buckets_that_aws_would_refuse_are_refused() {
             "A CORS rule does not have the property \"ExposeHeaders\": did you mean \"ExposedHeaders\"?",
         ),
         (lifecycle("ExpirationInDays: 1"), "A lifecycle rule needs the property \"Status\""),
-        (lifecycle("Status: Enabled, Prefix: a"), "A lifecycle rule.Status stands alone: the rule needs an action"),
+        (lifecycle("Status: Enabled, Prefix: a"), "A lifecycle rule.Status is the rule's only property: add an action"),
         (
             lifecycle("Status: Enabled, ExpirationInDays: 0"),
             "A lifecycle rule.ExpirationInDays is 0, but AWS takes 1 to",
@@ -121,7 +122,7 @@ fn buckets_that_aws_would_refuse_are_refused() {
 }
 
 #[test]
-fn a_bucket_policy_is_for_the_deployment_only() {
+fn a_bucket_policy_is_accepted_and_has_no_local_effect() {
     let policy = "  P: {Type: AWS::S3::BucketPolicy, Properties: {Bucket: !Ref Media, PolicyDocument: {}}}\n";
     assert_eq!(read(&format!("{}{policy}", bucket(""))).buckets.len(), 1);
 }

@@ -1,4 +1,4 @@
-//! What AWS checks between resources, or what would go wrong without a word.
+//! The checks between resources: those that AWS makes, and those that prevent a silent failure.
 
 use super::*;
 
@@ -22,7 +22,7 @@ fn an_event_source_has_lambdas_defaults() {
 }
 
 #[test]
-fn the_function_must_not_run_longer_than_its_message_is_hidden() {
+fn a_function_timeout_above_the_visibility_timeout_is_an_error() {
     let message =
         "An event of the type SQS.Queue has a VisibilityTimeout of 30 s, less than the function's Timeout of 60 s";
     assert_problems(&source("Timeout: 60,", "", ""), &[(3, message)]);
@@ -32,14 +32,15 @@ fn the_function_must_not_run_longer_than_its_message_is_hidden() {
 #[test]
 fn a_reservation_below_the_maximum_concurrency_would_lose_messages() {
     let scaling = "ScalingConfig: {MaximumConcurrency: 5}";
-    let message = "AWS::Serverless::Function.ReservedConcurrentExecutions is 4, less than the MaximumConcurrency of its event \
+    let message = "AWS::Serverless::Function.ReservedConcurrentExecutions is 4, \
+                   less than the MaximumConcurrency of its event \
                    sources, 5: messages would be throttled into the dead-letter queue";
     assert_problems(&source("ReservedConcurrentExecutions: 4,", scaling, ""), &[(3, message)]);
     read(&source("ReservedConcurrentExecutions: 5,", scaling, ""));
 }
 
 #[test]
-fn batches_and_concurrency_keep_to_what_lambda_takes() {
+fn batch_size_and_concurrency_stay_within_lambdas_limits() {
     for (event, queue, message) in [
         (
             "ScalingConfig: {MaximumConcurrency: 1}",
@@ -55,9 +56,9 @@ fn batches_and_concurrency_keep_to_what_lambda_takes() {
         (
             "MaximumBatchingWindowInSeconds: 1",
             "FifoQueue: true",
-            "An event of the type SQS.MaximumBatchingWindowInSeconds is not for",
+            "An event of the type SQS.MaximumBatchingWindowInSeconds is not allowed for",
         ),
-        ("FunctionResponseTypes: [All]", "", "An event of the type SQS.FunctionResponseTypes can only be"),
+        ("FunctionResponseTypes: [All]", "", "An event of the type SQS.FunctionResponseTypes must be"),
         ("FilterCriteria: {}", "", "An event of the type SQS does not have the property \"FilterCriteria\""),
     ] {
         assert_problems(&source("", event, queue), &[(3, message)]);
@@ -77,7 +78,7 @@ fn each_function_has_its_own_binary() {
 }
 
 #[test]
-fn a_mistake_in_a_resource_is_not_a_mistake_in_those_that_refer_to_it() {
+fn a_mistake_in_a_resource_is_not_reported_for_resources_that_refer_to_it() {
     let source = source("Timeout: soon,", "", "DelaySeconds: 1000").replace("MemorySize: 1", "");
     let expected = [
         (3, "AWS::Serverless::Function.Timeout must be a whole number"),

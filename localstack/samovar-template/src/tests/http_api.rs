@@ -40,7 +40,7 @@ fn an_api_has_sams_defaults_and_events_are_its_routes() {
 }
 
 #[test]
-fn everything_that_is_understood_is_in_the_model() {
+fn every_understood_property_is_in_the_model() {
     let cors = "CorsConfiguration: {AllowOrigins: ['https://a.example'], AllowMethods: [GET], AllowHeaders: [x], \
                 ExposeHeaders: [z], MaxAge: 60, AllowCredentials: true}";
     let ignored = "AccessLogSettings: {}, DefaultRouteSettings: {}, RouteSettings: {}, Description: d, Tags: {}, \
@@ -76,7 +76,7 @@ fn everything_that_is_understood_is_in_the_model() {
 }
 
 #[test]
-fn the_short_forms_of_cors_and_audience_are_taken() {
+fn cors_and_audience_have_short_forms() {
     let cors = |value: &str| api_of(&template(&[], &format!("CorsConfiguration: {value}"))).cors;
     let all = Cors { allow_origins: vec!["*".to_owned()], ..Cors::default() };
     assert_eq!((cors("true"), cors("false")), (Some(all), None));
@@ -89,7 +89,7 @@ fn the_short_forms_of_cors_and_audience_are_taken() {
 }
 
 #[test]
-fn the_default_authorizer_is_for_all_routes_but_those_that_say_otherwise() {
+fn the_default_authorizer_applies_to_routes_without_one_of_their_own() {
     let others =
         "Others: {IdentitySource: $request.header.X, JwtConfiguration: {issuer: 'https://o.example', audience: o}}";
     let auth = format!("Auth: {{Authorizers: {{{USERS}, {others}}}, DefaultAuthorizer: Users}}");
@@ -115,7 +115,7 @@ fn the_default_authorizer_is_for_all_routes_but_those_that_say_otherwise() {
         some("Users", "read"),
     ];
     assert_eq!(seen.collect::<Vec<_>>(), expected);
-    // Without a default one, only who asks has one.
+    // Without a default authorizer, only an event that names one has one.
     let auth = format!("Auth: {{Authorizers: {{{USERS}}}}}");
     let routes = routes_with(&["Path: /a, Method: GET", "Path: /b, Method: GET, Auth: {Authorizer: Users}"], &auth);
     assert!(routes[0].authorization.is_none() && routes[1].authorization.is_some());
@@ -131,7 +131,7 @@ fn references_give_the_id_and_the_endpoint_that_it_has_on_aws() {
 }
 
 #[test]
-fn what_sam_makes_of_an_api_can_be_referred_to_only_by_what_is_deployed() {
+fn resources_that_sam_generates_for_an_api_exist_only_when_deployed() {
     for (properties, stage) in [
         ("", "ApiApiGatewayDefaultStage"),
         ("StageName: $default", "ApiApiGatewayDefaultStage"),
@@ -150,7 +150,8 @@ fn what_sam_makes_of_an_api_can_be_referred_to_only_by_what_is_deployed() {
 
 #[test]
 fn globals_are_merged_into_http_apis() {
-    let globals = "Globals: {HttpApi: {CorsConfiguration: {AllowOrigins: ['https://a.example'], MaxAge: 1}, StageVariables: {a: b}}}\n";
+    let globals = "Globals: {HttpApi: {CorsConfiguration: {AllowOrigins: ['https://a.example'], MaxAge: 1}, \
+                   StageVariables: {a: b}}}\n";
     let source = template(&[], "CorsConfiguration: {MaxAge: 2}");
     let api = api_of(&source.replacen("Resources:", &format!("{globals}Resources:"), 1));
     let cors = api.cors.expect("of the globals");
@@ -161,18 +162,18 @@ fn globals_are_merged_into_http_apis() {
 }
 
 #[test]
-fn events_that_could_not_be_deployed_or_run_here_are_refused() {
+fn an_event_that_cannot_be_deployed_or_run_here_is_an_error() {
     for (properties, message) in [
         ("Path: /a", "An event of the type HttpApi.Path needs Method beside it"),
         ("Method: GET", "An event of the type HttpApi.Method needs Path beside it"),
-        ("Path: a, Method: GET", "An event of the type HttpApi.Path is \"a\", but it must begin with a slash"),
+        ("Path: a, Method: GET", "An event of the type HttpApi.Path is \"a\", but a path must begin with a slash"),
         (
             "Path: '/{p+}/a', Method: GET",
-            "An event of the type HttpApi.Path is \"/{p+}/a\", but it has {p+} before its end",
+            "An event of the type HttpApi.Path is \"/{p+}/a\", but a path must end with its greedy variable {p+}",
         ),
         ("Path: /a, Method: FETCH", "An event of the type HttpApi.Method is \"FETCH\", but AWS takes ANY, DELETE"),
         ("TimeoutInMillis: 30001", "An event of the type HttpApi.TimeoutInMillis is 30001, but AWS takes 50 to 30000"),
-        ("PayloadFormatVersion: '1.0'", "An event of the type HttpApi.PayloadFormatVersion can only be \"2.0\""),
+        ("PayloadFormatVersion: '1.0'", "An event of the type HttpApi.PayloadFormatVersion must be \"2.0\""),
         ("Stage: a", "An event of the type HttpApi does not have the property \"Stage\""),
         (
             "Auth: {Authorizer: NONE}",
@@ -201,27 +202,27 @@ fn an_event_names_its_api() {
 }
 
 #[test]
-fn a_route_is_one_events_only() {
+fn two_events_cannot_have_the_same_route() {
     let events = ["Path: '/a/{x}', Method: GET", "Path: '/a/{y}', Method: get"].map(event);
-    let message = "Another event has the route GET /a/{y} of Api already";
+    let message = "Another event already has the route GET /a/{y} of Api";
     assert_problems(&template(&[&events[0], &events[1]], ""), &[(3, message)]);
     assert_problems(
         &template(&[&event(""), &event("")], ""),
-        &[(3, "Another event has the route $default of Api already")],
+        &[(3, "Another event already has the route $default of Api")],
     );
     // Of another function too, and not of another API.
     let more = "  Other: {Type: AWS::Serverless::HttpApi}\n";
     let second = function("G", &format!("Events: {{E: {}}}", event("")));
     assert_problems(
         &format!("{}{second}", template(&[&event("")], "")),
-        &[(5, "Another event has the route $default")],
+        &[(5, "Another event already has the route $default")],
     );
     let second = second.replace("!Ref Api", "!Ref Other");
     assert_eq!(read(&format!("{}{second}{more}", template(&[&event("")], ""))).http_apis.len(), 2);
 }
 
 #[test]
-fn apis_that_could_not_be_deployed_or_run_here_are_refused() {
+fn an_api_that_cannot_be_deployed_or_run_here_is_an_error() {
     let jwt = |properties: &str| format!("Auth: {{Authorizers: {{A: {{{properties}}}}}}}");
     let configuration = "JwtConfiguration: {issuer: 'https://id.example', audience: [a]}";
     let source = "IdentitySource: $request.header.X";
@@ -243,7 +244,7 @@ fn apis_that_could_not_be_deployed_or_run_here_are_refused() {
         ),
         (
             jwt(source),
-            "A is no JWT authorizer (it has no JwtConfiguration), but the local stack has only JWT authorizers",
+            "A is not a JWT authorizer (it has no JwtConfiguration), but the local stack has only JWT authorizers",
         ),
         (jwt(configuration), "A JWT authorizer needs the property \"IdentitySource\""),
         (
@@ -293,15 +294,16 @@ fn apis_that_could_not_be_deployed_or_run_here_are_refused() {
 }
 
 #[test]
-fn a_mistake_in_an_api_is_not_a_mistake_in_its_routes() {
+fn a_mistake_in_an_api_is_not_reported_for_its_routes() {
     let auth = "Auth: {Authorizers: {A: {FunctionArn: x}}, DefaultAuthorizer: A}";
     let source = template(&[&event("Path: /, Method: GET, Auth: {Authorizer: A}")], auth);
     assert_problems(&source, &[(4, "A is a Lambda authorizer")]);
 }
 
 #[test]
-fn apis_of_both_kinds_differ_in_more_than_case() {
-    let websocket = "  API: {Type: AWS::Serverless::WebSocketApi, Properties: {RouteSelectionExpression: $request.body.a, \
+fn two_apis_whose_names_differ_only_in_case_are_an_error() {
+    let websocket = "  API: {Type: AWS::Serverless::WebSocketApi, \
+                     Properties: {RouteSelectionExpression: $request.body.a, \
                      Routes: {a: {FunctionArn: !GetAtt F.Arn}}}}\n";
     let source = format!("{}{websocket}", template(&[], ""));
     assert_problems(&source, &[(4, "Another API differs from Api only in upper and lower case")]);

@@ -35,19 +35,24 @@ fn parameters_are_checked_as_at_deployment() {
 }
 
 #[test]
-fn an_override_of_no_parameter_lists_those_there_are() {
+fn an_override_of_an_unknown_parameter_is_an_error_with_a_suggestion() {
     let source =
         "Parameters:\n  MaxClients: {Type: Number, Default: 1}\n  Other: {Type: String, Default: a}\nResources: {}";
     let error = error_with(source, &[("MaxClient", "1")]);
-    let message = "There is no parameter \"MaxClient\": did you mean \"MaxClients\"? (known: MaxClients, Other)";
+    let message = "There is no parameter \"MaxClient\": did you mean \"MaxClients\"?";
     assert_eq!(error, format!("infra/t.yaml:2: {message}"));
 }
 
 #[test]
 fn functions_give_their_values_in_short_and_long_form() {
-    let head = "Parameters: {Letters: {Type: CommaDelimitedList, Default: 'a, b'}, Name: {Type: String, Default: x}}\n\
-                Mappings: {Sizes: {eu-central-1: {Small: 3}}}\n\
-                Conditions:\n  Same: !Equals [!Ref Name, x]\n  Other: !Not [!Condition Same]\n  Both: !And [Condition: Same, !Condition Other]\n  Any: !Or [Condition: Same, Condition: Other]\n";
+    let head = r#"Parameters: {Letters: {Type: CommaDelimitedList, Default: 'a, b'}, Name: {Type: String, Default: x}}
+Mappings: {Sizes: {eu-central-1: {Small: 3}}}
+Conditions:
+  Same: !Equals [!Ref Name, x]
+  Other: !Not [!Condition Same]
+  Both: !And [Condition: Same, !Condition Other]
+  Any: !Or [Condition: Same, Condition: Other]
+"#;
     for (expression, expected) in [
         ("!Ref Name", "x"),
         ("{Ref: Name}", "x"),
@@ -71,9 +76,15 @@ fn functions_give_their_values_in_short_and_long_form() {
 }
 
 #[test]
-fn a_name_that_does_not_exist_is_an_error_even_in_a_branch_not_taken() {
-    let source = "Conditions:\n  Same: !Equals [a, a]\nOutputs:\n  A: {Value: !If [Same, a, !Ref Nope]}\n  \
-                  B: {Value: !If [Never, a, b]}\n  C: {Value: !Sub '${Quee.Arn}'}\nResources:\n  Queue: {Type: AWS::SQS::Queue}";
+fn an_unknown_name_is_an_error_even_in_a_branch_that_is_not_taken() {
+    let source = r#"Conditions:
+  Same: !Equals [a, a]
+Outputs:
+  A: {Value: !If [Same, a, !Ref Nope]}
+  B: {Value: !If [Never, a, b]}
+  C: {Value: !Sub '${Quee.Arn}'}
+Resources:
+  Queue: {Type: AWS::SQS::Queue}"#;
     assert_problems(
         source,
         &[
@@ -85,11 +96,19 @@ fn a_name_that_does_not_exist_is_an_error_even_in_a_branch_not_taken() {
 }
 
 #[test]
-fn functions_that_are_wrong_or_unknown_say_so_with_their_lines() {
-    let source = "Outputs:\n  A: {Value: !GetAZs eu}\n  B: {Value: !Select [2, [a, b]]}\n  C: {Value: !GetAtt Queue.Url}\n  \
-                  D: {Value: !Equals [a, b]}\n  E: {Value: !Join [a]}\n  F: {Value: !Sub '${a'}\n  G: {Value: [a]}\n  \
-                  H: {Value: !Ref AWS::NoValue}\n  I: {Value: !GetAtt Queue}\n\
-                  Resources:\n  Queue: {Type: AWS::SQS::Queue}";
+fn a_wrong_or_unknown_function_is_an_error_with_its_line() {
+    let source = r#"Outputs:
+  A: {Value: !GetAZs eu}
+  B: {Value: !Select [2, [a, b]]}
+  C: {Value: !GetAtt Queue.Url}
+  D: {Value: !Equals [a, b]}
+  E: {Value: !Join [a]}
+  F: {Value: !Sub '${a'}
+  G: {Value: [a]}
+  H: {Value: !Ref AWS::NoValue}
+  I: {Value: !GetAtt Queue}
+Resources:
+  Queue: {Type: AWS::SQS::Queue}"#;
     assert_problems(
         source,
         &[
@@ -107,9 +126,15 @@ fn functions_that_are_wrong_or_unknown_say_so_with_their_lines() {
 }
 
 #[test]
-fn conditions_see_only_parameters_and_do_not_go_in_circles() {
-    let source = "Conditions:\n  A: !Not [!Condition B]\n  B: !Not [!Condition A]\n  C: !Equals [!Ref Queue, a]\n  D: yep\n  \
-                  E: !Not [!Condition Zebra]\nResources:\n  Queue: {Type: AWS::SQS::Queue}";
+fn a_condition_refers_only_to_parameters_and_never_to_itself() {
+    let source = r#"Conditions:
+  A: !Not [!Condition B]
+  B: !Not [!Condition A]
+  C: !Equals [!Ref Queue, a]
+  D: yep
+  E: !Not [!Condition Zebra]
+Resources:
+  Queue: {Type: AWS::SQS::Queue}"#;
     let expected = [
         (2, "Condition B depends on itself"),
         (3, "Condition A depends on itself"),
@@ -121,10 +146,15 @@ fn conditions_see_only_parameters_and_do_not_go_in_circles() {
 }
 
 #[test]
-fn a_resource_whose_condition_is_false_is_left_out_and_cannot_be_referred_to() {
+fn a_resource_with_a_false_condition_is_left_out_and_a_reference_to_it_is_an_error() {
     let source = |outputs| {
         format!(
-            "Conditions:\n  Other: !Equals [a, b]\nResources:\n  Queue: {{Type: AWS::SQS::Queue, Condition: Other}}\nOutputs:\n{outputs}"
+            r#"Conditions:
+  Other: !Equals [a, b]
+Resources:
+  Queue: {{Type: AWS::SQS::Queue, Condition: Other}}
+Outputs:
+{outputs}"#
         )
     };
     let template =
@@ -137,14 +167,27 @@ fn a_resource_whose_condition_is_false_is_left_out_and_cannot_be_referred_to() {
 
 #[test]
 fn globals_are_merged_as_sam_merges_them() {
-    let source = "Transform: AWS::Serverless-2016-10-31\nGlobals:\n  Function:\n    CodeUri: code\n    Handler: bootstrap\n    \
-                  Runtime: provided.al2023\n    Timeout: 10\n    MemorySize: 512\n    \
-                  Environment: {Variables: {AA: global, BB: global}}\nResources:\n  \
-                  F:\n    Type: AWS::Serverless::Function\n    \
-                  Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: f}}\n    \
-                  Properties:\n      Timeout: 20\n      Environment: {Variables: {BB: own, CC: own}}\n  \
-                  G:\n    Type: AWS::Serverless::Function\n    IgnoreGlobals: [Timeout, Environment]\n    \
-                  Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: g}}\n";
+    let source = r#"Transform: AWS::Serverless-2016-10-31
+Globals:
+  Function:
+    CodeUri: code
+    Handler: bootstrap
+    Runtime: provided.al2023
+    Timeout: 10
+    MemorySize: 512
+    Environment: {Variables: {AA: global, BB: global}}
+Resources:
+  F:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: f}}
+    Properties:
+      Timeout: 20
+      Environment: {Variables: {BB: own, CC: own}}
+  G:
+    Type: AWS::Serverless::Function
+    IgnoreGlobals: [Timeout, Environment]
+    Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: g}}
+"#;
     let functions = read(source).functions;
     assert_eq!(functions[0].timeout, Duration::from_secs(20));
     assert_eq!(functions[0].memory_mb, 512);
@@ -164,7 +207,7 @@ fn globals_are_merged_as_sam_merges_them() {
 }
 
 #[test]
-fn yaml_that_means_something_else_to_cloudformation_is_an_error() {
+fn yaml_that_cloudformation_reads_differently_is_an_error() {
     for (value, message) in [
         ("*a", "YAML aliases (*name) are not allowed"),
         ("yes", "yes can be read as a boolean or as text"),
@@ -186,11 +229,11 @@ fn yaml_that_means_something_else_to_cloudformation_is_an_error() {
 }
 
 #[test]
-fn broken_documents_name_their_line() {
+fn a_broken_document_is_an_error_with_its_line() {
     assert_problems("A: b\nResources: [", &[(3, "Not valid YAML: ")]);
     assert_problems("Resources: {}\nResources: {}", &[(2, "Not valid YAML: duplicated key in mapping")]);
-    assert_problems("", &[(1, "A template is one YAML document, but here are 0")]);
-    assert_problems("Resources: {}\n---\na: b", &[(1, "A template is one YAML document, but here are 2")]);
+    assert_problems("", &[(1, "A template must be one YAML document, but this file has 0")]);
+    assert_problems("Resources: {}\n---\na: b", &[(1, "A template must be one YAML document, but this file has 2")]);
     assert_problems("[a]", &[(1, "A template must be a map, but is a list")]);
     assert_problems(
         "Rules: {a: b}\nResources: []",
@@ -204,14 +247,20 @@ fn broken_documents_name_their_line() {
 fn json_templates_are_read_too() {
     let source = "{\n\t\"Parameters\": {\"P\": {\"Type\": \"String\", \"Default\": \"a/\\u00e9\"}},\n\t\
                   \"Resources\": {\"Q\":{\"Type\":\"AWS::SQS::Queue\"}},\n\t\
-                  \"Outputs\": {\"O\": {\"Value\": {\"Fn::Join\": [\"-\", [{\"Ref\": \"P\"}, {\"Fn::GetAtt\": [\"Q\", \"QueueName\"]}]]}}}\n}";
+                  \"Outputs\": {\"O\": {\"Value\": {\"Fn::Join\": [\"-\", [{\"Ref\": \"P\"}, {\"Fn::GetAtt\": [\"Q\", \
+                  \"QueueName\"]}]]}}}\n}";
     assert_eq!(read(source).outputs, overrides(&[("O", "a/é-local-Q")]));
 }
 
 #[test]
 fn comments_and_line_ends_of_windows_do_not_change_values() {
-    let source = "Resources:\n  Q:\n    Type: AWS::SQS::Queue # jobs\n    Properties:\n      DelaySeconds: 5 # seconds\n      \
-                  FifoQueue: false# not a comment\n";
+    let source = r#"Resources:
+  Q:
+    Type: AWS::SQS::Queue # jobs
+    Properties:
+      DelaySeconds: 5 # seconds
+      FifoQueue: false# not a comment
+"#;
     let message = "AWS::SQS::Queue.FifoQueue must be true or false, but is \"false# not a comment\"";
     assert_problems(source, &[(6, message)]);
     let source = source.replace("false# not", "false # now").replace('\n', "\r\n");

@@ -1,4 +1,4 @@
-//! Whole templates in, models or messages out.
+//! Reads whole templates and compares the models, or the error messages.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ fn read(source: &str) -> Template {
     read_with(source, &[]).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The error as its user sees it.
+/// The error's text, as the user reads it.
 fn error_with(source: &str, given: &[(&str, &str)]) -> String {
     match read_with(source, given) {
         Ok(template) => panic!("no error, but {template:?}"),
@@ -83,7 +83,7 @@ fn environment(head: &str, variables: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn a_template_that_is_not_there_is_named() {
+fn a_missing_template_is_an_error_with_its_path() {
     let error = load(Path::new("/nowhere/t.yaml"), &BTreeMap::new(), &locals()).expect_err("no file");
     assert_eq!(error.to_string(), "Cannot read the template /nowhere/t.yaml");
 }

@@ -1,15 +1,23 @@
-//! The types: what they give, what they refuse.
+//! The resource types: the model that each one gives, and the properties that are errors.
 
 use super::*;
 
 #[test]
 fn all_problems_are_shown_in_the_order_of_the_lines() {
     let source = with_resources(
-        "  Q:\n    Type: AWS::SQS::Queue\n    Properties:\n      Foo: 1\n      VisibilityTimeout: 50000\n      DelaySeconds: soon\n  \
-         R:\n    Type: AWS::SQS::Queue\n    Properties: {FifoQueue: maybe, QueueName: [a]}\n",
+        r#"  Q:
+    Type: AWS::SQS::Queue
+    Properties:
+      Foo: 1
+      VisibilityTimeout: 50000
+      DelaySeconds: soon
+  R:
+    Type: AWS::SQS::Queue
+    Properties: {FifoQueue: maybe, QueueName: [a]}
+"#,
     );
     let expected = [
-        (6, "AWS::SQS::Queue does not have the property \"Foo\" (known: ContentBasedDeduplication, "),
+        (6, "AWS::SQS::Queue does not have the property \"Foo\" (nearest: "),
         (7, "AWS::SQS::Queue.VisibilityTimeout is 50000, but AWS takes 0 to 43200"),
         (8, "AWS::SQS::Queue.DelaySeconds must be a whole number, but is \"soon\""),
         (11, "AWS::SQS::Queue.QueueName must be text, but is a list"),
@@ -18,7 +26,7 @@ fn all_problems_are_shown_in_the_order_of_the_lines() {
 }
 
 #[test]
-fn a_type_that_is_not_understood_is_an_error_and_one_without_local_meaning_is_not() {
+fn an_unknown_type_is_an_error_and_a_deployed_only_type_is_not() {
     let source = with_resources(
         "  B: {Type: AWS::SNS::Topic}\n  C: {Type: AWS::SQS::Qeue}\n  D: {Type: AWS::SQS::Queue, DependsOn: X}\n",
     );
@@ -42,9 +50,15 @@ fn a_type_that_is_not_understood_is_an_error_and_one_without_local_meaning_is_no
 #[test]
 fn queues_give_the_attributes_of_create_queue() {
     let source = with_resources(
-        "  Jobs:\n    Type: AWS::SQS::Queue\n    Properties:\n      FifoQueue: true\n      ContentBasedDeduplication: true\n      \
-         RedrivePolicy: {deadLetterTargetArn: !GetAtt Dead.Arn, maxReceiveCount: 3}\n      Tags: !GetAZs ignored\n  \
-         Dead: {Type: AWS::SQS::Queue, Properties: {FifoQueue: true}}\n",
+        r#"  Jobs:
+    Type: AWS::SQS::Queue
+    Properties:
+      FifoQueue: true
+      ContentBasedDeduplication: true
+      RedrivePolicy: {deadLetterTargetArn: !GetAtt Dead.Arn, maxReceiveCount: 3}
+      Tags: !GetAZs ignored
+  Dead: {Type: AWS::SQS::Queue, Properties: {FifoQueue: true}}
+"#,
     );
     let queues = read(&source).queues;
     assert_eq!(queues[1].name, "local-Jobs.fifo");
@@ -56,7 +70,7 @@ fn queues_give_the_attributes_of_create_queue() {
 }
 
 #[test]
-fn queues_that_aws_would_refuse_are_refused() {
+fn a_queue_that_aws_would_refuse_is_an_error() {
     let queue = |properties: &str| {
         with_resources(&format!(
             "  Q: {{Type: AWS::SQS::Queue, Properties: {{{properties}}}}}\n  S: {{Type: AWS::SQS::Queue}}\n"
@@ -96,13 +110,26 @@ fn queues_that_aws_would_refuse_are_refused() {
 #[test]
 fn tables_give_the_create_table_request() {
     let source = with_resources(
-        "  T:\n    Type: AWS::DynamoDB::Table\n    Properties:\n      TableName: things\n      BillingMode: PAY_PER_REQUEST\n      \
-         AttributeDefinitions:\n        - {AttributeName: pk, AttributeType: S}\n        - {AttributeName: sk, AttributeType: N}\n        \
-         - {AttributeName: at, AttributeType: S}\n      \
-         KeySchema: [{AttributeName: pk, KeyType: HASH}, {AttributeName: sk, KeyType: RANGE}]\n      \
-         LocalSecondaryIndexes: [{IndexName: byTime, KeySchema: [{AttributeName: pk, KeyType: HASH}, {AttributeName: at, KeyType: RANGE}], Projection: {ProjectionType: ALL}}]\n      \
-         GlobalSecondaryIndexes: [{IndexName: times, KeySchema: [{AttributeName: at, KeyType: HASH}], Projection: {ProjectionType: INCLUDE, NonKeyAttributes: [x]}}]\n      \
-         TimeToLiveSpecification: {AttributeName: ttl, Enabled: false}\n",
+        r#"  T:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      TableName: things
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions:
+        - {AttributeName: pk, AttributeType: S}
+        - {AttributeName: sk, AttributeType: N}
+        - {AttributeName: at, AttributeType: S}
+      KeySchema: [{AttributeName: pk, KeyType: HASH}, {AttributeName: sk, KeyType: RANGE}]
+      LocalSecondaryIndexes:
+        - IndexName: byTime
+          KeySchema: [{AttributeName: pk, KeyType: HASH}, {AttributeName: at, KeyType: RANGE}]
+          Projection: {ProjectionType: ALL}
+      GlobalSecondaryIndexes:
+        - IndexName: times
+          KeySchema: [{AttributeName: at, KeyType: HASH}]
+          Projection: {ProjectionType: INCLUDE, NonKeyAttributes: [x]}
+      TimeToLiveSpecification: {AttributeName: ttl, Enabled: false}
+"#,
     );
     let table = read(&source).tables.remove(0);
     assert_eq!((table.name.as_str(), table.ttl_attribute), ("things", None));
@@ -131,7 +158,7 @@ fn tables_give_the_create_table_request() {
 }
 
 #[test]
-fn tables_whose_keys_do_not_agree_are_refused() {
+fn a_table_whose_keys_do_not_agree_is_an_error() {
     let table = |more: &str| with_resources(&format!("  T: {{Type: AWS::DynamoDB::Table, Properties: {{{more}}}}}\n"));
     let definitions = "AttributeDefinitions: [{AttributeName: pk, AttributeType: S}]";
     let keys = "KeySchema: [{AttributeName: pk, KeyType: HASH}]";
@@ -143,13 +170,15 @@ fn tables_whose_keys_do_not_agree_are_refused() {
         ),
         (
             format!(
-                "BillingMode: PAY_PER_REQUEST, {keys}, AttributeDefinitions: [{{AttributeName: pk, AttributeType: S}}, {{AttributeName: x, AttributeType: S}}]"
+                "BillingMode: PAY_PER_REQUEST, {keys}, AttributeDefinitions: [{{AttributeName: pk, \
+                 AttributeType: S}}, {{AttributeName: x, AttributeType: S}}]"
             ),
             "AWS::DynamoDB::Table.AttributeDefinitions has \"x\", which is not a key",
         ),
         (
             format!(
-                "BillingMode: PAY_PER_REQUEST, {definitions}, {keys}, LocalSecondaryIndexes: [{{IndexName: abc, KeySchema: [{{AttributeName: pk, KeyType: HASH}}], Projection: {{ProjectionType: ALL}}}}]"
+                "BillingMode: PAY_PER_REQUEST, {definitions}, {keys}, LocalSecondaryIndexes: [{{IndexName: abc, \
+                 KeySchema: [{{AttributeName: pk, KeyType: HASH}}], Projection: {{ProjectionType: ALL}}}}]"
             ),
             "An index.KeySchema of a local index must be",
         ),
@@ -165,7 +194,9 @@ fn tables_whose_keys_do_not_agree_are_refused() {
 #[test]
 fn functions_have_the_documents_of_their_policies() {
     let source = with_resources(&format!(
-        "{}  P: {{Type: AWS::IAM::ManagedPolicy, Properties: {{PolicyDocument: {{Version: 2012-10-17, Statement: {{Effect: Allow, Action: 'sqs:*', Resource: !GetAtt Q.Arn}}}}}}}}\n  Q: {{Type: AWS::SQS::Queue}}\n",
+        "{}  P: {{Type: AWS::IAM::ManagedPolicy, Properties: {{PolicyDocument: {{Version: 2012-10-17, \
+         Statement: {{Effect: Allow, Action: 'sqs:*', \
+         Resource: !GetAtt Q.Arn}}}}}}}}\n  Q: {{Type: AWS::SQS::Queue}}\n",
         function("F", "Policies: [!Ref P, {Statement: [{Effect: Deny, Action: ['a:b'], Resource: '*'}]}]"),
     ));
     let statement =
@@ -190,7 +221,7 @@ fn functions_have_the_documents_of_their_policies() {
 }
 
 #[test]
-fn functions_that_cannot_run_here_or_be_deployed_are_refused() {
+fn a_function_that_cannot_be_deployed_or_run_here_is_an_error() {
     for (properties, message) in [
         ("Timeout: 901", "AWS::Serverless::Function.Timeout is 901, but AWS takes 1 to 900"),
         ("MemorySize: 64", "AWS::Serverless::Function.MemorySize is 64, but AWS takes 128 to 10240"),
@@ -205,8 +236,11 @@ fn functions_that_cannot_run_here_or_be_deployed_are_refused() {
     ] {
         assert_problems(&with_resources(&function("F", properties)), &[(3, message)]);
     }
-    let bare = "  F:\n    Type: AWS::Serverless::Function\n    Metadata: {BuildMethod: makefile, BuildProperties: {}}\n    \
-                Properties: {Handler: a, CodeUri: s3://b/c, Runtime: python3.12}\n";
+    let bare = r#"  F:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildMethod: makefile, BuildProperties: {}}
+    Properties: {Handler: a, CodeUri: s3://b/c, Runtime: python3.12}
+"#;
     let expected = [
         (5, "BuildMethod is \"makefile\", but the local stack runs only rust-cargolambda"),
         (5, "BuildProperties needs the property \"Binary\""),
@@ -222,16 +256,20 @@ fn functions_that_cannot_run_here_or_be_deployed_are_refused() {
 fn api(properties: &str, routes: &str) -> String {
     let selection = "RouteSelectionExpression: $request.body.action";
     format!(
-        "  Api: {{Type: AWS::Serverless::WebSocketApi, Properties: {{{selection}, {properties} Routes: {{{routes}}}}}}}\n"
+        "  Api: {{Type: AWS::Serverless::WebSocketApi, Properties: {{{selection}, \
+         {properties} Routes: {{{routes}}}}}}}\n"
     )
 }
 
 #[test]
 fn websocket_apis_have_defaults_authorizers_and_route_responses() {
-    let response = "  R: {Type: AWS::ApiGatewayV2::RouteResponse, Properties: {ApiId: !Ref Api, RouteId: !Ref ApiSendmessageRoute, RouteResponseKey: $default}}\n";
-    let auth = "Auth: {AuthType: CUSTOM, AuthArn: !GetAtt F.Arn, IdentitySource: [route.request.header.Auth, route.request.querystring.t, context.a, stageVariables.b]},";
+    let response = "  R: {Type: AWS::ApiGatewayV2::RouteResponse, Properties: {ApiId: !Ref Api, \
+                    RouteId: !Ref ApiSendmessageRoute, RouteResponseKey: $default}}\n";
+    let auth = "Auth: {AuthType: CUSTOM, AuthArn: !GetAtt F.Arn, IdentitySource: [route.request.header.Auth, \
+                route.request.querystring.t, context.a, stageVariables.b]},";
     let routes = "$connect: {FunctionArn: !GetAtt F.Arn}, \
-                  sendMessage: {FunctionArn: !GetAtt F.Arn, IntegrationTimeout: 1000, RouteResponseSelectionExpression: $default}, \
+                  sendMessage: {FunctionArn: !GetAtt F.Arn, IntegrationTimeout: 1000, \
+                  RouteResponseSelectionExpression: $default}, \
                   other: {FunctionArn: !GetAtt F.Arn, RouteResponseSelectionExpression: $default}";
     let api = read(&with_resources(&format!("{}{}{response}", function("F", ""), api(auth, routes))))
         .websocket_apis
@@ -251,7 +289,7 @@ fn websocket_apis_have_defaults_authorizers_and_route_responses() {
 }
 
 #[test]
-fn websocket_apis_that_could_not_be_deployed_are_refused() {
+fn a_websocket_api_that_cannot_be_deployed_is_an_error() {
     let connect = "$connect: {FunctionArn: !GetAtt F.Arn}";
     for (properties, routes, message) in [
         ("StageName: $default,", connect, "AWS::Serverless::WebSocketApi.StageName cannot be $default"),
@@ -296,8 +334,9 @@ fn websocket_apis_that_could_not_be_deployed_are_refused() {
 }
 
 #[test]
-fn what_sam_makes_beside_the_resources_can_be_referred_to_only_by_what_is_deployed() {
-    let alarm = "  A: {Type: AWS::CloudWatch::Alarm, Properties: {X: [!Ref FRole, !Ref ApiwsStage, !Ref ApiConnectIntegration]}}\n";
+fn resources_that_sam_generates_exist_only_when_deployed() {
+    let alarm = "  A: {Type: AWS::CloudWatch::Alarm, Properties: {X: [!Ref FRole, !Ref ApiwsStage, \
+                 !Ref ApiConnectIntegration]}}\n";
     let api = api("StageName: ws,", "$connect: {FunctionArn: !GetAtt F.Arn}");
     read(&with_resources(&format!("{}{api}{alarm}", function("F", ""))));
     let queue = "  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref FRole}}\n";
@@ -310,7 +349,8 @@ fn a_route_response_belongs_to_a_route_that_selects_it() {
     let response = |route: &str, key: &str| {
         let routes = "a: {FunctionArn: !GetAtt F.Arn}";
         let response = format!(
-            "  R: {{Type: AWS::ApiGatewayV2::RouteResponse, Properties: {{ApiId: !Ref Api, RouteId: {route}, RouteResponseKey: {key}}}}}\n"
+            "  R: {{Type: AWS::ApiGatewayV2::RouteResponse, Properties: {{ApiId: !Ref Api, RouteId: {route}, \
+             RouteResponseKey: {key}}}}}\n"
         );
         with_resources(&format!("{}{}{response}", function("F", ""), api("", routes)))
     };
@@ -346,13 +386,16 @@ fn user_pool_clients_are_known_by_their_logical_ids() {
 }
 
 #[test]
-fn a_function_names_the_variables_that_are_passed_on_to_it() {
+fn local_environment_lists_the_variables_that_a_function_inherits() {
     let with = |variables: &str| {
         let metadata = "BuildMethod: rust-cargolambda, BuildProperties: {Binary: f}";
         let properties = "CodeUri: .., Handler: bootstrap, Runtime: provided.al2023";
         with_resources(&format!(
-            "  F:\n    Type: AWS::Serverless::Function\n    Metadata: {{{metadata}, LocalEnvironment: {variables}}}\n    \
-             Properties: {{{properties}}}\n"
+            r#"  F:
+    Type: AWS::Serverless::Function
+    Metadata: {{{metadata}, LocalEnvironment: {variables}}}
+    Properties: {{{properties}}}
+"#
         ))
     };
     assert_eq!(read(&with("[API_KEY, OTHER]")).functions[0].local_environment, ["API_KEY", "OTHER"]);

@@ -1,4 +1,4 @@
-//! The web site: what it is built from, what it is told, the headers it gets.
+//! The web site: its sources, its generated files, its headers.
 
 use super::*;
 use crate::{SiteBuild, StaticSite};
@@ -32,7 +32,7 @@ fn without_an_entry_there_is_no_site() {
 }
 
 #[test]
-fn paths_begin_at_the_template_and_sources_at_the_folder_of_the_build() {
+fn paths_are_relative_to_the_template_and_sources_to_the_build_folder() {
     let build = "{Directory: ../web, Run: npm run build, Install: npm ci, Needs: Node, Sources: [src, a.json]}";
     let site = read_site(&format!("Directory: ../web/dist\nBuild: {build}\nFallback: index.html\nImmutable: assets"));
     assert_eq!(site.directory, Path::new("infra/../web/dist"));
@@ -49,7 +49,7 @@ fn paths_begin_at_the_template_and_sources_at_the_folder_of_the_build() {
 }
 
 #[test]
-fn what_is_not_known_is_an_error_with_its_line() {
+fn an_unknown_property_is_an_error_with_its_line() {
     let properties = "
 Direktory: d
 Build: {Dir: d, Run: r, Sources: [s]}
@@ -64,10 +64,10 @@ Headers: Head";
             (3, "Metadata.StaticSite needs the property \"Directory\""),
             (4, "Metadata.StaticSite.Build does not have the property \"Dir\""),
             (4, "Metadata.StaticSite.Build needs the property \"Directory\""),
-            (5, "Metadata.StaticSite.Fallback is \"../index.html\", but must be a path inside of the directory"),
-            (6, "Metadata.StaticSite.Immutable is \"/assets\", but must be a path inside"),
+            (5, "Metadata.StaticSite.Fallback is \"../index.html\", but must be a relative path inside the directory"),
+            (6, "Metadata.StaticSite.Immutable is \"/assets\", but must be a relative path inside"),
             (7, "The file config.txt must end with .json"),
-            (7, "The file's name is \"../c.json\", but must be a path inside"),
+            (7, "The file's name is \"../c.json\", but must be a relative path inside"),
             (8, "Metadata.StaticSite.Headers is Head, which is not an AWS::CloudFront::ResponseHeadersPolicy"),
         ],
     );
@@ -82,7 +82,7 @@ Headers: Head";
 }
 
 #[test]
-fn files_are_made_of_outputs_parameters_and_what_is_written() {
+fn generated_files_contain_outputs_parameters_and_plain_values() {
     let files = "
 Directory: d
 Files:
@@ -102,7 +102,7 @@ Files:
 }
 
 #[test]
-fn whether_the_issuer_is_the_local_one_can_be_told() {
+fn a_value_can_depend_on_whether_the_issuer_is_the_local_one() {
     let of = |output: &str| {
         let value = format!("{{IfLocalIssuer: {output}, Then: local, Else: oidc}}");
         read_site(&format!("Directory: d\nFiles: {{c.json: {value}}}")).files["c.json"].clone()
@@ -129,10 +129,7 @@ Files:
     assert_problems(
         &site(wrong),
         &[
-            (
-                6,
-                &format!("{value}.Output is Apis, which is not an output that has a value here: did you mean \"Api\"?"),
-            ),
+            (6, &format!("{value}.Output is Apis, which is not an output with a value here: did you mean \"Api\"?")),
             (
                 7,
                 &format!(
@@ -142,10 +139,10 @@ Files:
             (8, &format!("{value} does not have the property \"Ouput\": did you mean \"Output\"?")),
             (8, &format!("{value} needs one of Output, Parameter and IfLocalIssuer")),
             (9, &format!("{value} needs one of Output, Parameter and IfLocalIssuer")),
-            (10, &format!("{value}.Then is there only with IfLocalIssuer")),
+            (10, &format!("{value}.Then is allowed only with IfLocalIssuer")),
             (11, &format!("{value}.IfLocalIssuer needs Else beside it")),
             (12, "CloudFormation does not compute !Ref in Metadata: write {Parameter: NAME} or {Output: NAME}"),
-            (13, &format!("{value}.Output is Absent, which is not an output that has a value here")),
+            (13, &format!("{value}.Output is Absent, which is not an output with a value here")),
             (14, &format!("{value}.Output must be text, but is a list")),
         ],
     );
@@ -161,14 +158,16 @@ fn with_headers(config: &str) -> String {
 }
 
 #[test]
-fn the_headers_of_a_policy_are_the_sites() {
+fn the_site_has_the_headers_of_its_policy() {
     let config = "SecurityHeadersConfig: {
-      ContentSecurityPolicy: {ContentSecurityPolicy: !Sub \"img-src https://s3.${AWS::Region}.amazonaws.com\", Override: true},
+      ContentSecurityPolicy: {ContentSecurityPolicy: !Sub \"img-src https://s3.${AWS::Region}.amazonaws.com\", \
+                  Override: true},
       ContentTypeOptions: {Override: true},
       FrameOptions: {FrameOption: DENY, Override: true},
       ReferrerPolicy: {ReferrerPolicy: no-referrer, Override: true},
       StrictTransportSecurity: {AccessControlMaxAgeSec: 60, IncludeSubdomains: true, Preload: false, Override: true}},
-      CustomHeadersConfig: {Items: [{Header: Permissions-Policy, Value: camera=(), Override: false}]}, Comment: ignored";
+      CustomHeadersConfig: {Items: [{Header: Permissions-Policy, Value: camera=(), Override: false}]}, \
+                  Comment: ignored";
     let headers = read(&with_headers(config)).static_site.expect("a site").headers;
     let expected = [
         ("Content-Security-Policy", "img-src https://s3.eu-central-1.amazonaws.com"),
@@ -181,7 +180,7 @@ fn the_headers_of_a_policy_are_the_sites() {
 }
 
 #[test]
-fn headers_that_could_not_be_sent_are_errors() {
+fn a_header_that_cannot_be_sent_is_an_error() {
     let config = "SecurityHeadersConfig: {
       ContentSecurityPolicy: {ContentSecurityPolicy: \"a\\nb\", Override: true},
       FrameOptions: {FrameOption: deny, Override: 1},
@@ -196,7 +195,7 @@ fn headers_that_could_not_be_sent_are_errors() {
             (7, "FrameOptions.Override must be true or false"),
             (8, "StrictTransportSecurity.AccessControlMaxAgeSec must be a whole number"),
             (9, "SecurityHeadersConfig does not have the property \"XSSProtection\""),
-            (10, "A custom header.Header is \"a b\", which is no name of a header"),
+            (10, "A custom header.Header is \"a b\", which is not a valid header name"),
         ],
     );
 }
@@ -214,7 +213,7 @@ fn a_user_pools_domain_is_a_prefix_of_a_pool_here() {
 }
 
 #[test]
-fn what_delivers_a_deployed_site_is_passed_over() {
+fn resources_that_deliver_a_deployed_site_are_skipped() {
     let types = [
         "CloudFront::Distribution",
         "CloudFront::Function",

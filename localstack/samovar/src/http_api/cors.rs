@@ -1,9 +1,11 @@
-//! CORS headers of an API with `CorsConfiguration`: its own on every response, in place of the function's.
+//! CORS headers of an API with `CorsConfiguration`. The API's headers replace the function's on every response.
 //!
-//! AWS: CORS headers from integrations are ignored, and own ones need an `Origin`, and for `OPTIONS` also an
-//! `Access-Control-Request-Method`. An origin that is not allowed gets none, and the browser keeps the response to itself.
+//! AWS ignores CORS headers from integrations. It adds its own only for a request with `Origin` and, for `OPTIONS`,
+//! with `Access-Control-Request-Method`. An origin that is not allowed gets no headers, and the browser withholds the
+//! response from the page.
 //!
-//! Unconfirmed: which of the headers are on preflights only. Here, as the standard has it: methods, headers and age.
+//! Unconfirmed: which of the headers are on preflights only. Here these are methods, headers and age, as in the
+//! standard.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -47,7 +49,7 @@ pub(crate) fn apply(cors: &Cors, request: &request::Parts, headers: &mut HeaderM
     }
 }
 
-/// What to allow the origin as: `*` where all are allowed, else itself.
+/// The value of the allowed origin: `*` if all are allowed, otherwise the origin itself.
 fn allowed(cors: &Cors, origin: &HeaderValue) -> Option<HeaderValue> {
     let text = origin.to_str().ok()?;
     if cors.allow_origins.iter().any(|one| one == "*") {

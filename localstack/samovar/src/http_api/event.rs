@@ -1,7 +1,8 @@
-//! The event that a function sees: payload format 2.0, field by field as API Gateway sends it.
+//! The event that a function receives: payload format 2.0, with the fields that API Gateway sends.
 //!
-//! The path is decoded in `rawPath`, in spite of its name, and begins with the stage unless that is `$default`; the query is
-//! as it was sent in `rawQueryString`. What is empty is not there: cookies, parameters, variables, body.
+//! `rawPath` contains the decoded path in spite of its name. It begins with the stage, unless the stage is `$default`.
+//! `rawQueryString` contains the query as it was sent. Cookies, parameters, variables and body are left out if they are
+//! empty.
 //!
 //! Unconfirmed: `userAgent` where the client sent none.
 
@@ -22,10 +23,10 @@ use super::incoming::Incoming;
 use super::jwt::Identity;
 use super::routes::Selected;
 use crate::clock::now_ms;
-use crate::ids::trace_id;
+use crate::ids::gateway_trace_header;
 use crate::uri::decode;
 
-/// What concerns one connection only, and what is shown elsewhere.
+/// Headers that concern only one connection, or that have another place in the event.
 const NOT_SHOWN: [HeaderName; 6] = [CONNECTION, COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
 pub(crate) fn event(
@@ -90,12 +91,12 @@ pub(crate) fn event(
     event
 }
 
-/// In lower case, and with those that the edge adds.
+/// The headers in lower case, with those that API Gateway adds.
 fn headers(api: &Api, incoming: &Incoming, body: &[u8]) -> Map<String, Value> {
     let own = &incoming.head.headers;
     let ip = incoming.peer.ip().to_string();
     let forwarded = own.get("x-forwarded-for").map_or_else(|| ip.clone(), |before| format!("{}, {ip}", text(before)));
-    let trace = own.get("x-amzn-trace-id").map_or_else(trace_id, |trace| text(trace).into_owned());
+    let trace = own.get("x-amzn-trace-id").map_or_else(gateway_trace_header, |trace| text(trace).into_owned());
     let port = api.domain.rsplit_once(':').map_or("443", |(_, port)| port);
     let of_the_edge = [
         (HOST.as_str(), api.domain.clone()),
@@ -111,7 +112,7 @@ fn headers(api: &Api, incoming: &Incoming, body: &[u8]) -> Map<String, Value> {
     all
 }
 
-/// Values of one name, joined with commas.
+/// The values of each name, joined with commas.
 fn joined(pairs: impl IntoIterator<Item = (String, String)>) -> Map<String, Value> {
     let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in pairs {
@@ -127,8 +128,9 @@ fn cookies(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// The body as text, where its type is one that API Gateway takes for text. AWS does not publish which; by its users'
-/// measurements it is these, and neither forms nor what has no type. Unconfirmed: bytes of a text type that are not UTF-8.
+/// The body as text, if API Gateway treats its type as text. AWS does not publish which types these are. By its users'
+/// measurements it is this list, and neither forms nor a body without a type. Unconfirmed: bytes of a text type that
+/// are not UTF-8.
 fn text_body<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
     let content_type = headers.get(CONTENT_TYPE).map(text)?;
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! A request's way through its API: route, authorizer, function, and the CORS headers on whatever comes of it.
+//! The way of a request through its API: route, authorizer, function, and CORS headers on every response.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::incoming::Incoming;
 use super::jwt::Identity;
 use super::{Api, cors, response, routes};
 use crate::ids::gateway_id;
-use crate::invoke::InvokeError;
+use crate::invoke::IntegrationError;
 use samovar_host::MAX_REQUEST_BYTES;
 use samovar_template::HttpRoute;
 
@@ -22,8 +22,8 @@ pub(crate) async fn handle(api: Arc<Api>, incoming: Incoming) -> Response {
         Ok(response) | Err(response) => response,
     };
     if let Some(configuration) = &api.spec.cors {
-        // On refusals too. AWS publishes that only of integrations' responses, but a browser which is refused on AWS
-        // reports the status, which it does not get to see without them.
+        // Refusals get them too. AWS documents CORS headers only for integrations' responses. But a browser that was
+        // refused on AWS reports the status, which it could not see without them.
         cors::apply(configuration, &incoming.head, response.headers_mut());
     }
     response::identify(response, &request_id)
@@ -37,8 +37,8 @@ async fn answer(api: &Arc<Api>, incoming: &Incoming, request_id: &str) -> Result
     let head = &incoming.head;
     let path = api.route_path(head.uri.path());
     let Some(selected) = routes::select(&api.spec.routes, &head.method, path) else {
-        // With CORS an API has an answer of its own to OPTIONS. A route that matches goes before it, also `ANY` and
-        // `$default`, and so does the route's authorizer: AWS says so of `$default`, and users find it of `ANY`.
+        // With CORS, an API answers OPTIONS itself. A matching route takes precedence, also `ANY` and `$default`, and
+        // so does the route's authorizer. AWS documents this for `$default`, and its users report it for `ANY`.
         if api.spec.cors.is_some() && head.method == Method::OPTIONS {
             return Ok(no_content());
         }
@@ -53,7 +53,7 @@ async fn answer(api: &Arc<Api>, incoming: &Incoming, request_id: &str) -> Result
         Failure::Internal => refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
     })?;
     response::of_answer(&answer).map_err(|why| {
-        tracing::warn!("{}: its answer can't be made a response: {why}", route.function);
+        tracing::warn!("{}: the function's answer is not a valid response: {why}", route.function);
         refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
     })
 }
@@ -61,13 +61,13 @@ async fn answer(api: &Arc<Api>, incoming: &Incoming, request_id: &str) -> Result
 async fn authorize(api: &Api, route: &HttpRoute, head: &request::Parts) -> Result<Option<Identity>, Response> {
     let Some(needed) = &route.authorization else { return Ok(None) };
     let Some(authorizer) = api.authorizers.get(&needed.authorizer) else {
-        // The reader of the template sees to it that there is one; without it nobody gets in.
+        // The template reader makes sure that the authorizer exists. Without it the request is refused.
         return Err(response::refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"));
     };
     authorizer.authorize(head, &needed.scopes).await.map(Some).map_err(|refused| refused.response())
 }
 
-/// What a client is told of an integration that did not answer.
+/// The response to a client if the integration gave no answer.
 #[derive(Debug)]
 enum Failure {
     TooLarge,
@@ -75,12 +75,17 @@ enum Failure {
     Internal,
 }
 
-/// Calls a route's function, for at most the integration's time. A function that takes longer runs on, unheard.
+/// Calls a route's function, for at most the integration's time. A function that takes longer goes on, without effect
+/// here.
 async fn invoke(api: &Arc<Api>, route: &HttpRoute, event: &Value) -> Result<Bytes, Failure> {
     let payload: Bytes = event.to_string().into();
-    // Lambda takes less than API Gateway, of an event that is larger than its body. Unconfirmed: the status.
+    // Lambda's limit is lower than API Gateway's, and the event is larger than its body. Unconfirmed: the status.
     if payload.len() > MAX_REQUEST_BYTES {
-        tracing::warn!("{}: the event has {} bytes, more than {MAX_REQUEST_BYTES}", route.function, payload.len());
+        tracing::warn!(
+            "{}: the event has {} bytes, but Lambda takes at most {MAX_REQUEST_BYTES}",
+            route.function,
+            payload.len()
+        );
         return Err(Failure::TooLarge);
     }
     let (invoker, function) = (Arc::clone(&api.invoker), route.function.clone());
@@ -89,13 +94,13 @@ async fn invoke(api: &Arc<Api>, route: &HttpRoute, event: &Value) -> Result<Byte
     let error = match tokio::time::timeout(after, running).await {
         Ok(Ok(Ok(answer))) => return Ok(answer),
         Ok(Ok(Err(error))) => error,
-        Ok(Err(failed)) => InvokeError::Host(failed.to_string()),
-        Err(_) => InvokeError::IntegrationTimeout { after },
+        Ok(Err(failed)) => IntegrationError::Host(failed.to_string()),
+        Err(_) => IntegrationError::IntegrationTimeout { after },
     };
     tracing::warn!(route = %route.key, "{error}");
     Err(match error {
         // AWS's answer to a timeout, as its users report it. Unconfirmed: that throttling looks the same.
-        InvokeError::IntegrationTimeout { .. } | InvokeError::Throttled(_) => Failure::Unavailable,
+        IntegrationError::IntegrationTimeout { .. } | IntegrationError::Throttled(_) => Failure::Unavailable,
         _ => Failure::Internal,
     })
 }

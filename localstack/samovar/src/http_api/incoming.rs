@@ -1,4 +1,4 @@
-//! What comes in: a request, read.
+//! A request that has been read.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use http::request;
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub head: request::Parts,
-    /// Nothing where it was too large.
+    /// `None` if the body was too large.
     pub body: Option<Bytes>,
     pub peer: SocketAddr,
 }

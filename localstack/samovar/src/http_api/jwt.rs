@@ -1,12 +1,13 @@
-//! JWT authorizers: whether a request's token is its issuer's, for this API, in time, and of a scope that the route wants.
+//! JWT authorizers: checks that a request's token comes from the issuer, is for this API, is valid now, and has a scope
+//! that the route requires.
 //!
-//! AWS: only RSA signatures; `kid` must name a key of the issuer; `iss` must be the configured one; `aud`, or `client_id`
-//! where there is no `aud`, one of the audience; `exp`, `nbf` and `iat` are held against the clock; `scope` or
-//! `scp` must have one of the route's scopes.
+//! AWS's rules: only RSA signatures are accepted. `kid` must name a key of the issuer. `iss` must be the configured
+//! issuer. `aud` must be one of the audience, or `client_id` if there is no `aud`. `exp`, `nbf` and `iat` are compared
+//! with the clock. `scope` or `scp` must contain one of the route's scopes. `scp` must have one of the route's scopes.
 //!
-//! Unconfirmed: that the clock has no leeway; the wording of `error_description` but for the audience; that a token without
-//! `exp` is refused; 401 also where the issuer can't be reached; whether PSS signatures count as RSA (here not, so that what
-//! works here works there).
+//! Unconfirmed: that the clock has no leeway; the wording of `error_description` except for the audience; that a token
+//! without `exp` is refused; that an unreachable issuer also gives 401; whether PSS signatures count as RSA. Here they
+//! do not, so that a token which works here also works on AWS.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -28,17 +29,17 @@ pub(crate) struct JwtAuthorizer {
     pub(super) keys: Keys,
 }
 
-/// What is known of a request that was let in.
+/// The identity of a request that was let in.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Identity {
     claims: Map<String, Value>,
-    /// Of the token; nothing where the route wants none.
+    /// The token's scopes; `None` if the route requires none.
     scopes: Option<Vec<String>>,
 }
 
-/// Why a request is refused, with the scopes that its route wants.
+/// The reason why a request is refused, and the scopes that its route requires.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Refused {
+pub(crate) struct TokenRefused {
     why: Why,
     scopes: Vec<String>,
 }
@@ -55,8 +56,12 @@ impl JwtAuthorizer {
         Self { keys: Keys::of(&spec.issuer), spec: spec.clone() }
     }
 
-    pub(crate) async fn authorize(&self, request: &request::Parts, scopes: &[String]) -> Result<Identity, Refused> {
-        let refused = |why| Refused { why, scopes: scopes.to_vec() };
+    pub(crate) async fn authorize(
+        &self,
+        request: &request::Parts,
+        scopes: &[String],
+    ) -> Result<Identity, TokenRefused> {
+        let refused = |why| TokenRefused { why, scopes: scopes.to_vec() };
         let token = self.token(request).ok_or_else(|| refused(Why::NoToken))?;
         let claims = self.verify(&token).await.map_err(|why| refused(Why::Invalid(why)))?;
         if scopes.is_empty() {
@@ -69,14 +74,14 @@ impl JwtAuthorizer {
         Ok(Identity { claims, scopes: Some(own) })
     }
 
-    /// From the identity source, which has either the token alone or `Bearer` before it.
+    /// The token from the identity source, which contains it alone or after `Bearer`.
     fn token(&self, request: &request::Parts) -> Option<String> {
         let value = match &self.spec.identity_source {
             IdentitySource::Header(name) => request.headers.get(name)?.to_str().ok()?.to_owned(),
             IdentitySource::QueryString(name) => {
                 crate::uri::query(request.uri.query()).into_iter().find(|(key, _)| key == name)?.1
             }
-            IdentitySource::StageVariable(_) | IdentitySource::Context(_) => return None, // not of JWT authorizers
+            IdentitySource::StageVariable(_) | IdentitySource::Context(_) => return None, // not for JWT authorizers
         };
         let bare = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let token = bare.map_or(value.as_str(), |(_, token)| token).trim();
@@ -84,15 +89,17 @@ impl JwtAuthorizer {
     }
 
     async fn verify(&self, token: &str) -> Result<Map<String, Value>, String> {
-        let header = jsonwebtoken::decode_header(token).map_err(|error| format!("the token can't be read: {error}"))?;
-        // Before a key is looked for: a token can't choose to be checked with a public key as if it were a secret.
+        let header =
+            jsonwebtoken::decode_header(token).map_err(|error| format!("the token cannot be read: {error}"))?;
+        // Checked before the key is looked up, so that a token cannot have itself verified with a public key as a
+        // shared secret.
         if !ALGORITHMS.contains(&header.alg) {
             return Err(format!("signing method {:?} is invalid", header.alg));
         }
         let key_id = header.kid.ok_or("the token names no key")?;
         let key = self.keys.get(&key_id).await?.ok_or("the issuer has no such key")?;
         let mut validation = Validation::new(header.alg);
-        // Only the signature: the claims are checked below, as API Gateway does it.
+        // Only the signature is verified here. The claims are checked below, in API Gateway's way.
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
@@ -114,7 +121,7 @@ impl JwtAuthorizer {
         let now = now_ms() as f64 / 1000.0;
         let time = |name: &str| match claims.get(name) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => value.as_f64().map(Some).ok_or("the token has a time that is no number"),
+            Some(value) => value.as_f64().map(Some).ok_or("the token has a time that is not a number"),
         };
         if time("exp")?.is_none_or(|exp| exp <= now) {
             return Err("the token has expired");
@@ -127,7 +134,8 @@ impl JwtAuthorizer {
 }
 
 impl Identity {
-    /// `requestContext.authorizer`. All claims are text there, lists as Go writes them; none that is null.
+    /// `requestContext.authorizer`. All claims are text, lists in the form that Go prints. Claims that are null are
+    /// left out.
     pub(crate) fn context(&self) -> Value {
         let written = self.claims.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
             let text = match value {
@@ -140,7 +148,7 @@ impl Identity {
     }
 }
 
-impl Refused {
+impl TokenRefused {
     pub(crate) fn response(&self) -> Response {
         let scopes = self.scopes.join(" ");
         let (status, message, challenge) = match &self.why {
@@ -158,7 +166,7 @@ impl Refused {
                 (StatusCode::FORBIDDEN, "Forbidden", challenge)
             }
         };
-        // Without a content type, as AWS shows it.
+        // There is no content type, as in AWS's examples.
         let mut response = Response::new(Body::from(json!({ "message": message }).to_string()));
         *response.status_mut() = status;
         let challenge = HeaderValue::from_str(&challenge).unwrap_or(HeaderValue::from_static("Bearer"));
@@ -172,13 +180,13 @@ fn scopes_of(claims: &Map<String, Value>) -> Vec<String> {
     claimed.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
 }
 
-/// A text, or the texts of a list.
+/// One text, or the texts of a list.
 fn texts(value: &Value) -> Vec<String> {
     let all = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
     all.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Text as it is, anything else as JSON.
+/// A text as it is, any other value as JSON.
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

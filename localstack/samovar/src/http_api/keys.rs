@@ -1,7 +1,9 @@
-//! The public keys of one issuer: found by OpenID discovery, kept, and fetched again for a key that is not among them.
+//! The public keys of one issuer: found by OpenID discovery, cached, and fetched again when an unknown key is
+//! requested.
 //!
-//! Invariant: however many requests come, the issuer is asked by one of them at a time, and not sooner than 10 s after its last
-//! answer, or 1 s after a failure: a flood of bad tokens must not become one of requests to the issuer.
+//! Invariant: only one request at a time asks the issuer, however many are waiting. The next one asks not sooner than
+//! 10 s after an answer, or 1 s after a failure. So a flood of bad tokens does not become a flood of requests to the
+//! issuer.
 
 use std::time::Duration;
 
@@ -12,14 +14,14 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// API Gateway may keep keys for so long.
+/// API Gateway may cache keys for this long.
 const KEEP: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// AWS does not publish its own.
+/// AWS does not publish its interval.
 const REFETCH_AFTER: Duration = Duration::from_secs(10);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// API Gateway's quotas on an issuer.
+/// API Gateway's quotas for an issuer.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 const MAX_BYTES: usize = 150_000;
 
@@ -28,7 +30,7 @@ pub(crate) struct Keys {
     issuer: String,
     http: reqwest::Client,
     pub(super) refetch_after: Duration,
-    /// Who waited while the issuer did not answer does not ask once more.
+    /// A request that waited while the issuer did not answer does not ask again.
     pub(super) retry_after: Duration,
     last: Mutex<Option<Fetched>>,
 }
@@ -56,7 +58,7 @@ impl Keys {
         }
     }
 
-    /// The key of this id, if the issuer has it and it can be used.
+    /// The key with this id, if the issuer has it and it can be used.
     pub(crate) async fn get(&self, id: &str) -> Result<Option<DecodingKey>, String> {
         let mut last = self.last.lock().await;
         let usable = last.as_ref().is_some_and(|last| match &last.keys {
@@ -69,13 +71,14 @@ impl Keys {
         if !usable {
             let keys = self.fetch().await;
             if let Err(why) = &keys {
-                tracing::warn!("The keys of {} can't be had: {why}", self.issuer);
+                tracing::warn!("The keys of {} could not be fetched: {why}", self.issuer);
             }
             *last = Some(Fetched { at: Instant::now(), keys });
         }
         let Some(Fetched { keys, .. }) = last.as_ref() else { return Ok(None) };
         let key = keys.as_ref().map_err(Clone::clone)?.find(id);
-        key.map(|key| DecodingKey::from_jwk(key).map_err(|error| format!("the key can't be used: {error}"))).transpose()
+        key.map(|key| DecodingKey::from_jwk(key).map_err(|error| format!("the key cannot be used: {error}")))
+            .transpose()
     }
 
     async fn fetch(&self) -> Result<JwkSet, String> {

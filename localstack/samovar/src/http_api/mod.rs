@@ -1,15 +1,15 @@
-//! An HTTP API as API Gateway runs it: route selection, JWT authorizers, CORS, the events of payload format 2.0 and what
-//! functions may answer to them.
+//! An HTTP API in the way API Gateway runs it: route selection, JWT authorizers, CORS, events of payload format 2.0,
+//! and the responses of functions.
 //!
-//! - [`router()`] is where requests come in and which API they are for; [`handle`] is a request's way through its API.
-//! - [`routes`] selects the route, [`jwt`] decides who may use it ([`keys`] are the issuer's), [`cors`] who may read the
-//!   answer.
-//! - [`event`] is what the function sees, [`response`] what its answer comes to.
+//! - [`router()`] receives requests and finds their API; [`handle`] is the way of a request through its API.
+//! - [`routes`] selects the route, [`jwt`] checks the token (with the issuer's [`keys`]), and [`cors`] decides which
+//!   pages may read the response.
+//! - [`event`] builds the function's event, and [`response`] turns its answer into a response.
 //!
-//! A request that was read runs to its end in a task of the API's own, as on AWS: a client that leaves cancels nothing but
-//! the response.
+//! A request that has been read runs to its end in a task of the API's own, as on AWS. If the client leaves, only the
+//! response is lost.
 //!
-//! Where AWS publishes no answer, the code says "unconfirmed": nothing should be built on it.
+//! Where AWS publishes no answer, the code says "unconfirmed", and nobody should rely on it.
 
 pub(crate) mod cors;
 pub(crate) mod event;
@@ -42,7 +42,7 @@ pub(crate) struct Api {
     pub domain: String,
     pub account_id: String,
     pub invoker: Arc<dyn Invoker>,
-    /// By name.
+    /// The authorizers by name.
     pub authorizers: BTreeMap<String, JwtAuthorizer>,
     /// The requests that have been read, and the invocations that outlive them.
     pub tasks: TaskTracker,
@@ -61,7 +61,7 @@ impl Api {
         }
     }
 
-    /// Waits for the requests that run. That no new ones come is the caller's affair.
+    /// Waits for the running requests. The caller must make sure that no new ones come.
     pub(crate) async fn shutdown(&self) {
         self.tasks.close();
         self.tasks.wait().await;

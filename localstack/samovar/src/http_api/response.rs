@@ -1,7 +1,8 @@
-//! What a function's answer comes to as a response: format 2.0, or what API Gateway infers where there is no `statusCode`.
+//! Turns a function's answer into a response: format 2.0, or the inferred form for an answer without `statusCode`.
 //!
-//! Read strictly: an answer whose fields are not of the documented types is malformed, and the client gets 500. AWS may take
-//! some of them (unconfirmed), but what works here has to work there.
+//! The answer is read strictly. If a field does not have its documented type, the answer is malformed and the client
+//! gets
+//! 500. AWS may accept some of these answers (unconfirmed), but an answer that works here must also work there.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -15,10 +16,10 @@ use serde_json::{Map, Value, json};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("apigw-requestid");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-/// Of an answer that names none, as it is seen on AWS; not published.
+/// The type of a response that names none. It was observed on AWS and is not published.
 const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("text/plain;charset=UTF-8");
 
-/// What concerns one connection only; the length is that of what is sent.
+/// Headers that concern only one connection. The length is computed from the body that is sent.
 const NOT_SENT: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
 /// A response of API Gateway itself.
@@ -29,7 +30,7 @@ pub(crate) fn refusal(status: StatusCode, message: &str) -> Response {
     response
 }
 
-/// Puts the request's id on its response, whatever that is.
+/// Puts the request's id on any response.
 pub(crate) fn identify(mut response: Response, request_id: &str) -> Response {
     if let Ok(id) = HeaderValue::from_str(request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -37,12 +38,12 @@ pub(crate) fn identify(mut response: Response, request_id: &str) -> Response {
     response
 }
 
-/// The response that a function's answer stands for, or what is wrong with the answer.
+/// The response for a function's answer, or the reason why the answer is malformed.
 pub(crate) fn of_answer(answer: &[u8]) -> Result<Response, String> {
     let value: Value = serde_json::from_slice(answer).map_err(|error| format!("it is not JSON: {error}"))?;
     match &value {
         Value::Object(fields) if fields.contains_key("statusCode") => explicit(fields),
-        // Text is sent as it is, anything else as the JSON that the function wrote.
+        // A string is sent as it is, any other value as the JSON that the function wrote.
         Value::String(text) => Ok(inferred(text.clone().into())),
         _ => Ok(inferred(answer.to_vec().into())),
     }
@@ -56,7 +57,7 @@ fn inferred(body: Body) -> Response {
 
 fn explicit(fields: &Map<String, Value>) -> Result<Response, String> {
     let status = fields.get("statusCode").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
-    // An interim status can't end a request.
+    // An interim status cannot end a request.
     let status =
         status.filter(|status| (200..600).contains(status)).and_then(|status| StatusCode::from_u16(status).ok());
     let status = status.ok_or("its statusCode is not a number from 200 to 599")?;
@@ -78,7 +79,7 @@ fn explicit(fields: &Map<String, Value>) -> Result<Response, String> {
     let headers = response.headers_mut();
     for (name, value) in map(fields, "headers")? {
         let value = value.as_str().ok_or_else(|| format!("its header {name} is not a string"))?;
-        let invalid = || format!("its header {name} can't be sent: {value:?}");
+        let invalid = || format!("its header {name} cannot be sent: {value:?}");
         let name = HeaderName::try_from(name).map_err(|_| invalid())?;
         let value = HeaderValue::from_str(value).map_err(|_| invalid())?;
         if !NOT_SENT.contains(&name) {
@@ -87,7 +88,7 @@ fn explicit(fields: &Map<String, Value>) -> Result<Response, String> {
     }
     for cookie in list(fields, "cookies")? {
         let cookie = cookie.as_str().and_then(|cookie| HeaderValue::from_str(cookie).ok());
-        headers.append(SET_COOKIE, cookie.ok_or("one of its cookies can't be sent")?);
+        headers.append(SET_COOKIE, cookie.ok_or("one of its cookies cannot be sent")?);
     }
     headers.entry(CONTENT_TYPE).or_insert(DEFAULT_TYPE);
     Ok(response)

@@ -1,8 +1,8 @@
-//! Which HTTP API a request is for, and reading it.
+//! Reads a request and finds its HTTP API.
 //!
-//! On AWS each API has a host name, and the path begins with the stage unless that is `$default`. Here all have one host, so
-//! the path alone decides: a stage's name first, then the API with the stage `$default`. [`crate::stack`] sees to it that
-//! this is never ambiguous.
+//! On AWS each API has a host name, and the path begins with the stage unless that is `$default`. Here all APIs share
+//! one host, so the path alone decides: first the name of a stage, then the API with the stage `$default`.
+//! [`crate::stack`] makes sure that this is never ambiguous.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::ids::gateway_id;
 /// API Gateway's quota on the payload of a request.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
-/// Of a body that is too large, so much more is read: a response over unread bytes can be lost to a reset.
+/// The rest of an oversized body that is read and discarded. A response over unread bytes can be lost to a reset.
 const MAX_DRAINED_BYTES: usize = 8 * MAX_BODY_BYTES;
 
-/// Serves all paths: to be put behind whatever else is served.
+/// Serves all paths, so it must come after every other router.
 pub(crate) fn router(apis: Vec<Arc<Api>>) -> Router {
     Router::new().fallback_service(serve.with_state(apis))
 }
@@ -42,21 +42,22 @@ async fn serve(
     let (head, body) = request.into_parts();
     let body = match read(body).await {
         Ok(body) => body,
-        // Nobody hears it: the client broke off.
+        // The client has left, so nobody reads this.
         Err(_) => return StatusCode::BAD_REQUEST.into_response(),
     };
     let handling = handle(Arc::clone(api), Incoming { head, body, peer });
     match api.tasks.spawn(handling).await {
         Ok(response) => response,
         Err(error) => {
-            tracing::error!("A request was not handled: {error}");
+            tracing::error!("A request could not be handled: {error}");
             response::refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
         }
     }
 }
 
-/// Whether a path is one of the APIs': a route matches, or is of a path that begins alike (`/api` of `/api/{proxy+}`): nobody who
-/// asks an API for what it does not have should get something else for it.
+/// Whether a path belongs to one of the APIs. It does if a route matches, or if a route's path has the same first
+/// segment (as `/api/{proxy+}` has for `/api`). A client that asks an API for a missing resource must not get a page
+/// instead.
 pub(crate) fn have(apis: &[Arc<Api>], method: &Method, path: &str) -> bool {
     select(apis, path).is_some_and(|api| !api.is_default() || routes::concern(&api.spec.routes, method, path))
 }
@@ -67,7 +68,7 @@ fn select<'a>(apis: &'a [Arc<Api>], path: &str) -> Option<&'a Arc<Api>> {
     of_stage(stage).filter(|api| !api.is_default()).or_else(|| apis.iter().find(|api| api.is_default()))
 }
 
-/// The body; nothing where it is too large.
+/// Reads the body; returns `None` if it is too large.
 async fn read(body: Body) -> Result<Option<Bytes>, axum::Error> {
     let (mut kept, mut read_bytes) = (Vec::new(), 0);
     let mut chunks = body.into_data_stream();

@@ -1,11 +1,11 @@
 //! The route of a request: the most specific one whose path and method match, else `$default`.
 //!
-//! AWS: "full match for a route and method", then "a route and method with a greedy path variable", then `$default`. In
-//! between, a literal segment goes before a variable, at the first segment where two routes differ, and a route's path before
-//! its method: of `ANY /pets` and `GET /{proxy+}` the first has `GET /pets`.
+//! AWS documents the order "full match for a route and method", "a route and method with a greedy path variable",
+//! `$default`. Within it, a literal segment precedes a variable at the first segment where two routes differ, and the
+//! path decides before the method: of `ANY /pets` and `GET /{proxy+}`, the first one matches `GET /pets`.
 //!
-//! Unconfirmed: that a variable does not match an empty segment, and so neither `/{proxy+}` the path `/` nor `/pets` the
-//! path `/pets/`; that `%2F` does not part segments.
+//! Unconfirmed: that a variable does not match an empty segment, so that `/{proxy+}` does not match `/` and `/pets`
+//! does not match `/pets/`; that `%2F` does not separate segments.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::Api;
 use crate::uri::decode;
 use samovar_template::{HttpRoute, RouteKey, Segment};
 
-/// A route, and what its variables stand for: decoded, as API Gateway hands them on.
+/// A route with the values of its variables, decoded as API Gateway passes them on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Selected<'a> {
     pub route: &'a HttpRoute,
@@ -27,7 +27,7 @@ impl Api {
         self.spec.stage == "$default"
     }
 
-    /// The path that routes see: without the stage.
+    /// The path as routes match it: without the stage.
     pub(crate) fn route_path<'a>(&self, path: &'a str) -> &'a str {
         if self.is_default() {
             return path;
@@ -37,7 +37,7 @@ impl Api {
     }
 }
 
-/// `path` is as the client sent it.
+/// Selects the route. `path` has the form in which the client sent it.
 pub(crate) fn select<'a>(routes: &'a [HttpRoute], method: &Method, path: &str) -> Option<Selected<'a>> {
     let segments: Vec<&str> = path.strip_prefix('/').unwrap_or(path).split('/').collect();
     let matching = routes.iter().filter_map(|route| {
@@ -47,7 +47,7 @@ pub(crate) fn select<'a>(routes: &'a [HttpRoute], method: &Method, path: &str) -
     matching.min_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, selected)| selected)
 }
 
-/// Whether a route matches, or has at least the path's first segment.
+/// Whether a route matches, or at least has the path's first segment.
 pub(crate) fn concern(routes: &[HttpRoute], method: &Method, path: &str) -> bool {
     let first = path.strip_prefix('/').unwrap_or(path).split('/').next().map(decode).filter(|first| !first.is_empty());
     let begins_so = |route: &HttpRoute| match &route.key {
@@ -59,7 +59,7 @@ pub(crate) fn concern(routes: &[HttpRoute], method: &Method, path: &str) -> bool
     select(routes, method, path).is_some() || routes.iter().any(begins_so)
 }
 
-/// The lower, the more specific: segment by segment, then the method.
+/// The specificity of a match, most specific first: segment by segment, then the method.
 type Rank = (Vec<u8>, bool);
 
 fn matches(key: &RouteKey, method: &Method, path: &[&str]) -> Option<(Rank, BTreeMap<String, String>)> {

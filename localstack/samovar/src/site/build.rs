@@ -1,9 +1,9 @@
-//! Whether a site is what its sources say, and making it so.
+//! Builds a site if its sources have changed.
 //!
-//! What was built from which sources is written into the directory that was made, as the last step. So a build that was
-//! interrupted has not happened, and a directory that something else has made is not trusted. Of stacks that start at
-//! once, one looks and builds and the others wait: the folder of the build is locked. The system releases the lock with the
-//! process, however that ends; its build ends with it too (`command`).
+//! The last step of a build records in the built directory which sources it was built from. So an interrupted build
+//! does not count, and a directory that another tool has built is not trusted. If several stacks start at once, one
+//! checks and builds and the others wait, because the folder of the build is locked. The system releases the lock when
+//! the process ends, in whatever way, and the build's commands end with it (`command`).
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -14,23 +14,23 @@ use std::time::Duration;
 use super::{command, fingerprint};
 use samovar_template::{SiteBuild, StaticSite};
 
-/// The file that says what the directory was built from.
+/// The file that records what the directory was built from.
 pub(super) const STAMP: &str = ".build-stamp";
 
-/// Where npm writes down what it has installed, when it has.
+/// The file in which npm records what it has installed, as its last step.
 const INSTALLED: &str = "node_modules/.package-lock.json";
-/// What is to be installed.
+/// The file that lists the packages to install.
 const LOCK_FILE: &str = "package-lock.json";
 
-/// How often a lock is tried. To wait for it in a thread would keep the process from ending.
+/// The interval at which the lock is tried. Waiting for it in a thread would keep the process from ending.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
-/// Why there is no site: a sentence for whoever starts the stack.
+/// The reason why there is no site, as a sentence for the user.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotBuilt {
-    #[error("The site is not there, because there is no folder {}: make it and start again", .folder.display())]
+    #[error("There is no site, because there is no folder {}: create it and start again", .folder.display())]
     NoFolder { folder: PathBuf },
-    #[error("The site is not there, because it was not to be built: start again without --no-site-build")]
+    #[error("There is no site, because it has not been built yet: start again without --no-site-build")]
     NotAsked,
     #[error("The site is not built, because {program} was not found: install {needs} and start again")]
     NoProgram { program: String, needs: String },
@@ -39,9 +39,10 @@ pub(super) enum NotBuilt {
         .folder.display()
     )]
     Failed { command: String, folder: PathBuf, status: ExitStatus },
-    #[error("The site is not built, because \"{command}\" did not make the folder {}: correct one of the two in the template", .folder.display())]
+    #[error("The site is not built, because \"{command}\" did not make the folder {}: correct one of the two in the \
+             template", .folder.display())]
     MadeNothing { command: String, folder: PathBuf },
-    #[error("The site is not built, because {} can't be used: {source}", .path.display())]
+    #[error("The site is not built, because {} cannot be used: {source}", .path.display())]
     Unusable { path: PathBuf, source: io::Error },
 }
 
@@ -68,7 +69,10 @@ async fn make(build: &SiteBuild, directory: &Path) -> Result<(), NotBuilt> {
         return Ok(());
     }
     for source in fingerprint::missing(build) {
-        tracing::warn!("{} is a source of the site and is not there", tidy(&folder.join(source)).display());
+        tracing::warn!(
+            "{} does not exist, but the template names it as a source of the site",
+            tidy(&folder.join(source)).display()
+        );
     }
     eprintln!("    Building the site in {}", tidy(folder).display());
     match std::fs::remove_file(&stamp) {
@@ -78,7 +82,8 @@ async fn make(build: &SiteBuild, directory: &Path) -> Result<(), NotBuilt> {
     if let Some(install) = build.install.as_ref().filter(|_| !is_installed(folder)) {
         run(build, install).await?;
     }
-    // After the installation, which may write a lock file, and before the build: what changes during it is not in it.
+    // Computed after the installation, which may write a lock file, and before the build. So a change during the build
+    // is not taken for built.
     let now = made_of()?;
     run(build, &build.run).await?;
     if !directory.is_dir() {
@@ -101,13 +106,13 @@ async fn run(build: &SiteBuild, command: &str) -> Result<(), NotBuilt> {
     }
 }
 
-/// Whether npm has installed what the lock file says now.
+/// Whether npm has installed the packages of the current lock file.
 fn is_installed(folder: &Path) -> bool {
     let modified = |name: &str| folder.join(name).metadata().and_then(|file| file.modified()).ok();
     modified(INSTALLED).is_some_and(|installed| modified(LOCK_FILE).is_none_or(|wanted| wanted <= installed))
 }
 
-/// The folder itself is locked, so nothing is left in it.
+/// Locks the folder itself, so that no lock file is left in it.
 async fn lock(folder: &Path) -> io::Result<File> {
     let file = File::open(folder)?;
     let mut said = false;
@@ -125,7 +130,8 @@ async fn lock(folder: &Path) -> io::Result<File> {
     }
 }
 
-/// As it is shown, without detours: `infra/../web` is `web`. Links can make that another folder, so it is not used.
+/// The path for display, without detours: `infra/../web` becomes `web`. With symbolic links that can be another folder,
+/// so the result is only shown and never opened.
 fn tidy(path: &Path) -> PathBuf {
     let mut tidied = PathBuf::new();
     for component in path.components() {

@@ -1,7 +1,9 @@
-//! The files of a directory over HTTP: `tower-http` reads, measures and names their types; what it lacks is here.
+//! Serves the files of a directory over HTTP. `tower-http` reads files, handles ranges and knows types; this module
+//! adds the rest.
 //!
-//! Entity tags: dates alone have two faults. They are whole seconds, and a client that knows a file of *another* site under
-//! the same address (everything here is `localhost`) with a later date would be told that it is unmodified.
+//! It adds entity tags, because dates alone have two faults. They have whole seconds only. And a client may know a file
+//! of *another* site under the same address, because everything here is `localhost`. With a later date that client
+//! would be told that its file is unmodified.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -24,12 +26,12 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new(directory: &Path) -> Self {
-        // Without its redirects to folders: a path that ends with / is asked for as the file below.
+        // Redirects to folders are off: a path that ends with / is looked up as the file inside it.
         let directory = ServeDir::new(directory).append_index_html_on_directories(false);
         Self { directory: directory.precompressed_br().precompressed_gzip() }
     }
 
-    /// The file at this path (still encoded), for the request's headers; nothing where there is none.
+    /// The file at this path (still encoded) for the request's headers, or `None` if there is none.
     pub(super) async fn get(&self, request: &request::Parts, path: &str) -> Option<Response> {
         let index = if path.ends_with('/') { "index.html" } else { "" };
         let path = format!("{path}{index}");
@@ -44,16 +46,16 @@ impl Files {
             inner.headers_mut().remove(IF_MODIFIED_SINCE);
         }
         if inner.headers().contains_key(IF_RANGE) {
-            // Weak tags can't vouch for parts: all of it is always right.
+            // Weak tags cannot guarantee that parts match, and sending the whole file is always correct.
             inner.headers_mut().remove(RANGE);
         }
         let response = match self.directory.clone().try_call(inner).await {
             Ok(response) if response.status() == StatusCode::NOT_FOUND => return None,
             Ok(response) => response.map(Body::new),
-            // No file has such a name.
+            // A file cannot have such a name.
             Err(error) if [ErrorKind::InvalidFilename, ErrorKind::InvalidInput].contains(&error.kind()) => return None,
             Err(error) => {
-                tracing::error!(path, "A file of the site can't be read: {error}");
+                tracing::error!(path, "A file of the site could not be read: {error}");
                 let mut response = Response::new(Body::empty());
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 response

@@ -1,6 +1,8 @@
-//! What a site is made of, as one short text: names and contents of its sources, and the command that makes it.
+//! A short text that changes when a site has to be built again: a hash over names and contents of its sources, and its
+//! command.
 //!
-//! Not times: a clone and a checkout give new times to old contents, and a file that was moved away leaves none.
+//! Times are not part of it: a clone or a checkout gives new times to old contents, and a moved file leaves no time
+//! behind.
 
 use std::fmt::Write as _;
 use std::io;
@@ -10,10 +12,10 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use samovar_template::SiteBuild;
 
-/// Packages are what the lock file says, and too many to read.
+/// Packages are determined by the lock file, and are too many to read.
 const NOT_READ: &str = "node_modules";
 
-/// `made` is what the build makes: it is nothing that the site is made of, even where it is inside of a source.
+/// `made` is the built directory. It is not a source, even if it is inside one.
 pub(super) fn of(build: &SiteBuild, made: &Path) -> Result<String, (PathBuf, io::Error)> {
     let mut digest = Context::new(&SHA256);
     add(&mut digest, build.run.as_bytes());
@@ -28,12 +30,12 @@ pub(super) fn of(build: &SiteBuild, made: &Path) -> Result<String, (PathBuf, io:
     }))
 }
 
-/// What is named as a source and is not there.
+/// The sources that do not exist.
 pub(super) fn missing(build: &SiteBuild) -> Vec<&str> {
     build.sources.iter().map(String::as_str).filter(|source| !build.directory.join(source).exists()).collect()
 }
 
-/// `name` begins at the folder of the build: where that is, is nothing that the site is made of.
+/// Adds a path. `name` is relative to the folder of the build, because the place of that folder does not matter.
 fn add_path(digest: &mut Context, folder: &Path, name: &Path, made: Option<&Path>) -> Result<(), (PathBuf, io::Error)> {
     let path = folder.join(name);
     let failed = |error| (path.clone(), error);
@@ -41,7 +43,7 @@ fn add_path(digest: &mut Context, folder: &Path, name: &Path, made: Option<&Path
         return Ok(());
     }
     add(digest, name.as_os_str().as_encoded_bytes());
-    // A link to a folder is not followed: it could lead back here.
+    // Links to folders are not followed, because they could lead back here.
     if path.is_dir() && !path.is_symlink() {
         let entries = std::fs::read_dir(&path).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let mut names: Vec<_> =
@@ -55,7 +57,7 @@ fn add_path(digest: &mut Context, folder: &Path, name: &Path, made: Option<&Path
     Ok(())
 }
 
-/// With its length, so that no two sequences of parts are one.
+/// Adds a part together with its length, so that different sequences of parts never give the same bytes.
 fn add(digest: &mut Context, part: &[u8]) {
     digest.update(&part.len().to_be_bytes());
     digest.update(part);

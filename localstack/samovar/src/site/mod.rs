@@ -1,12 +1,12 @@
-//! The static site that a template declares in its `Metadata`: built when it has to be, and served on the public port.
+//! The static site that a template declares in its `Metadata`: built when necessary, and served on the public port.
 //!
-//! - `build` makes the directory what its sources say; `fingerprint` is how it knows, `command` how it runs a tool.
-//! - `files` serves the directory; this module decides what is the site's at all, and what headers it gets.
+//! - `build` builds the directory from its sources; `fingerprint` detects changes, and `command` runs tools.
+//! - `files` serves the directory. This module decides which requests go to the site, and which headers it sends.
 //!
-//! The site takes what nobody else has: `GET` and `HEAD` of a path that no route, stage or bucket of the template has. What
-//! it does not have either is left to be answered as if there were no site.
+//! The site gets only requests that belong to nobody else: `GET` and `HEAD` of a path without a route, stage or bucket.
+//! If the site has no file either, the answer is the same as without a site.
 //!
-//! A site that can't be built is no reason not to start: its pages then say in one sentence what to do.
+//! The stack also starts if the site cannot be built. Then its pages show one sentence that says what to do.
 
 mod build;
 mod command;
@@ -34,29 +34,29 @@ use build::NotBuilt;
 use files::Files;
 use samovar_template::StaticSite;
 
-/// First segments of paths that are the local stack's own.
+/// First path segments that the local stack itself uses.
 const TAKEN: [&str; 2] = ["_aws", "_local"];
 
-/// For what may be another at the next request: kept, but asked about each time.
+/// For files that may change: browsers keep them, but ask about them each time.
 const REVALIDATED: HeaderValue = HeaderValue::from_static("no-cache");
 const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
-/// For files whose content is in their name. A year is the most that is understood everywhere.
+/// For files whose content determines their name. A year is the longest time that all clients understand.
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
 #[derive(Debug)]
 pub(crate) struct Site {
     spec: StaticSite,
     addresses: Addresses,
-    /// The address that the stack gives itself.
+    /// The stack's own address.
     url: String,
     files: Files,
-    /// Why there is none.
+    /// The reason why there is no site.
     missing: Option<NotBuilt>,
 }
 
 impl Site {
-    /// Returns when the site is built, or can't be; then that is said at the terminal. `may_build`: otherwise it is
-    /// served as it is.
+    /// Builds the site if `may_build`, and returns when that is done. A failure is logged. Otherwise the files are
+    /// served as they are.
     pub(crate) async fn open(spec: StaticSite, addresses: Addresses, url: &str, may_build: bool) -> Self {
         let missing = build::prepare(&spec, may_build).await.err();
         if let Some(why) = &missing {
@@ -65,7 +65,7 @@ impl Site {
         Self { files: Files::new(&spec.directory), spec, addresses, url: url.to_owned(), missing }
     }
 
-    /// Nothing where the site has nothing under this path.
+    /// The response, or `None` if the site has nothing at this path.
     async fn answer(&self, request: &request::Parts) -> Option<Response> {
         let path = crate::uri::decode(request.uri.path());
         let (mut response, cache) = if let Some(content) = self.spec.files.get(path.trim_start_matches('/')) {
@@ -93,7 +93,7 @@ impl Site {
         Some(response)
     }
 
-    /// A file that is made of the stack's values.
+    /// A file that is generated from the stack's values.
     fn made(&self, content: &Value, request: &request::Parts) -> Response {
         let mut content = content.clone();
         let own_url = self.own_url(request);
@@ -103,15 +103,15 @@ impl Site {
         response
     }
 
-    /// The stack's address by the name that the client knows it under: then it is the page's own origin. Only for names of
-    /// this machine, so that nobody is sent elsewhere by a header.
+    /// The stack's address under the host name that the client used, so that it is the page's own origin. Only names of
+    /// this machine are used, so that a forged header cannot send a browser elsewhere.
     fn own_url(&self, request: &request::Parts) -> String {
         let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_loopback(host));
         host.map_or_else(|| self.url.clone(), |host| format!("http://{host}"))
     }
 }
 
-/// Puts the site before the HTTP APIs: it answers what none of them has a route for.
+/// Puts the site in front of the HTTP APIs. It answers requests for which none of them has a route.
 pub(crate) fn router_before(site: Option<Arc<Site>>, apis: Vec<Arc<http_api::Api>>, fallback: Router) -> Router {
     match site {
         Some(site) => Router::new().fallback_service(serve_or_leave.with_state((site, apis, fallback))),
@@ -139,7 +139,7 @@ async fn serve_or_leave(
     }
 }
 
-/// Whether a page is asked for, as opposed to something that a page consists of.
+/// Whether a request is for a page, and not for a part of one.
 fn is_page(request: &request::Parts, path: &str) -> bool {
     let accepts = request.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let wants_html = accepts.flat_map(|value| value.split(',')).any(|one| one.trim().starts_with("text/html"));
@@ -150,7 +150,7 @@ fn is_page(request: &request::Parts, path: &str) -> bool {
 fn why_page(why: &NotBuilt) -> Response {
     let escaped = why.to_string().replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>The site is not there</title>\n\
+        "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>There is no site</title>\n\
          <p>{escaped}.</p>\n</html>\n"
     );
     let mut response = Response::new(Body::from(page));

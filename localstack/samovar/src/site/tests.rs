@@ -1,4 +1,4 @@
-//! When a site is built, and what is said when it can't be. Commands are the shell's own, so nothing is needed for them.
+//! The builds of a site and their errors. The commands are the shell's own, so the tests need no other software.
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
 use std::path::PathBuf;
@@ -117,7 +117,7 @@ async fn a_site_is_built_once_for_the_same_sources() {
 }
 
 #[tokio::test]
-async fn a_source_that_is_changed_added_moved_or_removed_is_a_reason_to_build() {
+async fn a_changed_added_moved_or_removed_source_causes_a_build() {
     let project = Project::new(RUN);
     let mut builds = 0;
     let changes: [&dyn Fn(); 6] = [
@@ -140,7 +140,7 @@ async fn a_source_that_is_changed_added_moved_or_removed_is_a_reason_to_build() 
 }
 
 #[tokio::test]
-async fn another_command_is_a_reason_to_build() {
+async fn a_changed_command_causes_a_build() {
     let mut project = Project::new(RUN);
     project.prepare().await.unwrap();
     project.build().run = format!("{RUN} && true");
@@ -149,7 +149,7 @@ async fn another_command_is_a_reason_to_build() {
 }
 
 #[tokio::test]
-async fn a_directory_that_something_else_has_made_is_not_trusted() {
+async fn a_directory_that_another_tool_has_built_is_built_again() {
     let project = Project::new(RUN);
     std::fs::create_dir(project.path("dist")).unwrap();
     project.write("dist/index.html", "<p>of another time");
@@ -158,7 +158,7 @@ async fn a_directory_that_something_else_has_made_is_not_trusted() {
 }
 
 #[tokio::test]
-async fn what_was_made_and_what_was_installed_are_no_sources() {
+async fn built_files_and_installed_packages_are_not_sources() {
     let mut project = Project::new("mkdir -p dist node_modules && echo $$ | tee dist/pid > node_modules/pid");
     project.build().sources = vec![".".to_owned()];
     project.prepare().await.unwrap();
@@ -171,7 +171,7 @@ async fn what_was_made_and_what_was_installed_are_no_sources() {
 }
 
 #[tokio::test]
-async fn packages_are_installed_when_the_lock_file_is_newer_than_what_is_installed() {
+async fn packages_are_installed_when_the_lock_file_is_newer_than_the_installation() {
     let mut project = Project::new(RUN);
     project.build().install = Some(
         "echo installed >> installs && mkdir -p node_modules && echo > node_modules/.package-lock.json".to_owned(),
@@ -197,7 +197,7 @@ async fn packages_are_installed_when_the_lock_file_is_newer_than_what_is_install
 }
 
 #[tokio::test]
-async fn an_interrupted_build_has_not_happened_and_leaves_no_process() {
+async fn an_interrupted_build_does_not_count_and_leaves_no_process() {
     let mut project = Project::new("mkdir -p dist && (echo $$ > pid; sleep 600; true) && echo never > dist/done");
     let spec = project.spec.clone();
     let building = tokio::spawn(async move { prepare(&spec, true).await.map_err(|error| error.to_string()) });
@@ -212,7 +212,7 @@ async fn an_interrupted_build_has_not_happened_and_leaves_no_process() {
 }
 
 #[tokio::test]
-async fn an_interrupted_build_spoils_what_was_there() {
+async fn an_interrupted_build_invalidates_the_previous_one() {
     let mut project = Project::new(RUN);
     project.prepare().await.unwrap();
     project.write("index.html", "<p>two");
@@ -225,7 +225,7 @@ async fn an_interrupted_build_spoils_what_was_there() {
 }
 
 #[tokio::test]
-async fn of_two_at_once_one_builds_and_the_other_waits_for_it() {
+async fn one_of_two_stacks_builds_and_the_other_waits() {
     let project = Project::new(&format!("mkdir running && {RUN} && rmdir running"));
     let (one, other, third) = tokio::join!(project.prepare(), project.prepare(), project.prepare());
     one.and(other).and(third).unwrap();
@@ -233,7 +233,7 @@ async fn of_two_at_once_one_builds_and_the_other_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_build_that_fails_is_said_with_its_command_and_status() {
+async fn a_failed_build_is_an_error_with_its_command_and_status() {
     let project = Project::new("exit 3");
     let error = project.error().await;
     let folder = project.dir.path().display();
@@ -242,7 +242,7 @@ async fn a_build_that_fails_is_said_with_its_command_and_status() {
 }
 
 #[tokio::test]
-async fn a_command_that_is_not_installed_is_said_with_what_to_install() {
+async fn a_missing_command_is_an_error_that_says_what_to_install() {
     let mut project = Project::new("no-such-tool run build");
     let expected = "The site is not built, because no-such-tool was not found: install no-such-tool and start again";
     assert_eq!(project.error().await, expected);
@@ -250,13 +250,13 @@ async fn a_command_that_is_not_installed_is_said_with_what_to_install() {
     assert!(project.error().await.ends_with("install Some.js 20 or newer and start again"));
     project.build().install = Some("no-such-installer".to_owned());
     assert!(project.error().await.contains("no-such-installer was not found"));
-    // What a command does not find is its own affair: it is installed.
+    // The command itself exists. A program that it cannot find is its own error.
     let inner = Project::new("sh -c no-such-tool");
     assert!(inner.error().await.contains("\"sh -c no-such-tool\" failed"));
 }
 
 #[tokio::test]
-async fn a_folder_that_is_not_there_is_named() {
+async fn a_missing_folder_is_an_error_with_its_path() {
     let mut project = Project::new("true");
     let expected = "The site is not built, because \"true\" did not make the folder ";
     assert!(project.error().await.starts_with(expected));
@@ -265,7 +265,7 @@ async fn a_folder_that_is_not_there_is_named() {
 
     let folder = project.dir.path().to_owned();
     project.build().directory = folder.join("infra/../web");
-    let named = format!("there is no folder {}: make it", folder.join("web").display());
+    let named = format!("there is no folder {}: create it", folder.join("web").display());
     assert!(project.error().await.contains(&named), "{}", project.error().await);
     project.spec.build = None;
     assert!(project.error().await.contains("there is no folder"));
@@ -274,17 +274,17 @@ async fn a_folder_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn without_building_what_is_there_is_served() {
+async fn without_building_the_existing_files_are_served() {
     let project = Project::new("exit 1");
     std::fs::create_dir(project.path("dist")).unwrap();
     prepare(&project.spec, false).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_stamp_that_cannot_be_written_is_named() {
+async fn a_stamp_that_cannot_be_written_is_an_error_with_its_path() {
     let project = Project::new(RUN);
     std::fs::create_dir_all(project.path("dist").join(STAMP)).unwrap();
     let error = project.error().await;
-    assert!(error.contains(STAMP) && error.contains("can't be used"), "{error}");
+    assert!(error.contains(STAMP) && error.contains("cannot be used"), "{error}");
     assert_eq!(project.builds(), 0);
 }

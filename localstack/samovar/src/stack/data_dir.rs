@@ -1,4 +1,4 @@
-//! The data directory: made if it is not there, and used by one stack at a time.
+//! The data directory: created if it does not exist, and used by one stack at a time.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -8,29 +8,30 @@ use anyhow::{Context as _, Result, bail};
 #[derive(Debug)]
 pub(super) struct DataDir {
     path: PathBuf,
-    /// Released by the system when the process ends, however it ends.
+    /// The system releases it when the process ends, in whatever way.
     _lock: File,
 }
 
 impl DataDir {
     pub(super) fn open(path: &Path) -> Result<Self> {
         std::fs::create_dir_all(path)
-            .with_context(|| format!("The data directory {} can't be made", path.display()))?;
+            .with_context(|| format!("The data directory {} could not be created", path.display()))?;
         let lock_path = path.join("lock");
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .open(&lock_path)
-            .with_context(|| format!("{} can't be opened", lock_path.display()))?;
+            .with_context(|| format!("{} could not be opened", lock_path.display()))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
             Err(TryLockError::WouldBlock) => bail!(
-                "The data directory {} is in use by another stack; stop it, or choose another with --data-dir",
+                "The data directory {} is in use by another stack: stop that one, \
+                 or choose another directory with --data-dir",
                 path.display()
             ),
             Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("{} can't be locked", lock_path.display()))
+                Err(error).with_context(|| format!("{} could not be locked", lock_path.display()))
             }
         }
     }

@@ -1,8 +1,8 @@
-//! A function's environment: the template's variables, and where the services are here.
+//! The environment of a function: the template's variables, and the addresses of the local services.
 //!
-//! Functions use the plain SDK, which reads endpoints and credentials from the environment, so nothing in them has to know
-//! that they do not run on AWS. An address of one of the template's own APIs is replaced by the local one, and so is S3's
-//! regional endpoint: by the public one, because it is named where clients of the functions are sent (presigned URLs).
+//! Functions use the plain SDK, which reads endpoints and credentials from the environment. So a function need not know
+//! that it does not run on AWS. Addresses of the template's own APIs are replaced by local ones. S3's regional endpoint
+//! is replaced by the public address, because functions use it in presigned URLs for their clients.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -10,10 +10,10 @@ use std::io::IsTerminal as _;
 use crate::addresses::Addresses;
 use samovar_template::{Function, Template};
 
-/// The key of functions that run elsewhere.
+/// The access key's name for functions that run elsewhere.
 pub(super) const INVOKE_ENDPOINT: &str = "invoke-endpoint";
 
-/// Where S3 is: for a function's own calls, and for the clients that it sends there.
+/// The addresses of S3: for a function's own calls, and for the clients of its presigned URLs.
 #[derive(Debug)]
 pub(super) struct S3Addresses<'a> {
     pub(super) own: &'a str,
@@ -37,7 +37,7 @@ pub(super) fn of(
         ("AWS_ENDPOINT_URL_S3".to_owned(), s3.own.to_owned()),
         ("AWS_ENDPOINT_URL_SQS".to_owned(), services),
     ]);
-    // Their output is shown on our standard error, and coloured only where that is a terminal.
+    // The output of functions appears on this process's standard error, and has colours only if that is a terminal.
     if !std::io::stderr().is_terminal() {
         environment.insert("NO_COLOR".to_owned(), "1".to_owned());
     }
@@ -52,13 +52,14 @@ pub(super) fn of(
     environment
 }
 
-/// What the template lets through of our own environment: for the functions that run here, and shown to nobody.
+/// The variables of the local stack's own environment that a function inherits by the template. They are for functions
+/// that run here, and are not shown anywhere.
 #[allow(clippy::disallowed_methods, reason = "the one place where it is let through")]
 pub(super) fn passed_on(function: &Function) -> impl Iterator<Item = (String, String)> {
     function.local_environment.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?)))
 }
 
-/// What functions that run elsewhere need, as a `.env` file: the variables of all of them, with the public address.
+/// The environment of functions that run elsewhere, as a `.env` file with the variables of all of them.
 pub(super) fn dotenv(template: &Template, url: &str, s3: &S3Addresses<'_>, region: &str) -> String {
     let mut all = BTreeMap::from([("AWS_REGION".to_owned(), region.to_owned())]);
     for function in &template.functions {

@@ -1,4 +1,4 @@
-//! The functions of a stack: built and run here, or invoked elsewhere; and what invokes them by itself.
+//! The functions of a stack: built and run here, or invoked elsewhere; and their event sources and schedules.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,18 +19,18 @@ use super::environment::{self, S3Addresses};
 use super::source::Source;
 use super::urls::Urls;
 use super::{ACCOUNT_ID, REGION};
-use crate::invoke::{InvokeEndpoint, InvokeError, Invoker};
+use crate::invoke::{IntegrationError, InvokeEndpoint, Invoker};
 use crate::options::Options;
 
 /// Lambda's default limit on all functions of an account together.
 const ACCOUNT_CONCURRENCY: u32 = 1000;
-/// Where an event source declares no maximum, what is left to it is the account's.
+/// The maximum of an event source that declares none: the account's limit.
 const UNLIMITED_SOURCE: u32 = ACCOUNT_CONCURRENCY;
 
 /// The functions' programs, by the names of their binaries.
 pub(super) type Programs = BTreeMap<String, PathBuf>;
 
-/// The functions' programs; none where functions run elsewhere.
+/// Builds the functions. Returns no programs if the functions run elsewhere.
 pub(super) async fn build(functions: &[Function], options: &Options) -> Result<Programs> {
     if options.invoke_endpoint.is_some() {
         return Ok(Programs::new());
@@ -40,7 +40,7 @@ pub(super) async fn build(functions: &[Function], options: &Options) -> Result<P
     Ok(crate::build::build(&wanted, options.release).await?)
 }
 
-/// Who invokes the functions; and the host, where that is ours.
+/// The invoker of the functions, and the host if they run here.
 pub(super) fn run(
     template: &Template,
     programs: &Programs,
@@ -64,7 +64,7 @@ fn specs(template: &Template, programs: &Programs, urls: &Urls) -> Result<Vec<Fu
         Ok(FunctionSpec {
             name: function.name.clone(),
             arn: function.arn.clone(),
-            program: program.with_context(|| format!("cargo made no program for {}", function.name))?,
+            program: program.with_context(|| format!("cargo has built no program for {}", function.name))?,
             args: Vec::new(),
             memory_mb: function.memory_mb,
             timeout: function.timeout,
@@ -78,7 +78,7 @@ fn specs(template: &Template, programs: &Programs, urls: &Urls) -> Result<Vec<Fu
     template.functions.iter().map(spec).collect()
 }
 
-/// Polls queues and watches the clock for the functions, until `stop`.
+/// Polls queues and runs schedules for the functions, until `stop`.
 pub(super) fn start_sources(
     template: &Template,
     services: &Arc<Services>,
@@ -120,11 +120,11 @@ pub(super) fn start_sources(
     running
 }
 
-/// A function, as those call it who need no other.
+/// A function as event sources and schedules call it.
 fn invoking(
     invoker: &Arc<dyn Invoker>,
     function: &Function,
-) -> impl Fn(Bytes) -> BoxFuture<'static, Result<Bytes, InvokeError>> + Send + Sync + 'static {
+) -> impl Fn(Bytes) -> BoxFuture<'static, Result<Bytes, IntegrationError>> + Send + Sync + 'static {
     let (invoker, name) = (Arc::clone(invoker), function.name.clone());
     move |payload| {
         let (invoker, name) = (Arc::clone(&invoker), name.clone());

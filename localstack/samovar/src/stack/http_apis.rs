@@ -1,5 +1,5 @@
-//! The HTTP APIs of a template on one host. On AWS each has a host name of its own; here only the stage tells them apart, so
-//! what would be ambiguous is refused at the start.
+//! The HTTP APIs of a template on one host. On AWS each has a host name of its own. Here only the stage tells them
+//! apart, so ambiguous stages are refused at the start.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::http_api::Api;
 use crate::invoke::Invoker;
 use samovar_template::{HttpApi, Template};
 
-/// First segments of the local stack's own paths, which go before those of any API.
+/// First segments of the local stack's own paths, which precede those of any API.
 const TAKEN: [&str; 2] = ["_aws", "_local"];
 
 pub(super) fn http_apis(
@@ -29,12 +29,14 @@ fn check(apis: &[HttpApi], websocket_stages: &[&str]) -> Result<()> {
         let other = apis[..at].iter().find(|other| other.stage == *stage);
         match other {
             Some(other) if stage == "$default" => bail!(
-                "The HTTP APIs {} and {logical_id} both have the stage $default; here all APIs share one host, so give one \
+                "The HTTP APIs {} and {logical_id} both have the stage $default; here all APIs share one host, \
+                 so give one \
                  a StageName, which its paths then begin with",
                 other.logical_id
             ),
             Some(other) => bail!(
-                "The HTTP APIs {} and {logical_id} both have the stage {stage}; here the stage is the path, so they must \
+                "The HTTP APIs {} and {logical_id} both have the stage {stage}; here the stage is the path, \
+                 so they must \
                  differ",
                 other.logical_id
             ),
@@ -42,13 +44,15 @@ fn check(apis: &[HttpApi], websocket_stages: &[&str]) -> Result<()> {
         }
         if websocket_stages.contains(&stage.as_str()) {
             bail!(
-                "The HTTP API {logical_id} and a WebSocket API both have the stage {stage}; here the stage is the path, so \
+                "The HTTP API {logical_id} and a WebSocket API both have the stage {stage}; here the stage is the \
+                 path, so \
                  they must differ"
             );
         }
         if TAKEN.contains(&stage.as_str()) {
             bail!(
-                "The HTTP API {logical_id} has the stage {stage}, whose path is the local stack's own: choose another"
+                "The HTTP API {logical_id} has the stage {stage}, \
+                 which is a path of the local stack itself: choose another stage"
             );
         }
     }

@@ -1,10 +1,11 @@
-//! From a template to a running stack, and back to nothing.
+//! Starts everything that a template declares, and stops it again.
 //!
-//! Two listeners: the public one at the port that was asked for, and one at a free port for the functions: Runtime API,
-//! services, management API. So that when the stack stops, the public one can close while what runs finishes its work.
+//! There are two listeners: the public one at the requested port, and one at a free port for the functions (Runtime
+//! API, services, management API). So the public one can close at the stop while running work goes on.
 //!
-//! Stopping: no new clients and no new messages from queues; running requests and batches finish and answer; then the sockets are closed
-//! and their `$disconnect`s run; then the processes end. What does not finish in time comes back at the next start.
+//! The stop goes in this order. New clients and new messages from queues are refused. Running requests and batches
+//! finish and answer. Then the sockets are closed and their `$disconnect`s run. Then the processes end. Messages that
+//! were not finished in time come back at the next start.
 
 mod data_dir;
 mod environment;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use anyhow::Result;
 use samovar_host::Host;
 use samovar_services::Services;
-use samovar_template::{Locals, Template};
+use samovar_template::{Locals, Template, TemplateError};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -49,9 +50,9 @@ const REGION: &str = "us-east-1";
 const ACCOUNT_ID: &str = "000000000000";
 const STACK_NAME: &str = "local";
 
-/// From a signal to the last process.
+/// The time from a signal to the end of the last process.
 const STOP_TIME: Duration = Duration::from_secs(10);
-/// Of it, what is kept for closing sockets and ending processes.
+/// The part of it that is reserved for closing sockets and ending processes.
 const STOP_RESERVE: Duration = Duration::from_secs(3);
 
 /// A running stack.
@@ -68,10 +69,10 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts everything; returns when it can be used.
+    /// Starts everything, and returns when the stack can be used.
     ///
     /// # Errors
-    /// One sentence on what is wrong and what to do, or the template's problems with their lines.
+    /// One sentence that says what is wrong and what to do, or the template's problems with their lines.
     pub async fn start(options: &Options) -> Result<Self> {
         let (public, internal) = (listen(options.port).await?, listen(0).await?);
         let urls = Urls::of(&public, &internal, options)?;
@@ -80,7 +81,7 @@ impl Stack {
         let kept_in = data_dir.as_ref().map(DataDir::path);
         let issuer = open_issuer(&template, kept_in, &urls)?;
         let services = services::open(options, &template, kept_in, &urls).await?;
-        // Side by side. If the functions do not build, the site is given up.
+        // Both are built at the same time. If the functions do not build, the build of the site is given up.
         let site = async { Ok(build_site(&template, options, &urls).await) };
         let (programs, site) = tokio::try_join!(functions::build(&template.functions, options), site)?;
         let (host, invoker) = functions::run(&template, &programs, options, &urls)?;
@@ -100,12 +101,12 @@ impl Stack {
         Ok(Self { url: urls.public, apis, services, host, sources, stop_sources, servers, _data_dir: data_dir })
     }
 
-    /// Where it is: `http://127.0.0.1:PORT`.
+    /// The public address: `http://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// What tells a program that the stack can be used.
+    /// The line that tells another program that the stack can be used.
     pub fn ready_line(&self) -> String {
         let mut line = json!({ "ready": true, "url": self.url });
         if let Some(api) = self.apis.websocket.first() {
@@ -115,7 +116,7 @@ impl Stack {
         line.to_string()
     }
 
-    /// Stops in order, within ten seconds; at once when `hurry` completes.
+    /// Stops in order, within ten seconds, or at once when `hurry` completes.
     pub async fn stop(self, hurry: impl Future<Output = ()>) {
         let deadline = Instant::now() + STOP_TIME;
         self.servers.stop_public.cancel();
@@ -128,14 +129,14 @@ impl Stack {
                 timeout_at(deadline - STOP_RESERVE, requests)
             );
             if batches.is_err() {
-                tracing::warn!("Running batches are cut off, their messages come back");
+                tracing::warn!("Some batches did not finish in time. Their messages will be delivered again");
             }
             if requests.is_err() {
-                tracing::warn!("Running requests are cut off");
+                tracing::warn!("Some requests did not finish in time and get no answer");
             }
             let closing = futures_util::future::join_all(self.apis.websocket.iter().map(|api| api.shutdown()));
             if timeout_at(deadline - STOP_RESERVE / 3, closing).await.is_err() {
-                tracing::warn!("Connections are cut off before their $disconnect has run");
+                tracing::warn!("Some connections were closed before their $disconnect has run");
             }
         };
         let grace = tokio::select! {
@@ -146,7 +147,7 @@ impl Stack {
             host.shutdown(grace).await;
         }
         self.servers.stop_internal.cancel();
-        // Long polls of clients may still be open: the process's end closes them.
+        // Clients may still have long polls open. The end of the process closes them.
         let _ = timeout_at(deadline, self.servers.tasks.wait()).await;
         self.services.queues.close().await;
         if let Some(s3) = &self.services.s3 {
@@ -161,7 +162,7 @@ async fn listen(port: u16) -> Result<TcpListener> {
         std::io::ErrorKind::AddrInUse => {
             anyhow::anyhow!("Port {port} is taken; choose another with --port N, or a free one with --port 0")
         }
-        _ => anyhow::Error::new(error).context(format!("Port {port} can't be listened on")),
+        _ => anyhow::Error::new(error).context(format!("The stack cannot listen on port {port}")),
     })
 }
 
@@ -174,10 +175,19 @@ fn read_template(options: &Options, urls: &Urls) -> Result<Template> {
         issuer: urls.issuer.clone(),
     };
     let overrides = options.params.iter().cloned().collect();
-    Ok(samovar_template::load(&options.template, &overrides, &locals)?)
+    samovar_template::load(&options.template, &overrides, &locals).map_err(|error| match error {
+        TemplateError::Read { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
+            let path = std::path::absolute(&path).unwrap_or(path);
+            anyhow::anyhow!(
+                "There is no template {}: change to the project's folder, or give the file with --template FILE",
+                path.display()
+            )
+        }
+        error => error.into(),
+    })
 }
 
-/// None where nothing is to be kept.
+/// Returns `None` if nothing is to be kept.
 fn open_data_dir(options: &Options) -> Result<Option<DataDir>> {
     (!options.ephemeral).then(|| DataDir::open(&options.data_dir)).transpose()
 }
@@ -198,7 +208,7 @@ fn state(template: &Template, apis: &Apis, services: &Arc<Services>, host: Optio
     State { views, apis, services: Arc::clone(services), host: host.cloned() }
 }
 
-/// What functions that run elsewhere need.
+/// The environment for functions that run elsewhere.
 fn dotenv(template: &Template, urls: &Urls) -> String {
     environment::dotenv(template, &urls.public, &S3Addresses { own: &urls.s3, public: &urls.s3 }, REGION)
 }

@@ -1,4 +1,4 @@
-//! What listens: one router for clients, one for the functions, and the sweeps beside them.
+//! The servers: one for clients and one for the functions, and the periodic sweeps.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::site::{self, Site};
 use crate::state::State;
 use crate::{hosts, http_api, websocket};
 
-/// The tasks that serve, and how they are stopped.
+/// The tasks of the servers, and the signals that stop them.
 #[derive(Debug, Default)]
 pub(super) struct Servers {
     pub(super) tasks: TaskTracker,
@@ -36,8 +36,8 @@ pub(super) struct Apis {
 }
 
 impl Servers {
-    /// For the functions: Runtime API and services; the APIs too, because functions may call them, and need an address of
-    /// them that is still there while the stack stops.
+    /// Serves the functions: Runtime API and services. The APIs are included, because functions may call them, also
+    /// while the public listener is already closed.
     pub(super) fn serve_functions(
         &self,
         listener: TcpListener,
@@ -51,7 +51,7 @@ impl Servers {
         self.tasks.spawn(serve(listener, router, self.stop_internal.clone()));
     }
 
-    /// For clients: the local stack's own paths, services, APIs, the site.
+    /// Serves the clients: the local stack's own paths, services, APIs, the site.
     pub(super) fn serve_clients(
         &self,
         listener: TcpListener,
@@ -73,7 +73,7 @@ impl Servers {
         self.tasks.spawn(serve(listener, router, self.stop_public.clone()));
     }
 
-    /// Deletes what TTL and lifecycle rules have ended.
+    /// Deletes expired items and objects.
     pub(super) fn sweep(&self, services: &Arc<Services>) {
         let (tables, stop) = (Arc::clone(services), self.stop_internal.clone());
         self.tasks.spawn(async move { tables.dynamodb.sweep(stop).await });

@@ -1,4 +1,4 @@
-//! The services of a stack: embedded, or another emulator's.
+//! The services of a stack, embedded or at another emulator.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::urls::Urls;
 use super::{ACCOUNT_ID, REGION, environment};
 use crate::options::Options;
 
-/// The engines, with what the template declares in them.
+/// Opens the engines, and creates the template's resources in them.
 pub(super) async fn open(
     options: &Options,
     template: &Template,

@@ -1,4 +1,4 @@
-//! A queue of the services, as an event source reads it.
+//! Adapts a queue to an event source.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use samovar_services::queues::Queues;
 use samovar_sqs::Receive;
 use serde_json::{Value, json};
 
-/// One queue, as an event source reads it.
+/// One queue of the services, as an event source reads it.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) queues: Queues,

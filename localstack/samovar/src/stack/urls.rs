@@ -1,24 +1,24 @@
-//! Where everything is: the addresses that clients and functions are given.
+//! The addresses that clients and functions use.
 
 use tokio::net::TcpListener;
 
 use crate::options::Options;
 
-/// All on 127.0.0.1, but for what is another emulator's.
+/// All are on 127.0.0.1, except those of another emulator.
 #[derive(Debug, Clone)]
 pub(super) struct Urls {
-    /// The public listener's, without scheme.
+    /// The public listener's address, without scheme.
     pub(super) domain: String,
     pub(super) public: String,
-    /// The listener for the functions, without scheme.
+    /// The address of the functions' listener, without scheme.
     pub(super) runtime_api: String,
     pub(super) internal: String,
     pub(super) issuer: String,
-    /// What queue URLs begin with.
+    /// The beginning of queue URLs.
     pub(super) sqs: String,
-    /// S3 as clients find it.
+    /// S3's address for clients.
     pub(super) s3: String,
-    /// S3 as functions find it.
+    /// S3's address for functions.
     pub(super) functions_s3: String,
 }
 

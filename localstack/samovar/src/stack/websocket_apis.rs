@@ -1,4 +1,4 @@
-//! The WebSocket APIs of a template on one host: only the stage tells them apart.
+//! The WebSocket APIs of a template on one host, where only the stage tells them apart.
 
 use std::sync::Arc;
 
@@ -21,10 +21,13 @@ pub(super) fn websocket_apis(
     let mut apis: Vec<Arc<Api>> = Vec::new();
     for spec in &template.websocket_apis {
         if apis.iter().any(|api| api.spec.stage == spec.stage) {
-            bail!("Two WebSocket APIs have the stage {}; here the stage is the path, so they must differ", spec.stage);
+            bail!(
+                "Two WebSocket APIs have the stage {}; here the stage is the path, so give them different StageNames",
+                spec.stage
+            );
         }
         if template.buckets.iter().any(|bucket| bucket.name == spec.stage) {
-            bail!("A bucket has the name of the stage {}; here both are paths, so they must differ", spec.stage);
+            bail!("A bucket has the name of the stage {}; here both are paths, so rename one of them", spec.stage);
         }
         let limits = Limits { idle: options.websocket_idle, life: options.websocket_life, ..Limits::default() };
         apis.push(Arc::new(Api {

@@ -1,4 +1,4 @@
-//! Functions that tests script: what they answer, when, and what they were called with.
+//! Scripted functions for tests: the test sets their answers and when they come, and sees their calls.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 
 use super::within;
-use crate::invoke::{InvokeError, Invoker};
+use crate::invoke::{IntegrationError, Invoker};
 use axum::body::Bytes;
 
-/// What a function does with an event.
-type Script = Arc<dyn Fn(&Value) -> Result<Bytes, InvokeError> + Send + Sync>;
+/// The reaction of a function to an event.
+type Script = Arc<dyn Fn(&Value) -> Result<Bytes, IntegrationError> + Send + Sync>;
 
 #[derive(Default)]
 pub(crate) struct Functions {
@@ -39,13 +39,13 @@ impl Functions {
     pub(crate) fn fails(&self, function: &str, error_message: &str) {
         let (name, message) = (function.to_owned(), error_message.to_owned());
         self.script(function, move |_| {
-            Err(InvokeError::FunctionError { function: name.clone(), message: message.clone() })
+            Err(IntegrationError::FunctionError { function: name.clone(), message: message.clone() })
         });
     }
 
     pub(crate) fn script<F>(&self, function: &str, script: F)
     where
-        F: Fn(&Value) -> Result<Bytes, InvokeError> + Send + Sync + 'static,
+        F: Fn(&Value) -> Result<Bytes, IntegrationError> + Send + Sync + 'static,
     {
         self.lock().scripts.insert(function.to_owned(), Arc::new(script));
     }
@@ -89,7 +89,7 @@ impl Functions {
 }
 
 impl Invoker for Functions {
-    fn invoke<'a>(&'a self, function: &'a str, payload: Bytes) -> BoxFuture<'a, Result<Bytes, InvokeError>> {
+    fn invoke<'a>(&'a self, function: &'a str, payload: Bytes) -> BoxFuture<'a, Result<Bytes, IntegrationError>> {
         Box::pin(async move {
             let event: Value = serde_json::from_slice(&payload).unwrap();
             let gate = {

@@ -1,4 +1,4 @@
-//! What tests of several modules share: scripted functions, captured events, patience.
+//! Shared by the tests of several modules: scripted functions, captured events, time limits.
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
 pub(crate) mod functions;
@@ -7,13 +7,13 @@ pub(crate) mod shapes;
 use std::fmt::Display;
 use std::time::Duration;
 
-/// Nothing here takes that long: what does not come by then does not come.
+/// No step of a test takes this long. An event that has not come by then will not come.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Far beyond [`PATIENCE`]: what only a time-out would end fails its test.
+/// Far longer than [`PATIENCE`]: a test fails if only such a time-out would end its wait.
 pub(crate) const NEVER: Duration = Duration::from_secs(600);
 
-/// Waits, but not for ever.
+/// Waits for a future, but not for ever.
 pub(crate) async fn within<T>(what: impl Display, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(result) => result,

@@ -1,4 +1,4 @@
-//! Events held against ones that AWS really sent.
+//! Compares events with captured events from AWS.
 
 use std::collections::BTreeSet;
 

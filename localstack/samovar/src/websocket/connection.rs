@@ -1,4 +1,5 @@
-//! An open socket, until it is closed: frames in, frames out, quotas, idle time and life, and the close code of each end.
+//! An open socket until it is closed: frames in, frames out, quotas, idle time, lifetime, and the close code of each
+//! end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +25,7 @@ use crate::clock::now_ms;
 
 pub(crate) const GOING_AWAY: u16 = 1001;
 const UNSUPPORTED: u16 = 1003;
-/// Never on the wire: what is reported where the close frame had no code, or there was no close frame.
+/// This code is never sent. It is reported if the close frame had no code, or if there was no close frame.
 const NO_STATUS: u16 = 1005;
 const ABNORMAL: u16 = 1006;
 const INVALID_PAYLOAD: u16 = 1007;
@@ -34,17 +35,17 @@ const PROTOCOL_ERROR: u16 = 1002;
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// How a connection ended.
-enum End {
-    /// Both know: the client's close, already answered; ours, answered; or its silence.
+enum SocketEnd {
+    /// Both sides know: the client's close is answered, or the server's close is answered, or the client is silent.
     Known(Closed),
-    /// The client has not been told yet.
+    /// The client does not know yet.
     ToTell(Closed),
-    /// It has been told, and sent something else than its own close.
+    /// The client has been told, and has sent something other than its own close.
     Told(Closed),
 }
 
-/// Serves the socket; returns how it was closed, with every frame handed on. Frames that are still handled after
-/// [`super::Limits::close`] are handled to their end, but not waited for.
+/// Serves the socket, and returns how it was closed. Every frame has been passed on by then. Frames that are still
+/// being handled after [`super::Limits::close`] are handled to their end, but nobody waits for them.
 pub(crate) async fn run(
     api: &Arc<Api>,
     connection: &Arc<Connection>,
@@ -70,31 +71,31 @@ pub(crate) async fn run(
         tokio::select! {
             end = &mut reading => end,
             closed = &mut writing => match closed {
-                // Our close is out: the client's answer ends the reading.
+                // The server's close is sent. The client's answer ends the reading.
                 Some(closed) => match timeout(api.limits.close, &mut reading).await {
-                    Ok(End::ToTell(_) | End::Told(_)) => End::Told(closed),
-                    Ok(End::Known(_)) | Err(_) => End::Known(closed),
+                    Ok(SocketEnd::ToTell(_) | SocketEnd::Told(_)) => SocketEnd::Told(closed),
+                    Ok(SocketEnd::Known(_)) | Err(_) => SocketEnd::Known(closed),
                 },
-                // Either the socket is broken, or the client's close is being answered: what is left to read tells.
-                None => timeout(api.limits.close, &mut reading).await.unwrap_or_else(|_| End::Known(abnormal())),
+                // The socket is broken, or the client's close is being answered. Reading on shows which.
+                None => timeout(api.limits.close, &mut reading).await.unwrap_or_else(|_| SocketEnd::Known(abnormal())),
             },
-            () = given_up => End::Known(abnormal()),
+            () = given_up => SocketEnd::Known(abnormal()),
         }
     };
-    // From here on it can't be posted to.
+    // From here on, posting to the connection gives 410.
     api.registry.remove(&connection.client.connection_id);
-    if let End::ToTell(closed) = &end {
-        // It may be gone, or not read.
+    if let SocketEnd::ToTell(closed) = &end {
+        // The client may be gone, or may not read.
         let _ = timeout(api.limits.close, sink.send(close_message(closed))).await;
     }
-    // The socket is closed before the functions have answered: the client need not wait for them.
+    // The socket is closed before the functions have answered, because the client need not wait for them.
     let closed = match (end, sink.reunite(stream)) {
-        (End::ToTell(closed) | End::Told(closed), Ok(socket)) => {
-            // Nobody waits for this one.
+        (SocketEnd::ToTell(closed) | SocketEnd::Told(closed), Ok(socket)) => {
+            // This runs on its own, and nobody waits for it.
             tokio::spawn(linger(socket, api.limits.close));
             closed
         }
-        (End::Known(closed) | End::ToTell(closed) | End::Told(closed), _) => closed,
+        (SocketEnd::Known(closed) | SocketEnd::ToTell(closed) | SocketEnd::Told(closed), _) => closed,
     };
     dispatcher.finish(api.limits.close).await;
     closed
@@ -105,7 +106,7 @@ async fn read(
     connection: &Connection,
     stream: &mut futures_util::stream::SplitStream<Socket>,
     dispatcher: &mut Dispatcher,
-) -> End {
+) -> SocketEnd {
     let end_of_life = Instant::now() + api.limits.life;
     loop {
         let idle_ms = u64::try_from(now_ms() - connection.last_active_ms()).unwrap_or(0);
@@ -115,12 +116,12 @@ async fn read(
             () = sleep(idle_left) => {
                 let idle_ms = u64::try_from(now_ms() - connection.last_active_ms()).unwrap_or(0);
                 if Duration::from_millis(idle_ms) >= api.limits.idle {
-                    return End::ToTell(Closed { code: GOING_AWAY, reason: "Going away".into() });
+                    return SocketEnd::ToTell(Closed { code: GOING_AWAY, reason: "Going away".into() });
                 }
                 continue;
             }
             () = sleep_until(end_of_life) => {
-                return End::ToTell(Closed { code: GOING_AWAY, reason: "Going away".into() });
+                return SocketEnd::ToTell(Closed { code: GOING_AWAY, reason: "Going away".into() });
             }
         };
         match message {
@@ -130,22 +131,22 @@ async fn read(
             }
             Some(Ok(Message::Binary(_))) => {
                 let reason = "Binary frames are not supported".into();
-                return End::ToTell(Closed { code: UNSUPPORTED, reason });
+                return SocketEnd::ToTell(Closed { code: UNSUPPORTED, reason });
             }
-            // Answered by the socket itself.
+            // The socket itself answers these.
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
             Some(Ok(Message::Close(frame))) => {
-                // Likewise, when it is polled once more: it may not be read.
+                // The socket answers this too, when it is polled once more. The client may not read it.
                 let _ = timeout(api.limits.close, stream.next()).await;
-                return End::Known(reported(frame));
+                return SocketEnd::Known(reported(frame));
             }
             Some(Err(error)) => {
                 return match violation(&error) {
-                    Some((code, reason)) => End::ToTell(Closed { code, reason: reason.to_owned() }),
-                    None => End::Known(abnormal()),
+                    Some((code, reason)) => SocketEnd::ToTell(Closed { code, reason: reason.to_owned() }),
+                    None => SocketEnd::Known(abnormal()),
                 };
             }
-            None => return End::Known(abnormal()),
+            None => return SocketEnd::Known(abnormal()),
         }
     }
 }
@@ -179,7 +180,7 @@ async fn write(
     None
 }
 
-/// Which rule of API Gateway or of the protocol a client broke.
+/// The rule of API Gateway or of the protocol that a client has broken.
 fn violation(error: &Error) -> Option<(u16, &'static str)> {
     match error {
         Error::Capacity(CapacityError::MessageTooLong { .. }) => Some((TOO_BIG, "Message too big")),
@@ -209,8 +210,8 @@ fn close_message(closed: &Closed) -> Message {
     }))
 }
 
-/// Closes our side, so that the client closes its own, and drops what still comes until then: a socket closed over unread
-/// bytes is reset, and the reset can overtake the close frame.
+/// Closes the server's side first, so that the client closes its own, and discards what still arrives. A socket that is
+/// closed over unread bytes is reset, and the reset can overtake the close frame.
 async fn linger(mut socket: Socket, time: Duration) {
     let raw = socket.get_mut();
     let drained = async {

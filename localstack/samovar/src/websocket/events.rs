@@ -1,4 +1,4 @@
-//! The events that functions see, field by field as API Gateway sends them.
+//! The events of functions, with the fields that API Gateway sends.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use super::Api;
 use crate::clock::now_ms;
 use crate::ids::gateway_id;
 
-/// Name and value of each header as the client sent it, in order, names in their own case.
+/// Name and value of each header, in order, with names in the client's own case.
 pub(crate) type Headers = Vec<(String, String)>;
 
-/// What is known of a client from its handshake on.
+/// The facts about a client that its handshake provides.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     pub connection_id: String,
@@ -29,7 +29,7 @@ pub(crate) struct Closed {
     pub reason: String,
 }
 
-/// A handshake as the authorizer and `$connect` see it.
+/// A handshake as the authorizer and `$connect` receive it.
 #[derive(Debug, Clone)]
 pub(crate) struct Handshake {
     pub headers: Headers,
@@ -43,7 +43,7 @@ pub(crate) fn authorizer(api: &Api, client: &Client, handshake: &Handshake) -> V
         "stageVariables": {},
         "requestContext": context(api, client, "$connect", "CONNECT", None),
     });
-    // Unlike the integration, the authorizer sees the hop-by-hop headers, and empty maps where there is no query.
+    // Unlike the integration, the authorizer gets the hop-by-hop headers, and empty maps if there is no query.
     let mut headers = handshake.headers.clone();
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
         headers.push(("content-length".to_owned(), "0".to_owned()));
@@ -86,7 +86,7 @@ pub(crate) fn disconnect(api: &Api, client: &Client, closed: &Closed) -> Value {
     event
 }
 
-/// The frame a client gets when its message could not be handed on.
+/// The frame that a client gets if its message could not be handled.
 pub(crate) fn error_frame(message: &str, connection_id: &str, request_id: &str) -> String {
     json!({ "message": message, "connectionId": connection_id, "requestId": request_id }).to_string()
 }
@@ -137,7 +137,7 @@ fn request_time(epoch_ms: i64) -> String {
     time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string()
 }
 
-/// Both maps of a list of pairs: the last value of each name, and all of them.
+/// Adds both maps of a list of pairs: one with the last value of each name, one with all values.
 fn insert_maps(event: &mut Value, single: &str, multi: &str, pairs: &[(String, String)]) {
     let mut last: BTreeMap<&str, &str> = BTreeMap::new();
     let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

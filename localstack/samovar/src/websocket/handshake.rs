@@ -1,6 +1,6 @@
-//! The handshake: pending until the authorizer and `$connect` have answered.
+//! The handshake, which is pending until the authorizer and `$connect` have answered.
 //!
-//! It runs in a task of its own. A client that leaves meanwhile cancels only the response: `$connect` is heard to its end,
+//! It runs in a task of its own. If the client leaves meanwhile, only the response is lost: `$connect` runs to its end,
 //! and if it let the client in, `$disconnect` follows.
 
 use std::net::SocketAddr;
@@ -18,12 +18,12 @@ use super::policy::{Verdict, evaluate};
 use super::registry::Connection;
 use super::{Api, connection, routes};
 use crate::clock::now_ms;
-use crate::ids::{gateway_id, trace_id};
-use crate::invoke::InvokeError;
+use crate::ids::{gateway_id, gateway_trace_header};
+use crate::invoke::IntegrationError;
 use crate::server::HeaderCase;
 use samovar_template::IdentitySource;
 
-/// Answers an upgrade request, whenever that may be.
+/// Answers an upgrade request when the handshake is decided.
 pub(crate) async fn upgrade(api: Arc<Api>, mut request: Request<Body>, peer: SocketAddr) -> Response<Body> {
     let key = match websocket_key(request.method(), request.headers()) {
         Ok(key) => key,
@@ -40,12 +40,12 @@ pub(crate) async fn upgrade(api: Arc<Api>, mut request: Request<Body>, peer: Soc
     };
     let (answer, response) = oneshot::channel();
     let tasks = api.tasks.clone();
-    tasks.spawn(live(api, handshake, client, key, upgraded, answer));
+    tasks.spawn(run_connection(api, handshake, client, key, upgraded, answer));
     response.await.unwrap_or_else(|_| refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"))
 }
 
-/// A connection's whole life.
-async fn live(
+/// Runs a connection from its handshake to its `$disconnect`.
+async fn run_connection(
     api: Arc<Api>,
     handshake: Handshake,
     mut client: Client,
@@ -65,7 +65,7 @@ async fn live(
         }
     };
     let (connection, outgoing) = Connection::new(client);
-    // Only now: before `$connect` has returned, posting to it is 410.
+    // Not earlier: before `$connect` has returned, posting to the connection gives 410.
     api.registry.add(Arc::clone(&connection));
     let _ = answer.send(switching_protocols(&key, subprotocol));
     let closed = match upgraded.await {
@@ -94,7 +94,7 @@ async fn authorize(api: &Arc<Api>, client: &Client, handshake: &Handshake) -> Re
     let event = events::authorizer(api, client, handshake);
     let answer = match api.invoker.invoke(&authorizer.function, event.to_string().into()).await {
         Ok(answer) => answer,
-        Err(InvokeError::FunctionError { message, .. }) if message == "Unauthorized" => return Err(unauthorized()),
+        Err(IntegrationError::FunctionError { message, .. }) if message == "Unauthorized" => return Err(unauthorized()),
         Err(error) => {
             tracing::warn!("{error}");
             return Err(broken());
@@ -105,13 +105,13 @@ async fn authorize(api: &Arc<Api>, client: &Client, handshake: &Handshake) -> Re
         Verdict::Allow(context) => Ok(Some(context)),
         Verdict::Deny => Err(refuse(StatusCode::FORBIDDEN, "User is not authorized to access this resource")),
         Verdict::Malformed(why) => {
-            tracing::warn!("{}: its answer is no authorizer's answer: {why}", authorizer.function);
+            tracing::warn!("{}: the answer is not a valid authorizer's answer: {why}", authorizer.function);
             Err(broken())
         }
     }
 }
 
-/// Asks `$connect`; answers the subprotocol to select.
+/// Calls `$connect`; returns the subprotocol to select.
 async fn connect(
     api: &Arc<Api>,
     client: &Client,
@@ -121,18 +121,21 @@ async fn connect(
     let event = events::connect(api, client, handshake);
     let answer = routes::invoke(api, route, &event).await.map_err(|error| {
         tracing::warn!("$connect: {error}");
-        // The facts know 502 for a function's error; the two others are ours, for lack of a published answer.
+        // AWS documents 502 for a function's error. It publishes nothing about the other two, so their statuses are
+        // this project's.
         match error {
-            InvokeError::Throttled(_) => refuse(StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
-            InvokeError::IntegrationTimeout { .. } => refuse(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"),
+            IntegrationError::Throttled(_) => refuse(StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+            IntegrationError::IntegrationTimeout { .. } => {
+                refuse(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out")
+            }
             _ => refuse(StatusCode::BAD_GATEWAY, "Internal server error"),
         }
     })?;
     let status = answer.get("statusCode").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
-    // An interim status can't end a handshake.
+    // An interim status cannot end a handshake.
     let status = status.filter(|code| (200..600).contains(code));
     let Some(status) = status.and_then(|code| StatusCode::from_u16(code).ok()) else {
-        tracing::warn!("{}: its answer to $connect has no statusCode from 200 to 599", route.function);
+        tracing::warn!("{}: the answer to $connect has no statusCode from 200 to 599", route.function);
         return Err(refuse(StatusCode::BAD_GATEWAY, "Internal server error"));
     };
     if !status.is_success() {
@@ -141,7 +144,7 @@ async fn connect(
     Ok(subprotocol(&answer, handshake))
 }
 
-/// What the function selected, if the client offered it.
+/// The subprotocol that the function selected, if the client offered it.
 fn subprotocol(answer: &Value, handshake: &Handshake) -> Option<HeaderValue> {
     let is_protocol = |name: &str| name.eq_ignore_ascii_case(SEC_WEBSOCKET_PROTOCOL.as_str());
     let single = answer.get("headers").and_then(Value::as_object);
@@ -169,12 +172,12 @@ fn is_present(source: &IdentitySource, handshake: &Handshake) -> bool {
         IdentitySource::QueryString(name) => {
             handshake.query.iter().any(|(key, value)| key == name && !value.is_empty())
         }
-        IdentitySource::StageVariable(_) => false, // there are none
+        IdentitySource::StageVariable(_) => false, // WebSocket APIs have none here
         IdentitySource::Context(_) => true,
     }
 }
 
-/// The request as events show it: with the headers that the edge adds.
+/// The request in the form of events, with the headers that API Gateway adds.
 fn read(api: &Api, request: &Request<Body>, peer: SocketAddr) -> Handshake {
     let case = request.extensions().get::<HeaderCase>();
     let own = request.headers().iter().map(|(name, value)| {
@@ -185,7 +188,7 @@ fn read(api: &Api, request: &Request<Body>, peer: SocketAddr) -> Handshake {
     let port = api.domain.rsplit_once(':').map_or("443", |(_, port)| port);
     for (name, value) in [
         ("Host", api.domain.as_str()),
-        ("X-Amzn-Trace-Id", &trace_id()),
+        ("X-Amzn-Trace-Id", &gateway_trace_header()),
         ("X-Forwarded-For", &peer.ip().to_string()),
         ("X-Forwarded-Port", port),
         ("X-Forwarded-Proto", "http"),

@@ -1,7 +1,7 @@
-//! `@connections`: post to, look at and close a connection. Errors are as the SDKs need them: without the header
-//! `x-amzn-ErrorType` a 410 is not recognised as `GoneException`.
+//! `@connections`: posts to a connection, inspects it and closes it. Errors have the form that the SDKs need: without
+//! the header `x-amzn-ErrorType` they do not recognise a 410 as `GoneException`.
 //!
-//! Signatures are not verified: whoever reaches this machine's loopback may post.
+//! Signatures are not verified: anyone who can reach this machine's loopback address may post.
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -13,10 +13,10 @@ use super::Api;
 use super::registry::SendError;
 use crate::ids::{gateway_id, is_gateway_id};
 
-/// The largest payload that can be posted.
+/// The largest payload of a post.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 131_072;
 
-/// The connection id of a management path: what follows the stage, percent-encoded or not.
+/// The connection id of a management path, percent-encoded or not: the rest after the stage.
 pub(crate) fn connection_id(rest: &str) -> Option<String> {
     let (marker, id) = rest.split_once('/')?;
     (crate::uri::decode(marker) == "@connections").then(|| crate::uri::decode(id))
@@ -69,7 +69,7 @@ pub(crate) fn handle(api: &Api, method: &Method, id: &str, body: Bytes) -> Respo
     }
 }
 
-/// Nothing at this path or with this method.
+/// The answer to an unknown path or method.
 pub(crate) fn forbidden() -> Response<Body> {
     error(StatusCode::FORBIDDEN, "ForbiddenException", json!({ "message": "Forbidden" }))
 }

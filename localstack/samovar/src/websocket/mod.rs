@@ -1,12 +1,12 @@
-//! A WebSocket API as API Gateway runs it: handshake with authorizer and `$connect`, route selection, route responses,
-//! limits and close codes, `$disconnect`, and the management API.
+//! A WebSocket API in the way API Gateway runs it: handshake with authorizer and `$connect`, route selection, route
+//! responses, limits and close codes, `$disconnect`, and the management API.
 //!
-//! - [`handshake`] decides whether a client gets in; [`connection`] owns an open socket until it is closed.
-//! - [`events`] are the shapes that functions see; [`routes`] which function sees a frame and what comes back.
-//! - [`registry`] knows the open connections; [`management`] is `@connections`; [`router()`] is where requests come in.
+//! - [`handshake`] decides whether a client gets in, and [`connection`] owns an open socket until it is closed.
+//! - [`events`] builds the functions' events, and [`routes`] selects the function for a frame and returns its answer.
+//! - [`registry`] knows the open connections, [`management`] is `@connections`, and [`router()`] receives requests.
 //!
-//! A connection is in the registry exactly from the moment its `$connect` has answered until its socket begins to close:
-//! before and after, `@connections` says 410. Each connection that was let in ends with one `$disconnect`, even one whose
+//! A connection is in the registry from the moment its `$connect` has answered until its socket begins to close. Before
+//! and after that, `@connections` answers 410. Each connection that was let in ends with one `$disconnect`, even if its
 //! client left during the handshake.
 
 pub(crate) mod connection;
@@ -31,7 +31,7 @@ use registry::Registry;
 pub(crate) use router::router_before;
 use samovar_template::WebSocketApi;
 
-/// API Gateway's quotas. Only tests and impatient developers change them.
+/// API Gateway's quotas. Tests change them, and so do the options for rehearsals.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     pub frame_bytes: usize,
@@ -39,9 +39,10 @@ pub(crate) struct Limits {
     /// Without a message in either direction for this long, the connection is closed with 1001.
     pub idle: Duration,
     pub life: Duration,
-    /// What may wait for a client that does not read, before `@connections` says 429. API Gateway does not publish its own.
+    /// The bytes that may wait for a client that does not read, before `@connections` answers 429. API Gateway does not
+    /// publish its limit.
     pub buffer_bytes: usize,
-    /// How long a client may take to answer a close, or to read what was sent before it.
+    /// The time that a client may take to answer a close, or to read the frames sent before it.
     pub close: Duration,
 }
 
@@ -62,19 +63,19 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(crate) struct Api {
     pub spec: WebSocketApi,
-    /// `requestContext.domainName`: with the port, so that a management endpoint can be made of it.
+    /// `requestContext.domainName`, with the port, so that functions can build a management endpoint from it.
     pub domain: String,
     pub region: String,
     pub account_id: String,
     pub limits: Limits,
     pub invoker: Arc<dyn Invoker>,
     pub registry: Registry,
-    /// Everything that outlives a request: handshakes, connections, invocations.
+    /// The tasks that outlive a request: handshakes, connections, invocations.
     pub tasks: TaskTracker,
 }
 
 impl Api {
-    /// Closes every connection, as a deployment's end would, and waits for the `$disconnect`s.
+    /// Closes every connection, as the end of a deployment would, and waits for the `$disconnect`s.
     pub(crate) async fn shutdown(&self) {
         self.registry.close_all(connection::GOING_AWAY, "Going away");
         self.tasks.close();

@@ -1,14 +1,14 @@
-//! What an authorizer's answer means: an IAM policy is evaluated for `execute-api:Invoke` on the `$connect` route.
+//! Evaluates an authorizer's answer: an IAM policy, for `execute-api:Invoke` on the `$connect` route.
 
 use serde_json::{Map, Value};
 
 /// The verdict on a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// With what goes into `requestContext.authorizer`.
+    /// The client may connect, with this content of `requestContext.authorizer`.
     Allow(Map<String, Value>),
     Deny,
-    /// The answer is no authorizer's answer.
+    /// The answer does not have the form of an authorizer's answer.
     Malformed(&'static str),
 }
 
@@ -67,7 +67,7 @@ fn any(value: Option<&Value>, test: impl Fn(&str) -> bool) -> bool {
     }
 }
 
-/// IAM's wildcards: `*` any characters, `?` one.
+/// IAM's wildcards: `*` matches any characters, `?` matches one.
 fn matches(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t, mut star) = (0, 0, None);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_allowed_is_denied_and_a_deny_wins() {
+    fn a_policy_denies_by_default_and_a_deny_wins() {
         let allow = json!({ "Action": ["execute-api:*"], "Effect": "Allow", "Resource": ["*"] });
         let deny = json!({ "Action": "*", "Effect": "Deny", "Resource": format!("{ARN}*") });
         let elsewhere = json!({ "Action": "execute-api:Invoke", "Effect": "Allow", "Resource": "arn:aws:other*" });
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_policy_is_malformed() {
+    fn an_answer_without_a_policy_is_malformed() {
         let mut nested = answer(json!([{ "Action": "*", "Effect": "Allow", "Resource": "*" }]));
         nested["context"] = json!({ "list": [1] });
         for answer in [json!({}), json!({ "principalId": "me" }), nested, json!("text")] {

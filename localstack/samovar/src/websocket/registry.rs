@@ -1,7 +1,7 @@
 //! The open connections, and the only way to send to one.
 //!
-//! What is sent waits in order, with at most [`super::Limits::buffer_bytes`] for a client that does not read; a close
-//! request waits behind it, so that a last frame is seen before the close.
+//! Frames wait in order, with at most [`super::Limits::buffer_bytes`] for a client that does not read. A close request
+//! waits behind them, so that the client gets a last frame before the close.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -19,7 +19,7 @@ pub(crate) struct Registry(Mutex<Open>);
 #[derive(Debug, Default)]
 struct Open {
     connections: HashMap<String, Arc<Connection>>,
-    /// After [`Registry::close_all`]: what those are told whose handshake was pending then.
+    /// Set by [`Registry::close_all`]: the close for clients whose handshake was pending at that time.
     closed: Option<Closed>,
 }
 
@@ -35,11 +35,11 @@ pub(crate) struct Connection {
     last_active_ms: AtomicI64,
     waiting_bytes: AtomicUsize,
     outgoing: mpsc::UnboundedSender<Outgoing>,
-    /// The close has been asked for; what does not go out soon is given up.
+    /// The close was requested. Frames that cannot be sent soon are dropped.
     pub closing: CancellationToken,
 }
 
-/// Why a frame was not taken.
+/// The reason why a frame was not accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SendError {
     Gone,
@@ -63,7 +63,7 @@ impl Connection {
     pub(crate) fn send(&self, frame: Vec<u8>, buffer_bytes: usize) -> Result<(), SendError> {
         let bytes = frame.len();
         let waiting = self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
-        // A single frame is always taken, so that a small buffer can't refuse for ever.
+        // A single frame is always accepted, so that a small buffer cannot refuse for ever.
         if waiting > 0 && waiting + bytes > buffer_bytes {
             self.sent(bytes);
             return Err(SendError::BufferFull);
@@ -73,7 +73,7 @@ impl Connection {
         Ok(())
     }
 
-    /// That many bytes have left the buffer.
+    /// Notes that this number of bytes has left the buffer.
     pub(crate) fn sent(&self, bytes: usize) {
         self.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
@@ -114,7 +114,7 @@ impl Registry {
         self.lock().connections.len()
     }
 
-    /// For good: whoever is let in later is closed at once.
+    /// Closes all connections, permanently: a client that is let in later is closed at once.
     pub(crate) fn close_all(&self, code: u16, reason: &str) {
         let all = {
             let mut open = self.lock();

@@ -1,5 +1,5 @@
-//! `/{stage}` and below it: where the WebSocket APIs and their management APIs are. What is of none of their stages is the
-//! fallback's.
+//! `/{stage}` and the paths below it: the WebSocket APIs and their management APIs. Paths of other stages go to the
+//! fallback.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use tower_service::Service as _;
 
 use super::{Api, handshake, management};
 
-/// What API Gateway takes of any request.
+/// API Gateway's limit on the body of any request.
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
-/// Serves all paths: nothing is behind them.
+/// Serves all paths, with nothing behind them.
 #[cfg(test)]
 pub(crate) fn router(apis: Vec<Arc<Api>>) -> Router {
     Router::new().fallback_service(serve.with_state(apis))
 }
 
-/// Serves the paths of the APIs, and leaves the others to the fallback.
+/// Serves the paths of the APIs, and passes others to the fallback.
 pub(crate) fn router_before(apis: Vec<Arc<Api>>, fallback: Router) -> Router {
     Router::new().fallback_service(serve_or_leave.with_state((apis, fallback)))
 }
@@ -59,7 +59,7 @@ async fn serve(
             let (parts, body) = request.into_parts();
             match payload(body).await {
                 Ok(body) => management::handle(api, &parts.method, &id, body),
-                // Nobody hears it: the client broke off.
+                // The client has left, so nobody reads this.
                 Err(_) => StatusCode::BAD_REQUEST.into_response(),
             }
         }
@@ -68,14 +68,14 @@ async fn serve(
     }
 }
 
-/// The stage of a path, and what follows it.
+/// The stage of a path, and the rest of the path.
 fn split(path: &str) -> (&str, &str) {
     let path = path.trim_start_matches('/');
     path.split_once('/').unwrap_or((path, ""))
 }
 
-/// As much of a body as can be posted, and one byte more where it is too large. It is read to its end all the same: a
-/// response over unread bytes can be lost to a reset.
+/// Reads the part of a body that can be posted, or one byte more if the body is too large. The rest is read too, and
+/// discarded: a response over unread bytes can be lost to a reset.
 async fn payload(body: Body) -> Result<Bytes, axum::Error> {
     let (mut kept, mut read_bytes) = (Vec::new(), 0);
     let mut chunks = body.into_data_stream();

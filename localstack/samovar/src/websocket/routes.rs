@@ -1,8 +1,9 @@
-//! Which function sees a frame, and what comes back.
+//! Selects the function for a frame, and returns its answer.
 //!
-//! Frames of one connection and route are handed on one after the other, in the order they came; frames of different routes
-//! side by side. AWS promises no order at all, so what must be in order anywhere waits for its acknowledgement; here, a
-//! client that does not wait sees its frames handled in order, and a slow route does not hold up the others.
+//! Frames of one connection and route are handled one after the other, in the order in which they came. Frames of
+//! different routes are handled at the same time. AWS promises no order at all, so a client that needs an order must
+//! wait for its acknowledgement. Here, a client that does not wait sees its frames handled in order, and a slow route
+//! does not delay others.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,13 +17,13 @@ use tokio::task::JoinSet;
 use super::registry::Connection;
 use super::{Api, events};
 use crate::ids::gateway_id;
-use crate::invoke::InvokeError;
+use crate::invoke::IntegrationError;
 use samovar_template::Route;
 
-/// Frames of one route that may wait; beyond it the client is not read from.
+/// The frames of one route that may wait. Beyond that, the client is not read from.
 const LANE_FRAMES: usize = 64;
 
-/// A connection's way to the routes.
+/// The queues of a connection to its routes.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
     api: Arc<Api>,
@@ -56,7 +57,7 @@ impl Dispatcher {
         let _ = lane.send(frame).await;
     }
 
-    /// Waits for so long until every frame that was taken has been handled. Those that have not, will be.
+    /// Waits for up to `time` until every accepted frame has been handled. Later frames are still handled after that.
     pub(crate) async fn finish(mut self, time: Duration) {
         self.lanes.clear();
         let handled = async { while self.running.join_next().await.is_some() {} };
@@ -88,29 +89,30 @@ async fn serve(api: Arc<Api>, connection: Arc<Connection>, route_key: String, mu
     }
 }
 
-/// Calls a route's function, for at most the integration's time. A function that takes longer runs on, unheard.
-pub(crate) async fn invoke(api: &Arc<Api>, route: &Route, event: &Value) -> Result<Value, InvokeError> {
+/// Calls a route's function, for at most the integration's time. A function that takes longer goes on, without effect
+/// here.
+pub(crate) async fn invoke(api: &Arc<Api>, route: &Route, event: &Value) -> Result<Value, IntegrationError> {
     let (invoker, function) = (Arc::clone(&api.invoker), route.function.clone());
     let payload = event.to_string().into();
     let running = api.tasks.spawn(async move { invoker.invoke(&function, payload).await });
     let answer = match tokio::time::timeout(route.integration_timeout, running).await {
         Ok(Ok(answer)) => answer?,
-        Ok(Err(failed)) => return Err(InvokeError::Host(failed.to_string())),
-        Err(_) => return Err(InvokeError::IntegrationTimeout { after: route.integration_timeout }),
+        Ok(Err(failed)) => return Err(IntegrationError::Host(failed.to_string())),
+        Err(_) => return Err(IntegrationError::IntegrationTimeout { after: route.integration_timeout }),
     };
-    serde_json::from_slice(&answer).map_err(|_| InvokeError::MalformedResponse)
+    serde_json::from_slice(&answer).map_err(|_| IntegrationError::MalformedResponse)
 }
 
-/// The route key a frame is for; `None` where there is not even `$default`.
+/// The route key for a frame; `None` if there is not even `$default`.
 fn select(api: &Api, frame: &str) -> Option<String> {
     let routes = &api.spec.routes;
     let selected = evaluate(&api.spec.route_selection, frame);
-    // The predefined routes can't be called by name.
+    // The predefined routes cannot be called by name.
     let custom = selected.filter(|key| !key.starts_with('$') && routes.contains_key(key));
     custom.or_else(|| routes.contains_key("$default").then(|| "$default".to_owned()))
 }
 
-/// The value of `$request.body.a.b`; nothing where the frame is not JSON or has no such key.
+/// The value of `$request.body.a.b`, or `None` if the frame is not JSON or does not have this key.
 fn evaluate(path: &[String], frame: &str) -> Option<String> {
     let body: Value = serde_json::from_str(frame).ok()?;
     match path.iter().try_fold(&body, |value, key| value.get(key))? {
@@ -120,7 +122,7 @@ fn evaluate(path: &[String], frame: &str) -> Option<String> {
     }
 }
 
-/// What a proxy integration answers the client.
+/// The body that a proxy integration returns to the client.
 fn body_of(answer: &Value) -> Option<Vec<u8>> {
     let body = answer.get("body")?.as_str()?;
     if answer.get("isBase64Encoded").and_then(Value::as_bool) == Some(true) {
@@ -131,7 +133,7 @@ fn body_of(answer: &Value) -> Option<Vec<u8>> {
 
 fn send(api: &Api, connection: &Connection, frame: Vec<u8>) {
     if let Err(error) = connection.send(frame, api.limits.buffer_bytes) {
-        tracing::debug!(connection = connection.client.connection_id, ?error, "A route response was not sent");
+        tracing::debug!(connection = connection.client.connection_id, ?error, "A route response could not be sent");
     }
 }
 

@@ -1,4 +1,4 @@
-//! As a browser asks, and what it needs to be told.
+//! CORS as a browser uses it.
 
 use http::Method;
 
@@ -14,7 +14,7 @@ fn shown(response: &reqwest::Response, name: &str) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_preflight_that_a_rule_allows_is_told_so() {
+async fn a_preflight_that_a_rule_allows_gets_its_headers() {
     let served = Served::new().await;
     let asks = [
         ("origin", "http://localhost:5173"),
@@ -92,7 +92,7 @@ async fn a_preflight_that_no_rule_allows_is_refused() {
 }
 
 #[tokio::test]
-async fn an_actual_response_has_the_headers_of_its_rule_also_when_it_is_an_error() {
+async fn an_actual_response_has_the_headers_of_its_rule_even_if_it_is_an_error() {
     let served = Served::new().await;
     served.put("a", b"meow", "image/png").await;
     let http = reqwest::Client::new();

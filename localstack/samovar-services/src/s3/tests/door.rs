@@ -1,4 +1,4 @@
-//! The door: what is counted, and what faults do.
+//! The door: counting and faults.
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -8,7 +8,7 @@ use crate::Answer;
 use crate::faults::{Call, Fault, Heard, Hook};
 
 #[tokio::test]
-async fn calls_and_presigned_uses_are_counted_as_the_functions() {
+async fn calls_and_uses_of_presigned_urls_are_counted_for_the_function() {
     let served = Served::new().await;
     served.put("a", b"meow", "image/png").await;
     served.keys().await;
@@ -38,7 +38,7 @@ fn slow_down() -> Answer {
 }
 
 #[tokio::test]
-async fn a_fault_says_whether_an_upload_is_executed_and_what_is_heard_of_it() {
+async fn a_fault_decides_whether_an_upload_is_executed_and_what_the_caller_receives() {
     let served = Served::new().await;
     let put = |key: &str| served.client().put_object().bucket(BUCKET).key(key);
     let heard = |response: reqwest::Result<reqwest::Response>| async {

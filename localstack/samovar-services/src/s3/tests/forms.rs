@@ -127,7 +127,7 @@ async fn a_form_is_an_upload_that_a_presigned_url_brings_back() {
 }
 
 #[tokio::test]
-async fn a_form_chooses_what_success_looks_like() {
+async fn a_form_chooses_the_response_to_success() {
     let served = Served::new().await;
     let created = Form::new("uploads/a&b").with("success_action_status", "201").post(&served, b"x").await;
     assert_eq!(created.status(), 201);
@@ -223,7 +223,7 @@ async fn a_form_that_its_policy_does_not_allow_is_refused() {
 }
 
 #[tokio::test]
-async fn the_size_errors_say_what_is_allowed() {
+async fn a_size_error_contains_the_allowed_size() {
     let served = Served::new().await;
     let text = Form::new("uploads/1").post(&served, &[7; 17]).await.text().await.expect("a body");
     assert_eq!(between(&text, "<MaxSizeAllowed>", "</MaxSizeAllowed>"), "16");
@@ -255,7 +255,7 @@ async fn a_form_without_policy_file_or_form_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_much_too_large_is_answered_and_not_kept() {
+async fn a_file_that_is_much_too_large_gets_an_answer_and_is_not_stored() {
     let served = Served::new().await;
     let response = Form::new("uploads/1").post(&served, &vec![7; 30 * 1024 * 1024]).await;
     assert_eq!(outcome(response).await, (400, "EntityTooLarge".to_owned()));
@@ -263,7 +263,7 @@ async fn a_file_that_is_much_too_large_is_answered_and_not_kept() {
 }
 
 #[tokio::test]
-async fn a_file_is_taken_as_it_is_also_where_it_looks_like_the_end_of_the_form() {
+async fn a_file_that_contains_the_boundary_of_the_form_is_stored_unchanged() {
     let served = Served::new().await;
     let almost = format!("\r\n--{}\r\n\r\n--\r\n-", &BOUNDARY[..BOUNDARY.len() - 1]);
     let mut form = Form::new("uploads/1");

@@ -1,4 +1,4 @@
-//! Keys that would be paths somewhere else.
+//! Keys that look like paths.
 
 use std::path::Path;
 
@@ -70,7 +70,7 @@ async fn keys_that_look_like_paths_are_keys_like_any_other() {
     assert_eq!(files(served.dir.path()), Vec::<String>::new());
 }
 
-/// As no client library would send it.
+/// Sends a request that no client library would send.
 async fn raw(served: &Served, target: &str) -> String {
     let address = served.url.trim_start_matches("http://");
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
@@ -82,7 +82,7 @@ async fn raw(served: &Served, target: &str) -> String {
 }
 
 #[tokio::test]
-async fn addresses_that_lead_out_of_the_bucket_lead_nowhere() {
+async fn an_address_that_leads_out_of_the_bucket_finds_nothing() {
     let served = Served::new().await;
     for target in [
         "/local-media/../local-other/a",

@@ -1,4 +1,4 @@
-//! Objects whose time is over.
+//! Expired objects.
 
 use super::*;
 use crate::clock::now_ms;

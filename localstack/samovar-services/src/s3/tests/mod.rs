@@ -1,4 +1,4 @@
-//! S3 from outside: over HTTP, with the SDK where it has the call, and as a browser does.
+//! S3 from outside: over HTTP, with the SDK where it has the call, otherwise in the way a browser calls it.
 
 mod cors;
 mod door;
@@ -79,7 +79,7 @@ impl Served {
         self.services.s3.as_ref().expect("embedded")
     }
 
-    /// As a function has it.
+    /// A client with a function's credentials.
     fn client(&self) -> Client {
         self.client_of("LOCAL-worker", "local", Some("local"))
     }
@@ -110,7 +110,7 @@ impl Served {
         listed.contents().iter().map(|object| object.key().unwrap_or_default().to_owned()).collect()
     }
 
-    /// The files under `objects/` that are no objects: of uploads.
+    /// The files under `objects/` that are not objects but unfinished uploads.
     fn uploads(&self) -> usize {
         std::fs::read_dir(self.dir.path().join("objects/.uploads")).expect("a folder").count()
     }

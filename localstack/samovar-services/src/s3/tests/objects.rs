@@ -1,4 +1,4 @@
-//! What functions do with objects, through the SDK.
+//! Operations on objects through the SDK.
 
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
@@ -26,7 +26,7 @@ async fn an_object_comes_back_as_it_was_put() {
 }
 
 #[tokio::test]
-async fn an_object_without_a_type_is_bytes() {
+async fn an_object_without_a_type_is_a_binary_octet_stream() {
     let served = Served::new().await;
     let presigned = served.client().put_object().bucket(BUCKET).key("a");
     let presigned = presigned.presigned(presigned::for_seconds(60)).await.expect("a URL");
@@ -58,7 +58,7 @@ async fn a_part_of_an_object_can_be_read() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_an_error_that_says_so() {
+async fn a_missing_object_is_no_such_key() {
     let served = Served::new().await;
     let error = served.client().get_object().bucket(BUCKET).key("a").send().await.expect_err("nothing");
     assert!(error.into_service_error().is_no_such_key());
@@ -143,7 +143,7 @@ async fn a_list_is_in_order_by_prefix_and_in_pages() {
 }
 
 #[tokio::test]
-async fn conditions_are_decided_at_the_write() {
+async fn a_condition_is_decided_at_the_moment_of_the_write() {
     let served = Served::new().await;
     let client = served.client();
     let put = |body: &'static [u8]| client.put_object().bucket(BUCKET).key("a").body(ByteStream::from_static(body));
@@ -161,7 +161,7 @@ async fn conditions_are_decided_at_the_write() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_what_its_sums_say_is_refused() {
+async fn a_body_with_a_wrong_checksum_is_refused() {
     let served = Served::new().await;
     let put = served.client().put_object().bucket(BUCKET).key("a").body(ByteStream::from_static(b"meow"));
     let error = put.content_md5("AAAAAAAAAAAAAAAAAAAAAA==").send().await.expect_err("another body");
@@ -173,7 +173,7 @@ async fn a_body_that_is_not_what_its_sums_say_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_of_unknown_beginning_and_end_can_be_sent_in_chunks() {
+async fn a_body_can_be_sent_in_chunks_with_a_trailing_checksum() {
     let served = Served::new().await;
     let file = tempfile::NamedTempFile::new().expect("a file");
     let body: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -188,7 +188,7 @@ async fn a_body_of_unknown_beginning_and_end_can_be_sent_in_chunks() {
 }
 
 #[tokio::test]
-async fn what_is_not_kept_is_not_taken() {
+async fn acls_and_tags_are_refused() {
     let served = Served::new().await;
     let version = served.client().get_object().bucket(BUCKET).key("a").version_id("1").send().await;
     assert_eq!(version.expect_err("no versions").into_service_error().code(), Some("NoSuchVersion"));
@@ -215,7 +215,7 @@ async fn objects_are_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn without_a_data_directory_nothing_stays() {
+async fn without_a_data_directory_no_file_remains() {
     let services = services(None);
     let s3 = services.s3.as_ref().expect("embedded");
     let path = s3.temporary.lock().expect("a directory").as_ref().expect("a directory").path().to_owned();

@@ -1,4 +1,4 @@
-//! Signatures, and addresses that a function signs for others.
+//! Signatures, and URLs that a function signs for others.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub(super) fn for_seconds(seconds: u64) -> PresigningConfig {
     PresigningConfig::expires_in(Duration::from_secs(seconds)).expect("a time")
 }
 
-/// Signed so long ago, for a minute.
+/// A URL that was signed this long ago and is valid for a minute.
 fn signed_ago(seconds: u64) -> PresigningConfig {
     let then = std::time::UNIX_EPOCH + Duration::from_millis(crate::clock::now_ms().unsigned_abs());
     let builder = PresigningConfig::builder().start_time(then - Duration::from_secs(seconds));
@@ -44,7 +44,7 @@ async fn a_presigned_url_puts_and_gets_without_credentials() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_as_it_was_signed_is_refused() {
+async fn a_changed_or_expired_presigned_url_is_refused() {
     let served = Served::new().await;
     served.put("a", b"meow", "image/png").await;
     served.put("b", b"meow", "image/png").await;
@@ -85,7 +85,7 @@ async fn an_address_that_is_not_as_it_was_signed_is_refused() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_the_one_that_was_announced_is_refused() {
+async fn a_body_that_differs_from_its_signed_hash_is_refused() {
     let served = Served::new().await;
     let put = served.client().put_object().bucket(BUCKET).key("a").presigned(for_seconds(60)).await.expect("a URL");
     let request = reqwest::Client::new().put(put.uri()).header("x-amz-content-sha256", "0".repeat(64)).body("meow");
@@ -95,7 +95,7 @@ async fn a_body_that_is_not_the_one_that_was_announced_is_refused() {
 }
 
 #[tokio::test]
-async fn an_address_is_good_for_a_week_at_most() {
+async fn a_presigned_url_is_valid_for_a_week_at_most() {
     let served = Served::new().await;
     let get = served.client().get_object().bucket(BUCKET).key("a").presigned(for_seconds(604_800)).await;
     let get = get.expect("a URL").uri().to_owned();
@@ -106,7 +106,7 @@ async fn an_address_is_good_for_a_week_at_most() {
 }
 
 #[tokio::test]
-async fn a_refused_upload_is_answered_although_the_client_still_sends() {
+async fn a_refused_upload_is_answered_while_the_client_still_sends() {
     let served = Served::new().await;
     let put = reqwest::Client::new().put(format!("{}/{BUCKET}/a", served.url)).body(vec![7; 8 * 1024 * 1024]);
     let response = put.send().await.expect("an answer, not a reset");

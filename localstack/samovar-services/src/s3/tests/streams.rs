@@ -1,4 +1,4 @@
-//! Bodies on their way: never held in memory, and never seen in part.
+//! Streamed bodies: they are never held in memory, and never visible in part.
 
 use std::process::Stdio;
 
@@ -9,7 +9,7 @@ use super::*;
 
 const MIB: usize = 1024 * 1024;
 const BODY_BYTES: usize = 96 * MIB;
-/// What a body of this size may add to the memory: a fraction of it.
+/// The memory that bodies may add: a fraction of their size.
 const MAX_GROWTH_BYTES: usize = 24 * MIB;
 
 async fn connect(url: &str) -> TcpStream {
@@ -23,7 +23,7 @@ fn head(method: &str, url: &str, served_at: &str, headers: &str) -> String {
     format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n")
 }
 
-/// Sends zeros, and reads what is answered; neither is held here.
+/// Sends zeros and reads the answer. Neither is held in memory.
 async fn exchange(url: &str, before: &str, zeros: usize, after: &str) -> (String, usize) {
     let mut stream = connect(url).await;
     stream.write_all(before.as_bytes()).await.expect("sent");
@@ -48,14 +48,14 @@ async fn exchange(url: &str, before: &str, zeros: usize, after: &str) -> (String
     }
 }
 
-/// The most memory that this process ever had.
+/// The peak memory of this process.
 fn peak_bytes() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a figure") * 1024
 }
 
-/// This test program again, with one of the programs below in place of the tests.
+/// Runs this test program again, with one of the programs below in place of the tests.
 fn program(name: &str) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(std::env::current_exe().expect("this program"));
     let name = format!("s3::tests::streams::{name}");
@@ -66,7 +66,7 @@ fn program(name: &str) -> tokio::process::Command {
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn large_bodies_pass_without_being_held_in_memory() {
-    // A process of its own, because the peak is the process's.
+    // The test needs a process of its own, because the peak is counted per process.
     let output = program("large_bodies").output().await.expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
@@ -123,7 +123,7 @@ async fn large_bodies() {
 }
 
 #[tokio::test]
-async fn an_upload_that_breaks_off_leaves_what_was_there() {
+async fn an_upload_that_breaks_off_leaves_the_previous_object() {
     let served = Served::new().await;
     served.put("uploads/a", b"before", "text/plain").await;
     let put = served.client().put_object().bucket(BUCKET).key("uploads/a");
@@ -152,7 +152,7 @@ async fn an_upload_that_breaks_off_leaves_what_was_there() {
 }
 
 #[tokio::test]
-async fn a_reader_sees_one_version_to_its_end_whatever_is_written_meanwhile() {
+async fn a_reader_sees_one_version_to_its_end_while_others_write() {
     let served = Served::new().await;
     let old = vec![1; 4 * MIB];
     served.put("a", &old, "text/plain").await;
@@ -167,7 +167,7 @@ async fn a_reader_sees_one_version_to_its_end_whatever_is_written_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_process_that_is_killed_in_an_upload_leaves_no_object() {
+async fn a_process_that_is_killed_during_an_upload_leaves_no_object() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut killed =
         program("a_server").env("S3_TEST_DIR", dir.path()).stdout(Stdio::piped()).spawn().expect("a server");
@@ -204,7 +204,7 @@ async fn a_process_that_is_killed_in_an_upload_leaves_no_object() {
 }
 
 #[tokio::test]
-#[ignore = "a program for a_process_that_is_killed_in_an_upload_leaves_no_object"]
+#[ignore = "a program for a_process_that_is_killed_during_an_upload_leaves_no_object"]
 #[allow(clippy::disallowed_methods, reason = "what its parent tells it")]
 async fn a_server() {
     let dir = std::env::var_os("S3_TEST_DIR").expect("a directory");

@@ -1,4 +1,4 @@
-//! Who gets in, and how the issuer is asked.
+//! JWT authorizers: which requests are let in, and how often the issuer is asked.
 
 use jsonwebtoken::Algorithm;
 
@@ -6,7 +6,7 @@ use super::issuer::{KEY, OTHER_KEY};
 use super::*;
 
 #[tokio::test]
-async fn a_token_is_taken_with_and_without_bearer_before_it() {
+async fn a_token_is_accepted_with_and_without_bearer_before_it() {
     let issuer = Issuer::start().await;
     let bench = Bench::guarded(&issuer, &[]).await;
     let token = issuer.token(json!({}));
@@ -63,12 +63,12 @@ async fn one_of_the_routes_scopes_is_enough_and_none_is_403() {
         let challenge = answer.header("www-authenticate").unwrap();
         assert_eq!(challenge, r#"Bearer scope="read write" error="insufficient_scope""#);
     }
-    // Who it is comes before what it may.
+    // Identity is checked before scopes.
     bench.get_with("/me", &issuer.token(json!({ "aud": "theirs" }))).await.assert_refused(401, "Unauthorized");
 }
 
 #[tokio::test]
-async fn unknown_keys_are_not_looked_for_again_and_again() {
+async fn unknown_keys_do_not_cause_a_request_to_the_issuer_each_time() {
     let issuer = Issuer::start().await;
     let bench = Bench::guarded(&issuer, &[]).await;
     let unknown = KEY.sign(Algorithm::RS256, Some("b"), &issuer.claims(json!({})));
@@ -115,8 +115,8 @@ async fn a_new_key_of_the_issuer_is_found_once_the_issuer_may_be_asked_again() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_cannot_be_reached_lets_nobody_in() {
-    // Bound and dropped: nobody is there.
+async fn an_unreachable_issuer_refuses_every_token() {
+    // Bound and dropped, so that no server listens there.
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let working = Issuer::start().await;
     for url in [format!("http://{address}"), format!("{}/nothing-here", working.url)] {
@@ -131,7 +131,7 @@ async fn an_issuer_that_cannot_be_reached_lets_nobody_in() {
 }
 
 #[tokio::test]
-async fn tokens_of_the_local_issuer_are_taken() {
+async fn tokens_of_the_local_issuer_are_accepted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/_local/oidc", listener.local_addr().unwrap());
     let local = Arc::new(crate::oidc::Issuer::open(&url, "UserPoolClient", None).unwrap());

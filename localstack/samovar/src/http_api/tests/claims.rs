@@ -1,4 +1,4 @@
-//! What functions see of a token.
+//! The claims of a token in a function's event.
 
 use super::*;
 
@@ -36,7 +36,7 @@ async fn claims_are_text_and_lists_are_in_brackets() {
 }
 
 #[tokio::test]
-async fn a_claim_that_is_null_is_not_there() {
+async fn a_null_claim_is_left_out() {
     let issuer = Issuer::start().await;
     let bench = Bench::guarded(&issuer, &[]).await;
     let mut claims = issuer.claims(json!({}));
@@ -47,7 +47,7 @@ async fn a_claim_that_is_null_is_not_there() {
 }
 
 #[tokio::test]
-async fn scopes_are_null_where_the_route_wants_none() {
+async fn scopes_are_null_if_the_route_requires_none() {
     let issuer = Issuer::start().await;
     let token = issuer.token(json!({ "scope": "read write" }));
     let jwt = jwt_of(&Bench::guarded(&issuer, &[]).await, &token).await;

@@ -1,4 +1,4 @@
-//! What browsers are told.
+//! CORS as a browser sees it.
 
 use super::*;
 
@@ -76,7 +76,7 @@ async fn a_preflight_needs_no_token_unless_its_route_matches_options() {
 }
 
 #[tokio::test]
-async fn a_route_that_matches_options_has_the_preflight_and_the_api_its_headers() {
+async fn a_route_that_matches_options_answers_the_preflight_and_the_api_adds_its_headers() {
     let bench = bench(configuration()).await;
     let foreign = json!({ "access-control-allow-methods": "TRACE" });
     bench.functions.answers("any", json!({ "statusCode": 200, "headers": foreign, "body": "mine" }));
@@ -95,7 +95,7 @@ async fn the_apis_headers_replace_those_of_the_function() {
 }
 
 #[tokio::test]
-async fn an_origin_that_is_not_allowed_gets_no_headers_and_the_response_all_the_same() {
+async fn an_origin_that_is_not_allowed_gets_the_response_without_headers() {
     let bench = bench(configuration()).await;
     for origin in
         ["https://evil.example", "https://app.example.evil", "http://app.example", "null", "https://app.example/"]
@@ -136,7 +136,7 @@ async fn wildcards_allow_every_origin_or_every_one_of_a_scheme() {
 }
 
 #[tokio::test]
-async fn refusals_can_be_read_by_the_browser_too() {
+async fn refusals_have_cors_headers_too() {
     let bench = bench(configuration()).await;
     let answer = send(bench.request(Method::GET, "/nothing").header("origin", OURS)).await;
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (404, Some(OURS)));

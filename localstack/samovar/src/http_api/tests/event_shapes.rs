@@ -1,4 +1,4 @@
-//! What functions see, held against events of AWS.
+//! The events of functions, compared with events from AWS.
 
 use aws_lambda_events::apigw::ApiGatewayV2httpRequest;
 use serde_json::json;
@@ -13,7 +13,7 @@ fn parse(event: &Value) -> ApiGatewayV2httpRequest {
     serde_json::from_value(event.clone()).unwrap_or_else(|error| panic!("{error}: {event:#}"))
 }
 
-/// Without what is there with mutual TLS only.
+/// Removes the fields that exist with mutual TLS only.
 fn captured(text: &str) -> Value {
     let mut event: Value = serde_json::from_str(text).unwrap();
     event["requestContext"].as_object_mut().unwrap().remove("authentication").unwrap();
@@ -158,7 +158,7 @@ async fn bodies_of_text_types_are_text_and_all_others_base64() {
         assert_eq!(json!([event["body"], event["isBase64Encoded"]]), expected, "{content_type:?}");
         assert_eq!(event["headers"]["content-length"], "3");
     }
-    // Compressed, say: what is not UTF-8 can't be shown as text.
+    // Compressed, for example: bytes that are not UTF-8 cannot be text.
     let compressed = bench.request(Method::POST, "/").header("content-type", "application/json").body(vec![0x1f, 0x8b]);
     let event = bench.event_of("f", compressed).await;
     assert_eq!(json!([event["body"], event["isBase64Encoded"]]), json!(["H4s=", true]));

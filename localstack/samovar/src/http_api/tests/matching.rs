@@ -1,4 +1,4 @@
-//! Which route a request is for.
+//! The choice of the route for a request.
 
 use super::*;
 use crate::http_api::routes::select;
@@ -32,7 +32,7 @@ fn the_most_specific_route_is_selected_as_in_the_documentation_of_aws() {
 }
 
 #[test]
-fn an_exact_method_goes_before_any_and_the_path_before_both() {
+fn an_exact_method_precedes_any_and_the_path_precedes_both() {
     let keys = ["ANY /pets", "GET /pets", "GET /{thing}", "GET /{proxy+}", "DELETE /pets/{id}"];
     let cases = [
         ("GET /pets", Some("GET /pets")),
@@ -47,7 +47,7 @@ fn an_exact_method_goes_before_any_and_the_path_before_both() {
 }
 
 #[test]
-fn methods_and_paths_that_no_route_has_select_nothing() {
+fn a_method_or_path_without_a_route_selects_none() {
     let keys = ["GET /", "GET /pets", "POST /pets/{id}"];
     let cases = [
         ("GET /", Some("GET /")),
@@ -63,7 +63,7 @@ fn methods_and_paths_that_no_route_has_select_nothing() {
 }
 
 #[test]
-fn variables_are_decoded_and_a_greedy_one_has_all_that_follows() {
+fn variables_are_decoded_and_a_greedy_one_holds_the_rest_of_the_path() {
     let routes = [route("GET /a/{x}/{y}", "f"), route("GET /files/{path+}", "g"), route("GET /caf\u{e9}", "h")];
     let parameters = |path: &str| select(&routes, &Method::GET, path).unwrap().parameters;
     let of = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
@@ -85,7 +85,7 @@ async fn a_request_without_a_route_is_404() {
 }
 
 #[tokio::test]
-async fn a_named_stage_is_what_paths_begin_with() {
+async fn the_paths_of_a_named_stage_begin_with_its_name() {
     let bench = Bench::with(&[("GET /", "root"), ("GET /pets/{id}", "pet")], |api| api.spec.stage = "v1".into()).await;
     let event = bench.event_of("pet", bench.request(Method::GET, "/v1/pets/7")).await;
     assert_eq!([&event["rawPath"], &event["requestContext"]["http"]["path"]], ["/v1/pets/7", "/v1/pets/7"]);
@@ -99,7 +99,7 @@ async fn a_named_stage_is_what_paths_begin_with() {
 }
 
 #[tokio::test]
-async fn a_stages_name_goes_before_the_default_stage() {
+async fn a_stages_name_precedes_the_default_stage() {
     let functions = Arc::new(Functions::default());
     let api = |stage: &str, function: &str| {
         let mut spec = spec(&[("$default", function)]);

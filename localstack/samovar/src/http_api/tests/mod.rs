@@ -1,5 +1,5 @@
-//! HTTP APIs as their clients and functions see them: over real sockets, in front of scripted functions. Each test runs an
-//! API of its own on a free port and waits for what happens, not for time.
+//! HTTP APIs as their clients and functions see them: over real sockets, in front of scripted functions. Each test runs
+//! an API of its own on a free port and waits for events, not for time.
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
 mod authorizer;

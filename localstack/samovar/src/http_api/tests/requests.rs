@@ -6,12 +6,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::invoke::InvokeError;
+use crate::invoke::IntegrationError;
 
 const MB: usize = 1024 * 1024;
 
 #[tokio::test]
-async fn a_body_over_10_mb_is_413_and_so_is_one_that_lambda_does_not_take() {
+async fn a_body_above_10_mb_or_above_lambdas_limit_is_413() {
     let bench = Bench::start(&[("POST /", "f")]).await;
     let post = |bytes: usize, content_type: &str| {
         let request = bench.request(Method::POST, "/").header("content-type", content_type);
@@ -36,9 +36,9 @@ async fn a_functions_error_is_500_and_a_throttled_one_503() {
     let bench = Bench::start(&[("GET /", "f")]).await;
     bench.functions.fails("f", "no");
     bench.get("/").await.assert_refused(500, "Internal Server Error");
-    bench.functions.script("f", |_| Err(InvokeError::Host("The process exited".into())));
+    bench.functions.script("f", |_| Err(IntegrationError::Host("The process exited".into())));
     bench.get("/").await.assert_refused(500, "Internal Server Error");
-    bench.functions.script("f", |_| Err(InvokeError::Throttled("f runs already".into())));
+    bench.functions.script("f", |_| Err(IntegrationError::Throttled("f runs already".into())));
     bench.get("/").await.assert_refused(503, "Service Unavailable");
 }
 
@@ -57,7 +57,7 @@ async fn an_integration_that_takes_too_long_is_503_and_runs_on() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_cancels_nothing() {
+async fn a_client_that_leaves_does_not_cancel_its_invocation() {
     let bench = Bench::start(&[("GET /", "f")]).await;
     let gate = bench.functions.hold("f");
     let mut client = TcpStream::connect(bench.address).await.unwrap();

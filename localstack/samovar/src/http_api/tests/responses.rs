@@ -1,4 +1,4 @@
-//! What clients get of what functions answer.
+//! The responses to clients for the answers of functions.
 
 use super::*;
 
@@ -69,7 +69,7 @@ async fn a_response_needs_no_body_and_no_headers() {
 }
 
 #[tokio::test]
-async fn headers_of_the_connection_are_not_the_functions() {
+async fn a_function_cannot_set_headers_of_the_connection() {
     let headers =
         json!({ "content-length": "999", "transfer-encoding": "chunked", "connection": "close", "x-own": "1" });
     let answer = answer_to(json!({ "statusCode": 200, "headers": headers, "body": "abc" })).await;

@@ -1,4 +1,4 @@
-//! Tokens that do not get in, and why.
+//! Tokens that are refused, and the reasons.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 
@@ -17,7 +17,7 @@ async fn assert_refused(bench: &Bench, token: &str, why: &str) {
 }
 
 #[tokio::test]
-async fn tokens_of_others_or_out_of_time_are_refused() {
+async fn a_token_of_another_issuer_or_outside_its_time_is_refused() {
     let issuer = Issuer::start().await;
     let bench = Bench::guarded(&issuer, &[]).await;
     let now = now_ms() / 1000;
@@ -34,7 +34,7 @@ async fn tokens_of_others_or_out_of_time_are_refused() {
         (json!({ "aud": "theirs", "client_id": AUDIENCE }), "the token does not have a valid audience"),
         (json!({ "exp": now - 1 }), "the token has expired"),
         (json!({ "exp": null }), "the token has expired"),
-        (json!({ "exp": "tomorrow" }), "no number"),
+        (json!({ "exp": "tomorrow" }), "not a number"),
         (json!({ "nbf": now + 600 }), "not valid yet"),
         (json!({ "iat": now + 600 }), "not valid yet"),
     ] {
@@ -79,7 +79,7 @@ async fn a_token_cannot_choose_how_it_is_checked() {
 }
 
 #[tokio::test]
-async fn what_is_no_token_is_refused() {
+async fn text_that_is_not_a_token_is_refused() {
     let issuer = Issuer::start().await;
     let bench = Bench::guarded(&issuer, &[]).await;
     for nonsense in ["x", "a.b.c", "....", "Bearer", "\"quoted\"", &"a".repeat(4000)] {

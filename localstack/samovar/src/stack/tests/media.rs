@@ -1,4 +1,4 @@
-//! A whole stack: from the template to an upload and a download.
+//! A whole stack, from the template to an upload and a download.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -32,7 +32,7 @@ Resources:
           PUBLIC_S3: !Sub 'https://s3.${AWS::Region}.${AWS::URLSuffix}'
 "#;
 
-/// The stack of the template, whose functions run elsewhere, and what they find in their environment.
+/// The stack of the template, whose functions run elsewhere, and the environment that they get.
 async fn start(more: &[&str]) -> (Stack, String, BTreeMap<String, String>) {
     let dir = tempfile::tempdir().expect("a directory");
     let template = dir.path().join("template.yaml");
@@ -51,7 +51,7 @@ async fn start(more: &[&str]) -> (Stack, String, BTreeMap<String, String>) {
 }
 
 #[tokio::test]
-async fn a_stack_takes_a_file_and_gives_it_to_who_has_a_signed_address() {
+async fn a_stack_stores_a_file_and_serves_it_at_a_presigned_url() {
     let (stack, url, environment) = start(&[]).await;
     assert_eq!(environment["BUCKET"], BUCKET);
     assert_eq!((&environment["AWS_ENDPOINT_URL_S3"], &environment["PUBLIC_S3"]), (&url, &url));
@@ -87,7 +87,7 @@ async fn a_stack_takes_a_file_and_gives_it_to_who_has_a_signed_address() {
 }
 
 #[tokio::test]
-async fn with_another_emulators_s3_nothing_is_embedded() {
+async fn with_another_emulators_s3_no_s3_is_embedded() {
     type Seen = Arc<Mutex<Vec<String>>>;
     let seen = Seen::default();
     let record = |State(seen): State<Seen>, request: Request| async move {

@@ -1,5 +1,5 @@
-//! What a stack puts together: which path is whose, what functions are told, how it stops. Functions "run" at an invoke
-//! endpoint of the test's own, which answers with the event, so nothing is built.
+//! A whole stack: which part serves which path, which environment functions get, how it stops. Functions "run" at an
+//! invoke endpoint of the test's own, which answers with the event, so no function is built.
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
 mod media;
@@ -104,7 +104,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn each_path_is_of_the_stack_a_websocket_api_or_an_http_api() {
+async fn each_path_belongs_to_the_stack_a_websocket_api_or_an_http_api() {
     let bench = Bench::start(TEMPLATE).await.unwrap();
     let not_found = r#"{"message":"Not Found"}"#;
     for (method, path, status, body) in [
@@ -147,7 +147,7 @@ async fn a_token_of_the_user_pool_opens_a_route() {
 }
 
 #[tokio::test]
-async fn functions_are_told_the_local_addresses_of_the_apis() {
+async fn functions_get_the_local_addresses_of_the_apis() {
     let bench = Bench::start(TEMPLATE).await.unwrap();
     let (_, environment) = bench.send(Method::GET, "/_local/environment", None).await;
     let url = &bench.stack.url;
@@ -173,7 +173,18 @@ async fn a_running_request_is_answered_before_the_stack_stops() {
 }
 
 #[tokio::test]
-async fn two_default_stages_do_not_start() {
+async fn a_missing_template_is_an_error_that_names_the_option() {
+    let folder = tempfile::tempdir().unwrap();
+    let template = folder.path().join("template.yaml");
+    let arguments = ["samovar", "--port", "0", "--ephemeral", "--template", template.to_str().unwrap()];
+    let options = Options::from_args(arguments, &Defaults::default()).unwrap();
+    let error = Stack::start(&options).await.expect_err("no template").to_string();
+    assert!(error.starts_with(&format!("There is no template {}: ", template.display())), "{error}");
+    assert!(error.ends_with("give the file with --template FILE"), "{error}");
+}
+
+#[tokio::test]
+async fn two_default_stages_are_an_error() {
     let template = TEMPLATE.replace(
         "Second: {Type: AWS::Serverless::HttpApi, Properties: {StageName: v1}}",
         "Second: {Type: AWS::Serverless::HttpApi}",

@@ -1,4 +1,4 @@
-//! The web site on the public port: what is its, what it looks like to a browser, what it is told of the stack.
+//! The web site on the public port: its paths, its responses to a browser, and the addresses in its files.
 
 use http::HeaderMap;
 use serde_json::json;
@@ -52,7 +52,8 @@ Resources:
         SecurityHeadersConfig:
           ContentSecurityPolicy:
             ContentSecurityPolicy: !Sub
-              - connect-src 'self' ${Api.ApiEndpoint} ${Socket.ApiEndpoint} https://s3.${AWS::Region}.amazonaws.com https://${Media}.s3.${AWS::Region}.amazonaws.com
+              - connect-src 'self' ${Api.ApiEndpoint} ${Socket.ApiEndpoint} https://s3.${AWS::Region}.amazonaws.com \
+                    https://${Media}.s3.${AWS::Region}.amazonaws.com
               - {}
             Override: true
           FrameOptions: {FrameOption: DENY, Override: true}
@@ -121,7 +122,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn a_site_gets_what_nobody_else_has() {
+async fn a_site_gets_the_paths_that_belong_to_nobody_else() {
     let bench = Bench::with_site().await;
     let not_found = r#"{"message":"Not Found"}"#;
     for (method, path, status, body) in [
@@ -168,7 +169,7 @@ async fn a_site_gets_what_nobody_else_has() {
 }
 
 #[tokio::test]
-async fn only_who_asks_for_a_page_gets_one_that_is_not_there() {
+async fn the_fallback_page_is_only_for_requests_for_pages() {
     let bench = Bench::with_site().await;
     assert_eq!(bench.get("/some/page", &[("accept", "*/*")]).await.status, 404);
     assert_eq!(bench.get("/some/page", &[("accept", "application/json")]).await.status, 404);
@@ -177,7 +178,7 @@ async fn only_who_asks_for_a_page_gets_one_that_is_not_there() {
 }
 
 #[tokio::test]
-async fn nothing_leads_out_of_the_site() {
+async fn no_path_leads_out_of_the_site() {
     let bench = Bench::with_site().await;
     let long = format!("/{}", "a".repeat(300));
     for path in [
@@ -205,7 +206,7 @@ async fn nothing_leads_out_of_the_site() {
 }
 
 #[tokio::test]
-async fn files_have_their_types_and_may_be_kept() {
+async fn files_have_their_types_and_cache_headers() {
     let bench = Bench::with_site().await;
     for (path, content_type, cache) in [
         ("/", "text/html; charset=utf-8", "no-cache"),
@@ -228,7 +229,7 @@ async fn files_have_their_types_and_may_be_kept() {
 }
 
 #[tokio::test]
-async fn what_a_client_has_already_is_not_sent_again() {
+async fn a_file_that_a_client_has_already_is_not_sent_again() {
     let bench = Bench::with_site().await;
     let first = bench.get("/", &[]).await;
     let (tag, date) = (first.header("etag").to_owned(), first.header("last-modified").to_owned());
@@ -254,7 +255,7 @@ async fn what_a_client_has_already_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn parts_and_compressed_files_are_sent_to_who_asks_for_them() {
+async fn ranges_and_compressed_files_are_sent_on_request() {
     let bench = Bench::with_site().await;
     let path = "/assets/app-1a2b.js";
     let part = bench.get(path, &[("range", "bytes=7-11")]).await;
@@ -275,7 +276,7 @@ async fn parts_and_compressed_files_are_sent_to_who_asks_for_them() {
 }
 
 #[tokio::test]
-async fn all_of_the_site_has_the_headers_of_the_policy_and_the_api_has_not() {
+async fn every_response_of_the_site_has_the_headers_of_the_policy_and_the_api_has_none() {
     let bench = Bench::with_site().await;
     let url = bench.stack.url.clone();
     let socket = url.replacen("http", "ws", 1);
@@ -293,7 +294,7 @@ async fn all_of_the_site_has_the_headers_of_the_policy_and_the_api_has_not() {
 }
 
 #[tokio::test]
-async fn a_page_is_told_of_apis_at_its_own_origin_when_that_is_this_machine() {
+async fn a_page_gets_the_apis_at_its_own_origin_if_that_is_this_machine() {
     let bench = Bench::with_site().await;
     let url = bench.stack.url.clone();
     let port = url.rsplit(':').next().unwrap();
@@ -324,7 +325,7 @@ async fn a_page_is_told_of_apis_at_its_own_origin_when_that_is_this_machine() {
 }
 
 #[tokio::test]
-async fn a_site_that_is_not_there_says_so_and_all_else_works() {
+async fn a_site_that_cannot_be_built_says_why_and_the_rest_works() {
     let build = "StaticSite:\n    Build: {Directory: ., Run: no-such-tool <b>, Sources: [src], Needs: A & B}";
     let bench = Bench::start_beside(&SITE.replace("StaticSite:", build), &FILES).await.unwrap();
     for path in ["/", "/some/page"] {
@@ -355,7 +356,7 @@ async fn a_site_is_built_before_the_stack_is_ready() {
 }
 
 #[tokio::test]
-async fn without_an_http_api_the_site_is_all_there_is() {
+async fn a_site_needs_no_http_api() {
     let template = "Metadata: {StaticSite: {Directory: site}}\nResources: {Q: {Type: AWS::SQS::Queue}}";
     let bench = Bench::start_beside(template, &FILES).await.unwrap();
     assert_eq!(bench.get("/", &[PAGE]).await.body, "<title>Home</title>");

@@ -1,4 +1,4 @@
-//! A client that keeps to the protocol, and one that writes what bytes it likes.
+//! A client that keeps to the protocol, and one that writes arbitrary bytes.
 
 use std::net::SocketAddr;
 
@@ -104,7 +104,7 @@ impl RawClient {
     /// Sends a request's head; reads nothing.
     pub(super) async fn request(address: SocketAddr, head: &[&str]) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
-        // So that little of what it does not read fits in between.
+        // With a small buffer, little unread data fits between client and server.
         socket.set_recv_buffer_size(32 * 1024).unwrap();
         let mut stream = socket.connect(address).await.unwrap();
         let head: String = head.iter().map(|line| format!("{line}\r\n")).collect();
@@ -112,7 +112,7 @@ impl RawClient {
         Self { stream, status: 0 }
     }
 
-    /// Reads the response's head, byte by byte: what follows are frames.
+    /// Reads the response's head, byte by byte, because frames follow it.
     pub(super) async fn response(&mut self) -> String {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {

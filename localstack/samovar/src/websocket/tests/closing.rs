@@ -1,4 +1,4 @@
-//! How connections end, and what `$disconnect` hears of it.
+//! The ends of connections, and how `$disconnect` reports them.
 
 use serde_json::json;
 
@@ -74,7 +74,7 @@ async fn a_close_is_answered_while_a_function_still_runs() {
 }
 
 #[tokio::test]
-async fn a_client_that_closes_without_reading_is_heard() {
+async fn the_close_of_a_client_that_does_not_read_is_reported() {
     let bench = Bench::with(|api| api.limits.close = Duration::from_millis(100)).await;
     let (mut client, id) = bench.connect_raw().await;
     while bench.post(&id, "x".repeat(100_000)).await == 200 {}
@@ -84,7 +84,7 @@ async fn a_client_that_closes_without_reading_is_heard() {
 }
 
 #[tokio::test]
-async fn a_client_that_neither_reads_nor_answers_is_given_up() {
+async fn a_client_that_neither_reads_nor_answers_is_disconnected() {
     let bench = Bench::with(|api| api.limits.close = Duration::from_millis(100)).await;
     let (client, id) = bench.connect_raw().await;
     assert_eq!(bench.delete(&id).await, 204);
@@ -104,7 +104,7 @@ async fn a_client_that_neither_reads_nor_answers_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_failed_disconnect_harms_nobody() {
+async fn a_failed_disconnect_has_no_effect_on_others() {
     let bench = Bench::start().await;
     bench.functions.fails("disconnect", "boom");
     bench.connect().await.close(None).await;
@@ -186,7 +186,7 @@ async fn a_handshake_that_is_pending_at_the_shutdown_ends_too() {
 }
 
 #[tokio::test]
-async fn when_the_listener_stops_who_is_in_stays_and_who_is_coming_gets_in() {
+async fn when_the_listener_stops_connections_stay_and_pending_handshakes_finish() {
     let bench = Bench::start().await;
     let mut inside = bench.connect().await;
     let gate = bench.functions.hold("connect");

@@ -1,4 +1,4 @@
-//! What functions see, held against events that AWS really sent.
+//! The events of functions, compared with events that AWS has sent.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ async fn the_authorizers_event_has_the_keys_of_a_captured_one_and_parses() {
     let head: Vec<&str> = HEAD.into_iter().chain(["Authorization: Leo"]).collect();
     RawClient::request(bench.address, &head).await.response().await;
     let mut event = bench.functions.event("authorizer").await;
-    // In the captured event it is in the other map only: a slip of whoever blanked the capture, as it seems.
+    // In the captured event it is in the other map only: probably a slip when the capture was anonymised.
     assert_eq!(
         event["headers"].as_object_mut().unwrap().remove("Sec-WebSocket-Key").unwrap(),
         "+W5xw47OHh3OTFsWKjGu9Q=="
@@ -154,7 +154,7 @@ async fn a_query_is_in_both_maps_or_in_neither() {
 }
 
 #[tokio::test]
-async fn the_user_agent_is_there_if_it_was_sent() {
+async fn the_user_agent_is_in_the_event_if_it_was_sent() {
     let bench = Bench::start().await;
     let mut request = bench.request();
     request.headers_mut().insert("user-agent", HeaderValue::from_static("tests/1.0"));

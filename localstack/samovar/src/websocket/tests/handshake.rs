@@ -1,11 +1,11 @@
-//! Who gets in, and what the others are told.
+//! The handshake: which clients get in, and the responses to the others.
 
 use http::HeaderValue;
 use serde_json::json;
 
 use super::client::{RawClient, TEXT};
 use super::*;
-use crate::invoke::InvokeError;
+use crate::invoke::IntegrationError;
 
 #[tokio::test]
 async fn the_handshake_is_pending_until_the_authorizer_and_connect_have_answered() {
@@ -57,7 +57,7 @@ async fn a_refused_connect_refuses_the_handshake_with_its_own_status() {
 }
 
 #[tokio::test]
-async fn a_refused_client_is_told_why_and_gets_no_disconnect() {
+async fn a_refused_client_gets_the_reason_and_causes_no_disconnect() {
     let bench = Bench::start().await;
     bench.functions.answers("connect", json!({ "statusCode": 403 }));
     let (status, body) = bench.refused().await;
@@ -83,11 +83,11 @@ async fn a_failed_connect_is_502() {
     }
     for status in [100, 101, 199, 1000] {
         bench.functions.answers("connect", json!({ "statusCode": status }));
-        assert_eq!(bench.refused().await.0, 502, "{status} can't be the status of a refusal");
+        assert_eq!(bench.refused().await.0, 502, "{status} cannot be the status of a refusal");
     }
     bench.functions.script("connect", |_| Ok("not json".into()));
     assert_eq!(bench.refused().await.0, 502);
-    bench.functions.script("connect", |_| Err(InvokeError::Host("It crashed".into())));
+    bench.functions.script("connect", |_| Err(IntegrationError::Host("It crashed".into())));
     assert_eq!(bench.refused().await.0, 502);
 }
 
@@ -103,7 +103,7 @@ async fn a_connect_that_takes_longer_than_the_integration_refuses() {
 }
 
 #[tokio::test]
-async fn without_an_identity_the_authorizer_is_not_asked() {
+async fn without_an_identity_the_authorizer_is_not_called() {
     let bench = Bench::with(|api| {
         let identity_sources = vec![IdentitySource::QueryString("token".into()), IdentitySource::Header("X-Id".into())];
         api.spec.authorizer = Some(Authorizer { function: "authorizer".into(), identity_sources });
@@ -127,7 +127,7 @@ async fn without_an_identity_the_authorizer_is_not_asked() {
 }
 
 #[tokio::test]
-async fn what_the_authorizer_does_not_allow_does_not_reach_connect() {
+async fn a_client_that_the_authorizer_refuses_does_not_reach_connect() {
     let bench = Bench::authorized().await;
     bench.functions.answers("authorizer", policy("Deny"));
     assert_eq!(bench.refused().await.0, 403);
@@ -168,7 +168,7 @@ async fn connect_selects_one_of_the_offered_subprotocols() {
 }
 
 #[tokio::test]
-async fn what_is_no_websocket_handshake_is_426() {
+async fn a_request_that_is_not_a_websocket_handshake_is_426() {
     let bench = Bench::start().await;
     let head = |change: fn(&str) -> Option<&str>| HEAD.into_iter().filter_map(change).collect::<Vec<_>>();
     for lines in [
@@ -220,7 +220,7 @@ async fn frames_that_come_with_the_handshake_are_not_lost() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_during_the_handshake_gets_its_disconnect_if_it_was_let_in() {
+async fn a_client_that_leaves_during_the_handshake_causes_a_disconnect_if_it_was_let_in() {
     let bench = Bench::start().await;
     let gate = bench.functions.hold("connect");
     for (status, disconnects) in [(200, 1), (403, 1), (200, 2)] {
@@ -245,7 +245,7 @@ async fn a_client_that_leaves_during_the_handshake_gets_its_disconnect_if_it_was
 }
 
 #[tokio::test]
-async fn without_connect_and_disconnect_routes_everybody_gets_in() {
+async fn without_connect_and_disconnect_routes_every_client_gets_in() {
     let bench = Bench::with(|api| api.spec.routes.retain(|key, _| !key.starts_with('$'))).await;
     let (socket, _) = bench.upgrade().await.unwrap();
     let mut client = Client { id: String::new(), socket };

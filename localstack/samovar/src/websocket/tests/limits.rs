@@ -68,7 +68,7 @@ async fn a_binary_frame_closes_with_1003() {
 }
 
 #[tokio::test]
-async fn text_that_is_no_utf8_closes_with_1007() {
+async fn text_that_is_not_utf8_closes_with_1007() {
     let bench = Bench::start().await;
     let (mut client, _) = bench.connect_raw().await;
     // A character may be cut in two by frames.
@@ -89,7 +89,7 @@ async fn text_that_is_no_utf8_closes_with_1007() {
 }
 
 #[tokio::test]
-async fn what_breaks_the_protocol_closes_with_1002() {
+async fn a_violation_of_the_protocol_closes_with_1002() {
     let bench = Bench::start().await;
     let unmasked = [0x81, 1, b'x'].as_slice();
     let reserved_bits = &[0xf1, 0x80, 0, 0, 0, 0];
@@ -105,7 +105,7 @@ async fn what_breaks_the_protocol_closes_with_1002() {
 }
 
 #[tokio::test]
-async fn pings_are_answered_and_are_no_messages() {
+async fn pings_are_answered_and_are_not_messages() {
     let bench = Bench::start().await;
     let (mut client, _) = bench.connect_raw().await;
     client.send(true, PING, b"are you there").await;

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::client::TEXT;
 use super::*;
 
-/// Of the right form, and nobody's.
+/// An id of the right form that no connection has.
 const NOBODY: &str = "BFHPhfCWIAMCKlQ=";
 
 impl Bench {
@@ -35,7 +35,7 @@ fn error_type(response: &reqwest::Response) -> &str {
 }
 
 #[tokio::test]
-async fn the_sdk_posts_looks_and_deletes() {
+async fn the_sdk_posts_gets_and_deletes() {
     let bench = Bench::start().await;
     let sdk = bench.sdk("prod");
     let mut client = bench.connect().await;
@@ -168,7 +168,7 @@ async fn a_client_that_does_not_read_is_429_and_then_gets_everything_in_order() 
     let post = bench.sdk("prod").post_to_connection().connection_id(&id).data(Blob::new(payload(0)));
     let limited = post.send().await.unwrap_err();
     assert!(limited.as_service_error().unwrap().is_limit_exceeded_exception(), "{limited:?}");
-    // It is the client's own affair.
+    // Other clients are not affected.
     assert_eq!(bench.post(&other.id, "news").await, 200);
     assert_eq!(other.text().await, "news");
 
@@ -181,7 +181,7 @@ async fn a_client_that_does_not_read_is_429_and_then_gets_everything_in_order() 
 }
 
 #[tokio::test]
-async fn what_was_posted_before_a_delete_is_seen_before_the_close() {
+async fn a_post_before_a_delete_arrives_before_the_close() {
     let bench = Bench::start().await;
     let mut client = bench.connect().await;
     for n in 0..100 {
@@ -196,7 +196,7 @@ async fn what_was_posted_before_a_delete_is_seen_before_the_close() {
 }
 
 #[tokio::test]
-async fn of_two_deletes_at_once_one_closes() {
+async fn two_deletes_at_once_close_once() {
     let bench = Bench::start().await;
     for n in 1..=20 {
         let mut client = bench.connect().await;

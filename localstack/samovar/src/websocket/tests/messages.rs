@@ -1,9 +1,9 @@
-//! Which function sees a frame, and what comes back.
+//! The choice of the function for a frame, and the answers to clients.
 
 use serde_json::json;
 
 use super::*;
-use crate::invoke::InvokeError;
+use crate::invoke::IntegrationError;
 
 /// The frame for a message that could not be handed on: exactly these keys.
 #[track_caller]
@@ -29,7 +29,7 @@ async fn a_message_goes_to_the_route_that_it_names() {
 }
 
 #[tokio::test]
-async fn what_names_no_route_goes_to_default() {
+async fn a_message_that_names_no_route_goes_to_default() {
     let bench = Bench::start().await;
     let mut client = bench.connect().await;
     for frame in [
@@ -85,9 +85,9 @@ async fn a_failed_function_is_an_error_frame_and_the_client_stays() {
         assert_error(&frame, "Internal server error", &client.id);
         assert_eq!(frame["requestId"], event["requestContext"]["requestId"], "So that it can be found in the logs");
         for error in [
-            || InvokeError::Throttled("Too many".into()),
-            || InvokeError::Host("It crashed".into()),
-            || InvokeError::MalformedResponse,
+            || IntegrationError::Throttled("Too many".into()),
+            || IntegrationError::Host("It crashed".into()),
+            || IntegrationError::MalformedResponse,
         ] {
             bench.functions.script(function, move |_| Err(error()));
             client.send(&json!({ "action": function }).to_string()).await;
@@ -103,7 +103,7 @@ async fn a_failed_function_is_an_error_frame_and_the_client_stays() {
 }
 
 #[tokio::test]
-async fn a_function_that_takes_longer_than_the_integration_is_an_error_frame() {
+async fn a_function_that_exceeds_the_integration_timeout_is_an_error_frame() {
     let bench = Bench::with(|api| route(api, "join").integration_timeout = Duration::from_millis(50)).await;
     let gate = bench.functions.hold("join");
     let mut client = bench.connect().await;
@@ -188,7 +188,7 @@ async fn one_client_does_not_hold_up_another() {
 }
 
 #[tokio::test]
-async fn what_was_taken_is_handled_even_if_the_client_leaves() {
+async fn an_accepted_message_is_handled_even_if_the_client_leaves() {
     let bench = Bench::with(|api| api.limits.close = Duration::from_millis(50)).await;
     let gate = bench.functions.hold("join");
     let mut client = bench.connect().await;

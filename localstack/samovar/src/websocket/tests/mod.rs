@@ -1,5 +1,5 @@
-//! The WebSocket side as its clients, its functions and the users of `@connections` see it: over real sockets, in front of
-//! scripted functions. Each test runs an API of its own on a free port and waits for what happens, not for time.
+//! The WebSocket side as its clients, its functions and the users of `@connections` see it: over real sockets, in front
+//! of scripted functions. Each test runs an API of its own on a free port and waits for events, not for time.
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
 mod client;
@@ -151,7 +151,7 @@ impl Bench {
     }
 }
 
-/// What browsers send, as far as the captured events show it.
+/// The headers that browsers send, as far as the captured events show them.
 const HEAD: [&str; 7] = [
     "GET /prod HTTP/1.1",
     "Host: localhost",

@@ -1,4 +1,4 @@
-//! Many connections, ended by several at once.
+//! Many connections, each ended by several parties at once.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::*;
 const WAYS: usize = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_connection_has_one_disconnect_whoever_closes_it_first() {
+async fn each_connection_causes_one_disconnect_whoever_closes_it_first() {
     const CONNECTIONS: usize = 120;
     let bench = Arc::new(Bench::start().await);
     let mut ways = HashMap::new();
