@@ -154,6 +154,26 @@ test('drafts are kept for each conversation, over a reload', async ({ app }) => 
   await expect(app.composer).toHaveValue('a draft for a new one');
 });
 
+test('a draft that is sent in one tab is gone in the other, and what is typed there stays', async ({ app }) => {
+  const first = app;
+  const second = await app.tab();
+  await expect(second.composer).toBeFocused();
+  // Only one of two windows has the focus, but both of these pages believe that they do.
+  await second.composer.blur();
+  await first.composer.fill('Say it once');
+  await expect(second.composer).toHaveValue('Say it once');
+  await second.say('Say it once');
+  await expect(second.answers.first()).toHaveAttribute('data-progress', 'done');
+  await expect(first.composer).toHaveValue('');
+
+  await first.page.getByRole('link', { name: 'Say it once' }).click();
+  await first.composer.fill('Mine');
+  await second.composer.fill('Theirs');
+  await second.composer.press('Enter');
+  await expect(first.messages).toHaveText([/Say it once/, /Theirs/]);
+  await expect(first.composer).toHaveValue('Mine');
+});
+
 test('another user of the same browser sees nothing of the one before', async ({ app, user }) => {
   const { page } = app;
   await app.ask('Private matters');

@@ -1,6 +1,8 @@
 import { randomFillSync } from 'node:crypto';
 import { crc32, deflateSync } from 'node:zlib';
-import { expect, test } from './fixtures';
+import type { Page } from '@playwright/test';
+import { App, expect, test } from './fixtures';
+import { gate } from './model';
 
 /** A real PNG, as large as wanted: its pixels are noise, which does not compress. */
 function png(side: number): Buffer {
@@ -153,4 +155,87 @@ test('a double click records once', async ({ app }) => {
   await page.getByRole('button', { name: 'Discard the recording' }).click();
   const live = () => page.evaluate(() => (window as unknown as { open: MediaStreamTrack[] }).open.map((track) => track.readyState));
   await expect.poll(live).toEqual(['ended']);
+});
+
+/** Uploads do not begin before the gate is opened. */
+async function holdUploads(page: Page): Promise<{ open(): void }> {
+  const held = gate();
+  await page.route('**/api/uploads', async (route) => {
+    await held.opened;
+    await route.continue();
+  });
+  return held;
+}
+
+test('a message that waits for its upload keeps no other conversation from sending', async ({ app }) => {
+  const { page } = app;
+  await app.ask('First');
+  const uploads = await holdUploads(page);
+  await page.locator('input[type=file]').setInputFiles({ name: 'a.png', mimeType: 'image/png', buffer: png(8) });
+  await app.composer.fill('Look at this');
+  await app.composer.press('Enter');
+  await expect(page.getByText('The message is sent as soon as the upload is done.')).toBeVisible();
+
+  await page.getByRole('button', { name: 'New chat' }).first().click();
+  await expect(page.locator('.chip')).toHaveCount(0);
+  await app.ask('Second');
+  await app.composer.fill('A draft for later');
+
+  await page.getByRole('link', { name: 'First' }).click();
+  await expect(app.composer).toHaveValue('Look at this');
+  await expect(page.getByRole('button', { name: 'Send', exact: true })).toBeDisabled();
+  await page.getByRole('link', { name: 'Second' }).click();
+  uploads.open();
+  await page.getByRole('link', { name: 'First' }).click();
+  await expect(app.messages).toHaveText([/First/, /Look at this/]);
+  await expect(app.answers.nth(1)).toHaveAttribute('data-progress', 'done');
+  await expect(app.composer).toHaveValue('');
+  await expect(page.locator('.chip')).toHaveCount(0);
+  await page.getByRole('link', { name: 'Second' }).click();
+  await expect(app.composer).toHaveValue('A draft for later');
+});
+
+test('the way to the administration and back keeps the conversation, its draft and its files', async ({ browser, stack, user }) => {
+  const app = await App.open(browser, stack, user, { admin: true });
+  const { page } = app;
+  await app.ask('Where I was');
+  const url = page.url();
+  const input = page.locator('input[type=file]');
+  await input.setInputFiles({ name: 'ready.png', mimeType: 'image/png', buffer: png(8) });
+  await expect(page.locator('.chip')).toHaveAttribute('data-state', 'done');
+  const uploads = await holdUploads(page);
+  await input.setInputFiles({ name: 'running.png', mimeType: 'image/png', buffer: png(8) });
+  await app.composer.fill('With both');
+
+  const visit = async () => {
+    await page.getByRole('button', { name: 'Account and settings' }).click();
+    await page.getByRole('menuitem', { name: 'Administration' }).click();
+    await expect(page.locator(`tr[data-client="${user}"]`)).toBeVisible();
+  };
+  const back = page.getByRole('link', { name: 'Back to the chat' });
+  await visit();
+  await back.click();
+  await expect(page).toHaveURL(url);
+  await expect(page.locator('.chip')).toHaveText([/ready\.png/, /running\.png/]);
+  await expect(page.locator('.chip').nth(1)).toHaveAttribute('data-state', 'uploading');
+  await expect(app.composer).toHaveValue('With both');
+
+  // What is being sent goes out from there, too.
+  await app.composer.press('Enter');
+  await visit();
+  const sent = page.waitForResponse('**/api/uploads');
+  uploads.open();
+  await sent;
+  await back.click();
+  await expect(app.messages).toHaveCount(3);
+  await expect(app.composer).toHaveValue('');
+  await expect(page.locator('.chip')).toHaveCount(0);
+  for (const index of [1, 2]) await expect(app.answers.nth(index)).toHaveAttribute('data-progress', 'done');
+
+  // The page of the administration knows the way back after a reload, too.
+  await visit();
+  await page.reload();
+  await back.click();
+  await expect(page).toHaveURL(url);
+  await app.close();
 });
