@@ -9,7 +9,7 @@ url=${1:-}
 if [ -z "$url" ]; then
   ready=$(mktemp)
   cargo build --bins --locked --quiet
-  target/debug/gateway --port 0 --ephemeral --no-site-build --param MockLatencyMs=0 >"$ready" &
+  target/debug/parley --port 0 --ephemeral --no-site-build --param MockLatencyMs=0 >"$ready" &
   stack=$!
   trap 'kill $stack; wait $stack; rm -f "$ready"' EXIT
   until grep -q '"ready":true' "$ready"; do

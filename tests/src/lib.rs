@@ -10,7 +10,7 @@ mod stack;
 pub use client::{Client, Frame, Refused, Streamed};
 pub use endpoint::{Endpoint, SILENTLY, SLOWLY};
 pub use rest::{Answer, Rest};
-pub use stack::{Stack, StackOptions, gateway_program, workspace};
+pub use stack::{Stack, StackOptions, program, workspace};
 
 /// A new UUID: message ids are the client's to choose.
 #[allow(clippy::disallowed_methods, reason = "the one place where the tests make ids")]

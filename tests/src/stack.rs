@@ -1,4 +1,4 @@
-//! A stack under test: the gateway as a process of its own, as `cargo run` starts it.
+//! A stack under test: a process of its own, as `cargo run` starts it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ impl StackOptions {
         self
     }
 
-    /// A variable of the gateway's own environment.
+    /// A variable of the process's own environment.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
@@ -80,7 +80,7 @@ impl Stack {
             .read(true)
             .open(dir.path().join("log"))
             .expect("a log file");
-        let mut command = Command::new(gateway_program());
+        let mut command = Command::new(program());
         command.current_dir(workspace()).args(["--port", &options.port.unwrap_or(0).to_string()]).args(&options.args);
         // Tests of the site build their own; all others need no more than Rust.
         command.arg("--no-site-build");
@@ -90,12 +90,12 @@ impl Stack {
             None => command.arg("--ephemeral"),
         };
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.try_clone().expect("a handle"));
-        let mut child = command.spawn().expect("the gateway starts");
+        let mut child = command.spawn().expect("the program starts");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         let ready = stdout.lines().map_while(Result::ok).find_map(|line| serde_json::from_str::<Value>(&line).ok());
         let Some(ready) = ready.filter(|line| line["ready"] == true) else {
             let status = child.wait();
-            panic!("the gateway did not become ready: {status:?}\n{}", read(&log));
+            panic!("the stack did not become ready: {status:?}\n{}", read(&log));
         };
         let text = |name: &str| ready[name].as_str().expect("a URL in the ready line").to_owned();
         let http = reqwest::Client::builder().timeout(PATIENCE).build().expect("an HTTP client");
@@ -268,8 +268,8 @@ fn is_alive(pid: u32) -> bool {
     stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
 }
 
-/// The gateway, built once per test process: cargo's own lock keeps parallel ones apart, and what is fresh is not built.
-pub fn gateway_program() -> &'static Path {
+/// What `cargo run` starts, built once per test process: cargo's own lock keeps parallel ones apart, and what is fresh is not built.
+pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let mut command = Command::new(env!("CARGO"));
@@ -287,7 +287,7 @@ pub fn gateway_program() -> &'static Path {
         // target/PROFILE/deps/this-test
         let this = std::env::current_exe().expect("the test's own path");
         let profile = this.parent().and_then(Path::parent).expect("a target directory");
-        profile.join("gateway")
+        profile.join("parley")
     })
 }
 

@@ -99,7 +99,7 @@ async fn another_users_conversation_is_not_found() {
 }
 
 #[tokio::test]
-async fn one_users_message_ids_are_not_anothers() {
+async fn a_message_id_of_one_user_is_free_for_another() {
     let stack = Stack::quick().await;
     let mut alice = Client::connect(&stack, "alice").await;
     let mut bob = Client::connect(&stack, "bob").await;

@@ -5,9 +5,9 @@ use std::process::{Command, Output, Stdio};
 use tests::{Client, Stack, StackOptions};
 
 fn run(args: &[&str]) -> Output {
-    let mut command = Command::new(tests::gateway_program());
+    let mut command = Command::new(tests::program());
     command.current_dir(tests::workspace()).args(args).stdin(Stdio::null());
-    command.output().expect("the gateway starts")
+    command.output().expect("the program starts")
 }
 
 fn refused(args: &[&str], code: i32, words: &[&str]) {

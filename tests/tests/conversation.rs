@@ -140,6 +140,39 @@ async fn an_id_sent_again_is_one_message_with_one_answer() {
 }
 
 #[tokio::test]
+async fn a_failure_is_told_again_too() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let (id, conversation) = (new_id(), client.rest.new_conversation().await);
+    client.send_message(&id, &conversation, "!fail please").await;
+    client.receive_type("accepted").await;
+    let (_, error) = client.answer(&id).await;
+    client.send_message(&id, &conversation, "!fail please").await;
+    let accepted = client.receive().await;
+    assert_eq!(
+        (&accepted["duplicate"], &accepted["message"]["status"]),
+        (&json!(true), &json!("failed")),
+        "{accepted}"
+    );
+    assert_eq!(client.receive().await, error);
+}
+
+#[tokio::test]
+async fn who_comes_back_and_sends_again_is_told_what_ended_meanwhile() {
+    let stack = Stack::quick().await;
+    let (id, mut client) = (new_id(), Client::connect(&stack, "alice").await);
+    let conversation = client.rest.new_conversation().await;
+    client.send_message(&id, &conversation, "!slow 300").await;
+    client.receive_type("accepted").await;
+    client.close().await;
+    stack.until("answered", |state| state["inFlight"]["worker"]["now"] == 0).await;
+    let mut client = Client::connect(&stack, "alice").await;
+    client.send_message(&id, &conversation, "!slow 300").await;
+    assert_eq!(client.receive_type("accepted").await["duplicate"], true);
+    assert_eq!(client.receive_type("reply").await["id"], json!(id));
+}
+
+#[tokio::test]
 async fn an_id_sent_many_times_at_once_is_one_message() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "grace").await;

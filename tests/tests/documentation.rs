@@ -36,3 +36,34 @@ async fn the_minimal_client_gets_its_answer() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(said, "response for hello there\n", "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// What begins the keys of objects, and is no folder.
+const KEY_PREFIXES: [&str; 2] = ["media/", "uploads/"];
+
+fn is_path(text: &str) -> bool {
+    text.contains('/')
+        && !text.starts_with('/')
+        && !KEY_PREFIXES.contains(&text)
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c))
+}
+
+#[test]
+fn every_path_that_the_architecture_names_is_there() {
+    let text = read("ARCHITECTURE.md");
+    let (layout, prose) = text.split_once("```text\n").and_then(|(_, rest)| rest.split_once("```")).expect("a layout");
+    let mut paths: Vec<String> =
+        prose.split('`').skip(1).step_by(2).filter(|text| is_path(text)).map(str::to_owned).collect();
+    let mut folder = "";
+    for line in layout.lines() {
+        let name = line.split_whitespace().next().expect("a name").trim_end_matches("NAME/");
+        if line.starts_with(' ') {
+            paths.push(format!("{folder}{name}"));
+        } else {
+            folder = name;
+            paths.push(name.to_owned());
+        }
+    }
+    assert!(paths.len() > 40, "{paths:?}");
+    let missing: Vec<_> = paths.iter().filter(|path| !workspace().join(path).exists()).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names what is not there: {missing:?}");
+}

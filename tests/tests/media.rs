@@ -177,7 +177,7 @@ async fn a_message_that_is_sent_again_has_its_upload_still() {
             _ => panic!("{frame}"),
         }
     }
-    assert_eq!((accepted.iter().filter(|duplicate| **duplicate == json!(false)).count(), replies), (1, 1));
+    assert_eq!(accepted.iter().filter(|duplicate| **duplicate == json!(false)).count(), 1);
 }
 
 #[tokio::test]

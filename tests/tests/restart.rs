@@ -38,6 +38,7 @@ async fn a_stop_lets_running_answers_finish_and_frees_the_places() {
     client.send_message(&id, &conversation, "!slow 1500").await;
     let accepted = client.receive().await;
     assert_eq!((&accepted["duplicate"], &accepted["message"]["status"]), (&json!(true), &json!("done")), "{accepted}");
+    assert_eq!(client.receive_type("reply").await["replies"], reply["replies"]);
 }
 
 #[tokio::test]

@@ -29,21 +29,21 @@ Resources: {{Q: {{Type: AWS::SQS::Queue}}}}
     dir
 }
 
-/// A gateway whose signals and output are this test's own affair.
-struct Gateway {
+/// A stack whose signals and output are this test's own affair.
+struct Parley {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
 }
 
-impl Gateway {
+impl Parley {
     fn start(dir: &Path, path: Option<&str>) -> Self {
-        let mut command = Command::new(tests::gateway_program());
+        let mut command = Command::new(tests::program());
         command.args(["--ephemeral", "--port", "0", "--template"]).arg(dir.join("template.yaml"));
         if let Some(path) = path {
             command.env("PATH", path);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the gateway starts");
+        let mut child = command.spawn().expect("the program starts");
         let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
         Self { child, stdout }
     }
@@ -110,25 +110,25 @@ async fn get(url: &str, path: &str) -> (u16, String) {
 async fn without_npm_one_sentence_says_what_to_install_and_all_else_works() {
     let dir = project("npm run build");
     let empty = tempfile::tempdir().expect("a directory");
-    let mut gateway = Gateway::start(dir.path(), empty.path().to_str());
-    let url = gateway.ready();
+    let mut stack = Parley::start(dir.path(), empty.path().to_str());
+    let url = stack.ready();
     let sentence = "The site is not built, because npm was not found: install Node.js 20.19 or newer and start again";
     let (status, page) = get(&url, "/").await;
     assert!(status == 503 && page.contains(sentence), "{status} {page}");
     assert_eq!(get(&url, "/_local/health").await.0, 200);
-    let said = gateway.stop();
+    let said = stack.stop();
     assert_eq!(said.matches(sentence).count(), 1, "{said}");
 }
 
 #[tokio::test]
 async fn a_build_that_fails_is_shown_and_all_else_works() {
     let dir = project("echo this is wrong; echo and that >&2; exit 7");
-    let mut gateway = Gateway::start(dir.path(), None);
-    let url = gateway.ready();
+    let mut stack = Parley::start(dir.path(), None);
+    let url = stack.ready();
     let (status, page) = get(&url, "/").await;
     assert!(status == 503 && page.contains("(exit status: 7)"), "{status} {page}");
     assert_eq!(get(&url, "/_local/health").await.0, 200);
-    let said = gateway.stop();
+    let said = stack.stop();
     for part in ["this is wrong", "and that", "The site is not built, because", "(exit status: 7)"] {
         assert!(said.contains(part), "no {part:?} in: {said}");
     }
@@ -137,39 +137,39 @@ async fn a_build_that_fails_is_shown_and_all_else_works() {
 #[test]
 fn interrupt_stops_a_build_at_once_and_leaves_no_process() {
     let dir = project("mkdir dist; (echo $$ > pid; sleep 600; true)");
-    let gateway = Gateway::start(dir.path(), None);
+    let stack = Parley::start(dir.path(), None);
     let pid = appears(&dir.path().join("pid"));
-    gateway.signal("INT");
-    let (code, said) = gateway.end();
+    stack.signal("INT");
+    let (code, said) = stack.end();
     assert_eq!(code, Some(0), "{said}");
     is_gone(&pid);
     assert!(!dir.path().join("dist/.build-stamp").exists());
 }
 
 #[test]
-fn a_gateway_that_is_killed_takes_its_build_with_it() {
+fn a_stack_that_is_killed_takes_its_build_with_it() {
     let dir = project("mkdir dist; (echo $$ > pid; sleep 600; true)");
-    let gateway = Gateway::start(dir.path(), None);
+    let stack = Parley::start(dir.path(), None);
     let pid = appears(&dir.path().join("pid"));
-    gateway.signal("KILL");
-    gateway.end();
+    stack.signal("KILL");
+    stack.end();
     is_gone(&pid);
 }
 
 #[tokio::test]
-async fn of_gateways_that_start_at_once_one_builds_and_all_serve() {
+async fn of_stacks_that_start_at_once_one_builds_and_all_serve() {
     let dir = project("mkdir building && sleep 0.2 && mkdir dist && cp page.html dist/index.html && rmdir building");
-    let mut gateways: Vec<_> = (0..3).map(|_| Gateway::start(dir.path(), None)).collect();
-    for gateway in &mut gateways {
-        let url = gateway.ready();
+    let mut stacks: Vec<_> = (0..3).map(|_| Parley::start(dir.path(), None)).collect();
+    for stack in &mut stacks {
+        let url = stack.ready();
         assert_eq!(get(&url, "/").await, (200, "<title>Here</title>".to_owned()));
     }
-    let said: String = gateways.into_iter().map(Gateway::stop).collect();
+    let said: String = stacks.into_iter().map(Parley::stop).collect();
     assert_eq!(said.matches("Building the site").count(), 1, "{said}");
     // Nor does a later one, whose template has another path to the same place.
     let link = tempfile::tempdir().expect("a directory");
     std::os::unix::fs::symlink(dir.path(), link.path().join("link")).expect("a link");
-    let mut later = Gateway::start(&link.path().join("link"), None);
+    let mut later = Parley::start(&link.path().join("link"), None);
     later.ready();
     assert!(!later.stop().contains("Building"));
 }

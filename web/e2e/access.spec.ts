@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import type { AxeResults } from 'axe-core';
 import type { Page } from '@playwright/test';
 import { App, expect, test } from './fixtures';
+import { Stack } from './stack';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
@@ -79,7 +80,10 @@ test('everything can be done by keyboard alone', async ({ browser, stack, user }
   await expect(app.messages).toHaveText([/Edited/]);
   await expect(app.answers.first()).toHaveText(/response for Edited/);
 
+  await expect(app.composer).toBeFocused();
+
   // Stop an answer.
+  await page.getByRole('button', { name: 'Hide conversations' }).focus();
   await keyboard.press('/');
   await expect(app.composer).toBeFocused();
   await keyboard.type('!slow 30000 never');
@@ -153,3 +157,57 @@ test('a narrow screen has everything, without scrolling sideways', async ({ brow
   await expect(page.getByRole('navigation')).toHaveCount(0);
   await app.close();
 });
+
+test('what counts seconds is said once, and the day of a message can be read', async ({ browser, user }) => {
+  test.setTimeout(180_000);
+  const stack = await Stack.start();
+  const app = await App.open(browser, stack, user);
+  const { page } = app;
+  await page.route('**/messages?*', async (route) => {
+    const response = await route.fetch();
+    const json = (await response.json()) as { items: { createdAt: string }[] };
+    for (const item of json.items) item.createdAt = '2020-02-29T12:00:00.000Z';
+    await route.fulfill({ response, json });
+  });
+  await app.ask('Long ago');
+  await page.reload();
+  await expect(app.answers.first()).toHaveAttribute('data-progress', 'done');
+  await expect(page.getByText('29 February 2020')).toBeVisible();
+  expect(await heard(page)).toContain('29 February 2020');
+
+  // What the status says, and what is seen beside it.
+  const status = page.locator('.holder [role=status]');
+  await status.evaluate((element) => {
+    const said = new Set<string>();
+    Object.assign(window, { said });
+    new MutationObserver(() => {
+      const copy = element.cloneNode(true) as Element;
+      for (const hidden of copy.querySelectorAll('[aria-hidden=true]')) hidden.remove();
+      said.add((copy.textContent ?? '').trim());
+    }).observe(element, { childList: true, characterData: true, subtree: true });
+  });
+  await stack.kill();
+  const counted = new Set<string>();
+  await expect
+    .poll(async () => {
+      const [text] = /in \d+ s/.exec(await status.innerText()) ?? [];
+      if (text) counted.add(text);
+      return counted.size;
+    })
+    .toBeGreaterThanOrEqual(3);
+  const said = await page.evaluate(() => [...(window as unknown as { said: Set<string> }).said]);
+  expect(said.filter((text) => text !== '')).toEqual(['Connection lost. Trying again.']);
+  expect(await heard(page)).not.toMatch(/in \d+ s/);
+  await app.close();
+});
+
+/** The texts that the browser gives to a screen reader. */
+async function heard(page: Page): Promise<string> {
+  const session = await page.context().newCDPSession(page);
+  const { nodes } = await session.send('Accessibility.getFullAXTree');
+  await session.detach();
+  return nodes
+    .filter((node) => !node.ignored && node.role?.value === 'StaticText')
+    .map((node) => String(node.name?.value))
+    .join('\n');
+}

@@ -233,6 +233,7 @@ test('the versions of an early message are there after a reload, however long th
   await page.reload();
   await expect(first).toContainText('Question 0, edited');
   await first.getByRole('button', { name: 'Previous version' }).click();
+  await page.getByRole('button', { name: 'Go to the latest message' }).click();
   await expect(app.messages.last()).toContainText('Question 26');
 });
 

@@ -102,11 +102,12 @@ export class App {
 
   /** Says something and waits for its whole answer. Of a long conversation only what is in sight is there to be counted. */
   async ask(text: string): Promise<void> {
-    const rows = this.page.getByRole('listitem').and(this.page.locator('[aria-setsize]'));
+    const log = this.page.locator('.thread');
+    const rows = log.getByRole('listitem').and(this.page.locator('[aria-setsize]'));
     const total = async () => ((await rows.count()) > 0 ? Number(await rows.last().getAttribute('aria-setsize')) : 0);
     const before = await total();
     await this.say(text);
-    const answer = this.page.locator(`[aria-posinset="${before + 2}"] article[data-answer]`);
+    const answer = log.locator(`[aria-posinset="${before + 2}"] article[data-answer]`);
     await expect(answer).toHaveAttribute('data-progress', 'done');
   }
 

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 
 const root = path.resolve(import.meta.dirname, '../..');
-const program = path.join(root, 'target/debug/gateway');
+const program = path.join(root, 'target/debug/parley');
 
 export interface StackOptions {
   params?: Record<string, string | number>;

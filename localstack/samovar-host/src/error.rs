@@ -12,6 +12,7 @@ pub const MAX_RESPONSE_BYTES: usize = 6 * 1024 * 1024 + 100;
 
 /// Why an invocation has no result.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum InvokeError {
     #[error("There is no function {function}")]
     Unknown { function: String },

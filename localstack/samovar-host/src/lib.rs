@@ -40,6 +40,7 @@
 //! The memory size is told to the function but not enforced. Init is tried once, for at most 10 s; Lambda would try again
 //! within the invocation. Extensions may register (which `spawn_graceful_shutdown_handler` needs) but get no events.
 //! A streamed response is collected before it is returned. Subprocesses of a function are its own affair.
+#![warn(missing_docs)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -10,9 +10,13 @@ use serde_json::Value;
 /// What a metric's values come to since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Statistic {
+    /// How many values there were.
     pub count: u64,
+    /// Of all values.
     pub sum: f64,
+    /// The least.
     pub min: f64,
+    /// The greatest.
     pub max: f64,
 }
 

@@ -48,10 +48,12 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
+    /// It stands at this moment.
     pub fn new(now_ms: i64) -> Self {
         Self { now_ms: watch::Sender::new(now_ms) }
     }
 
+    /// Moves it, and wakes those who slept until then.
     pub fn advance(&self, by: Duration) {
         let by_ms = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.now_ms.send_modify(|now_ms| *now_ms = now_ms.saturating_add(by_ms));

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 /// A refused call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum Error {
     #[error("The specified queue does not exist.")]
     QueueDoesNotExist,
@@ -129,6 +130,7 @@ impl Error {
         }
     }
 
+    /// The status of the HTTP response.
     pub fn status(&self) -> u16 {
         match self {
             Self::ResourceNotFound(_) => 404,
@@ -150,6 +152,7 @@ const CORAL: &str = "com.amazon.coral.service";
 
 /// The server could not start.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum OpenError {
     #[error("The queue file {} is in use by another process; stop that one or choose another file", path.display())]
     InUse { path: PathBuf },

@@ -33,6 +33,7 @@
 //! **No lost receive.** Messages are marked in flight under the lock and returned once that is written. A receive dropped in
 //! between, because its client left, takes them back as if it had not happened (`Handed`); one dropped while it waits
 //! holds nothing. After `call` or `receive` has returned, the messages are the caller's, as after a response of AWS.
+#![warn(missing_docs)]
 
 mod attributes;
 mod clock;
@@ -99,8 +100,11 @@ pub struct Receive {
 /// How many messages a queue holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueCounts {
+    /// What a receive could get now.
     pub visible: u64,
+    /// Received, and neither deleted nor visible again.
     pub in_flight: u64,
+    /// Sent, and not visible yet.
     pub delayed: u64,
     /// Name of the queue that takes what this one gives up.
     pub dead_letter_queue: Option<String>,
@@ -197,6 +201,7 @@ impl Sqs {
         counts
     }
 
+    /// The ARN of a queue of this name, whether it is there or not.
     pub fn queue_arn(&self, queue: &str) -> String {
         self.inner.lock().arn(queue)
     }

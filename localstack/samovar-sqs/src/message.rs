@@ -14,12 +14,17 @@ use serde::{Deserialize, Serialize};
 /// A message as a receiver gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
+    /// Given by the server, a UUID.
     pub message_id: String,
+    /// Names this receive of the message, to delete it by.
     pub receipt_handle: String,
+    /// The text that was sent.
     pub body: String,
+    /// Of the body, in hexadecimal.
     pub md5_of_body: String,
     /// System attributes: `ApproximateReceiveCount`, `SentTimestamp`, `MessageGroupId`, …
     pub attributes: BTreeMap<String, String>,
+    /// What the sender has attached.
     pub message_attributes: BTreeMap<String, MessageAttribute>,
     /// Absent without message attributes.
     pub md5_of_message_attributes: Option<String>,
@@ -31,8 +36,10 @@ pub struct Message {
 pub struct MessageAttribute {
     /// `String`, `Number` or `Binary`, with an optional `.suffix`.
     pub data_type: String,
+    /// The value of a `String` or `Number`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub string_value: Option<String>,
+    /// The value of a `Binary`.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "base64_value")]
     pub binary_value: Option<Vec<u8>>,
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Why a template cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum TemplateError {
     #[error("Cannot read the template {}", path.display())]
     Read { path: PathBuf, source: std::io::Error },
@@ -23,6 +24,7 @@ pub enum TemplateError {
 pub struct Problem {
     /// Counted from 1.
     pub line: usize,
+    /// What is wrong, and where known, what to write instead.
     pub message: String,
 }
 

@@ -10,6 +10,7 @@
 //! 1. `yaml`: text to a tree with lines, short and long forms of functions alike;
 //! 2. `parameters`, `conditions`, `globals`, `declarations`: what is declared, and whether all names exist, in every branch;
 //! 3. `intrinsics`, `scope`, `references`: values of properties, and from them (`fields`, `resources/*`) the model.
+#![warn(missing_docs)]
 
 mod conditions;
 mod declarations;

@@ -9,8 +9,11 @@ use super::route_key::RouteKey;
 /// The local values that references resolve to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Locals {
+    /// `AWS::StackName`, which names begin with.
     pub stack_name: String,
+    /// `AWS::Region`.
     pub region: String,
+    /// `AWS::AccountId`.
     pub account_id: String,
     /// The queues' endpoint, e.g. `http://127.0.0.1:8000/_aws/sqs`; a queue is `{sqs_url}/{account}/{name}`.
     pub sqs_url: String,
@@ -21,20 +24,29 @@ pub struct Locals {
 /// A template that is valid and understood as a whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Template {
+    /// Values of the parameters, overrides included.
     pub parameters: BTreeMap<String, String>,
+    /// `AWS::Serverless::Function`.
     pub functions: Vec<Function>,
+    /// `AWS::Serverless::WebSocketApi`.
     pub websocket_apis: Vec<WebSocketApi>,
+    /// `AWS::Serverless::HttpApi`.
     pub http_apis: Vec<HttpApi>,
+    /// `AWS::SQS::Queue`.
     pub queues: Vec<Queue>,
+    /// `AWS::DynamoDB::Table`.
     pub tables: Vec<Table>,
+    /// `AWS::S3::Bucket`.
     pub buckets: Vec<Bucket>,
     /// Client ids, as `!Ref` gives them.
     pub user_pool_clients: Vec<String>,
     /// Without the outputs of what exists only when deployed.
     pub outputs: BTreeMap<String, String>,
+    /// `Metadata.LocalState`.
     pub local_state: LocalState,
     /// The prefixes of the user pools' domains.
     pub user_pool_domains: Vec<String>,
+    /// `Metadata.StaticSite`.
     pub static_site: Option<StaticSite>,
 }
 
@@ -43,11 +55,13 @@ pub struct Template {
 pub struct StaticSite {
     /// Against the template's folder, like all paths here.
     pub directory: PathBuf,
+    /// How it is made; without it, the files are there.
     pub build: Option<SiteBuild>,
     /// The file that a page without a file of its own is.
     pub fallback: Option<String>,
     /// Files under this path never change.
     pub immutable: Option<String>,
+    /// Of the response headers policy, in its order.
     pub headers: Vec<(String, String)>,
     /// Files that are made of the stack's own values, with the addresses that they have on AWS.
     pub files: BTreeMap<String, serde_json::Value>,
@@ -60,7 +74,9 @@ pub struct SiteBuild {
     pub directory: PathBuf,
     /// What must be installed for them, in words.
     pub needs: Option<String>,
+    /// What is run before `run` where the dependencies are not there.
     pub install: Option<String>,
+    /// What makes the files.
     pub run: String,
     /// Files and folders in the directory that the site is made of.
     pub sources: Vec<String>,
@@ -82,6 +98,7 @@ pub struct LocalState {
     pub tables: BTreeMap<String, TableView>,
 }
 
+/// Items of a table, as a local stack shows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableView {
     /// [`Table::name`]
@@ -94,131 +111,184 @@ pub struct TableView {
     pub fields: BTreeMap<String, String>,
 }
 
+/// `AWS::Serverless::Function`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Function {
+    /// Its name in the template.
     pub logical_id: String,
     /// The binary's name: what logs, state and invoke URLs call the function, unique in a template.
     pub name: String,
     /// What AWS calls it: `FunctionName`, or stack and logical id.
     pub function_name: String,
+    /// As `!GetAtt Function.Arn` gives it.
     pub arn: String,
     /// `CodeUri` against the template's folder.
     pub code_dir: PathBuf,
     /// `Metadata.BuildProperties.Binary`.
     pub binary: String,
+    /// `MemorySize`.
     pub memory_mb: u32,
+    /// `Timeout`.
     pub timeout: Duration,
+    /// `ReservedConcurrentExecutions`.
     pub reserved_concurrency: Option<u32>,
+    /// `Environment.Variables`, resolved.
     pub environment: BTreeMap<String, String>,
     /// `Metadata.LocalEnvironment`: variables that are passed on from the environment of the local stack, where they are set there.
     pub local_environment: Vec<String>,
     /// Policy documents: inline ones, those of managed policies in the template, and what SAM adds for a queue.
     pub policies: Vec<serde_json::Value>,
+    /// Its events of type `SQS`.
     pub event_sources: Vec<SqsEventSource>,
+    /// Its events of type `ScheduleV2`.
     pub schedules: Vec<Schedule>,
 }
 
+/// An event of type `ScheduleV2`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     /// As SAM makes it: the function's logical id and the event's name.
     pub logical_id: String,
+    /// `ScheduleExpression`, a rate.
     pub every: Duration,
     /// The event, as JSON; without it, the scheduler's own.
     pub input: Option<String>,
+    /// `State`.
     pub enabled: bool,
 }
 
+/// An event of type `SQS`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqsEventSource {
     /// As SAM makes it: the function's logical id and the event's name.
     pub logical_id: String,
     /// The queue's name.
     pub queue: String,
+    /// The queue's ARN.
     pub queue_arn: String,
+    /// `BatchSize`.
     pub batch_size: u32,
+    /// `MaximumBatchingWindowInSeconds`.
     pub maximum_batching_window: Duration,
+    /// `FunctionResponseTypes` has `ReportBatchItemFailures`.
     pub report_batch_item_failures: bool,
+    /// `ScalingConfig.MaximumConcurrency`.
     pub maximum_concurrency: Option<u32>,
+    /// `Enabled`.
     pub enabled: bool,
 }
 
+/// `AWS::Serverless::WebSocketApi`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketApi {
+    /// Its name in the template.
     pub logical_id: String,
     /// The logical id in lower case, because it is part of host names.
     pub api_id: String,
+    /// `Name`.
     pub name: String,
+    /// `StageName`.
     pub stage: String,
     /// The path of `RouteSelectionExpression`: `["action"]` for `$request.body.action`.
     pub route_selection: Vec<String>,
+    /// `Auth`, of type `CUSTOM`.
     pub authorizer: Option<Authorizer>,
+    /// By route key.
     pub routes: BTreeMap<String, Route>,
 }
 
+/// The Lambda authorizer of a WebSocket API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorizer {
     /// [`Function::name`]
     pub function: String,
+    /// What a handshake must have.
     pub identity_sources: Vec<IdentitySource>,
 }
 
 /// Where a request must bring its identity; without one the authorizer is not asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IdentitySource {
+    /// `route.request.header.NAME`.
     Header(String),
+    /// `route.request.querystring.NAME`.
     QueryString(String),
+    /// `stageVariables.NAME`.
     StageVariable(String),
+    /// `context.NAME`.
     Context(String),
 }
 
+/// A route of a WebSocket API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// [`Function::name`]
     pub function: String,
+    /// `IntegrationTimeout`.
     pub integration_timeout: Duration,
     /// Whether the function's answer goes to the client as a frame.
     pub route_response: bool,
 }
 
+/// `AWS::Serverless::HttpApi`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpApi {
+    /// Its name in the template.
     pub logical_id: String,
     /// The logical id in lower case, because it is part of host names.
     pub api_id: String,
+    /// `Name`.
     pub name: String,
     /// `$default`, or what its paths begin with.
     pub stage: String,
+    /// `StageVariables`.
     pub stage_variables: BTreeMap<String, String>,
+    /// `CorsConfiguration`.
     pub cors: Option<Cors>,
     /// By the names that the template gives them.
     pub authorizers: BTreeMap<String, JwtAuthorizer>,
+    /// The events of type `HttpApi` of all functions.
     pub routes: Vec<HttpRoute>,
 }
 
+/// A JWT authorizer of an HTTP API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwtAuthorizer {
+    /// `JwtConfiguration.issuer`.
     pub issuer: String,
+    /// `JwtConfiguration.audience`.
     pub audience: Vec<String>,
     /// A header or a parameter of the query.
     pub identity_source: IdentitySource,
 }
 
+/// `CorsConfiguration` of an HTTP API.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cors {
+    /// `AllowOrigins`.
     pub allow_origins: Vec<String>,
+    /// `AllowMethods`.
     pub allow_methods: Vec<String>,
+    /// `AllowHeaders`.
     pub allow_headers: Vec<String>,
+    /// `ExposeHeaders`.
     pub expose_headers: Vec<String>,
+    /// `MaxAge`.
     pub max_age_seconds: Option<i32>,
+    /// `AllowCredentials`.
     pub allow_credentials: bool,
 }
 
+/// A route of an HTTP API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpRoute {
+    /// Method and path.
     pub key: RouteKey,
     /// [`Function::name`]
     pub function: String,
+    /// `TimeoutInMillis`.
     pub integration_timeout: Duration,
+    /// Who may use it; nothing where everybody may.
     pub authorization: Option<Authorization>,
 }
 
@@ -231,29 +301,42 @@ pub struct Authorization {
     pub scopes: Vec<String>,
 }
 
+/// `AWS::SQS::Queue`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queue {
+    /// Its name in the template.
     pub logical_id: String,
+    /// `QueueName`, or made of stack and logical id.
     pub name: String,
+    /// As `!GetAtt Queue.Arn` gives it.
     pub arn: String,
+    /// As `!Ref` gives it.
     pub url: String,
     /// As the `CreateQueue` API takes them; only those that the template sets.
     pub attributes: BTreeMap<String, String>,
 }
 
+/// `AWS::DynamoDB::Table`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Table {
+    /// Its name in the template.
     pub logical_id: String,
+    /// `TableName`, or made of stack and logical id.
     pub name: String,
+    /// As `!GetAtt Table.Arn` gives it.
     pub arn: String,
     /// The `CreateTable` request.
     pub create_table: serde_json::Value,
+    /// `TimeToLiveSpecification`, where it is enabled.
     pub ttl_attribute: Option<String>,
 }
 
+/// `AWS::S3::Bucket`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {
+    /// Its name in the template.
     pub logical_id: String,
+    /// `BucketName`, or made of stack and logical id.
     pub name: String,
     /// In the order of the template: the first that fits is the one.
     pub cors: Vec<CorsRule>,
@@ -261,19 +344,26 @@ pub struct Bucket {
     pub expirations: Vec<Expiration>,
 }
 
+/// A rule of a bucket's `CorsConfiguration`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CorsRule {
     /// Each with at most one `*`, like the headers that are allowed.
     pub allowed_origins: Vec<String>,
+    /// `AllowedMethods`.
     pub allowed_methods: Vec<String>,
+    /// `AllowedHeaders`.
     pub allowed_headers: Vec<String>,
+    /// `ExposedHeaders`.
     pub exposed_headers: Vec<String>,
+    /// `MaxAge`.
     pub max_age_seconds: Option<u32>,
 }
 
 /// Objects whose keys begin so are deleted when they are this old.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiration {
+    /// Of the keys that it is for.
     pub prefix: String,
+    /// `ExpirationInDays`.
     pub days: u32,
 }

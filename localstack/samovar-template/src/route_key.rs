@@ -9,13 +9,16 @@ use std::fmt;
 /// The methods that API Gateway has routes for.
 pub(crate) const METHODS: [&str; 8] = ["ANY", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
+/// What requests a route is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteKey {
     /// `$default`: whatever no other route is for.
     Default,
+    /// Requests of this method, or all, whose path fits.
     Path {
         /// Nothing for `ANY`.
         method: Option<String>,
+        /// The path, without its slashes.
         segments: Vec<Segment>,
     },
 }
@@ -23,6 +26,7 @@ pub enum RouteKey {
 /// What stands between two slashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Segment {
+    /// This very text.
     Literal(String),
     /// `{name}`: one segment, whatever it is.
     Variable(String),

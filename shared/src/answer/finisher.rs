@@ -65,12 +65,11 @@ impl Finisher {
         self.deliver(user, &frame.to_json()).await
     }
 
-    /// For a redelivery: makes sure that an end was counted and told.
+    /// For a redelivery, or who asks for it: makes sure that an end was counted and told.
     pub(super) async fn tell_again(&self, message: &StoredMessage, answers: &[StoredMessage]) -> Result<()> {
-        if message.told {
-            return Ok(());
+        if !message.told {
+            self.messages.uncount(message).await?;
         }
-        self.messages.uncount(message).await?;
         self.tell(message, answers).await
     }
 

@@ -6,7 +6,8 @@
 //!
 //! A worker that dies comes back through the queue: it holds its message only for seconds at a time. Whoever repeats an
 //! attempt streams no deltas, because it can't know which were seen; the `reply` is authoritative and carries everything.
-//! Ending is fenced by the claim, telling is remembered: a redelivery of a told message does nothing.
+//! Ending is fenced by the claim, telling is remembered: a redelivery of a told message does nothing, unless its sender, who
+//! has sent it again, asked to be told again.
 //!
 //! Cancelling is a mark on the message. Whoever works on it looks for the mark while the model talks; if nobody does yet, who
 //! cancels claims it and ends it at once.
@@ -114,15 +115,12 @@ impl Answerer {
         let Some(called_for) = messages.last().filter(|message| message.seq == job.seq) else {
             return self.finisher.tell_deleted(&job.user_id, &job.message_id).await;
         };
-        if called_for.status.is_final() {
+        if called_for.status.is_final() && (job.tell || !called_for.told) {
             let answers = log.answers(called_for).await?;
-            match job.tell {
-                true => {
-                    tokio::time::sleep(TELL_AFTER).await;
-                    self.finisher.tell(called_for, &answers).await?;
-                }
-                false => self.finisher.tell_again(called_for, &answers).await?,
+            if job.tell {
+                tokio::time::sleep(TELL_AFTER).await;
             }
+            self.finisher.tell_again(called_for, &answers).await?;
         }
         for message in messages.iter().filter(|message| !message.status.is_final()) {
             if self.clock.now() >= stop_at {

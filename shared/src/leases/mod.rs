@@ -48,6 +48,7 @@ mod take;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aws_sdk_dynamodb::Client;
@@ -155,14 +156,16 @@ impl Leases {
 impl Lease {
     pub(crate) fn read(item: &Item) -> Result<Self> {
         let attributes = Attributes(item);
+        // The oldest first: a map has no order of its own.
         let moments = |name: &str| {
-            attributes.map(name).into_iter().flatten().map(|(id, since)| {
+            let entries = attributes.map(name).into_iter().flatten().map(|(id, since)| {
                 let since = since.as_n().ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-                (id.as_str(), Timestamp(since))
-            })
+                (Timestamp(since), id.as_str())
+            });
+            entries.collect::<BTreeSet<_>>().into_iter()
         };
         let waiting = |name: &str| {
-            moments(name).map(|(id, since)| Ok((MessageId::parse(id)?, since))).collect::<Result<Vec<_>>>()
+            moments(name).map(|(since, id)| Ok((MessageId::parse(id)?, since))).collect::<Result<Vec<_>>>()
         };
         Ok(Self {
             slot: attributes.number("slot_no")?,
@@ -174,7 +177,7 @@ impl Lease {
             spoken: attributes.flag("spoken"),
             pending: waiting("pending")?,
             overdue: waiting("overdue")?,
-            replaced: moments("replaced").map(|(id, since)| (ConnectionId::new(id), since)).collect(),
+            replaced: moments("replaced").map(|(since, id)| (ConnectionId::new(id), since)).collect(),
             closed: attributes.optional_text("closed_connection").map(ConnectionId::new),
         })
     }

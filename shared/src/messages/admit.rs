@@ -5,7 +5,10 @@
 //! of it is there or nothing is; which of the conditions said no is read from the refusal itself.
 //!
 //! What can't be had with the first read is looked for before: the upload, and a parent that is not the latest item. By then
-//! it is known that the id is new, because a repetition is a repetition whatever else it says.
+//! it is known that the id is new: a repetition has used its upload already, and followed what was the latest then.
+//!
+//! An id that was used names its message for as long as the conversation is there, and what a message says never changes. So
+//! whether a frame repeats its message can be told at any time, and by anybody alike: it says the same, or it is refused.
 
 use std::time::Duration;
 
@@ -59,11 +62,13 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Whether it is `first`, sent again, and not another message under the same id. What it follows was settled the first
-    /// time.
-    pub fn repeats(&self, first: &StoredMessage) -> bool {
-        let media = first.media.as_ref().map(|attachment| &attachment.key);
-        self.conversation == first.conversation && self.text == first.text && self.media.as_ref() == media
+    /// Says what the stored message says. What it follows was settled the first time.
+    fn repeats(&self, first: &StoredMessage) -> bool {
+        let Self { id, conversation, text, media, follows: _ } = self;
+        id.key() == first.id.key()
+            && conversation == &first.conversation
+            && text == &first.text
+            && media.as_ref() == first.media.as_ref().map(|attachment| &attachment.key)
     }
 }
 
@@ -91,10 +96,8 @@ impl Messages {
             let tail = tail.ok_or(Error::ConversationNotFound)?;
             let known = parent.clone().or_else(|| tail.parent(&draft.follows));
             if !is_new && (draft.media.is_some() || known.is_none()) {
-                // A message that is sent again has used its upload already, and followed what was the latest then.
                 if let Some(first) = self.find(user, &draft.id).await? {
-                    self.leases.heard(user, &lease).await?;
-                    return Ok(Admission::Duplicate(first));
+                    return self.repetition(user, &lease, draft, first).await;
                 }
                 is_new = true;
             }
@@ -155,8 +158,7 @@ impl Messages {
             }
             if let Some(pointer) = refusal.by(Part::Id) {
                 let first = self.named_by(pointer).await?;
-                self.leases.heard(user, &lease).await?;
-                return Ok(Admission::Duplicate(first));
+                return self.repetition(user, &lease, draft, first).await;
             }
             if refusal.is_by(Part::Upload) {
                 return Err(Error::MediaNotFound); // another message has it
@@ -172,6 +174,15 @@ impl Messages {
             }
         }
         Err(Error::Contended { operation: "admit", attempts: MAX_ATTEMPTS })
+    }
+
+    /// The message that `draft` repeats, which is heard as a new one is. Another message under a used id is not.
+    async fn repetition(&self, user: &UserId, lease: &Lease, draft: &Draft, first: StoredMessage) -> Result<Admission> {
+        if !draft.repeats(&first) {
+            return Err(Error::IdUsed);
+        }
+        self.leases.heard(user, lease).await?;
+        Ok(Admission::Duplicate(first))
     }
 
     /// The sender's lease and the conversation's end, in one read of two tables.

@@ -16,7 +16,7 @@
 //! as its conversation exists ([`Admission::Duplicate`]); nothing is keyed by another user's id.
 //!
 //! What is said is a tree all the same: each item follows another one of its conversation, its parent
-//! (`parent.rs`). The model is told the path of parents.
+//! (`parent`). The model is told the path of parents.
 //!
 //! A message is `queued`, then `processing` under one attempt's token, then for good `done`, `failed` or `cancelled`. The
 //! write that ends it is conditioned on that token: of two workers that hold the same message, one can answer.

@@ -74,12 +74,13 @@ async fn messages_of_one_conversation_at_once_are_numbered_without_gaps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_id_said_many_times_at_once_in_several_conversations_is_stored_once() {
+async fn an_id_said_many_times_at_once_in_several_conversations_is_stored_once_and_refused_elsewhere() {
     let (stack, function) = connected().await;
     let outcomes = say_all(&stack, &function, (0..12).map(|number| draft(7, number % 3))).await;
     let stored = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Admission::New(_)))).count();
     let repeated = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Admission::Duplicate(_)))).count();
-    assert_eq!((stored, repeated), (1, 11), "{outcomes:?}");
+    let refused = outcomes.iter().filter(|outcome| matches!(outcome, Err(Error::IdUsed))).count();
+    assert_eq!((stored, repeated, refused), (1, 3, 8), "{outcomes:?}");
     assert_eq!(stack.snapshot().messages.len(), 1);
     crate::testing::assert_numbered(&stack);
 }
@@ -97,7 +98,7 @@ async fn an_id_is_the_same_in_capitals_and_names_the_first_message_for_ever() {
     let lower = "0a0b0c0d-0000-4000-8000-00000000abcd";
     let first = new(say(&stack, &function, draft_of(lower, 0)).await);
     answer(&function, &first).await.expect("answered");
-    let again = say(&stack, &function, draft_of(&lower.to_uppercase(), 1)).await;
+    let again = say(&stack, &function, draft_of(&lower.to_uppercase(), 0)).await;
     let Ok(Admission::Duplicate(message)) = again else { panic!("{again:?}") };
     assert_eq!((message.conversation, message.seq, message.id.as_str()), (conversation(0), 1, lower));
     assert!(message.status.is_final());
@@ -105,19 +106,22 @@ async fn an_id_is_the_same_in_capitals_and_names_the_first_message_for_ever() {
 }
 
 #[tokio::test]
-async fn a_draft_repeats_a_message_when_all_that_it_says_is_the_same() {
+async fn another_message_under_a_used_id_is_refused_and_changes_nothing() {
     let (stack, function) = connected().await;
     let first = new(say(&stack, &function, draft(1, 0)).await);
-    let media = MediaKey::parse("0b0f5d0e-6b1f-4c8e-9b1a-0123456789ab.png").expect("a key");
-    assert!(draft(1, 0).repeats(&first));
-    assert!(Draft { follows: Follows::Item("whatever".to_owned()), ..draft(1, 0) }.repeats(&first));
-    for other in [
-        Draft { text: "Another".to_owned(), ..draft(1, 0) },
-        Draft { conversation: conversation(1), ..draft(1, 0) },
-        Draft { media: Some(media), ..draft(1, 0) },
-    ] {
-        assert!(!other.repeats(&first), "{other:?}");
+    answer(&function, &first).await.expect("answered");
+    stack.clock.advance(Duration::from_secs(1));
+    let before = stack.snapshot();
+    let media = MediaKey::parse("6f9619ff-8b86-4011-b42d-00c04fc964ff.png").expect("a key");
+    for other in
+        [Draft { text: "Goodbye".to_owned(), ..draft(1, 0) }, draft(1, 1), Draft { media: Some(media), ..draft(1, 0) }]
+    {
+        let refused = say(&stack, &function, other).await;
+        assert!(matches!(refused, Err(Error::IdUsed)), "{refused:?}");
+        // Not even its lease lasts longer.
+        assert_eq!(stack.snapshot(), before);
     }
+    assert_eq!(Error::IdUsed.code(), "bad_request");
 }
 
 #[tokio::test]

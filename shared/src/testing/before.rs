@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use gateway::aws::faults::{Call, Fault, Hook};
+use samovar_services::faults::{Call, Fault, Hook};
 
 use super::Stack;
 

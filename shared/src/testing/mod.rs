@@ -1,12 +1,13 @@
-//! What this library's tests run against: the embedded DynamoDB behind the local gateway's door, over HTTP, with the SDK that
-//! the functions use. The real expressions meet a real engine; only time is ours.
+//! The stack that this library's tests run against: the tables of `infra/template.yaml` in an embedded DynamoDB behind the local
+//! door, over HTTP, with the SDK that the functions use. The real expressions meet a real engine; only time is ours.
 
 mod before;
 pub(crate) mod endpoint;
 mod push;
 mod snapshot;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,11 +19,9 @@ use aws_sdk_dynamodb::config::{
 };
 use aws_sdk_sqs::types::QueueAttributeName;
 use dynoxide::Database;
-use gateway::aws::Services;
-use gateway::aws::dynamodb::DynamoDb;
-use gateway::aws::faults::Faults;
-use gateway::aws::meter::Meter;
-use gateway::aws::queues::Queues;
+use samovar_services::Services;
+use samovar_services::dynamodb::DynamoDb;
+use samovar_services::queues::Queues;
 use samovar_sqs::{Sqs, Storage};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -42,8 +41,12 @@ pub(crate) use before::Before;
 pub(crate) use push::Connections;
 pub(crate) use snapshot::{MessageItem, SlotItem, Snapshot, UserItem};
 
-pub(crate) const CONNECTIONS: &str = "connections";
-pub(crate) const CHAT: &str = "chat";
+/// The names of the template's tables, where the stack is called `tests`.
+pub(crate) const CONNECTIONS: &str = "tests-ConnectionsTable";
+pub(crate) const CHAT: &str = "tests-ChatTable";
+
+const REGION: &str = "us-east-1";
+const ACCOUNT: &str = "000000000000";
 
 /// When tests begin.
 pub(crate) const START: Timestamp = Timestamp(1_800_000_000_000);
@@ -70,43 +73,21 @@ pub(crate) struct Function {
 impl Stack {
     pub(crate) fn start(max_clients: u32, lease: Duration, first_message: Duration) -> Self {
         let database = Database::memory().expect("a database in memory");
-        for table in [
-            json!({ "TableName": CONNECTIONS, "BillingMode": "PAY_PER_REQUEST",
-                    "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
-                    "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }] }),
-            json!({ "TableName": CHAT, "BillingMode": "PAY_PER_REQUEST",
-                    "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" },
-                                             { "AttributeName": "sk", "AttributeType": "S" },
-                                             { "AttributeName": "updated_at", "AttributeType": "N" }],
-                    "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" },
-                                  { "AttributeName": "sk", "KeyType": "RANGE" }],
-                    "LocalSecondaryIndexes": [{
-                        "IndexName": "by_updated_at",
-                        "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" },
-                                      { "AttributeName": "updated_at", "KeyType": "RANGE" }],
-                        "Projection": { "ProjectionType": "INCLUDE", "NonKeyAttributes": ["id", "title", "created_at"] } }] }),
-        ] {
-            database.create_table(request(table)).expect("CreateTable");
+        for table in tables() {
+            database.create_table(request(table.create_table.clone())).expect("CreateTable");
         }
-        let (region, account) = ("us-east-1", "000000000000");
         let clock = Arc::new(samovar_sqs::SystemClock);
-        let queues = Sqs::open(Storage::Memory, region, account, "http://127.0.0.1", clock).expect("queues in memory");
-        let services = Arc::new(Services {
-            dynamodb: DynamoDb::Embedded(database.clone()),
-            queues: Queues::Embedded(queues),
-            s3: None,
-            meter: Meter::default(),
-            faults: Faults::default(),
-        });
+        let queues = Sqs::open(Storage::Memory, REGION, ACCOUNT, "http://127.0.0.1", clock).expect("queues in memory");
+        let services = Services::new(DynamoDb::Embedded(database.clone()), Queues::Embedded(queues), None);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("non-blocking");
-        let url = format!("http://{}{}", listener.local_addr().expect("its address"), gateway::aws::PATH);
+        let url = format!("http://{}{}", listener.local_addr().expect("its address"), samovar_services::PATH);
         let stop = CancellationToken::new();
-        let (router, stopped) = (services.router(), stop.clone());
+        let (served, stopped) = (Arc::clone(&services), stop.clone());
         servers().spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).expect("the listener");
             tokio::select! {
-                () = gateway::server::serve(listener, router, CancellationToken::new()) => {}
+                served = served.serve(listener, CancellationToken::new()) => served.expect("served"),
                 () = stopped.cancelled() => {}
             }
         });
@@ -169,9 +150,9 @@ impl Stack {
     fn sdk(&self, name: &str, attempts: u32) -> SdkConfig {
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::from_static("us-east-1"))
+            .region(Region::from_static(REGION))
             .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-                gateway::aws::access_key(name),
+                samovar_services::access_key(name),
                 "secret",
                 None,
                 None,
@@ -311,6 +292,25 @@ impl Drop for Stack {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// The tables that the template declares.
+fn tables() -> &'static [samovar_template::Table] {
+    static TABLES: OnceLock<Vec<samovar_template::Table>> = OnceLock::new();
+    TABLES.get_or_init(|| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/template.yaml");
+        let locals = samovar_template::Locals {
+            stack_name: "tests".to_owned(),
+            region: REGION.to_owned(),
+            account_id: ACCOUNT.to_owned(),
+            sqs_url: "http://127.0.0.1".to_owned(),
+            issuer: "http://127.0.0.1".to_owned(),
+        };
+        let template = samovar_template::load(&path, &BTreeMap::new(), &locals).expect("the template");
+        let names: Vec<_> = template.tables.iter().map(|table| table.name.as_str()).collect();
+        assert_eq!(names, [CHAT, CONNECTIONS], "The tables that tests name are those of the template");
+        template.tables
+    })
 }
 
 fn request<T: serde::de::DeserializeOwned>(request: Value) -> T {

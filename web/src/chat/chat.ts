@@ -11,18 +11,13 @@ import { newId } from '../ids';
 import { createLine, type Line, type LineEvent, type LineState, type Outgoing } from '../line';
 import { plainText } from '../markdown';
 import { go, route } from '../router';
-import { createConversations, DEFAULT_TITLE, titleFrom, type Conversations } from './conversations';
+import { createConversations, DEFAULT_TITLE, titleFrom, type Change, type Conversations } from './conversations';
 import { createDrafts, type Drafts } from './drafts';
 import { createRunningTexts, type RunningTexts } from './running';
 import { createThreads, type Thread, type Threads } from './threads';
+import { createToasts, type Action, type Toasts } from './toasts';
 import { endOf, isAsked, parentItem, progressOf, type Turn } from './turns';
 import { createUploads, type Attachment, type Uploads } from './uploads';
-
-export interface Toast {
-  id: number;
-  text: string;
-  action?: { label: string; run(): void };
-}
 
 export interface Chat {
   config: Config;
@@ -40,11 +35,10 @@ export interface Chat {
   unread: Set<string>;
   /** Messages whose answer has begun. */
   answering: Set<string>;
-  toasts: ShallowRef<Toast[]>;
+  toasts: Toasts;
   /** For screen readers: said once an answer. */
   announcement: ShallowRef<string>;
-  toast(text: string, action?: Toast['action']): void;
-  dismiss(toast: Toast): void;
+  toast(text: string, action?: Action): void;
   /** Shows a conversation and loads what is missing of it. */
   open(id: string): Thread;
   /** Sends a draft with its files, at the end of the branch that is shown; without a conversation, in a new one. */
@@ -71,7 +65,6 @@ export interface Chat {
   dispose(): void;
 }
 
-const TOAST_MS = 7000;
 /** An announcement is heard whole; nobody wants pages of it. */
 const ANNOUNCED_CHARACTERS = 400;
 
@@ -87,7 +80,7 @@ export interface ChatOptions {
 export function createChat({ config, auth, api, me, claims, signedOut }: ChatOptions): Chat {
   const lineState = shallowRef<LineState>({ phase: 'idle' });
   const outbox = shallowRef<Outgoing[]>([]);
-  const toasts = shallowRef<Toast[]>([]);
+  const toasts = createToasts();
   const announcement = shallowRef('');
   const unread = shallowReactive(new Set<string>());
   const answering = shallowReactive(new Set<string>());
@@ -98,13 +91,13 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
   const tabs = new BroadcastChannel(`parley.conversations.${me.id}`);
   const conversations = createConversations(
     api,
-    () => tabs.postMessage('changed'),
+    (change) => tabs.postMessage(change),
     (id) => {
       const thread = threads.find(id);
       if (thread) thread.state.value = 'gone';
     },
   );
-  tabs.onmessage = () => void conversations.load();
+  tabs.onmessage = ({ data }: MessageEvent<Change>) => conversations.take(data);
   const uploads = createUploads(api, config.limits.maxMediaBytes);
   const line = createLine({
     websocketUrl: config.websocketUrl,
@@ -121,16 +114,6 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
   });
 
   const shown = () => (route.value.page === 'chat' ? route.value.conversation : undefined);
-
-  let nextToast = 0;
-  function toast(text: string, action?: Toast['action']): void {
-    const made: Toast = { id: nextToast++, text, ...(action ? { action } : {}) };
-    toasts.value = [...toasts.value.slice(-2), made];
-    setTimeout(() => dismiss(made), TOAST_MS);
-  }
-  function dismiss(gone: Toast): void {
-    toasts.value = toasts.value.filter((other) => other.id !== gone.id);
-  }
 
   function announce(text: string): void {
     const said = text.length > ANNOUNCED_CHARACTERS ? `${text.slice(0, ANNOUNCED_CHARACTERS)}…` : text;
@@ -171,8 +154,11 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
         announce(t.value.thread.noAnswer);
         break;
       case 'resumed':
-        for (const thread of threads.loaded()) thread.stale = true;
-        refreshShown();
+        for (const thread of threads.loaded()) {
+          thread.stale = true;
+          // An answer that ended meanwhile has no frame any more to say so, wherever it is.
+          if (thread.id === shown() || runningIn(thread).length > 0) void refresh(thread);
+        }
         void conversations.load();
         break;
     }
@@ -205,10 +191,15 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
     else void conversations.load();
   }
 
-  function refreshShown(): void {
-    const id = shown();
-    const thread = id === undefined ? undefined : threads.find(id);
-    if (thread) void threads.refresh(thread);
+  function runningIn(thread: Thread): string[] {
+    return thread.log.value.items.flatMap(({ id }) => (answering.has(id) ? [id] : []));
+  }
+
+  async function refresh(thread: Thread): Promise<void> {
+    const ran = runningIn(thread);
+    await threads.refresh(thread);
+    if (thread.state.value === 'gone') conversations.gone(thread.id);
+    if (shown() !== thread.id && ran.some((id) => threads.hasEnded(id))) unread.add(thread.id);
   }
 
   /** One message after the other, each following the one before it. */
@@ -250,7 +241,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
       sendAll(thread, parent, [{ ...(text === '' ? {} : { text }), ...(media === undefined ? {} : { media }) }]);
       return true;
     } catch {
-      toast(t.value.errors.generic);
+      toasts.add(t.value.errors.generic);
       return false;
     } finally {
       busy.delete(turn.id);
@@ -280,7 +271,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
         thread = threads.openEmpty(made.id);
       } catch (error) {
         if (error instanceof ApiError && error.status === 401) signedOut();
-        toast(t.value.composer.createFailed);
+        toasts.add(t.value.composer.createFailed);
         return false;
       }
     } else {
@@ -327,12 +318,11 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
     sending,
     toasts,
     announcement,
-    toast,
-    dismiss,
+    toast: toasts.add,
     open(id) {
       const thread = threads.open(id);
       unread.delete(id);
-      if (thread.stale) void threads.refresh(thread);
+      if (thread.stale) void refresh(thread);
       return thread;
     },
     async send(conversation) {
@@ -370,9 +360,13 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
     },
     removeConversation(id) {
       const title = conversations.find(id)?.title ?? '';
-      conversations.remove(id, () => toast(t.value.errors.deleteFailed));
+      conversations.remove(id);
       if (shown() === id) go({ page: 'chat' });
-      toast(t.value.sidebar.deleted(title), { label: t.value.undo, run: () => conversations.undoRemove(id) });
+      toasts.add(t.value.sidebar.deleted(title), {
+        label: t.value.undo,
+        run: () => conversations.undoRemove(id),
+        missed: () => void conversations.removeNow(id).catch(() => toasts.add(t.value.errors.deleteFailed)),
+      });
     },
     async signOut(forget) {
       conversations.leave();

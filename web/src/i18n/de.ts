@@ -145,6 +145,7 @@ export const de: Texts = {
     connect: 'Verbinden',
     closedByAdmin: 'Ein Administrator hat Ihre Verbindung geschlossen.',
     countdown: (seconds) => `Senden Sie innerhalb von ${seconds} s eine Nachricht, um Ihren Platz zu behalten.`,
+    countdownSaid: 'Senden Sie bald eine Nachricht, um Ihren Platz zu behalten.',
     tryNow: 'Jetzt versuchen',
   },
 

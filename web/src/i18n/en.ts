@@ -143,6 +143,7 @@ export const en = {
     connect: 'Connect',
     closedByAdmin: 'An administrator has closed your connection.',
     countdown: (seconds: number) => `Send a message within ${seconds} s to keep your place.`,
+    countdownSaid: 'Send a message soon to keep your place.',
     tryNow: 'Try now',
   },
 

@@ -47,6 +47,7 @@ pub struct EventSource {
     pub function: String,
     /// A name ending in `.fifo` makes it a FIFO queue.
     pub queue_arn: String,
+    /// As events name it.
     pub region: String,
     /// 1–10,000; at most 10 for FIFO.
     pub batch_size: usize,
@@ -61,12 +62,17 @@ pub struct EventSource {
 /// A message as SQS gives it.
 #[derive(Debug, Clone, Default)]
 pub struct Message {
+    /// Given by the queue.
     pub message_id: String,
+    /// To delete it by.
     pub receipt_handle: String,
+    /// The text that was sent.
     pub body: String,
+    /// Of the body, in hexadecimal.
     pub md5_of_body: String,
     /// `ApproximateReceiveCount`, `SentTimestamp` and so on: all of them, Lambda asks for all.
     pub attributes: BTreeMap<String, String>,
+    /// What the sender has attached.
     pub message_attributes: BTreeMap<String, MessageAttribute>,
 }
 
@@ -74,7 +80,9 @@ pub struct Message {
 #[derive(Debug, Clone, Default, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageAttribute {
+    /// `String`, `Number` or `Binary`.
     pub data_type: String,
+    /// The value of a `String` or `Number`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub string_value: Option<String>,
     /// Base64.
@@ -84,6 +92,7 @@ pub struct MessageAttribute {
 
 /// The queue that a source reads, as much of it as is needed.
 pub trait Queue: Send + Sync + 'static {
+    /// Why a queue can't be read.
     type Error: Display + Send + 'static;
 
     /// Receives up to `max_messages` (at most 10), with the queue's own visibility timeout; waits up to `wait` for the first.

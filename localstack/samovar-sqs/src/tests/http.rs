@@ -15,7 +15,7 @@ use axum::response::IntoResponse;
 
 use super::*;
 
-/// As the gateway's edge does: the operation from the header, the rest from `Sqs::call`.
+/// As the services' door does: the operation from the header, the rest from `Sqs::call`.
 async fn edge(State(sqs): State<Sqs>, headers: HeaderMap, body: Bytes) -> axum::response::Response {
     let target = headers["x-amz-target"].to_str().unwrap();
     let response = sqs.call(target.strip_prefix("AmazonSQS.").unwrap(), &body).await;

@@ -19,8 +19,11 @@ use super::error::Error;
 /// What goes back over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
+    /// The status.
     pub status: u16,
+    /// The content type; of an error, also its query code.
     pub headers: Vec<(&'static str, String)>,
+    /// JSON.
     pub body: Vec<u8>,
 }
 

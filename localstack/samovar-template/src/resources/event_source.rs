@@ -4,16 +4,13 @@
 use std::time::Duration;
 
 use super::Context;
-use super::http_event::HTTP_API_EVENT;
+use super::event::{EVENT, HTTP_API_EVENT};
 use super::queue::{DEFAULT_VISIBILITY_TIMEOUT_SECONDS, FIFO_SUFFIX};
 use super::schedule::schedule;
 use crate::fields::{Fields, Schema};
 use crate::model::{Queue, Schedule, SqsEventSource};
 use crate::resource::{Kind, Resource};
 use crate::yaml::{Data, Entry};
-
-pub(super) const EVENT: Schema =
-    Schema { subject: "An event", required: &["Type", "Properties"], optional: &[], ignored: &[] };
 
 pub(crate) const SQS_EVENT: Schema = Schema {
     subject: "An event of the type SQS",

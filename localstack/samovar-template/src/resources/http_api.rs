@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Context;
-use super::http_event::routes;
+use super::http_event::{Auth, routes};
 use crate::fields::{Fields, Schema};
 use crate::model::{Cors, Function, HttpApi, IdentitySource, JwtAuthorizer};
 use crate::resource::{Kind, Resource};
@@ -53,14 +53,6 @@ pub(crate) const CORS: Schema = Schema {
 
 pub(crate) const DEFAULT_STAGE: &str = "$default";
 const LARGEST_MAX_AGE_SECONDS: u32 = 86_400;
-
-/// What events need to know of their API beside its model.
-#[derive(Debug)]
-pub(super) struct Auth {
-    pub(super) default_authorizer: Option<String>,
-    /// `AuthorizationScopes` of each authorizer, for events that have none of their own. Also of authorizers with problems.
-    pub(super) scopes: BTreeMap<String, Vec<String>>,
-}
 
 pub(crate) fn http_apis(context: &Context<'_>, functions: &[Function]) -> Vec<HttpApi> {
     let mut apis: Vec<(HttpApi, Auth)> = Vec::new();

@@ -1,17 +1,15 @@
 //! A function's `Events` of the type `HttpApi`: the routes of the HTTP APIs, with what SAM makes of their `Auth`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Context;
-use super::event_source::EVENT;
-use super::http_api::Auth;
+use super::event::{EVENT, HTTP_API_EVENT};
 use crate::fields::{Fields, Schema};
 use crate::model::{Authorization, Function, HttpApi, HttpRoute};
 use crate::resource::{Kind, Resource};
 use crate::route_key::{METHODS, RouteKey};
 use crate::yaml::{Data, Entry, Node};
-
-pub(super) const HTTP_API_EVENT: &str = "HttpApi";
 
 pub(crate) const HTTP_EVENT: Schema = Schema {
     subject: "An event of the type HttpApi",
@@ -30,6 +28,14 @@ pub(crate) const EVENT_AUTH: Schema = Schema {
 const LONGEST_TIMEOUT_MS: u32 = 30_000;
 /// What takes an event out of the default authorizer's hands.
 const NO_AUTHORIZER: &str = "NONE";
+
+/// What events need to know of their API beside its model.
+#[derive(Debug)]
+pub(super) struct Auth {
+    pub(super) default_authorizer: Option<String>,
+    /// `AuthorizationScopes` of each authorizer, for events that have none of their own. Also of authorizers with problems.
+    pub(super) scopes: BTreeMap<String, Vec<String>>,
+}
 
 /// The names of a function's events of this type, before anything is resolved.
 pub(crate) fn names(function: &Resource) -> Vec<String> {

@@ -3,6 +3,7 @@
 //! To teach the reader a type: a [`Kind`](crate::resource::Kind), what references to it give (`references.rs`), and a module here.
 
 pub(crate) mod bucket;
+mod event;
 pub(crate) mod event_source;
 mod function;
 pub(crate) mod http_api;

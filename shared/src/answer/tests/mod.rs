@@ -18,7 +18,7 @@ use crate::messages::{Admission, Draft, Status, StoredMessage};
 use crate::model::OpenAi;
 use crate::queue::Job;
 use crate::testing::endpoint::{Endpoint, Step, delta, done, event, finish, says, status, stream_head};
-use crate::testing::{Connections, Stack, connection, conversation, draft, message_id, user};
+use crate::testing::{CHAT, Connections, Stack, connection, conversation, draft, message_id, user};
 
 const LONG: Duration = Duration::from_secs(3600);
 /// Of it, half is kept back where it is so short.
@@ -245,7 +245,7 @@ async fn the_model_is_told_what_was_said_and_what_it_costs_is_kept() {
     let said = [("user", "Hello"), ("assistant", "Hello"), ("user", "Hello")];
     let said: Vec<Value> = said.iter().map(|(role, text)| json!({ "role": role, "content": text })).collect();
     assert_eq!(body["messages"], json!(said));
-    let item = scene.stack.item("chat", &format!("conv#{}", conversation(0)), Some(&format!("{:012}", first.seq)));
+    let item = scene.stack.item(CHAT, &format!("conv#{}", conversation(0)), Some(&format!("{:012}", first.seq)));
     for (name, value) in [("input_tokens", "30"), ("output_tokens", "2")] {
         assert_eq!(item[name]["N"], value, "{item}");
     }
@@ -357,4 +357,33 @@ async fn a_model_that_never_ends_is_cut_off_where_the_table_takes_no_more() {
     assert!(answer.len() == 256 * 1024 && answer.chars().all(|char| char == 'ä'), "{} bytes", answer.len());
     // Too long for a frame: told as such, and left to history.
     assert_eq!(scene.told().1["replies"][0]["truncated"], true);
+}
+
+#[tokio::test]
+async fn who_asks_is_told_an_end_again_and_a_redelivery_is_not() {
+    let scene = Scene::new(vec![says(&["good"])]).await;
+    let message = scene.say(1).await;
+    let (job, receipt) = scene.stack.receive().await.remove(0);
+    let deadline = scene.answerer.clock.now().plus(DEADLINE);
+    scene.answerer.run(&job, &receipt, deadline).await.expect("answered");
+    let (_, reply) = scene.told();
+    let frames = scene.connections.told(&connection("c")).len();
+    scene.answerer.run(&job, &receipt, deadline).await.expect("nothing to do");
+    assert_eq!(scene.connections.told(&connection("c")).len(), frames);
+    scene.stack.finished(&receipt).await;
+
+    // Each request is one more; the same one twice is the SDK's repetition.
+    for request in ["first", "second", "second"] {
+        scene.answerer.queue.tell(&message, request).await.expect("it is queued");
+    }
+    while scene.connections.told(&connection("c")).len() < frames + 2 {
+        scene.work().await;
+    }
+    scene.work().await;
+    let again = scene.connections.told(&connection("c")).split_off(frames);
+    assert_eq!(again.len(), 2, "{again:?}");
+    for frame in again {
+        assert_eq!((&frame["type"], &frame["replies"]), (&json!("reply"), &reply["replies"]), "{frame}");
+    }
+    assert_eq!(scene.endpoint.requests().len(), 1);
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, join_all};
-use gateway::aws::Answer;
-use gateway::aws::faults::{self, Call, Fault, Heard, Hook};
+use samovar_services::Answer;
+use samovar_services::faults::{self, Call, Fault, Heard, Hook};
 use tokio::sync::Notify;
 
 use super::scene::{FIRST_MESSAGE, KINDS, LEASE, LONG, run, scene};

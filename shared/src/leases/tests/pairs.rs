@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use gateway::aws::Answer;
-use gateway::aws::faults::{Call, Fault, Hook};
+use samovar_services::Answer;
+use samovar_services::faults::{Call, Fault, Hook};
 
 use super::scene::{KINDS, Kind, LEASE, run, scene};
 use crate::testing::{Function, Stack};

@@ -43,7 +43,7 @@ pub(super) const KINDS: [Kind; 10] = [
 
 pub(super) async fn scene() -> (Stack, Function) {
     let stack = Stack::start(2, LEASE, FIRST_MESSAGE);
-    stack.make_conversations("u", [0, 5]);
+    stack.make_conversations("u", [0]);
     let friend = stack.function("friend", 1, 1);
     let (user, connection) = (user("u"), connection("c"));
     friend.leases.connect(&user, &connection, &Handshake::of("s")).await.expect("a place");
@@ -65,7 +65,7 @@ pub(super) async fn run(kind: Kind, name: &str, stack: &Stack, function: &Functi
         Kind::Release => format!("{:?}", leases.release(&owner, &held).await?),
         Kind::Close => format!("{:?}", leases.close(&owner).await?),
         Kind::Admit => format!("{:?}", messages.admit(&owner, &held, &draft(1, 0), &stack.limits).await?),
-        Kind::Repeat => format!("{:?}", messages.admit(&owner, &held, &draft(0, 5), &stack.limits).await?),
+        Kind::Repeat => format!("{:?}", messages.admit(&owner, &held, &draft(0, 0), &stack.limits).await?),
         Kind::Forget => {
             let lease = leases.find(&owner).await?.ok_or(Error::LeaseExpired)?;
             format!("{:?}", leases.forget(&owner, &lease).await?)

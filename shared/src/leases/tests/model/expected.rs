@@ -68,8 +68,9 @@ impl Alone<'_> {
                 };
                 let mine = self.before.conversations.get(&(user.to_owned(), conversation.as_str().to_owned()));
                 let Some(last) = mine else { return "conversation_not_found".to_owned() };
-                if let Some((conversation, seq)) = self.before.names.get(&(user.to_owned(), id.key())) {
-                    return format!("duplicate of {seq} in {conversation}");
+                if let Some((first, seq)) = self.before.names.get(&(user.to_owned(), id.key())) {
+                    let same = first == conversation.as_str();
+                    return if same { format!("duplicate of {seq} in {first}") } else { "bad_request".to_owned() };
                 }
                 let room = held.pending.len() < self.limits.max_pending_per_client
                     || held.pending.values().any(|since| since.plus(PENDING_FOR) <= self.now);
@@ -167,7 +168,17 @@ pub(super) fn describe(outcome: &Result<Outcome>) -> String {
         Ok(Outcome::Answered(answered)) => format!("answered: {answered}"),
         Ok(Outcome::Uncounted) => "uncounted".to_owned(),
         Ok(Outcome::Forgotten) => "forgotten".to_owned(),
-        Err(error @ (Error::Service { .. } | Error::Contended { .. } | Error::Corrupt { .. })) => error.to_string(),
+        Err(error @ (Error::Service { .. } | Error::Contended { .. } | Error::Corrupt { .. })) => {
+            without_request_ids(&error.to_string())
+        }
         Err(error) => error.code().to_owned(),
     }
+}
+
+/// The door numbers its requests at random.
+fn without_request_ids(text: &str) -> String {
+    const BEFORE_ID: &str = "aws_request_id: \"";
+    let mut parts = text.split(BEFORE_ID);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, rest| text + BEFORE_ID + rest.split_once('"').map_or("", |(_, rest)| rest))
 }

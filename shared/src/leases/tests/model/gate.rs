@@ -2,8 +2,8 @@
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use gateway::aws::Answer;
-use gateway::aws::faults::{Call, Fault, Heard, Hook};
+use samovar_services::Answer;
+use samovar_services::faults::{Call, Fault, Heard, Hook};
 use tokio::sync::{mpsc, oneshot};
 
 use super::operation::Outcome;

@@ -4,6 +4,10 @@
 //! call of DynamoDB until the case lets it go; time that passes between any two calls; faults and crashes at any call. After
 //! every write the tables are read and the invariants of [`crate::leases`] checked on them, and what an operation answered is
 //! checked against what there was while it ran. See `docs/testing.md`.
+//!
+//! A seed always makes the same case, to the byte: everything that happens is let happen by the case, one thing at a time, and
+//! what is random is seeded. Real time decides nothing: what waits for it (pauses between tries) waits alone. The SDK's
+//! idempotency tokens and the door's request ids are random, and no decision and no line of a history depends on them.
 
 mod case;
 mod expected;
@@ -20,6 +24,9 @@ use crate::testing::{Snapshot, Stack};
 
 /// Cases of each test, unless `LEASE_CASES` says otherwise.
 const CASES: u64 = 30;
+
+/// Cases that are run twice, to see that they are the same.
+const REPEATED_CASES: u64 = 10;
 
 fn setting(name: &str) -> Option<u64> {
     crate::config::environment(name)
@@ -40,14 +47,20 @@ struct Failure {
 
 /// Runs a case.
 fn failure(numbers: &[u32], mood: Mood) -> Option<Failure> {
+    let (case, broken) = run(numbers, mood);
+    let report = |broken| format!("{broken}\n\n{}\n\n{}", case.history.join("\n"), case.tables());
+    broken.map(|broken| Failure { report: report(broken), used: case.used() })
+}
+
+/// A case as it was at its end, and the rule that it broke.
+fn run(numbers: &[u32], mood: Mood) -> (Case, Option<String>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let mut case = Case::new(numbers, mood);
         let watch = case.watch();
         let broken = case.run().await.err();
         watch.abort();
-        let report = |broken| format!("{broken}\n\n{}\n\n{}", case.history.join("\n"), case.tables());
-        broken.map(|broken| Failure { report: report(broken), used: case.used() })
+        (case, broken)
     })
 }
 
@@ -76,4 +89,21 @@ fn whatever_the_order_of_calls_the_invariants_hold() {
 #[test]
 fn whatever_fails_or_dies_at_any_call_the_invariants_hold() {
     explore(Mood { faults: true });
+}
+
+/// Replaying a seed, and making a failing case small, are worth something only because of this.
+#[test]
+fn the_same_seed_twice_is_the_same_history_to_the_byte() {
+    for seed in 1..=REPEATED_CASES {
+        let numbers = Tape::from_seed(seed);
+        let once = || {
+            let (case, broken) = run(&numbers, Mood { faults: true });
+            assert_eq!(broken, None, "seed {seed}");
+            (case.history.join("\n"), case.tables())
+        };
+        let (first, second) = (once(), once());
+        let lines = first.0.lines().zip(second.0.lines()).enumerate();
+        let differing: Vec<_> = lines.filter(|(_, (one, other))| one != other).take(3).collect();
+        assert!(first == second, "seed {seed}: {differing:#?}");
+    }
 }

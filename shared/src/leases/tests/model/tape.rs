@@ -43,6 +43,18 @@ impl Tape {
         self.below(100) >= 100 - chance
     }
 
+    /// One of several, each as often as its weight says.
+    pub(super) fn weighed<'a, T>(&mut self, choices: &'a [(usize, T)]) -> &'a T {
+        let mut number = self.below(choices.iter().map(|(weight, _)| weight).sum());
+        for (weight, choice) in choices {
+            match number.checked_sub(*weight) {
+                Some(rest) => number = rest,
+                None => return choice,
+            }
+        }
+        unreachable!("the number is below the sum of the weights")
+    }
+
     pub(super) fn one_of<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(items.len())]
     }

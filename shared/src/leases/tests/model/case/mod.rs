@@ -1,29 +1,26 @@
-//! One case: up to three operations in flight, each held at its next call; the tape says what happens next, and the rules are
-//! checked after everything that happened.
+//! Running a case: up to three operations in flight, each held at its next call until it is let go. What happens next,
+//! `making.rs` decides; what came of it, `judging.rs`.
 
-use std::collections::BTreeSet;
+mod judging;
+mod making;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use gateway::aws::Answer;
-use gateway::aws::faults::{self, Fault, Heard};
+use samovar_services::faults::{Fault, Heard};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::expected::{Alone, describe};
+use super::expected::describe;
 use super::gate::{Event, Gate, Held, lane_name};
-use super::operation::{Operation, Outcome};
-use super::rules::{self, Broken, Write, rule};
+use super::operation::Operation;
+use super::rules::{Broken, Write, rule};
 use super::tape::Tape;
 use crate::clock::{Clock as _, Timestamp};
-use crate::ids::{ConnectionId, ConversationId, MessageId, UserId};
-use crate::leases::{Connected, Handshake};
-use crate::messages::Admission;
-use crate::testing::{
-    Function, MessageItem, START, Snapshot, Stack, connection, conversation, message_id, servers, session, user,
-};
-use crate::{Error, Result};
+use crate::testing::{Function, START, Snapshot, Stack, conversation, message_id, servers};
+use judging::Seen;
+use making::{LONG, Next};
 
 const LANES: usize = 3;
 const USERS: usize = 5;
@@ -33,8 +30,6 @@ const TALKS: u32 = 2;
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// No operation needs as many; one that gives up makes some sixty.
 const MAX_CALLS: usize = 200;
-/// Longer than any unanswered message counts.
-const LONG: Duration = Duration::from_secs(301);
 
 /// What a case may do beside running operations.
 #[derive(Debug, Clone, Copy)]
@@ -80,20 +75,6 @@ struct Running {
     alone: bool,
     before: Snapshot,
     seen: Seen,
-}
-
-#[derive(Debug, Default)]
-struct Seen {
-    /// Slots that were free all the time.
-    free: BTreeSet<u32>,
-    /// The user was connected with another session.
-    other_session: bool,
-    /// The user item named this operation's connection, held; or did not.
-    held: bool,
-    not_held: bool,
-    /// Connections that had the place and did not give it back.
-    holders: BTreeSet<String>,
-    full_pending: bool,
 }
 
 impl Case {
@@ -148,30 +129,34 @@ impl Case {
     async fn step(&mut self) -> Result<(), Broken> {
         let flying: Vec<usize> = (0..LANES).filter(|&lane| self.running[lane].is_some()).collect();
         let free = (0..LANES).find(|&lane| self.running[lane].is_none());
-        let choice = self.tape.below(100);
-        // Operations that overlap mostly began at different times.
-        if !flying.is_empty() && self.tape.percent(30) {
-            self.let_pass(Duration::from_millis(1))?;
+        let next = self.any_next(flying.is_empty(), free.is_none());
+        if !flying.is_empty()
+            && let Some(moment) = self.any_moment_between()
+        {
+            self.let_pass(moment)?;
         }
-        match (free, flying.as_slice()) {
-            (_, []) if choice < 40 => self.alone().await,
-            (Some(lane), flying) if choice < if flying.is_empty() { 88 } else { 25 } => {
+        match next {
+            Next::Alone => {
                 let operation = self.any_operation();
-                self.start(lane, operation).await
+                self.run_alone(operation).await
             }
-            (_, flying) if choice < 88 => {
-                let lane = *self.tape.one_of(flying);
-                let fault = self.any_fault(lane);
-                self.advance(lane, fault).await
+            Next::Start => {
+                let operation = self.any_operation();
+                self.start(free.unwrap_or(0), operation).await
             }
-            _ => self.pass_time(),
+            Next::Advance => {
+                let lane = *self.tape.one_of(&flying);
+                let fate = self.any_fate(lane);
+                if let Some(running) = &mut self.running[lane] {
+                    running.contended |= fate.contended_for_good;
+                }
+                self.advance(lane, fate.fault).await
+            }
+            Next::PassTime => {
+                let by = self.any_time();
+                self.let_pass(by)
+            }
         }
-    }
-
-    /// One operation from beginning to end, with nothing else going on.
-    async fn alone(&mut self) -> Result<(), Broken> {
-        let operation = self.any_operation();
-        self.run_alone(operation).await
     }
 
     async fn run_alone(&mut self, operation: Operation) -> Result<(), Broken> {
@@ -186,122 +171,6 @@ impl Case {
         Ok(())
     }
 
-    fn any_operation(&mut self) -> Operation {
-        match self.tape.below(20) {
-            0..6 => {
-                let busy = self.running.iter().flatten().next().map(|running| running.operation.user().as_str());
-                let busy = busy.and_then(|user| user.strip_prefix('u')?.parse().ok());
-                let number = match busy {
-                    Some(number) if self.tape.percent(50) => number,
-                    _ => self.tape.below(USERS),
-                };
-                let session = *self.tape.one_of(&[Some("a"), None, Some("a"), Some("b")]);
-                let takeover = self.tape.percent(25);
-                self.connect(number, session, takeover)
-            }
-            6..8 => {
-                let (user, connection) = self.any_connection();
-                if self.tape.percent(30) { Operation::Close { user } } else { Operation::Release { user, connection } }
-            }
-            8..11 => {
-                let (user, connection) = self.any_connection();
-                Operation::Renew { user, connection }
-            }
-            11..17 => {
-                let (user, connection) = self.any_connection();
-                let (id, conversation) = (self.any_message_id(), self.any_conversation(&user));
-                Operation::Admit { user, connection, id, conversation }
-            }
-            _ => self.any_work(),
-        }
-    }
-
-    fn connect(&mut self, number: usize, session_name: Option<&str>, takeover: bool) -> Operation {
-        let name = format!("c{}", self.connections.len());
-        self.connections.push((number, name.clone()));
-        let handshake = Handshake { session: session_name.map(session), takeover, username: None };
-        Operation::Connect { user: user(format!("u{number}")), connection: connection(name), handshake }
-    }
-
-    /// Mostly one that has a place; sometimes an old one, or one that never was.
-    fn any_connection(&mut self) -> (UserId, ConnectionId) {
-        let now = self.now();
-        let items = self.state.users.iter();
-        let (held, ended): (Vec<_>, Vec<_>) = items.partition(|(_, item)| item.expires_at > now);
-        let choice = self.tape.below(10);
-        let holders = if choice < 8 { held } else { ended };
-        if choice < 9 && !holders.is_empty() {
-            // Operations that overlap are to meet.
-            let busy = self.running.iter().flatten().map(|running| running.operation.user().as_str());
-            let busy: Vec<_> = busy.filter_map(|user| holders.iter().find(|(name, _)| *name == user)).collect();
-            let (name, item) = match busy.as_slice() {
-                [] => self.tape.one_of(&holders),
-                busy if self.tape.percent(70) => self.tape.one_of(busy),
-                _ => self.tape.one_of(&holders),
-            };
-            return (user(name), connection(&item.connection));
-        }
-        if choice < 9 && !self.connections.is_empty() {
-            let (number, name) = self.tape.one_of(&self.connections);
-            return (user(format!("u{number}")), connection(name));
-        }
-        (user(format!("u{}", self.tape.below(USERS))), connection("ghost"))
-    }
-
-    /// Few, and the same for all users: so they repeat, also in other conversations.
-    fn any_message_id(&mut self) -> MessageId {
-        let id = message_id(self.tape.below(24) as u32);
-        if self.tape.percent(10) { MessageId::parse(&id.as_str().to_uppercase()).expect("a message id") } else { id }
-    }
-
-    /// Mostly the user's own.
-    fn any_conversation(&mut self, user: &UserId) -> ConversationId {
-        let number: Option<u32> = user.as_str().strip_prefix('u').and_then(|number| number.parse().ok());
-        match (self.tape.below(12) as u32, number.filter(|number| *number < USERS as u32)) {
-            (11, _) => ConversationId::parse("not-a-uuid").expect("a conversation id"),
-            (choice @ 2.., Some(user)) => conversation(TALKS * user + choice % TALKS),
-            _ => conversation(self.tape.below(TALKS as usize * USERS) as u32),
-        }
-    }
-
-    /// Of a worker, on any message that was ever stored; or of the janitor.
-    fn any_work(&mut self) -> Operation {
-        let choice = self.tape.below(10);
-        let wanted = |message: &&MessageItem| choice >= 8 || !message.is_answered();
-        let messages: Vec<_> = self.state.messages.values().filter(wanted).cloned().collect();
-        if choice == 0 || messages.is_empty() {
-            return Operation::Forget { user: user(format!("u{}", self.tape.below(USERS))) };
-        }
-        let message = self.tape.one_of(&messages).clone();
-        let (user, id) = (user(&message.user), MessageId::parse(&message.id).expect("a message id"));
-        if message.is_answered() && choice == 8 {
-            Operation::Uncount { user, id }
-        } else {
-            Operation::Answer { user, id, fails: self.tape.percent(20) }
-        }
-    }
-
-    fn pass_time(&mut self) -> Result<(), Broken> {
-        let now = self.now();
-        let ends = self.state.users.values().map(|item| item.expires_at);
-        let ends: Vec<_> =
-            ends.chain(self.state.slots.values().map(|slot| slot.expires_at)).filter(|&end| end > now).collect();
-        let until = |end: Timestamp| end.since(now);
-        let millisecond = Duration::from_millis(1);
-        let by = match self.tape.below(24) {
-            0..6 => millisecond,
-            6..13 => Duration::from_millis(self.tape.below(3000) as u64),
-            13..15 if !ends.is_empty() => until(*self.tape.one_of(&ends)),
-            15..19 if !ends.is_empty() => until(*self.tape.one_of(&ends)).saturating_sub(millisecond),
-            19 if !ends.is_empty() => until(*self.tape.one_of(&ends)) + millisecond,
-            20 => self.stack.config.lease,
-            21 => self.stack.config.first_message,
-            22 => LONG,
-            _ => Duration::from_secs(1),
-        };
-        self.let_pass(by)
-    }
-
     fn let_pass(&mut self, by: Duration) -> Result<(), Broken> {
         self.stack.clock.advance(by);
         self.log(format!("{} ms pass", by.as_millis()));
@@ -309,57 +178,6 @@ impl Case {
             running.alone = false;
         }
         self.look()
-    }
-
-    /// What becomes of a lane's held call. `None`: its caller dies, here or after the call.
-    fn any_fault(&mut self, lane: usize) -> Option<Fault> {
-        let held = self.running[lane].as_ref().and_then(|running| running.held.as_ref());
-        let (items, write) = held.map_or((0, false), |held| (held.items, held.is_write()));
-        let contended = self.running[lane].as_ref().is_some_and(|running| running.contended);
-        if contended && write {
-            return Some(self.contention(items));
-        }
-        if !self.tape.percent(self.fault_percent) {
-            return Some(Fault::none());
-        }
-        let internal = || Heard::Instead(faults::internal_server_error());
-        match self.tape.below(60) {
-            0..17 => Some(self.contention(items)),
-            17..23 => Some(Fault::dropped(internal())),
-            23..29 => Some(Fault::lost(internal())),
-            29..35 => Some(Fault::dropped(Heard::Break)),
-            35..41 => Some(Fault::lost(Heard::Break)),
-            41..50 => Some(Fault::lost(Heard::Nothing)),
-            50..59 => None,
-            // Rarely: giving up takes a second or two of real time.
-            _ => {
-                if let Some(running) = &mut self.running[lane] {
-                    running.contended = true;
-                }
-                Some(self.contention(items))
-            }
-        }
-    }
-
-    /// "Later": in all the words that DynamoDB has for it.
-    fn contention(&mut self, items: usize) -> Fault {
-        let answer: Answer = match self.tape.below(4) {
-            0 | 1 if items > 0 => {
-                let mut codes = vec!["None"; items];
-                let at = self.tape.below(items);
-                codes[at] = *self.tape.one_of(&["TransactionConflict", "ThrottlingError"]);
-                // DynamoDB need not have evaluated the other conditions.
-                if items > 1 && self.tape.percent(20) {
-                    let other = codes.iter().position(|code| *code == "None").unwrap_or(0);
-                    codes[other] = "ConditionalCheckFailed";
-                }
-                faults::transaction_cancelled(&codes)
-            }
-            0 => faults::transaction_conflict(),
-            2 => faults::throughput_exceeded(),
-            _ => faults::throttled(),
-        };
-        Fault::refused(answer)
     }
 
     async fn start(&mut self, lane: usize, operation: Operation) -> Result<(), Broken> {
@@ -393,7 +211,7 @@ impl Case {
             faulted: false,
             alone,
             before: self.state.clone(),
-            seen: Seen { free, ..Seen::default() },
+            seen: Seen::beginning(free),
         });
         self.observe();
         self.wait(lane).await
@@ -475,82 +293,6 @@ impl Case {
             }
             other => Err(format!("Waiting for lane {lane}: {other:?}")),
         }
-    }
-
-    /// Every state that there is passes here.
-    fn look(&mut self) -> Result<(), Broken> {
-        self.observe();
-        rules::state(&self.state, self.now(), &self.stack.config, &self.stack.limits)
-    }
-
-    fn observe(&mut self) {
-        let now = self.now();
-        for running in self.running.iter_mut().flatten() {
-            let seen = &mut running.seen;
-            let user = running.operation.user().as_str();
-            seen.free.retain(|&slot| self.state.is_free(slot, running.started_at));
-            if let Some(connection) = running.operation.connection() {
-                let held = self.state.is_held_by(user, connection.as_str(), now);
-                seen.held |= self.state.is_held_by(user, connection.as_str(), running.started_at);
-                seen.not_held |= !held;
-            }
-            if let Some(item) = self.state.users.get(user).filter(|item| !item.is_released()) {
-                seen.holders.insert(item.connection.clone());
-            }
-            if let Some(lease) = self.state.lease(user, running.started_at) {
-                if let Operation::Connect { handshake, .. } = &running.operation {
-                    seen.other_session |= !rules::may_take(handshake, lease);
-                }
-                seen.full_pending |= lease.pending.len() >= self.stack.limits.max_pending_per_client;
-            }
-        }
-    }
-
-    /// Whether an answer was true at some moment while the operation ran; or, if it ran alone, the only right one.
-    fn judge(&self, running: &Running, outcome: &Result<Outcome>) -> Result<(), Broken> {
-        if running.alone {
-            let (before, after, now) = (&running.before, &self.state, self.now());
-            let (config, limits) = (&self.stack.config, &self.stack.limits);
-            let alone = Alone { operation: &running.operation, before, after, now, config, limits };
-            return alone.check(outcome);
-        }
-        let (operation, seen) = (&running.operation, &running.seen);
-        let user = operation.user().as_str();
-        match outcome {
-            Ok(Outcome::Connected(Connected::Granted { replaced, .. })) => {
-                rule!(seen.held, "{operation} was granted a place and never had it");
-                let took = replaced.as_ref().is_none_or(|connection| seen.holders.contains(connection.as_str()));
-                rule!(took, "{operation} replaced {replaced:?}, and that had no place");
-            }
-            Ok(Outcome::Connected(Connected::AlreadyConnected)) => {
-                rule!(seen.other_session, "{operation}: there was no other session");
-            }
-            Ok(Outcome::Connected(Connected::Full)) => {
-                rule!(seen.free.is_empty(), "I7: {operation} was refused, and {:?} were free all the time", seen.free);
-            }
-            Ok(Outcome::Renewed(_)) => rule!(seen.held, "{operation} renewed what it did not hold"),
-            Ok(Outcome::Admitted(admission)) => {
-                let (Admission::New(message) | Admission::Duplicate(message)) = admission;
-                let place = (message.conversation.as_str().to_owned(), message.seq);
-                let named = self.state.names.get(&(user.to_owned(), message.id.key()));
-                rule!(named == Some(&place), "{operation} answered {admission:?}, and that is {named:?}");
-            }
-            Ok(Outcome::Closed(closed)) => {
-                let had = closed.as_ref().is_none_or(|connection| seen.holders.contains(connection.as_str()));
-                rule!(had, "{operation} closed {closed:?}, and that had no place");
-            }
-            Ok(Outcome::Released(_) | Outcome::Answered(_) | Outcome::Uncounted | Outcome::Forgotten) => {}
-            Err(Error::LeaseExpired) => rule!(seen.not_held, "{operation} held its lease all the time"),
-            Err(Error::TooManyPending { .. }) => rule!(seen.full_pending, "{operation} had room"),
-            Err(Error::ConversationNotFound) => {
-                let Operation::Admit { conversation, .. } = operation else { return Err("No such error".to_owned()) };
-                let mine = (user.to_owned(), conversation.as_str().to_owned());
-                rule!(!running.before.conversations.contains_key(&mine), "{operation}: it is the user's own");
-            }
-            Err(Error::Service { .. } | Error::Contended { .. }) if running.faulted => {}
-            Err(error) => return Err(format!("{operation} failed: {error}")),
-        }
-        Ok(())
     }
 
     /// When everything has ended and time has passed, everything is free again (I6), and a free place is granted (I7).

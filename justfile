@@ -1,0 +1,67 @@
+# Recipes that people and CI share. `just` lists them. A recipe installs nothing: `.ci/run` says what each needs.
+
+set positional-arguments
+
+[private]
+default:
+    @just --list --unsorted
+
+# Start the stack: `just run --port 9000`.
+run *options:
+    cargo run --locked -- "$@"
+
+# Every test that needs nothing but Rust.
+test *options:
+    cargo test --workspace --locked "$@"
+
+# Format Rust and TOML.
+fmt:
+    cargo fmt --all
+    taplo format
+
+# Format, lints, documentation, spelling, unused dependencies, licences and sources.
+lint: lint-rust lint-text
+
+# What needs Rust alone.
+lint-rust:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+# What needs taplo, typos, cargo-machete and cargo-deny.
+lint-text:
+    taplo format --check
+    typos
+    cargo machete --with-metadata
+    cargo deny --locked check bans licenses sources
+
+# Known weaknesses of the dependencies. It asks the advisory database, so it needs GitHub.
+advisories:
+    cargo deny --locked check advisories
+
+# The page: lints, types, unit tests. Needs Node.js.
+web:
+    npm run lint --prefix web
+    npm run check --prefix web
+    npm test --prefix web
+
+# The page in a browser, against real stacks. Needs Chromium.
+e2e *options:
+    cargo build --workspace --locked
+    npm run e2e --prefix web -- "$@"
+
+# The cost of streaming Markdown, as ratios.
+bench:
+    npm run bench --prefix web
+
+# Requests made from the REST API's own OpenAPI document. Needs schemathesis.
+api:
+    tests/schemathesis.sh
+
+# Each crate of the local stack could be published as it is.
+package:
+    cargo package --no-verify --allow-dirty --quiet --locked -p samovar -p samovar-host -p samovar-services -p samovar-sqs -p samovar-template
+
+# Starting the stack compiles no crate that a build of the workspace has compiled.
+built-once:
+    tests/built-once.sh

@@ -1,0 +1,9 @@
+//! `cargo run`: Parley's stack on this machine.
+
+use std::process::ExitCode;
+
+use samovar::Defaults;
+
+fn main() -> ExitCode {
+    samovar::main_with(Defaults { data_dir: ".parley", template: "infra/template.yaml" })
+}

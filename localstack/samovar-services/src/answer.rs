@@ -1,0 +1,43 @@
+//! What a service answers, on its way to HTTP.
+
+use axum::body::{Body, Bytes};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+/// What a service answers.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status of the HTTP response.
+    pub status: u16,
+    /// Headers of its own.
+    pub headers: Vec<(&'static str, String)>,
+    /// What is sent, as it is.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// An error of the AWS JSON protocols: its type and message.
+    pub fn error(status: u16, kind: &str, message: &str) -> Self {
+        let body = json!({ "__type": kind, "message": message }).to_string().into_bytes();
+        Self { status, headers: Vec::new(), body }
+    }
+}
+
+impl From<Answer> for Response<Body> {
+    fn from(answer: Answer) -> Self {
+        let mut response = Response::new(Body::from(answer.body));
+        *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        for (name, value) in answer.headers {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(HeaderName::from_static(name), value);
+            }
+        }
+        response
+    }
+}
+
+/// A response that can't be finished, so that the connection breaks.
+pub(crate) fn broken() -> Response<Body> {
+    let error = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+    Response::new(Body::from_stream(futures_util::stream::once(async { Err::<Bytes, _>(error) })))
+}

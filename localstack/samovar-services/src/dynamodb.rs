@@ -1,0 +1,172 @@
+//! DynamoDB: the embedded engine (dynoxide, on SQLite) or another emulator's.
+//!
+//! The engine's calls block, on its lock and on the disk, so they run off the async threads. It sweeps what TTL has ended on
+//! a timer; nothing depends on when.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use dynoxide::{Database, DynoxideError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::answer::Answer;
+use super::remote::Remote;
+use samovar_template::Table;
+
+const TTL_SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// The tables.
+pub enum DynamoDb {
+    /// In this process.
+    Embedded(Database),
+    /// In another emulator.
+    Remote(Remote),
+}
+
+impl std::fmt::Debug for DynamoDb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Embedded(_) => "DynamoDb::Embedded",
+            Self::Remote(_) => "DynamoDb::Remote",
+        })
+    }
+}
+
+impl DynamoDb {
+    /// In the data directory, or in memory.
+    pub fn open(data_dir: Option<&Path>) -> Result<Self> {
+        let database = match data_dir {
+            Some(dir) => {
+                let path = dir.join("dynamodb.sqlite");
+                let name = path.to_str().with_context(|| format!("{} is not valid UTF-8", path.display()))?;
+                Database::new(name).with_context(|| format!("{name} can't be opened as a database"))?
+            }
+            None => Database::memory().context("The in-memory database can't be opened")?,
+        };
+        Ok(Self::Embedded(database))
+    }
+
+    /// One call of the JSON protocol: the operation's name and the body.
+    pub async fn call(&self, operation: &str, body: Bytes) -> Answer {
+        match self {
+            Self::Remote(remote) => remote.call(operation, body).await,
+            Self::Embedded(database) => {
+                let (database, name) = (database.clone(), operation.to_owned());
+                let result = tokio::task::spawn_blocking(move || dispatch(&database, &name, &body)).await;
+                match result {
+                    Ok(Ok(body)) => Answer { status: 200, headers: Vec::new(), body },
+                    Ok(Err(error)) => {
+                        Answer { status: error.status_code(), headers: Vec::new(), body: error.to_json().into_bytes() }
+                    }
+                    Err(failed) => Answer::error(500, "InternalServerError", &failed.to_string()),
+                }
+            }
+        }
+    }
+
+    /// Makes the template's tables, if they are not there yet.
+    pub async fn create(&self, tables: &[Table]) -> Result<()> {
+        for table in tables {
+            if let Some(existing) = self.describe(&table.name).await? {
+                let same = |field: &str| existing.get(field) == table.create_table.get(field);
+                if !same("KeySchema") {
+                    bail!(
+                        "The table {} has another key than {} in the template; use another --data-dir or delete this one",
+                        table.name,
+                        table.logical_id
+                    );
+                }
+            } else {
+                self.expect("CreateTable", &table.create_table).await?;
+            }
+            if let Some(attribute) = &table.ttl_attribute {
+                let specification = json!({ "AttributeName": attribute, "Enabled": true });
+                let request = json!({ "TableName": table.name, "TimeToLiveSpecification": specification });
+                let answer = self.call("UpdateTimeToLive", request.to_string().into()).await;
+                // It is an error to enable what is enabled.
+                let enabled = String::from_utf8_lossy(&answer.body).contains("already enabled");
+                if answer.status != 200 && !enabled {
+                    bail!("UpdateTimeToLive of {}: {}", table.name, String::from_utf8_lossy(&answer.body));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn describe(&self, table: &str) -> Result<Option<Value>> {
+        let answer = self.call("DescribeTable", json!({ "TableName": table }).to_string().into()).await;
+        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+        if answer.status == 200 {
+            return Ok(body.get("Table").cloned());
+        }
+        if body["__type"].as_str().is_some_and(|kind| kind.ends_with("ResourceNotFoundException")) {
+            return Ok(None);
+        }
+        bail!("DescribeTable of {table}: {}", String::from_utf8_lossy(&answer.body));
+    }
+
+    /// A call that must succeed.
+    pub async fn expect(&self, operation: &str, request: &Value) -> Result<Value> {
+        let answer = self.call(operation, request.to_string().into()).await;
+        if answer.status != 200 {
+            bail!("{operation}: {}", String::from_utf8_lossy(&answer.body));
+        }
+        serde_json::from_slice(&answer.body).with_context(|| format!("{operation}: the answer is not JSON"))
+    }
+
+    /// Deletes what TTL has ended, until stopped.
+    pub async fn sweep(&self, stop: CancellationToken) {
+        let Self::Embedded(database) = self else { return };
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(TTL_SWEEP_EVERY) => {}
+                () = stop.cancelled() => return,
+            }
+            let database = database.clone();
+            match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+                Ok(Ok(0)) => {}
+                Ok(Ok(deleted)) => tracing::debug!(deleted, "TTL sweep"),
+                Ok(Err(error)) => tracing::warn!(%error, "TTL sweep"),
+                Err(error) => tracing::warn!(%error, "TTL sweep"),
+            }
+        }
+    }
+}
+
+fn dispatch(db: &Database, operation: &str, body: &[u8]) -> Result<Vec<u8>, DynoxideError> {
+    match operation {
+        "BatchGetItem" => run(body, |request| db.batch_get_item(request)),
+        "BatchWriteItem" => run(body, |request| db.batch_write_item(request)),
+        "CreateTable" => run(body, |request| db.create_table(request)),
+        "DeleteItem" => run(body, |request| db.delete_item(request)),
+        "DeleteTable" => run(body, |request| db.delete_table(request)),
+        "DescribeTable" => run(body, |request| db.describe_table(request)),
+        "DescribeTimeToLive" => run(body, |request| db.describe_time_to_live(request)),
+        "GetItem" => run(body, |request| db.get_item(request)),
+        "ListTables" => run(body, |request| db.list_tables(request)),
+        "PutItem" => run(body, |request| db.put_item(request)),
+        "Query" => run(body, |request| db.query(request)),
+        "Scan" => run(body, |request| db.scan(request)),
+        "TransactGetItems" => run(body, |request| db.transact_get_items(request)),
+        "TransactWriteItems" => run(body, |request| db.transact_write_items(request)),
+        "UpdateItem" => run(body, |request| db.update_item(request)),
+        "UpdateTable" => run(body, |request| db.update_table(request)),
+        "UpdateTimeToLive" => run(body, |request| db.update_time_to_live(request)),
+        _ => Err(DynoxideError::ValidationException(format!("The local DynamoDB does not know {operation}"))),
+    }
+}
+
+fn run<Request: DeserializeOwned, Response: Serialize>(
+    body: &[u8],
+    call: impl FnOnce(Request) -> Result<Response, DynoxideError>,
+) -> Result<Vec<u8>, DynoxideError> {
+    let request =
+        serde_json::from_slice(body).map_err(|error| DynoxideError::SerializationException(error.to_string()))?;
+    let response = call(request)?;
+    serde_json::to_vec(&response).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
+}

@@ -1,0 +1,123 @@
+//! Who may call: the access keys of the functions, their session token, and the door where calls are counted.
+//!
+//! A presigned use is its signer's: S3 asks what the signer may do, so the signing function is counted, whoever uses it.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::Query;
+use bytes::Bytes;
+use http::Uri;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::{S3Result, s3_error};
+
+use crate::credentials::{self, SECRET_KEY, SESSION_TOKEN};
+use crate::door::{Door, Passage};
+
+/// S3 takes no presigned URL that is good for longer.
+const MAX_PRESIGNED_SECONDS: u32 = 7 * 24 * 60 * 60;
+
+/// The access keys that there are.
+#[derive(Debug, Clone)]
+pub(super) struct Keys(Arc<BTreeSet<String>>);
+
+impl Keys {
+    pub(super) fn of<'a>(functions: impl Iterator<Item = &'a str>) -> Self {
+        Self(Arc::new(functions.map(credentials::access_key).collect()))
+    }
+
+    pub(super) fn secret(&self, access_key: &str) -> S3Result<&'static str> {
+        if !self.0.contains(access_key) {
+            return Err(unknown_access_key());
+        }
+        Ok(SECRET_KEY)
+    }
+}
+
+fn unknown_access_key() -> s3s::S3Error {
+    s3_error!(InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records.")
+}
+
+/// A function's credentials are temporary, on AWS as here: without their token the key is unknown, as there.
+pub(super) fn check_token(token: Option<&str>) -> S3Result<()> {
+    match token {
+        Some(SESSION_TOKEN) => Ok(()),
+        Some(_) => Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid.")),
+        None => Err(unknown_access_key()),
+    }
+}
+
+/// How long a presigned address is good is asked before its signature.
+pub(super) fn check_expires(uri: &Uri) -> S3Result<()> {
+    let query = query(uri);
+    let lasts = query.iter().find(|(name, _)| name == "X-Amz-Expires").and_then(|(_, seconds)| seconds.parse().ok());
+    if lasts.is_some_and(|seconds: u32| seconds > MAX_PRESIGNED_SECONDS) {
+        return Err(s3_error!(
+            AuthorizationQueryParametersError,
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than \
+             604800 seconds"
+        ));
+    }
+    Ok(())
+}
+
+/// The pairs of a query, decoded.
+fn query(uri: &Uri) -> Vec<(String, String)> {
+    Query::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default()
+}
+
+#[async_trait::async_trait]
+impl S3Auth for Keys {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        self.secret(access_key).map(SecretKey::from)
+    }
+}
+
+/// The way of one request through the door.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    door: Door,
+    passage: Mutex<Option<Passage>>,
+}
+
+impl Entrance {
+    pub(super) fn new(door: Door) -> Self {
+        Self { door, passage: Mutex::default() }
+    }
+
+    /// To be called when it is clear who calls what. An error if the call is not to be executed; what is answered then is
+    /// said on the way out.
+    pub(super) async fn enter(&self, access_key: &str, operation: &str) -> S3Result<()> {
+        // Bodies are streams: hooks are not shown them.
+        let passage = self.door.enter(credentials::function_of(access_key), "s3", operation, &Bytes::new()).await;
+        let dropped = passage.dropped();
+        *self.passage.lock().unwrap_or_else(PoisonError::into_inner) = Some(passage);
+        if dropped { Err(s3_error!(InternalError, "The call was dropped")) } else { Ok(()) }
+    }
+
+    pub(super) fn passage(&self) -> Option<Passage> {
+        self.passage.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What is asked of a call whose signature is right.
+#[derive(Debug)]
+pub(super) struct Access;
+
+#[async_trait::async_trait]
+impl S3Access for Access {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let Some(credentials) = context.credentials() else { return Err(s3_error!(AccessDenied, "Access Denied")) };
+        let access_key = credentials.access_key.clone();
+        let query = query(context.uri());
+        let asked = |name: &str| query.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
+        let header = context.headers().get("x-amz-security-token").and_then(|value| value.to_str().ok());
+        check_token(asked("X-Amz-Security-Token").or(header))?;
+        let operation = context.s3_op().name().to_owned();
+        let Some(entrance) = context.extensions_mut().get::<Arc<Entrance>>().cloned() else {
+            return Err(s3_error!(InternalError, "A request came past the door"));
+        };
+        entrance.enter(&access_key, &operation).await
+    }
+}

@@ -1,0 +1,107 @@
+//! A request's way through its API: route, authorizer, function, and the CORS headers on whatever comes of it.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use http::{Method, StatusCode, request};
+use serde_json::Value;
+
+use super::event::event;
+use super::incoming::Incoming;
+use super::jwt::Identity;
+use super::{Api, cors, response, routes};
+use crate::ids::gateway_id;
+use crate::invoke::InvokeError;
+use samovar_host::MAX_REQUEST_BYTES;
+use samovar_template::HttpRoute;
+
+pub(crate) async fn handle(api: Arc<Api>, incoming: Incoming) -> Response {
+    let request_id = gateway_id();
+    let mut response = match answer(&api, &incoming, &request_id).await {
+        Ok(response) | Err(response) => response,
+    };
+    if let Some(configuration) = &api.spec.cors {
+        // On refusals too. AWS publishes that only of integrations' responses, but a browser which is refused on AWS
+        // reports the status, which it does not get to see without them.
+        cors::apply(configuration, &incoming.head, response.headers_mut());
+    }
+    response::identify(response, &request_id)
+}
+
+async fn answer(api: &Arc<Api>, incoming: &Incoming, request_id: &str) -> Result<Response, Response> {
+    let refuse = response::refusal;
+    // Unconfirmed: that the size goes before route and authorizer.
+    let body = incoming.body.as_ref();
+    let body = body.ok_or_else(|| refuse(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"))?;
+    let head = &incoming.head;
+    let path = api.route_path(head.uri.path());
+    let Some(selected) = routes::select(&api.spec.routes, &head.method, path) else {
+        // With CORS an API has an answer of its own to OPTIONS. A route that matches goes before it, also `ANY` and
+        // `$default`, and so does the route's authorizer: AWS says so of `$default`, and users find it of `ANY`.
+        if api.spec.cors.is_some() && head.method == Method::OPTIONS {
+            return Ok(no_content());
+        }
+        return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
+    };
+    let route = selected.route;
+    let identity = authorize(api, route, head).await?;
+    let event = event(api, incoming, body, &selected, identity.as_ref(), request_id);
+    let answer = invoke(api, route, &event).await.map_err(|failure| match failure {
+        Failure::TooLarge => refuse(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+        Failure::Unavailable => refuse(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+        Failure::Internal => refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+    })?;
+    response::of_answer(&answer).map_err(|why| {
+        tracing::warn!("{}: its answer can't be made a response: {why}", route.function);
+        refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
+    })
+}
+
+async fn authorize(api: &Api, route: &HttpRoute, head: &request::Parts) -> Result<Option<Identity>, Response> {
+    let Some(needed) = &route.authorization else { return Ok(None) };
+    let Some(authorizer) = api.authorizers.get(&needed.authorizer) else {
+        // The reader of the template sees to it that there is one; without it nobody gets in.
+        return Err(response::refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"));
+    };
+    authorizer.authorize(head, &needed.scopes).await.map(Some).map_err(|refused| refused.response())
+}
+
+/// What a client is told of an integration that did not answer.
+#[derive(Debug)]
+enum Failure {
+    TooLarge,
+    Unavailable,
+    Internal,
+}
+
+/// Calls a route's function, for at most the integration's time. A function that takes longer runs on, unheard.
+async fn invoke(api: &Arc<Api>, route: &HttpRoute, event: &Value) -> Result<Bytes, Failure> {
+    let payload: Bytes = event.to_string().into();
+    // Lambda takes less than API Gateway, of an event that is larger than its body. Unconfirmed: the status.
+    if payload.len() > MAX_REQUEST_BYTES {
+        tracing::warn!("{}: the event has {} bytes, more than {MAX_REQUEST_BYTES}", route.function, payload.len());
+        return Err(Failure::TooLarge);
+    }
+    let (invoker, function) = (Arc::clone(&api.invoker), route.function.clone());
+    let running = api.tasks.spawn(async move { invoker.invoke(&function, payload).await });
+    let after = route.integration_timeout;
+    let error = match tokio::time::timeout(after, running).await {
+        Ok(Ok(Ok(answer))) => return Ok(answer),
+        Ok(Ok(Err(error))) => error,
+        Ok(Err(failed)) => InvokeError::Host(failed.to_string()),
+        Err(_) => InvokeError::IntegrationTimeout { after },
+    };
+    tracing::warn!(route = %route.key, "{error}");
+    Err(match error {
+        // AWS's answer to a timeout, as its users report it. Unconfirmed: that throttling looks the same.
+        InvokeError::IntegrationTimeout { .. } | InvokeError::Throttled(_) => Failure::Unavailable,
+        _ => Failure::Internal,
+    })
+}
+
+fn no_content() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

@@ -1,0 +1,113 @@
+//! What a function's answer comes to as a response: format 2.0, or what API Gateway infers where there is no `statusCode`.
+//!
+//! Read strictly: an answer whose fields are not of the documented types is malformed, and the client gets 500. AWS may take
+//! some of them (unconfirmed), but what works here has to work there.
+
+use axum::body::Body;
+use axum::response::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderValue, StatusCode};
+use serde_json::{Map, Value, json};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("apigw-requestid");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+/// Of an answer that names none, as it is seen on AWS; not published.
+const DEFAULT_TYPE: HeaderValue = HeaderValue::from_static("text/plain;charset=UTF-8");
+
+/// What concerns one connection only; the length is that of what is sent.
+const NOT_SENT: [HeaderName; 6] = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
+
+/// A response of API Gateway itself.
+pub(crate) fn refusal(status: StatusCode, message: &str) -> Response {
+    let mut response = Response::new(Body::from(json!({ "message": message }).to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// Puts the request's id on its response, whatever that is.
+pub(crate) fn identify(mut response: Response, request_id: &str) -> Response {
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// The response that a function's answer stands for, or what is wrong with the answer.
+pub(crate) fn of_answer(answer: &[u8]) -> Result<Response, String> {
+    let value: Value = serde_json::from_slice(answer).map_err(|error| format!("it is not JSON: {error}"))?;
+    match &value {
+        Value::Object(fields) if fields.contains_key("statusCode") => explicit(fields),
+        // Text is sent as it is, anything else as the JSON that the function wrote.
+        Value::String(text) => Ok(inferred(text.clone().into())),
+        _ => Ok(inferred(answer.to_vec().into())),
+    }
+}
+
+fn inferred(body: Body) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+fn explicit(fields: &Map<String, Value>) -> Result<Response, String> {
+    let status = fields.get("statusCode").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+    // An interim status can't end a request.
+    let status =
+        status.filter(|status| (200..600).contains(status)).and_then(|status| StatusCode::from_u16(status).ok());
+    let status = status.ok_or("its statusCode is not a number from 200 to 599")?;
+    let body = match fields.get("body") {
+        None | Some(Value::Null) => "",
+        Some(body) => body.as_str().ok_or("its body is not a string")?,
+    };
+    let is_base64 = match fields.get("isBase64Encoded") {
+        None | Some(Value::Null) => false,
+        Some(is) => is.as_bool().ok_or("its isBase64Encoded is neither true nor false")?,
+    };
+    let body = if is_base64 {
+        STANDARD.decode(body).map_err(|error| format!("its body is not base64: {error}"))?
+    } else {
+        body.as_bytes().to_vec()
+    };
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in map(fields, "headers")? {
+        let value = value.as_str().ok_or_else(|| format!("its header {name} is not a string"))?;
+        let invalid = || format!("its header {name} can't be sent: {value:?}");
+        let name = HeaderName::try_from(name).map_err(|_| invalid())?;
+        let value = HeaderValue::from_str(value).map_err(|_| invalid())?;
+        if !NOT_SENT.contains(&name) {
+            headers.append(name, value);
+        }
+    }
+    for cookie in list(fields, "cookies")? {
+        let cookie = cookie.as_str().and_then(|cookie| HeaderValue::from_str(cookie).ok());
+        headers.append(SET_COOKIE, cookie.ok_or("one of its cookies can't be sent")?);
+    }
+    headers.entry(CONTENT_TYPE).or_insert(DEFAULT_TYPE);
+    Ok(response)
+}
+
+fn map<'a>(
+    fields: &'a Map<String, Value>,
+    name: &str,
+) -> Result<impl Iterator<Item = (&'a String, &'a Value)>, String> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(None.into_iter().flatten()),
+        Some(Value::Object(map)) => Ok(Some(map).into_iter().flatten()),
+        Some(_) => Err(format!("its {name} are not an object")),
+    }
+}
+
+fn list<'a>(fields: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], String> {
+    match fields.get(name) {
+        None | Some(Value::Null) => Ok(&[]),
+        Some(Value::Array(list)) => Ok(list),
+        Some(_) => Err(format!("its {name} are not a list")),
+    }
+}

@@ -1,0 +1,84 @@
+//! Invoking a function, wherever it runs: in the built-in host, or at an invoke endpoint such as `cargo lambda watch`.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use samovar_host::{self as host, Host};
+
+/// Why an invocation has no usable result, as its callers need to tell it apart.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InvokeError {
+    /// What the function reported: `errorMessage`.
+    #[error("{function} failed: {message}")]
+    FunctionError { function: String, message: String },
+    #[error("{0}")]
+    Throttled(String),
+    #[error("The integration timed out after {} s", after.as_secs())]
+    IntegrationTimeout { after: Duration },
+    #[error("The function's response is not JSON")]
+    MalformedResponse,
+    /// It crashed, timed out, did not start, or could not be reached.
+    #[error("{0}")]
+    Host(String),
+}
+
+pub(crate) trait Invoker: Send + Sync + fmt::Debug {
+    fn invoke<'a>(&'a self, function: &'a str, payload: Bytes) -> BoxFuture<'a, Result<Bytes, InvokeError>>;
+}
+
+impl Invoker for Host {
+    fn invoke<'a>(&'a self, function: &'a str, payload: Bytes) -> BoxFuture<'a, Result<Bytes, InvokeError>> {
+        Box::pin(async move {
+            Host::invoke(self, function, payload, None).await.map_err(|error| match error {
+                host::InvokeError::FunctionError { payload } => function_error(function, &payload),
+                throttled @ host::InvokeError::Throttled { .. } => InvokeError::Throttled(throttled.to_string()),
+                other => InvokeError::Host(format!("{function}: {other}")),
+            })
+        })
+    }
+}
+
+/// An endpoint that speaks Lambda's Invoke API.
+#[derive(Debug, Clone)]
+pub(crate) struct InvokeEndpoint {
+    http: reqwest::Client,
+    url: String,
+}
+
+impl InvokeEndpoint {
+    pub(crate) fn new(url: &str) -> Self {
+        Self { http: reqwest::Client::new(), url: url.trim_end_matches('/').to_owned() }
+    }
+}
+
+impl Invoker for InvokeEndpoint {
+    fn invoke<'a>(&'a self, function: &'a str, payload: Bytes) -> BoxFuture<'a, Result<Bytes, InvokeError>> {
+        Box::pin(async move {
+            let failed = |error: reqwest::Error| {
+                InvokeError::Host(format!("{function}: {} can't be reached: {error}", self.url))
+            };
+            let url = format!("{}/2015-03-31/functions/{function}/invocations", self.url);
+            let response = self.http.post(url).body(payload).send().await.map_err(failed)?;
+            let (status, headers) = (response.status(), response.headers().clone());
+            let body = response.bytes().await.map_err(failed)?;
+            match status.as_u16() {
+                429 => Err(InvokeError::Throttled(format!("{function} is throttled"))),
+                // AWS answers a function's error with 200 and a header, `cargo lambda watch` with 500 and without it.
+                200..=299 if !headers.contains_key("x-amz-function-error") => Ok(body),
+                200..=299 | 500 => Err(function_error(function, &body)),
+                _ => Err(InvokeError::Host(format!("{function}: {status}: {}", String::from_utf8_lossy(&body)))),
+            }
+        })
+    }
+}
+
+fn function_error(function: &str, payload: &[u8]) -> InvokeError {
+    let reported: Option<Value> = serde_json::from_slice(payload).ok();
+    let message = reported.as_ref().and_then(|error| error.get("errorMessage")).and_then(Value::as_str);
+    let message = message.map_or_else(|| String::from_utf8_lossy(payload).into_owned(), str::to_owned);
+    InvokeError::FunctionError { function: function.to_owned(), message }
+}

@@ -1,0 +1,133 @@
+//! The functions of a stack: built and run here, or invoked elsewhere; and what invokes them by itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use samovar_host::event_source::{self, EventSource};
+use samovar_host::schedule::{self, Schedule};
+use samovar_host::{FunctionSpec, Host};
+use samovar_services::Services;
+use samovar_template::{Function, Template};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::environment::{self, S3Addresses};
+use super::source::Source;
+use super::urls::Urls;
+use super::{ACCOUNT_ID, REGION};
+use crate::invoke::{InvokeEndpoint, InvokeError, Invoker};
+use crate::options::Options;
+
+/// Lambda's default limit on all functions of an account together.
+const ACCOUNT_CONCURRENCY: u32 = 1000;
+/// Where an event source declares no maximum, what is left to it is the account's.
+const UNLIMITED_SOURCE: u32 = ACCOUNT_CONCURRENCY;
+
+/// The functions' programs, by the names of their binaries.
+pub(super) type Programs = BTreeMap<String, PathBuf>;
+
+/// The functions' programs; none where functions run elsewhere.
+pub(super) async fn build(functions: &[Function], options: &Options) -> Result<Programs> {
+    if options.invoke_endpoint.is_some() {
+        return Ok(Programs::new());
+    }
+    let wanted: Vec<_> =
+        functions.iter().map(|function| (function.code_dir.clone(), function.binary.clone())).collect();
+    Ok(crate::build::build(&wanted, options.release).await?)
+}
+
+/// Who invokes the functions; and the host, where that is ours.
+pub(super) fn run(
+    template: &Template,
+    programs: &Programs,
+    options: &Options,
+    urls: &Urls,
+) -> Result<(Option<Host>, Arc<dyn Invoker>)> {
+    Ok(match &options.invoke_endpoint {
+        Some(endpoint) => (None, Arc::new(InvokeEndpoint::new(endpoint))),
+        None => {
+            let specs = specs(template, programs, urls)?;
+            let host = Host::new(specs, urls.runtime_api.clone(), REGION.to_owned(), ACCOUNT_CONCURRENCY);
+            (Some(host.clone()), Arc::new(host))
+        }
+    })
+}
+
+fn specs(template: &Template, programs: &Programs, urls: &Urls) -> Result<Vec<FunctionSpec>> {
+    let s3 = S3Addresses { own: &urls.functions_s3, public: &urls.s3 };
+    let spec = |function: &Function| {
+        let program = programs.get(&function.binary).cloned();
+        Ok(FunctionSpec {
+            name: function.name.clone(),
+            arn: function.arn.clone(),
+            program: program.with_context(|| format!("cargo made no program for {}", function.name))?,
+            args: Vec::new(),
+            memory_mb: function.memory_mb,
+            timeout: function.timeout,
+            concurrency: function.reserved_concurrency,
+            environment: environment::of(function, template, &urls.internal, &s3, REGION)
+                .into_iter()
+                .chain(environment::passed_on(function))
+                .collect(),
+        })
+    };
+    template.functions.iter().map(spec).collect()
+}
+
+/// Polls queues and watches the clock for the functions, until `stop`.
+pub(super) fn start_sources(
+    template: &Template,
+    services: &Arc<Services>,
+    invoker: &Arc<dyn Invoker>,
+    stop: &CancellationToken,
+) -> Vec<JoinHandle<()>> {
+    let mut running = Vec::new();
+    for function in &template.functions {
+        for source in function.event_sources.iter().filter(|source| source.enabled) {
+            let url = template.queues.iter().find(|queue| queue.name == source.queue).map(|queue| queue.url.clone());
+            let queue =
+                Source { queues: services.queues.clone(), name: source.queue.clone(), url: url.unwrap_or_default() };
+            let mapping = EventSource {
+                function: function.name.clone(),
+                queue_arn: source.queue_arn.clone(),
+                region: REGION.to_owned(),
+                batch_size: source.batch_size as usize,
+                maximum_batching_window: source.maximum_batching_window,
+                maximum_concurrency: source.maximum_concurrency.unwrap_or(UNLIMITED_SOURCE) as usize,
+                report_batch_item_failures: source.report_batch_item_failures,
+            };
+            let invoke = invoking(invoker, function);
+            running.push(event_source::start(mapping, queue, invoke, stop.clone()));
+        }
+    }
+    for function in &template.functions {
+        for due in function.schedules.iter().filter(|schedule| schedule.enabled) {
+            let schedule = Schedule {
+                function: function.name.clone(),
+                name: due.logical_id.clone(),
+                every: due.every,
+                input: due.input.clone(),
+                region: REGION.to_owned(),
+                account_id: ACCOUNT_ID.to_owned(),
+            };
+            running.push(tokio::spawn(schedule::run(schedule, invoking(invoker, function), stop.clone())));
+        }
+    }
+    running
+}
+
+/// A function, as those call it who need no other.
+fn invoking(
+    invoker: &Arc<dyn Invoker>,
+    function: &Function,
+) -> impl Fn(Bytes) -> BoxFuture<'static, Result<Bytes, InvokeError>> + Send + Sync + 'static {
+    let (invoker, name) = (Arc::clone(invoker), function.name.clone());
+    move |payload| {
+        let (invoker, name) = (Arc::clone(&invoker), name.clone());
+        Box::pin(async move { invoker.invoke(&name, payload).await })
+    }
+}

@@ -1,0 +1,204 @@
+//! From a template to a running stack, and back to nothing.
+//!
+//! Two listeners: the public one at the port that was asked for, and one at a free port for the functions: Runtime API,
+//! services, management API. So that when the stack stops, the public one can close while what runs finishes its work.
+//!
+//! Stopping: no new clients and no new messages from queues; running requests and batches finish and answer; then the sockets are closed
+//! and their `$disconnect`s run; then the processes end. What does not finish in time comes back at the next start.
+
+mod data_dir;
+mod environment;
+mod functions;
+mod http_apis;
+mod servers;
+mod services;
+mod source;
+#[cfg(test)]
+mod tests;
+mod urls;
+mod websocket_apis;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use samovar_host::Host;
+use samovar_services::Services;
+use samovar_template::{Locals, Template};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::addresses::Addresses;
+use crate::oidc::Issuer;
+use crate::options::Options;
+use crate::site::Site;
+use crate::state::State;
+use data_dir::DataDir;
+use environment::S3Addresses;
+use http_apis::http_apis;
+use servers::{Apis, Servers};
+use urls::Urls;
+use websocket_apis::websocket_apis;
+
+const REGION: &str = "us-east-1";
+const ACCOUNT_ID: &str = "000000000000";
+const STACK_NAME: &str = "local";
+
+/// From a signal to the last process.
+const STOP_TIME: Duration = Duration::from_secs(10);
+/// Of it, what is kept for closing sockets and ending processes.
+const STOP_RESERVE: Duration = Duration::from_secs(3);
+
+/// A running stack.
+#[derive(Debug)]
+pub struct Stack {
+    url: String,
+    apis: Apis,
+    services: Arc<Services>,
+    host: Option<Host>,
+    sources: Vec<JoinHandle<()>>,
+    stop_sources: CancellationToken,
+    servers: Servers,
+    _data_dir: Option<DataDir>,
+}
+
+impl Stack {
+    /// Starts everything; returns when it can be used.
+    ///
+    /// # Errors
+    /// One sentence on what is wrong and what to do, or the template's problems with their lines.
+    pub async fn start(options: &Options) -> Result<Self> {
+        let (public, internal) = (listen(options.port).await?, listen(0).await?);
+        let urls = Urls::of(&public, &internal, options)?;
+        let template = read_template(options, &urls)?;
+        let data_dir = open_data_dir(options)?;
+        let kept_in = data_dir.as_ref().map(DataDir::path);
+        let issuer = open_issuer(&template, kept_in, &urls)?;
+        let services = services::open(options, &template, kept_in, &urls).await?;
+        // Side by side. If the functions do not build, the site is given up.
+        let site = async { Ok(build_site(&template, options, &urls).await) };
+        let (programs, site) = tokio::try_join!(functions::build(&template.functions, options), site)?;
+        let (host, invoker) = functions::run(&template, &programs, options, &urls)?;
+        let apis = Apis {
+            websocket: websocket_apis(&template, options, &urls.domain, &invoker)?,
+            http: http_apis(&template, &urls.domain, ACCOUNT_ID, &invoker)?,
+        };
+
+        let servers = Servers::default();
+        servers.serve_functions(internal, host.as_ref(), &services, &apis);
+        let stop_sources = CancellationToken::new();
+        let sources = functions::start_sources(&template, &services, &invoker, &stop_sources);
+        let shown = (state(&template, &apis, &services, host.as_ref()), issuer, dotenv(&template, &urls));
+        servers.serve_clients(public, shown, &apis, site);
+        servers.sweep(&services);
+        servers.tasks.close();
+        Ok(Self { url: urls.public, apis, services, host, sources, stop_sources, servers, _data_dir: data_dir })
+    }
+
+    /// Where it is: `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What tells a program that the stack can be used.
+    pub fn ready_line(&self) -> String {
+        let mut line = json!({ "ready": true, "url": self.url });
+        if let Some(api) = self.apis.websocket.first() {
+            let url = self.url.replacen("http", "ws", 1);
+            line["websocketUrl"] = format!("{url}/{}", api.spec.stage).into();
+        }
+        line.to_string()
+    }
+
+    /// Stops in order, within ten seconds; at once when `hurry` completes.
+    pub async fn stop(self, hurry: impl Future<Output = ()>) {
+        let deadline = Instant::now() + STOP_TIME;
+        self.servers.stop_public.cancel();
+        self.stop_sources.cancel();
+        let orderly = async {
+            let batches = futures_util::future::join_all(self.sources);
+            let requests = futures_util::future::join_all(self.apis.http.iter().map(|api| api.shutdown()));
+            let (batches, requests) = tokio::join!(
+                timeout_at(deadline - STOP_RESERVE, batches),
+                timeout_at(deadline - STOP_RESERVE, requests)
+            );
+            if batches.is_err() {
+                tracing::warn!("Running batches are cut off, their messages come back");
+            }
+            if requests.is_err() {
+                tracing::warn!("Running requests are cut off");
+            }
+            let closing = futures_util::future::join_all(self.apis.websocket.iter().map(|api| api.shutdown()));
+            if timeout_at(deadline - STOP_RESERVE / 3, closing).await.is_err() {
+                tracing::warn!("Connections are cut off before their $disconnect has run");
+            }
+        };
+        let grace = tokio::select! {
+            () = orderly => deadline.saturating_duration_since(Instant::now()) / 2,
+            () = hurry => Duration::ZERO,
+        };
+        if let Some(host) = &self.host {
+            host.shutdown(grace).await;
+        }
+        self.servers.stop_internal.cancel();
+        // Long polls of clients may still be open: the process's end closes them.
+        let _ = timeout_at(deadline, self.servers.tasks.wait()).await;
+        self.services.queues.close().await;
+        if let Some(s3) = &self.services.s3 {
+            s3.close();
+        }
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("Port {port} is taken; choose another with --port N, or a free one with --port 0")
+        }
+        _ => anyhow::Error::new(error).context(format!("Port {port} can't be listened on")),
+    })
+}
+
+fn read_template(options: &Options, urls: &Urls) -> Result<Template> {
+    let locals = Locals {
+        stack_name: STACK_NAME.to_owned(),
+        region: REGION.to_owned(),
+        account_id: ACCOUNT_ID.to_owned(),
+        sqs_url: urls.sqs.clone(),
+        issuer: urls.issuer.clone(),
+    };
+    let overrides = options.params.iter().cloned().collect();
+    Ok(samovar_template::load(&options.template, &overrides, &locals)?)
+}
+
+/// None where nothing is to be kept.
+fn open_data_dir(options: &Options) -> Result<Option<DataDir>> {
+    (!options.ephemeral).then(|| DataDir::open(&options.data_dir)).transpose()
+}
+
+fn open_issuer(template: &Template, data_dir: Option<&Path>, urls: &Urls) -> Result<Issuer> {
+    let client_id = template.user_pool_clients.first().map_or("local", String::as_str);
+    Issuer::open(&urls.issuer, client_id, data_dir)
+}
+
+async fn build_site(template: &Template, options: &Options, urls: &Urls) -> Option<Arc<Site>> {
+    let spec = template.static_site.clone()?;
+    let addresses = Addresses::of(template, &urls.s3, REGION);
+    Some(Arc::new(Site::open(spec, addresses, &urls.public, !options.no_site_build).await))
+}
+
+fn state(template: &Template, apis: &Apis, services: &Arc<Services>, host: Option<&Host>) -> State {
+    let (views, apis) = (template.local_state.clone(), apis.websocket.clone());
+    State { views, apis, services: Arc::clone(services), host: host.cloned() }
+}
+
+/// What functions that run elsewhere need.
+fn dotenv(template: &Template, urls: &Urls) -> String {
+    environment::dotenv(template, &urls.public, &S3Addresses { own: &urls.s3, public: &urls.s3 }, REGION)
+}

@@ -1,0 +1,91 @@
+//! What listens: one router for clients, one for the functions, and the sweeps beside them.
+
+use std::sync::Arc;
+
+use axum::extract::State as Shared;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use samovar_host::Host;
+use samovar_services::Services;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::oidc::Issuer;
+use crate::server::serve;
+use crate::site::{self, Site};
+use crate::state::State;
+use crate::{http_api, websocket};
+
+/// The tasks that serve, and how they are stopped.
+#[derive(Debug, Default)]
+pub(super) struct Servers {
+    pub(super) tasks: TaskTracker,
+    pub(super) stop_public: CancellationToken,
+    pub(super) stop_internal: CancellationToken,
+}
+
+/// The APIs of a stack.
+#[derive(Debug, Clone)]
+pub(super) struct Apis {
+    pub(super) websocket: Vec<Arc<websocket::Api>>,
+    pub(super) http: Vec<Arc<http_api::Api>>,
+}
+
+impl Servers {
+    /// For the functions: Runtime API and services; the APIs too, because functions may call them, and need an address of
+    /// them that is still there while the stack stops.
+    pub(super) fn serve_functions(
+        &self,
+        listener: TcpListener,
+        host: Option<&Host>,
+        services: &Arc<Services>,
+        apis: &Apis,
+    ) {
+        let apis = websocket::router_before(apis.websocket.clone(), http_api::router(apis.http.clone()));
+        let router = host.map_or_else(Router::new, Host::router).merge(services.router()).fallback_service(apis);
+        self.tasks.spawn(serve(listener, router, self.stop_internal.clone()));
+    }
+
+    /// For clients: the local stack's own paths, services, APIs, the site.
+    pub(super) fn serve_clients(
+        &self,
+        listener: TcpListener,
+        (state, issuer, dotenv): (State, Issuer, String),
+        apis: &Apis,
+        site: Option<Arc<Site>>,
+    ) {
+        let services = state.services.router();
+        let http_apis = site::router_before(site, apis.http.clone(), http_api::router(apis.http.clone()));
+        let router = Router::new()
+            .route("/_local/health", get(|| async { Json(json!({ "status": "ok" })) }))
+            .route("/_local/state", get(snapshot).with_state(Arc::new(state)))
+            .route("/_local/environment", get(move || async move { dotenv }))
+            .merge(Arc::new(issuer).router())
+            .merge(services)
+            .fallback_service(websocket::router_before(apis.websocket.clone(), http_apis));
+        self.tasks.spawn(serve(listener, router, self.stop_public.clone()));
+    }
+
+    /// Deletes what TTL and lifecycle rules have ended.
+    pub(super) fn sweep(&self, services: &Arc<Services>) {
+        let (tables, stop) = (Arc::clone(services), self.stop_internal.clone());
+        self.tasks.spawn(async move { tables.dynamodb.sweep(stop).await });
+        if let Some(s3) = services.s3.clone() {
+            let stop = self.stop_internal.clone();
+            self.tasks.spawn(async move { s3.sweep(stop).await });
+        }
+    }
+}
+
+async fn snapshot(Shared(state): Shared<Arc<State>>) -> Response {
+    match state.snapshot().await {
+        Ok(snapshot) => Json(snapshot).into_response(),
+        Err(error) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, Json(json!({ "message": format!("{error:#}") }))).into_response()
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What a stack puts together: which path is whose, what functions are told, how it stops. Functions "run" at an invoke
+//! endpoint of the test's own, which answers with the event, so nothing is built.
+#![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
+
+mod media;
+mod site;
+
+use std::future::pending;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::Path;
+use axum::routing::post;
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::*;
+use crate::invoke::Invoker as _;
+use crate::options::Defaults;
+use crate::testing::functions::Functions;
+use crate::testing::within;
+
+const TEMPLATE: &str = "
+Transform: AWS::Serverless-2016-10-31
+Globals: {Function: {CodeUri: ., Handler: bootstrap, Runtime: provided.al2023}}
+Resources:
+  Socket:
+    Type: AWS::Serverless::WebSocketApi
+    Properties:
+      RouteSelectionExpression: $request.body.action
+      StageName: ws
+      Routes: {$default: {FunctionArn: !GetAtt Web.Arn}}
+  Web:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: web}}
+    Properties:
+      Environment: {Variables: {OWN_URL: !Sub '${Http.ApiEndpoint}/me', OTHER_URL: !Sub '${Second.ApiEndpoint}/v1'}}
+      Events:
+        Me: {Type: HttpApi, Properties: {ApiId: !Ref Http, Method: GET, Path: /me}}
+        Open: {Type: HttpApi, Properties: {ApiId: !Ref Http, Method: GET, Path: '/{proxy+}', Auth: {Authorizer: NONE}}}
+        Second: {Type: HttpApi, Properties: {ApiId: !Ref Second}}
+  Http:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      CorsConfiguration: true
+      Auth:
+        DefaultAuthorizer: Users
+        Authorizers:
+          Users:
+            IdentitySource: $request.header.Authorization
+            JwtConfiguration: {issuer: !GetAtt Pool.ProviderURL, audience: [!Ref Client]}
+  Second: {Type: AWS::Serverless::HttpApi, Properties: {StageName: v1}}
+  Pool: {Type: AWS::Cognito::UserPool}
+  Client: {Type: AWS::Cognito::UserPoolClient, Properties: {UserPoolId: !Ref Pool}}
+";
+
+struct Bench {
+    stack: Stack,
+    functions: Arc<Functions>,
+    http: reqwest::Client,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn start(template: &str) -> Result<Self> {
+        Self::start_beside(template, &[]).await
+    }
+
+    /// With these files in the template's folder.
+    async fn start_beside(template: &str, files: &[(&str, &str)]) -> Result<Self> {
+        let functions = Arc::new(Functions::default());
+        let invoker = Arc::clone(&functions);
+        let invoke = move |Path(function): Path<String>, event: Bytes| {
+            let invoker = Arc::clone(&invoker);
+            async move { invoker.invoke(&function, event).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR) }
+        };
+        let router = Router::new().route("/2015-03-31/functions/{function}/invocations", post(invoke));
+        let listener = listen(0).await?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        tokio::spawn(crate::server::serve(listener, router, CancellationToken::new()));
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("template.yaml");
+        std::fs::write(&path, template)?;
+        for (name, text) in files {
+            let file = dir.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap())?;
+            std::fs::write(file, text)?;
+        }
+        let path = path.display().to_string();
+        let args = ["samovar", "--port", "0", "--ephemeral", "--template", &path, "--invoke-endpoint", &endpoint];
+        let stack = Stack::start(&Options::from_args(args, &Defaults::default())?).await?;
+        Ok(Self { stack, functions, http: reqwest::Client::new(), _dir: dir })
+    }
+
+    async fn send(&self, method: Method, path: &str, token: Option<&str>) -> (u16, String) {
+        let mut request = self.http.request(method, format!("{}{path}", self.stack.url));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        let response = within("The request is answered", request.send()).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+}
+
+#[tokio::test]
+async fn each_path_is_of_the_stack_a_websocket_api_or_an_http_api() {
+    let bench = Bench::start(TEMPLATE).await.unwrap();
+    let not_found = r#"{"message":"Not Found"}"#;
+    for (method, path, status, body) in [
+        // /{proxy+} matches all of these, but they are taken.
+        (Method::GET, "/_local/health", 200, r#"{"status":"ok"}"#),
+        (Method::GET, "/ws", 426, "This is a WebSocket API"),
+        (Method::GET, "/ws/@connections/x", 400, ""),
+        (Method::GET, "/me", 401, r#"{"message":"Unauthorized"}"#),
+        (Method::OPTIONS, "/me", 204, ""),
+        (Method::POST, "/me", 404, not_found),
+        (Method::GET, "/", 404, not_found),
+    ] {
+        let (actual, text) = bench.send(method, path, None).await;
+        assert!(actual == status && text.contains(body), "{path}: {actual} {text}");
+    }
+    assert_eq!(bench.functions.count("web"), 0);
+    for (path, api, stage) in [
+        ("/anything", "http", "$default"),
+        ("/v2/a", "http", "$default"),
+        ("/v1", "second", "v1"),
+        ("/v1/a", "second", "v1"),
+    ] {
+        assert_eq!(bench.send(Method::GET, path, None).await.0, 200, "{path}");
+        let context = bench.functions.event("web").await["requestContext"].take();
+        assert_eq!([&context["apiId"], &context["stage"]], [api, stage], "{path}");
+    }
+    within("The stack stops", bench.stack.stop(pending())).await;
+}
+
+#[tokio::test]
+async fn a_token_of_the_user_pool_opens_a_route() {
+    let bench = Bench::start(TEMPLATE).await.unwrap();
+    let url = format!("{}/_local/token", bench.stack.url);
+    let issued = bench.http.post(url).body(r#"{"username":"alice"}"#).send().await.unwrap();
+    let issued: Value = serde_json::from_str(&issued.text().await.unwrap()).unwrap();
+    assert_eq!(bench.send(Method::GET, "/me", issued["accessToken"].as_str()).await.0, 200);
+    let event = bench.functions.event("web").await;
+    assert_eq!(event["requestContext"]["authorizer"]["jwt"]["claims"]["username"], "alice");
+    within("The stack stops", bench.stack.stop(pending())).await;
+}
+
+#[tokio::test]
+async fn functions_are_told_the_local_addresses_of_the_apis() {
+    let bench = Bench::start(TEMPLATE).await.unwrap();
+    let (_, environment) = bench.send(Method::GET, "/_local/environment", None).await;
+    let url = &bench.stack.url;
+    for line in [format!("OWN_URL={url}/me"), format!("OTHER_URL={url}/v1")] {
+        assert!(environment.lines().any(|one| one == line), "{line} in {environment}");
+    }
+    within("The stack stops", bench.stack.stop(pending())).await;
+}
+
+#[tokio::test]
+async fn a_running_request_is_answered_before_the_stack_stops() {
+    let bench = Bench::start(TEMPLATE).await.unwrap();
+    let gate = bench.functions.hold("web");
+    let request = tokio::spawn(bench.http.get(format!("{}/slow", bench.stack.url)).send());
+    bench.functions.event("web").await;
+    let address = bench.stack.url.strip_prefix("http://").unwrap().to_owned();
+    let stopped = tokio::spawn(bench.stack.stop(pending()));
+    let refuses = async { while tokio::net::TcpStream::connect(&address).await.is_ok() {} };
+    within("New clients are refused", refuses).await;
+    gate.add_permits(1);
+    assert_eq!(within("The request is answered", request).await.unwrap().unwrap().status(), 200);
+    within("The stack stops", stopped).await.unwrap();
+}
+
+#[tokio::test]
+async fn two_default_stages_do_not_start() {
+    let template = TEMPLATE.replace(
+        "Second: {Type: AWS::Serverless::HttpApi, Properties: {StageName: v1}}",
+        "Second: {Type: AWS::Serverless::HttpApi}",
+    );
+    let error = Bench::start(&template).await.err().expect("ambiguous").to_string();
+    assert!(error.contains("both have the stage $default") && error.contains("StageName"), "{error}");
+}

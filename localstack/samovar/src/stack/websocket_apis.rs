@@ -1,0 +1,42 @@
+//! The WebSocket APIs of a template on one host: only the stage tells them apart.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use samovar_template::Template;
+use tokio_util::task::TaskTracker;
+
+use super::{ACCOUNT_ID, REGION};
+use crate::invoke::Invoker;
+use crate::options::Options;
+use crate::websocket::registry::Registry;
+use crate::websocket::{Api, Limits};
+
+pub(super) fn websocket_apis(
+    template: &Template,
+    options: &Options,
+    domain: &str,
+    invoker: &Arc<dyn Invoker>,
+) -> Result<Vec<Arc<Api>>> {
+    let mut apis: Vec<Arc<Api>> = Vec::new();
+    for spec in &template.websocket_apis {
+        if apis.iter().any(|api| api.spec.stage == spec.stage) {
+            bail!("Two WebSocket APIs have the stage {}; here the stage is the path, so they must differ", spec.stage);
+        }
+        if template.buckets.iter().any(|bucket| bucket.name == spec.stage) {
+            bail!("A bucket has the name of the stage {}; here both are paths, so they must differ", spec.stage);
+        }
+        let limits = Limits { idle: options.websocket_idle, life: options.websocket_life, ..Limits::default() };
+        apis.push(Arc::new(Api {
+            spec: spec.clone(),
+            domain: domain.to_owned(),
+            region: REGION.to_owned(),
+            account_id: ACCOUNT_ID.to_owned(),
+            limits,
+            invoker: Arc::clone(invoker),
+            registry: Registry::default(),
+            tasks: TaskTracker::new(),
+        }));
+    }
+    Ok(apis)
+}

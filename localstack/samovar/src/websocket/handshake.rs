@@ -1,0 +1,240 @@
+//! The handshake: pending until the authorizer and `$connect` have answered.
+//!
+//! It runs in a task of its own. A client that leaves meanwhile cancels only the response: `$connect` is heard to its end,
+//! and if it let the client in, `$disconnect` follows.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::events::{self, Client, Closed, Handshake};
+use super::policy::{Verdict, evaluate};
+use super::registry::Connection;
+use super::{Api, connection, routes};
+use crate::clock::now_ms;
+use crate::ids::{gateway_id, trace_id};
+use crate::invoke::InvokeError;
+use crate::server::HeaderCase;
+use samovar_template::IdentitySource;
+
+/// Answers an upgrade request, whenever that may be.
+pub(crate) async fn upgrade(api: Arc<Api>, mut request: Request<Body>, peer: SocketAddr) -> Response<Body> {
+    let key = match websocket_key(request.method(), request.headers()) {
+        Ok(key) => key,
+        Err(why) => return refuse(StatusCode::UPGRADE_REQUIRED, why),
+    };
+    let upgraded = hyper::upgrade::on(&mut request);
+    let handshake = read(&api, &request, peer);
+    let client = Client {
+        connection_id: gateway_id(),
+        connected_at_ms: now_ms(),
+        source_ip: peer.ip().to_string(),
+        user_agent: text(request.headers(), USER_AGENT.as_str()),
+        authorizer: None,
+    };
+    let (answer, response) = oneshot::channel();
+    let tasks = api.tasks.clone();
+    tasks.spawn(live(api, handshake, client, key, upgraded, answer));
+    response.await.unwrap_or_else(|_| refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error"))
+}
+
+/// A connection's whole life.
+async fn live(
+    api: Arc<Api>,
+    handshake: Handshake,
+    mut client: Client,
+    key: String,
+    upgraded: hyper::upgrade::OnUpgrade,
+    answer: oneshot::Sender<Response<Body>>,
+) {
+    let admitted = async {
+        client.authorizer = authorize(&api, &client, &handshake).await?;
+        connect(&api, &client, &handshake).await
+    };
+    let subprotocol = match admitted.await {
+        Ok(subprotocol) => subprotocol,
+        Err(refusal) => {
+            let _ = answer.send(refusal); // the client may be gone
+            return;
+        }
+    };
+    let (connection, outgoing) = Connection::new(client);
+    // Only now: before `$connect` has returned, posting to it is 410.
+    api.registry.add(Arc::clone(&connection));
+    let _ = answer.send(switching_protocols(&key, subprotocol));
+    let closed = match upgraded.await {
+        Ok(upgraded) => connection::run(&api, &connection, upgraded, outgoing).await,
+        Err(_) => Closed { code: 1006, reason: "Connection closed abnormally".into() },
+    };
+    api.registry.remove(&connection.client.connection_id);
+    tracing::debug!(connection = connection.client.connection_id, code = closed.code, "Closed");
+    if let Some(route) = api.spec.routes.get("$disconnect") {
+        let event = events::disconnect(&api, &connection.client, &closed);
+        if let Err(error) = routes::invoke(&api, route, &event).await {
+            tracing::warn!(connection = connection.client.connection_id, "$disconnect: {error}");
+        }
+    }
+}
+
+type Context = Option<serde_json::Map<String, Value>>;
+
+async fn authorize(api: &Arc<Api>, client: &Client, handshake: &Handshake) -> Result<Context, Response<Body>> {
+    let Some(authorizer) = &api.spec.authorizer else { return Ok(None) };
+    let unauthorized = || refuse(StatusCode::UNAUTHORIZED, "Unauthorized");
+    let broken = || refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error");
+    if !authorizer.identity_sources.iter().all(|source| is_present(source, handshake)) {
+        return Err(unauthorized());
+    }
+    let event = events::authorizer(api, client, handshake);
+    let answer = match api.invoker.invoke(&authorizer.function, event.to_string().into()).await {
+        Ok(answer) => answer,
+        Err(InvokeError::FunctionError { message, .. }) if message == "Unauthorized" => return Err(unauthorized()),
+        Err(error) => {
+            tracing::warn!("{error}");
+            return Err(broken());
+        }
+    };
+    let answer = serde_json::from_slice(&answer).unwrap_or(Value::Null);
+    match evaluate(&answer, &events::method_arn(api)) {
+        Verdict::Allow(context) => Ok(Some(context)),
+        Verdict::Deny => Err(refuse(StatusCode::FORBIDDEN, "User is not authorized to access this resource")),
+        Verdict::Malformed(why) => {
+            tracing::warn!("{}: its answer is no authorizer's answer: {why}", authorizer.function);
+            Err(broken())
+        }
+    }
+}
+
+/// Asks `$connect`; answers the subprotocol to select.
+async fn connect(
+    api: &Arc<Api>,
+    client: &Client,
+    handshake: &Handshake,
+) -> Result<Option<HeaderValue>, Response<Body>> {
+    let Some(route) = api.spec.routes.get("$connect") else { return Ok(None) };
+    let event = events::connect(api, client, handshake);
+    let answer = routes::invoke(api, route, &event).await.map_err(|error| {
+        tracing::warn!("$connect: {error}");
+        // The facts know 502 for a function's error; the two others are ours, for lack of a published answer.
+        match error {
+            InvokeError::Throttled(_) => refuse(StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
+            InvokeError::IntegrationTimeout { .. } => refuse(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out"),
+            _ => refuse(StatusCode::BAD_GATEWAY, "Internal server error"),
+        }
+    })?;
+    let status = answer.get("statusCode").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+    // An interim status can't end a handshake.
+    let status = status.filter(|code| (200..600).contains(code));
+    let Some(status) = status.and_then(|code| StatusCode::from_u16(code).ok()) else {
+        tracing::warn!("{}: its answer to $connect has no statusCode from 200 to 599", route.function);
+        return Err(refuse(StatusCode::BAD_GATEWAY, "Internal server error"));
+    };
+    if !status.is_success() {
+        return Err(refuse(status, status.canonical_reason().unwrap_or("Refused")));
+    }
+    Ok(subprotocol(&answer, handshake))
+}
+
+/// What the function selected, if the client offered it.
+fn subprotocol(answer: &Value, handshake: &Handshake) -> Option<HeaderValue> {
+    let is_protocol = |name: &str| name.eq_ignore_ascii_case(SEC_WEBSOCKET_PROTOCOL.as_str());
+    let single = answer.get("headers").and_then(Value::as_object);
+    let multi = answer.get("multiValueHeaders").and_then(Value::as_object);
+    let mut returned = single
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, value)| Some((name, value.as_str()?)))
+        .chain(multi.into_iter().flatten().filter_map(|(name, values)| Some((name, values.get(0)?.as_str()?))));
+    let selected = returned.find(|(name, _)| is_protocol(name)).map(|(_, value)| value)?;
+    let offers = handshake.headers.iter().filter(|(name, _)| is_protocol(name));
+    let offered = offers.flat_map(|(_, value)| value.split(',')).any(|name| name.trim() == selected);
+    if !offered {
+        tracing::warn!("$connect selected the subprotocol {selected:?}, which the client did not offer");
+        return None;
+    }
+    HeaderValue::from_str(selected).ok()
+}
+
+fn is_present(source: &IdentitySource, handshake: &Handshake) -> bool {
+    match source {
+        IdentitySource::Header(name) => {
+            handshake.headers.iter().any(|(header, value)| header.eq_ignore_ascii_case(name) && !value.is_empty())
+        }
+        IdentitySource::QueryString(name) => {
+            handshake.query.iter().any(|(key, value)| key == name && !value.is_empty())
+        }
+        IdentitySource::StageVariable(_) => false, // there are none
+        IdentitySource::Context(_) => true,
+    }
+}
+
+/// The request as events show it: with the headers that the edge adds.
+fn read(api: &Api, request: &Request<Body>, peer: SocketAddr) -> Handshake {
+    let case = request.extensions().get::<HeaderCase>();
+    let own = request.headers().iter().map(|(name, value)| {
+        let name = case.map_or_else(|| name.to_string(), |case| case.of(name.as_str()));
+        (name, String::from_utf8_lossy(value.as_bytes()).into_owned())
+    });
+    let mut headers: events::Headers = own.filter(|(name, _)| !name.eq_ignore_ascii_case("host")).collect();
+    let port = api.domain.rsplit_once(':').map_or("443", |(_, port)| port);
+    for (name, value) in [
+        ("Host", api.domain.as_str()),
+        ("X-Amzn-Trace-Id", &trace_id()),
+        ("X-Forwarded-For", &peer.ip().to_string()),
+        ("X-Forwarded-Port", port),
+        ("X-Forwarded-Proto", "http"),
+    ] {
+        headers.push((name.to_owned(), value.to_owned()));
+    }
+    Handshake { headers, query: crate::uri::query(request.uri().query()) }
+}
+
+fn websocket_key(method: &Method, headers: &HeaderMap) -> Result<String, &'static str> {
+    let has = |name: &str, token: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|part| part.trim().eq_ignore_ascii_case(token))
+    };
+    if method != Method::GET || !has("upgrade", "websocket") || !has("connection", "upgrade") {
+        return Err("This is a WebSocket API: connect with a WebSocket client");
+    }
+    if !has("sec-websocket-version", "13") {
+        return Err("Sec-WebSocket-Version must be 13");
+    }
+    text(headers, "sec-websocket-key").ok_or("Sec-WebSocket-Key is missing")
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}
+
+fn switching_protocols(key: &str, subprotocol: Option<HeaderValue>) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key.as_bytes())) {
+        headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(subprotocol) = subprotocol {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    response
+}
+
+fn refuse(status: StatusCode, message: &str) -> Response<Body> {
+    let body = json!({ "message": message, "connectionId": gateway_id(), "requestId": gateway_id() });
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if status == StatusCode::UPGRADE_REQUIRED {
+        response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    response
+}

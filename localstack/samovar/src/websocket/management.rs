@@ -1,0 +1,99 @@
+//! `@connections`: post to, look at and close a connection. Errors are as the SDKs need them: without the header
+//! `x-amzn-ErrorType` a 410 is not recognised as `GoneException`.
+//!
+//! Signatures are not verified: whoever reaches this machine's loopback may post.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::Api;
+use super::registry::SendError;
+use crate::ids::{gateway_id, is_gateway_id};
+
+/// The largest payload that can be posted.
+pub(crate) const MAX_PAYLOAD_BYTES: usize = 131_072;
+
+/// The connection id of a management path: what follows the stage, percent-encoded or not.
+pub(crate) fn connection_id(rest: &str) -> Option<String> {
+    let (marker, id) = rest.split_once('/')?;
+    (crate::uri::decode(marker) == "@connections").then(|| crate::uri::decode(id))
+}
+
+pub(crate) fn handle(api: &Api, method: &Method, id: &str, body: Bytes) -> Response<Body> {
+    if !is_gateway_id(id) {
+        return error(
+            StatusCode::BAD_REQUEST,
+            "BadRequestException",
+            json!({ "message": "Invalid connectionId", "connectionId": id }),
+        );
+    }
+    let gone = || error(StatusCode::GONE, "GoneException", json!({ "message": "The connection is gone" }));
+    let Some(connection) = api.registry.get(id) else { return gone() };
+    match *method {
+        Method::POST if body.len() > MAX_PAYLOAD_BYTES => {
+            let message = format!("The payload has more than {MAX_PAYLOAD_BYTES} bytes");
+            error(StatusCode::PAYLOAD_TOO_LARGE, "PayloadTooLargeException", json!({ "message": message }))
+        }
+        Method::POST => match connection.send(body.to_vec(), api.limits.buffer_bytes) {
+            Ok(()) => respond(StatusCode::OK, Body::empty()),
+            Err(SendError::Gone) => gone(),
+            Err(SendError::BufferFull) => error(
+                StatusCode::TOO_MANY_REQUESTS,
+                "LimitExceededException",
+                json!({ "message": "The client reads too slowly" }),
+            ),
+        },
+        Method::GET => {
+            let client = &connection.client;
+            let mut identity = json!({ "sourceIp": client.source_ip });
+            if let Some(agent) = &client.user_agent {
+                identity["userAgent"] = agent.as_str().into();
+            }
+            let status = json!({
+                "connectedAt": iso8601(client.connected_at_ms),
+                "lastActiveAt": iso8601(connection.last_active_ms()),
+                "identity": identity,
+            });
+            json_response(StatusCode::OK, &status)
+        }
+        Method::DELETE => {
+            if let Some(connection) = api.registry.remove(id) {
+                connection.close(1000, "Connection Closed Normally");
+            }
+            respond(StatusCode::NO_CONTENT, Body::empty())
+        }
+        _ => forbidden(),
+    }
+}
+
+/// Nothing at this path or with this method.
+pub(crate) fn forbidden() -> Response<Body> {
+    error(StatusCode::FORBIDDEN, "ForbiddenException", json!({ "message": "Forbidden" }))
+}
+
+fn iso8601(epoch_ms: i64) -> String {
+    let time = jiff::Timestamp::from_millisecond(epoch_ms).unwrap_or_default();
+    format!("{time:.3}")
+}
+
+fn error(status: StatusCode, kind: &'static str, mut body: Value) -> Response<Body> {
+    body["requestId"] = gateway_id().into();
+    let mut response = json_response(status, &body);
+    response.headers_mut().insert("x-amzn-errortype", http::HeaderValue::from_static(kind));
+    response
+}
+
+fn json_response(status: StatusCode, body: &Value) -> Response<Body> {
+    let mut response = respond(status, Body::from(body.to_string()));
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}
+
+fn respond(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,135 @@
+//! What an authorizer's answer means: an IAM policy is evaluated for `execute-api:Invoke` on the `$connect` route.
+
+use serde_json::{Map, Value};
+
+/// The verdict on a client.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// With what goes into `requestContext.authorizer`.
+    Allow(Map<String, Value>),
+    Deny,
+    /// The answer is no authorizer's answer.
+    Malformed(&'static str),
+}
+
+pub(crate) fn evaluate(answer: &Value, method_arn: &str) -> Verdict {
+    let Some(principal) = answer.get("principalId").and_then(Value::as_str) else {
+        return Verdict::Malformed("it has no principalId");
+    };
+    let Some(statements) = answer.pointer("/policyDocument/Statement") else {
+        return Verdict::Malformed("it has no policyDocument with statements");
+    };
+    let statements = match statements {
+        Value::Array(statements) => statements.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let mut allowed = false;
+    for statement in statements {
+        let applies = any(statement.get("Action"), |pattern| matches(&pattern.to_lowercase(), "execute-api:invoke"))
+            && any(statement.get("Resource"), |pattern| matches(pattern, method_arn));
+        match statement.get("Effect").and_then(Value::as_str) {
+            Some("Deny") if applies => return Verdict::Deny,
+            Some("Allow") => allowed |= applies,
+            Some("Deny") => {}
+            _ => return Verdict::Malformed("a statement's Effect is neither Allow nor Deny"),
+        }
+    }
+    if !allowed {
+        return Verdict::Deny;
+    }
+    let mut context = Map::new();
+    match answer.get("context") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(values)) => {
+            for (name, value) in values {
+                let text = match value {
+                    Value::String(text) => text.clone(),
+                    Value::Bool(_) | Value::Number(_) => value.to_string(),
+                    Value::Null => continue,
+                    Value::Array(_) | Value::Object(_) => {
+                        return Verdict::Malformed("its context has a value that is a list or an object");
+                    }
+                };
+                context.insert(name.clone(), text.into());
+            }
+        }
+        Some(_) => return Verdict::Malformed("its context is not an object"),
+    }
+    context.insert("principalId".to_owned(), principal.into());
+    Verdict::Allow(context)
+}
+
+fn any(value: Option<&Value>, test: impl Fn(&str) -> bool) -> bool {
+    match value {
+        Some(Value::String(one)) => test(one),
+        Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).any(test),
+        _ => false,
+    }
+}
+
+/// IAM's wildcards: `*` any characters, `?` one.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut p, mut t, mut star) = (0, 0, None);
+    while t < text.len() {
+        if p < pattern.len() && (pattern[p] == '?' || pattern[p] == text[t]) && pattern[p] != '*' {
+            (p, t) = (p + 1, t + 1);
+        } else if p < pattern.len() && pattern[p] == '*' {
+            star = Some((p, t));
+            p += 1;
+        } else if let Some((at, taken)) = star {
+            star = Some((at, taken + 1));
+            (p, t) = (at + 1, taken + 1);
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|&c| c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const ARN: &str = "arn:aws:execute-api:us-east-1:000000000000:api/ws/$connect";
+
+    fn answer(statements: Value) -> Value {
+        json!({ "principalId": "me", "policyDocument": { "Version": "2012-10-17", "Statement": statements } })
+    }
+
+    #[test]
+    fn an_allow_that_covers_the_route_lets_in() {
+        for resource in [ARN, "*", "arn:aws:execute-api:*:*:api/*", "arn:aws:execute-api:us-east-?:*/ws/*"] {
+            let answer = answer(json!({ "Action": "execute-api:Invoke", "Effect": "Allow", "Resource": resource }));
+            assert!(matches!(evaluate(&answer, ARN), Verdict::Allow(_)), "{resource}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_allowed_is_denied_and_a_deny_wins() {
+        let allow = json!({ "Action": ["execute-api:*"], "Effect": "Allow", "Resource": ["*"] });
+        let deny = json!({ "Action": "*", "Effect": "Deny", "Resource": format!("{ARN}*") });
+        let elsewhere = json!({ "Action": "execute-api:Invoke", "Effect": "Allow", "Resource": "arn:aws:other*" });
+        assert_eq!(evaluate(&answer(json!([allow, deny])), ARN), Verdict::Deny);
+        assert_eq!(evaluate(&answer(json!([elsewhere])), ARN), Verdict::Deny);
+        assert_eq!(evaluate(&answer(json!([])), ARN), Verdict::Deny);
+    }
+
+    #[test]
+    fn context_values_become_strings() {
+        let mut answer = answer(json!([{ "Action": "*", "Effect": "Allow", "Resource": "*" }]));
+        answer["context"] = json!({ "number": 1, "flag": true, "text": "x", "none": null });
+        let Verdict::Allow(context) = evaluate(&answer, ARN) else { panic!("allowed") };
+        assert_eq!(Value::from(context), json!({ "principalId": "me", "number": "1", "flag": "true", "text": "x" }));
+    }
+
+    #[test]
+    fn what_is_no_policy_is_malformed() {
+        let mut nested = answer(json!([{ "Action": "*", "Effect": "Allow", "Resource": "*" }]));
+        nested["context"] = json!({ "list": [1] });
+        for answer in [json!({}), json!({ "principalId": "me" }), nested, json!("text")] {
+            assert!(matches!(evaluate(&answer, ARN), Verdict::Malformed(_)), "{answer}");
+        }
+    }
+}
