@@ -372,7 +372,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
       conversations.leave();
       if (forget) line.close();
       else line.stop();
-      await auth.signOut();
+      await auth.signOut(forget);
     },
     dispose() {
       unsubscribe();
