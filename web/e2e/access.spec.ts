@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { AxeResults } from 'axe-core';
-import type { Page } from '@playwright/test';
+import type { Locator, Page } from '@playwright/test';
 import { App, expect, test } from './fixtures';
 import { Stack } from './stack';
 
@@ -211,3 +211,59 @@ async function heard(page: Page): Promise<string> {
     .map((node) => String(node.name?.value))
     .join('\n');
 }
+
+test('on a touch screen Enter makes a new line, and says so', async ({ browser, stack, user }) => {
+  const app = await App.open(browser, stack, user, { context: { hasTouch: true, isMobile: true } });
+  const { page } = app;
+  await expect(app.composer).toHaveAttribute('enterkeyhint', 'enter');
+  await app.composer.pressSequentially('One\nTwo');
+  await expect(app.composer).toHaveValue('One\nTwo');
+  await page.getByRole('button', { name: 'Send', exact: true }).tap();
+  await expect(app.answers.first()).toHaveAttribute('data-progress', 'done');
+
+  await app.messages.first().getByRole('button', { name: 'Edit' }).tap();
+  const editor = page.getByLabel('Edit your message');
+  await expect(editor).toHaveAttribute('enterkeyhint', 'enter');
+  await editor.press('Control+End');
+  await editor.press('Enter');
+  await expect(editor).toHaveValue('One\nTwo\n');
+  await page.getByRole('button', { name: 'Cancel' }).tap();
+  await app.close();
+});
+
+test('keys of an input method are no orders to the page', async ({ app }) => {
+  const { page } = app;
+  const composing = async (field: Locator, key: string) => field.dispatchEvent('keydown', { key, isComposing: true });
+  await app.ask('Where I was');
+  await app.composer.fill('か');
+  await composing(app.composer, 'Enter');
+  await expect(app.composer).toHaveValue('か');
+
+  await page.keyboard.press('Control+k');
+  const palette = page.getByRole('combobox');
+  for (const key of ['ArrowDown', 'Enter']) await composing(palette, key);
+  await expect(palette).toHaveAttribute('aria-activedescendant', 'palette-0');
+  await page.keyboard.press('Escape');
+
+  await page.locator('[data-conversation]').first().getByRole('link').focus();
+  await page.keyboard.press('F2');
+  const title = page.getByLabel('Title of the conversation');
+  await title.fill('か');
+  for (const key of ['Enter', 'Escape']) await composing(title, key);
+  await expect(title).toHaveValue('か');
+  await page.keyboard.press('Escape');
+
+  const search = page.getByRole('searchbox', { name: 'Search titles' });
+  await search.fill('か');
+  await composing(search, 'Escape');
+  await expect(search).toHaveValue('か');
+  await search.fill('');
+
+  await app.messages.first().hover();
+  await app.messages.first().getByRole('button', { name: 'Edit' }).click();
+  const editor = page.getByLabel('Edit your message');
+  await editor.fill('か');
+  for (const key of ['Enter', 'Escape']) await composing(editor, key);
+  await expect(editor).toHaveValue('か');
+  await expect(app.messages).toHaveCount(1);
+});

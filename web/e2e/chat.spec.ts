@@ -28,6 +28,41 @@ test('an answer with code has highlighting and a copy button', async ({ app }) =
   await expect(app.answers.locator('li')).toHaveText(['one', 'two']);
 });
 
+test('without the clipboard interface texts are copied all the same, and when that fails it is said', async ({ app }) => {
+  const { page } = app;
+  await app.ask('Copy this:\n\n```\ncode\n```\n');
+  // As over plain http: only secure contexts have it.
+  await page.evaluate(() => {
+    const { clipboard } = navigator;
+    Object.assign(window, { pasted: () => clipboard.readText() });
+    Object.defineProperty(navigator, 'clipboard', { value: undefined });
+  });
+  const pasted = () => page.evaluate(() => (window as unknown as { pasted(): Promise<string> }).pasted());
+  const message = app.messages.first();
+  await message.hover();
+  await message.getByRole('button', { name: 'Copy' }).click();
+  await expect(message.getByRole('button', { name: 'Copied' })).toBeFocused();
+  expect(await pasted()).toContain('Copy this:');
+  const code = app.answers.first().locator('figure.code');
+  await code.getByRole('button', { name: 'Copy' }).click();
+  await expect(code.getByRole('button', { name: 'Copied' })).toBeVisible();
+  expect((await pasted()).trim()).toBe('code');
+  const item = page.locator('[data-conversation]').first();
+  await item.hover();
+  await item.getByRole('button', { name: /Actions for/ }).click();
+  await page.getByRole('menuitem', { name: 'Copy as Markdown' }).click();
+  await expect(page.locator('.toast', { hasText: 'Copied' })).toBeVisible();
+  expect(await pasted()).toMatch(/^# Copy this/);
+
+  await page.evaluate(() => (document.execCommand = () => false));
+  const answer = app.answers.first();
+  await answer.hover();
+  await answer.locator('footer').getByRole('button', { name: 'Copy' }).click();
+  await expect(page.locator('.toast', { hasText: 'The text could not be copied.' })).toBeVisible();
+  await code.getByRole('button', { name: /^(Copy|Copied)$/ }).click();
+  await expect(code.getByRole('button', { name: 'The text could not be copied.' })).toBeVisible();
+});
+
 test('renaming, searching and exporting', async ({ app }) => {
   const { page } = app;
   await app.ask('About the harvest');
@@ -152,6 +187,26 @@ test('drafts are kept for each conversation, over a reload', async ({ app }) => 
   await expect(app.composer).toHaveValue('a draft for one');
   await page.getByRole('button', { name: 'New chat' }).first().click();
   await expect(app.composer).toHaveValue('a draft for a new one');
+});
+
+test('a draft that is sent in one tab is gone in the other, and what is typed there stays', async ({ app }) => {
+  const first = app;
+  const second = await app.tab();
+  await expect(second.composer).toBeFocused();
+  // Only one of two windows has the focus, but both of these pages believe that they do.
+  await second.composer.blur();
+  await first.composer.fill('Say it once');
+  await expect(second.composer).toHaveValue('Say it once');
+  await second.say('Say it once');
+  await expect(second.answers.first()).toHaveAttribute('data-progress', 'done');
+  await expect(first.composer).toHaveValue('');
+
+  await first.page.getByRole('link', { name: 'Say it once' }).click();
+  await first.composer.fill('Mine');
+  await second.composer.fill('Theirs');
+  await second.composer.press('Enter');
+  await expect(first.messages).toHaveText([/Say it once/, /Theirs/]);
+  await expect(first.composer).toHaveValue('Mine');
 });
 
 test('another user of the same browser sees nothing of the one before', async ({ app, user }) => {

@@ -1,6 +1,8 @@
 import { randomFillSync } from 'node:crypto';
 import { crc32, deflateSync } from 'node:zlib';
-import { expect, test } from './fixtures';
+import type { Page } from '@playwright/test';
+import { App, expect, test } from './fixtures';
+import { gate } from './model';
 
 /** A real PNG, as large as wanted: its pixels are noise, which does not compress. */
 function png(side: number): Buffer {
@@ -153,4 +155,182 @@ test('a double click records once', async ({ app }) => {
   await page.getByRole('button', { name: 'Discard the recording' }).click();
   const live = () => page.evaluate(() => (window as unknown as { open: MediaStreamTrack[] }).open.map((track) => track.readyState));
   await expect.poll(live).toEqual(['ended']);
+});
+
+/** A WAV file of silence: 8 bit, one channel. */
+function wav(seconds: number): Buffer {
+  const rate = 8000;
+  const head = Buffer.alloc(44);
+  head.write('RIFF', 0);
+  head.writeUInt32LE(36 + seconds * rate, 4);
+  head.write('WAVEfmt ', 8);
+  head.writeUInt32LE(16, 16);
+  head.writeUInt16LE(1, 20);
+  head.writeUInt16LE(1, 22);
+  head.writeUInt32LE(rate, 24);
+  head.writeUInt32LE(rate, 28);
+  head.writeUInt16LE(1, 32);
+  head.writeUInt16LE(8, 34);
+  head.write('data', 36);
+  head.writeUInt32LE(seconds * rate, 40);
+  return Buffer.concat([head, Buffer.alloc(seconds * rate, 128)]);
+}
+
+/** From now on the addresses of files are refused, until a message is asked for once more and brings fresh ones. */
+async function expire(page: Page): Promise<{ renewed: number }> {
+  const state = { renewed: 0 };
+  await page.route(/X-Amz-Signature/, (route) => {
+    const isRefused = state.renewed === 0 && route.request().method() === 'GET';
+    return isRefused ? route.fulfill({ status: 403 }) : route.continue();
+  });
+  await page.route(/\/messages\/[^/?]+$/, async (route) => {
+    const response = await route.fetch();
+    state.renewed++;
+    await route.fulfill({ response });
+  });
+  return state;
+}
+
+test('a picture whose address has ended is loaded and downloaded by a fresh one', async ({ app }) => {
+  const { page } = app;
+  await page.locator('input[type=file]').setInputFiles({ name: 'a.png', mimeType: 'image/png', buffer: png(8) });
+  await expect(page.locator('.chip')).toHaveAttribute('data-state', 'done');
+  await app.ask('Look');
+  const state = await expire(page);
+  await page.reload();
+  for (const row of [app.messages, app.answers]) {
+    const picture = row.first().getByRole('img', { name: 'Image' });
+    await expect.poll(() => picture.evaluate((image: HTMLImageElement) => image.naturalWidth)).toBeGreaterThan(0);
+  }
+  const player = app.answers.first().locator('audio');
+  await expect.poll(() => player.evaluate((audio: HTMLAudioElement) => audio.readyState)).toBeGreaterThan(0);
+  expect(state.renewed).toBeGreaterThan(0);
+
+  await app.messages.first().getByRole('button', { name: 'Enlarge the image' }).click();
+  state.renewed = 0;
+  const got = page.waitForEvent('download');
+  const button = page.getByRole('dialog').getByRole('button', { name: 'Download' });
+  await button.click();
+  expect(await (await got).failure()).toBeNull();
+  expect(state.renewed).toBe(1);
+  await page.route(/\/messages\/[^/?]+$/, (route) => route.abort());
+  await button.click();
+  await expect(page.getByRole('dialog').getByRole('alert')).toHaveText('The file could not be downloaded.');
+});
+
+test('playing goes on where the address of the recording has ended', async ({ app }) => {
+  const { page } = app;
+  await page.locator('input[type=file]').setInputFiles({ name: 'long.wav', mimeType: 'audio/wav', buffer: wav(600) });
+  await expect(page.locator('.chip')).toHaveAttribute('data-state', 'done');
+  await app.ask('Listen');
+  await page.reload();
+  const player = app.messages.first().locator('audio');
+  await player.evaluate((audio: HTMLAudioElement) => audio.play());
+  const state = await expire(page);
+  await player.evaluate((audio: HTMLAudioElement) => (audio.currentTime = 500));
+  await expect.poll(() => state.renewed).toBe(1);
+  await expect.poll(() => player.evaluate((audio: HTMLAudioElement) => audio.currentTime)).toBeGreaterThan(500);
+  expect(await player.evaluate((audio: HTMLAudioElement) => audio.paused)).toBe(false);
+});
+
+test('a double click on "Ask again" about a file sends once', async ({ app }) => {
+  const { page } = app;
+  await page.locator('input[type=file]').setInputFiles({ name: 'a.png', mimeType: 'image/png', buffer: png(8) });
+  await expect(page.locator('.chip')).toHaveAttribute('data-state', 'done');
+  await app.ask('Look');
+  const uploads = await holdUploads(page);
+  const answer = app.answers.first();
+  await answer.hover();
+  const again = answer.getByRole('button', { name: 'Ask again' });
+  // The second click comes before anything is drawn.
+  await again.evaluate((button: HTMLElement) => (button.click(), button.click()));
+  await expect(again).toBeDisabled();
+  uploads.open();
+  await expect(answer.getByRole('group', { name: 'Answer 2 of 2' })).toBeVisible();
+  await expect(answer).toHaveAttribute('data-progress', 'done');
+  await page.reload();
+  await expect(answer.getByRole('group', { name: 'Answer 2 of 2' })).toBeVisible();
+});
+
+/** Uploads do not begin before the gate is opened. */
+async function holdUploads(page: Page): Promise<{ open(): void }> {
+  const held = gate();
+  await page.route('**/api/uploads', async (route) => {
+    await held.opened;
+    await route.continue();
+  });
+  return held;
+}
+
+test('a message that waits for its upload keeps no other conversation from sending', async ({ app }) => {
+  const { page } = app;
+  await app.ask('First');
+  const uploads = await holdUploads(page);
+  await page.locator('input[type=file]').setInputFiles({ name: 'a.png', mimeType: 'image/png', buffer: png(8) });
+  await app.composer.fill('Look at this');
+  await app.composer.press('Enter');
+  await expect(page.getByText('The message is sent as soon as the upload is done.')).toBeVisible();
+
+  await page.getByRole('button', { name: 'New chat' }).first().click();
+  await expect(page.locator('.chip')).toHaveCount(0);
+  await app.ask('Second');
+  await app.composer.fill('A draft for later');
+
+  await page.getByRole('link', { name: 'First' }).click();
+  await expect(app.composer).toHaveValue('Look at this');
+  await expect(page.getByRole('button', { name: 'Send', exact: true })).toBeDisabled();
+  await page.getByRole('link', { name: 'Second' }).click();
+  uploads.open();
+  await page.getByRole('link', { name: 'First' }).click();
+  await expect(app.messages).toHaveText([/First/, /Look at this/]);
+  await expect(app.answers.nth(1)).toHaveAttribute('data-progress', 'done');
+  await expect(app.composer).toHaveValue('');
+  await expect(page.locator('.chip')).toHaveCount(0);
+  await page.getByRole('link', { name: 'Second' }).click();
+  await expect(app.composer).toHaveValue('A draft for later');
+});
+
+test('the way to the administration and back keeps the conversation, its draft and its files', async ({ browser, stack, user }) => {
+  const app = await App.open(browser, stack, user, { admin: true });
+  const { page } = app;
+  await app.ask('Where I was');
+  const url = page.url();
+  const input = page.locator('input[type=file]');
+  await input.setInputFiles({ name: 'ready.png', mimeType: 'image/png', buffer: png(8) });
+  await expect(page.locator('.chip')).toHaveAttribute('data-state', 'done');
+  const uploads = await holdUploads(page);
+  await input.setInputFiles({ name: 'running.png', mimeType: 'image/png', buffer: png(8) });
+  await app.composer.fill('With both');
+
+  const visit = async () => {
+    await page.getByRole('button', { name: 'Account and settings' }).click();
+    await page.getByRole('menuitem', { name: 'Administration' }).click();
+    await expect(page.locator(`tr[data-client="${user}"]`)).toBeVisible();
+  };
+  const back = page.getByRole('link', { name: 'Back to the chat' });
+  await visit();
+  await back.click();
+  await expect(page).toHaveURL(url);
+  await expect(page.locator('.chip')).toHaveText([/ready\.png/, /running\.png/]);
+  await expect(page.locator('.chip').nth(1)).toHaveAttribute('data-state', 'uploading');
+  await expect(app.composer).toHaveValue('With both');
+
+  // What is being sent goes out from there, too.
+  await app.composer.press('Enter');
+  await visit();
+  const sent = page.waitForResponse('**/api/uploads');
+  uploads.open();
+  await sent;
+  await back.click();
+  await expect(app.messages).toHaveCount(3);
+  await expect(app.composer).toHaveValue('');
+  await expect(page.locator('.chip')).toHaveCount(0);
+  for (const index of [1, 2]) await expect(app.answers.nth(index)).toHaveAttribute('data-progress', 'done');
+
+  // The page of the administration knows the way back after a reload, too.
+  await visit();
+  await page.reload();
+  await back.click();
+  await expect(page).toHaveURL(url);
+  await app.close();
 });

@@ -1,6 +1,7 @@
 /** Signing in at an OpenID provider: a real one, which knows nothing of Parley. */
-import { createServer, type Server } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Page } from '@playwright/test';
 import Provider from 'oidc-provider';
 import { App, expect, test } from './fixtures';
 import { Stack } from './stack';
@@ -9,7 +10,14 @@ const CLIENT = 'parley-web';
 /** A little longer than the client wants a token to be good for: each is renewed soon. */
 const TOKEN_SECONDS = 66;
 
-async function startProvider(): Promise<{ issuer: string; server: Server; grants: string[] }> {
+interface TestProvider {
+  issuer: string;
+  grants: string[];
+  stop(): void;
+}
+
+/** `endsSessions`: it has an `end_session_endpoint`. */
+async function startProvider({ endsSessions = true } = {}): Promise<TestProvider> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const issuer = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -24,6 +32,7 @@ async function startProvider(): Promise<{ issuer: string; server: Server; grants
         response_types: ['code'],
         // A port of the loopback is free to choose for a native client, as RFC 8252 has it.
         redirect_uris: ['http://127.0.0.1/'],
+        post_logout_redirect_uris: ['http://127.0.0.1/'],
       },
     ],
     clientBasedCORS: () => true,
@@ -34,6 +43,7 @@ async function startProvider(): Promise<{ issuer: string; server: Server; grants
     ttl: { AccessToken: TOKEN_SECONDS, Session: 3600, Grant: 3600, RefreshToken: 3600, IdToken: 3600, Interaction: 600 },
     features: {
       devInteractions: { enabled: true },
+      rpInitiatedLogout: { enabled: endsSessions },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => 'urn:parley',
@@ -50,8 +60,27 @@ async function startProvider(): Promise<{ issuer: string; server: Server; grants
   });
   provider.on('grant.success', (context) => grants.push(String(context.oidc.params?.['grant_type'])));
   server.on('request', provider.callback());
-  return { issuer, server, grants };
+  const stop = () => {
+    server.closeAllConnections();
+    server.close();
+  };
+  return { issuer, grants, stop };
 }
+
+/** At the provider's page. */
+async function enter(page: Page, login: string): Promise<void> {
+  await page.getByPlaceholder('Enter any login').fill(login);
+  await page.getByPlaceholder('and password').fill('any');
+  await page.getByRole('button', { name: 'Sign-in' }).click();
+  await page.getByRole('button', { name: 'Continue' }).click();
+}
+
+async function signOut(page: Page): Promise<void> {
+  await page.getByRole('button', { name: /Account and settings/ }).click();
+  await page.getByRole('menuitem', { name: 'Sign out' }).click();
+}
+
+const go = (page: Page) => page.getByRole('button', { name: 'Sign in with your account' });
 
 test('the code flow with PKCE, a renewed token, and signing out', async ({ browser }) => {
   test.setTimeout(180_000);
@@ -66,11 +95,8 @@ test('the code flow with PKCE, a renewed token, and signing out', async ({ brows
     if (url.pathname === '/auth') asked.push(url);
   });
   await page.goto('/');
-  await page.getByRole('button', { name: 'Sign in with your account' }).click();
-  await page.getByPlaceholder('Enter any login').fill('alice');
-  await page.getByPlaceholder('and password').fill('any');
-  await page.getByRole('button', { name: 'Sign-in' }).click();
-  await page.getByRole('button', { name: 'Continue' }).click();
+  await go(page).click();
+  await enter(page, 'alice');
   await expect(app.composer).toBeVisible();
   await expect(page).toHaveURL(`${stack.url}/`);
   expect(asked[0]?.searchParams.get('code_challenge_method')).toBe('S256');
@@ -95,13 +121,62 @@ test('the code flow with PKCE, a renewed token, and signing out', async ({ brows
   await expect(app.composer).toBeVisible();
   await app.connected();
 
-  await page.getByRole('button', { name: /Account and settings/ }).click();
-  await page.getByRole('menuitem', { name: 'Sign out' }).click();
-  await expect(page.getByRole('button', { name: 'Sign in with your account' })).toBeVisible();
+  // The session at the provider ends, too.
+  await signOut(page);
+  await page.getByRole('button', { name: 'Yes, sign me out' }).click();
+  await expect(go(page)).toBeVisible();
+  await expect(page).toHaveURL(`${stack.url}/`);
   await page.reload();
-  await expect(page.getByRole('button', { name: 'Sign in with your account' })).toBeVisible();
+  await go(page).click();
+  await enter(page, 'bob');
+  await expect(page.getByText('Hello bob, what would you like')).toBeVisible();
   await app.close();
   await stack.stop();
-  provider.server.closeAllConnections();
-  provider.server.close();
+  provider.stop();
+});
+
+test('a link leads to its conversation after signing in, also when signing in is cancelled first', async ({ browser }) => {
+  test.setTimeout(180_000);
+  const provider = await startProvider({ endsSessions: false });
+  const stack = await Stack.start({ params: { OidcIssuer: provider.issuer, OidcAudience: CLIENT } });
+  const context = await browser.newContext({ baseURL: stack.url, serviceWorkers: 'block' });
+  const app = await App.on(context, stack);
+  const { page } = app;
+  await page.goto('/');
+  await go(page).click();
+  await enter(page, 'alice');
+  await app.ask('Where the link leads');
+  const link = page.url();
+
+  // This provider has no page to sign out at, so signing in asks once more.
+  await signOut(page);
+  await expect(page).toHaveURL(`${stack.url}/`);
+  await page.goto(link);
+  await go(page).click();
+  await page.getByRole('link', { name: 'Cancel' }).click();
+  await expect(page.getByRole('status')).toHaveText('The sign-in was cancelled or refused. You can try again.');
+  await expect(page).toHaveURL(link);
+  await go(page).click();
+  await enter(page, 'alice');
+  await expect(page).toHaveURL(link);
+  await expect(app.messages).toHaveText([/Where the link leads/]);
+
+  // Asked once: then the session at the provider is good again. What has come back never leads elsewhere.
+  await page.evaluate(() => {
+    for (const name of Object.keys(localStorage)) if (name.startsWith('oidc.user:')) localStorage.removeItem(name);
+  });
+  await page.addInitScript(() => {
+    for (const [name, text] of Object.entries(localStorage) as [string, string][]) {
+      const kept = name.startsWith('oidc.') ? (JSON.parse(text) as { data?: { path: string } }) : {};
+      if (kept.data) localStorage.setItem(name, JSON.stringify({ ...kept, data: { path: '//evil.example/c/1' } }));
+    }
+  });
+  await page.reload();
+  await go(page).click();
+  await page.getByRole('button', { name: 'Continue' }).click();
+  await expect(app.composer).toBeVisible();
+  await expect(page).toHaveURL(`${stack.url}/`);
+  await app.close();
+  await stack.stop();
+  provider.stop();
 });

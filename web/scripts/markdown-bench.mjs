@@ -80,7 +80,7 @@ try {
     window.stream = (text, real) => {
       const host = document.createElement('div');
       document.querySelector('main').replaceChildren(host);
-      const view = createMarkdownView(host, { copy: 'Copy', copied: 'Copied', code: 'Code' });
+      const view = createMarkdownView(host, { copy: 'Copy', copied: 'Copied', copyFailed: 'Not copied', code: 'Code' });
       if (real) {
         window.requestAnimationFrame = raf;
         return (async () => {
@@ -107,7 +107,7 @@ try {
   });
   bad.push(...await page.evaluate(async () => {
     const { xssCorpus, renderMarkdown, createMarkdownView, TAGS, ATTRS } = await import('/markdown.js');
-    const out = [], labels = { copy: 'Copy', copied: 'Copied', code: 'Code' };
+    const out = [], labels = { copy: 'Copy', copied: 'Copied', copyFailed: 'Not copied', code: 'Code' };
     const host = document.querySelector('main');
     const check = (text) => {
       for (const el of host.firstChild.querySelectorAll('*')) {

@@ -1,4 +1,4 @@
-/** Keyboard shortcuts that work everywhere on the page. */
+/** What keys do: the shortcuts that work everywhere on the page, and Enter where one writes. */
 
 export const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
 
@@ -6,6 +6,28 @@ export const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
 export const modifier = isMac ? '⌘' : 'Ctrl';
 
 export type Shortcut = 'palette' | 'newChat' | 'sidebar' | 'focus' | 'help';
+
+/** Devices of which a finger is the first pointer: their keyboards are on the screen. */
+export const isTouch = () => matchMedia('(pointer: coarse)').matches;
+
+/**
+ * The key belongs to an input method, which writes with it: Enter takes over a word, Escape leaves it, arrows choose one.
+ * Every handler of such keys in a field leaves them alone. Safari says it by the code 229 and nothing else.
+ */
+export function isComposing(event: KeyboardEvent): boolean {
+  return event.isComposing || event.keyCode === 229;
+}
+
+/**
+ * In a field of many lines: whether the key sends what was written. Keyboards on a screen have no Shift + Enter, so Enter
+ * makes a new line there, and a button sends.
+ */
+export function isSending(event: KeyboardEvent): boolean {
+  return event.key === 'Enter' && !event.shiftKey && !isTouch() && !isComposing(event);
+}
+
+/** How a keyboard on the screen labels its Enter key in such a field. */
+export const enterHint = () => (isTouch() ? 'enter' : 'send');
 
 /** The shortcut that a key press is, if it is one. */
 export function shortcutOf(event: KeyboardEvent): Shortcut | undefined {

@@ -3,12 +3,19 @@ import { shallowRef } from 'vue';
 
 export type Route = { page: 'chat'; conversation?: string } | { page: 'admin' };
 
-export const route = shallowRef<Route>(read());
+export const route = shallowRef<Route>(routeOf(location.pathname));
 
 export function go(to: Route, replace = false): void {
   const path = pathOf(to);
-  if (path !== location.pathname) history[replace ? 'replaceState' : 'pushState'](null, '', path);
+  if (path !== location.pathname) history[replace ? 'replaceState' : 'pushState']({ from: location.pathname }, '', path);
   route.value = to;
+}
+
+/** What was shown before this page, to go back to it: a conversation, or none. */
+export function chatBefore(): Route {
+  const { from } = (history.state ?? {}) as { from?: unknown };
+  const before = routeOf(from);
+  return before.page === 'chat' ? before : { page: 'chat' };
 }
 
 export function pathOf(to: Route): string {
@@ -16,9 +23,10 @@ export function pathOf(to: Route): string {
   return to.conversation ? `/c/${encodeURIComponent(to.conversation)}` : '/';
 }
 
-function read(): Route {
-  if (location.pathname === '/admin') return { page: 'admin' };
-  const [, id] = /^\/c\/([^/]+)$/.exec(location.pathname) ?? [];
+/** Whatever it is given, this is a page of the client, and never an address elsewhere. */
+export function routeOf(path: unknown): Route {
+  if (path === '/admin') return { page: 'admin' };
+  const [, id] = /^\/c\/([^/]+)$/.exec(String(path)) ?? [];
   return id ? { page: 'chat', conversation: decoded(id) } : { page: 'chat' };
 }
 
@@ -31,4 +39,4 @@ function decoded(id: string): string {
   }
 }
 
-window.addEventListener('popstate', () => (route.value = read()));
+window.addEventListener('popstate', () => (route.value = routeOf(location.pathname)));

@@ -11,13 +11,21 @@ export interface Auth {
   token(): Promise<string>;
   /** The last token was refused: get another one. */
   refresh(): Promise<string>;
-  signOut(): Promise<void>;
+  /** `everywhere`: at the provider, too, which may mean to leave the page for the provider's. */
+  signOut(everywhere: boolean): Promise<void>;
 }
 
 /** Nobody is signed in, or no longer. */
 export class SignedOut extends Error {
   constructor() {
     super('Signed out');
+  }
+}
+
+/** The provider has sent somebody back who is not signed in: they have cancelled it, or something is wrong there. */
+export class SignInFailed extends Error {
+  constructor(readonly cancelled: boolean) {
+    super(cancelled ? 'Cancelled' : 'Sign-in failed');
   }
 }
 

@@ -1,15 +1,27 @@
 /** Signing in at an OpenID provider: authorization code flow with PKCE, by oidc-client-ts. */
 import { ErrorResponse, UserManager, WebStorageStateStore } from 'oidc-client-ts';
-import { type Auth, SignedOut } from '.';
+import { type Auth, SignedOut, SignInFailed } from '.';
 import type { Config } from '../contract';
+import { go, routeOf } from '../router';
+import { readJson, remove, writeJson } from '../storage';
 
 const MARGIN_SECONDS = 60;
+/** Somebody has signed out here, and the provider could not be told: the next sign-in asks who it is. */
+const ASK = 'parley.askWho';
+
+/** Goes with a sign-in and comes back with it. It stays in this browser's storage. */
+interface SignInState {
+  /** The page that somebody wanted to see. */
+  path: string;
+}
 
 function manager(config: Config): UserManager {
+  const here = `${location.origin}/`;
   return new UserManager({
     authority: config.auth.issuer,
     client_id: config.auth.clientId,
-    redirect_uri: `${location.origin}/`,
+    redirect_uri: here,
+    post_logout_redirect_uri: here,
     response_type: 'code',
     scope: 'openid profile email',
     userStore: new WebStorageStateStore({ store: localStorage }),
@@ -24,20 +36,31 @@ export async function restore(config: Config): Promise<Auth | undefined> {
   const users = manager(config);
   const query = new URLSearchParams(location.search);
   if (query.has('state') && (query.has('code') || query.has('error'))) {
+    // A code is good once: it must not be there when the page is loaded again.
+    const url = location.href;
+    history.replaceState(null, '', '/');
     try {
-      await users.signinCallback();
-    } finally {
-      // A code is good once: it must not be there when the page is loaded again.
-      history.replaceState(null, '', '/');
+      comeBack((await users.signinCallback(url))?.state);
+    } catch (error) {
+      if (!(error instanceof ErrorResponse)) throw error;
+      comeBack(error.state);
+      throw new SignInFailed(error.error === 'access_denied');
     }
+    remove(ASK);
   }
   const user = await users.getUser();
   return user ? create(users) : undefined;
 }
 
+/** To the page that somebody wanted before they signed in. `routeOf` knows only pages of the client. */
+function comeBack(state: unknown): void {
+  go(routeOf((state as SignInState | undefined)?.path), true);
+}
+
 /** Leaves the page for the provider's. */
 export async function signIn(config: Config): Promise<void> {
-  await manager(config).signinRedirect();
+  const state: SignInState = { path: location.pathname };
+  await manager(config).signinRedirect({ state, ...(readJson(ASK) ? { prompt: 'login' } : {}) });
 }
 
 function create(users: UserManager): Auth {
@@ -73,7 +96,17 @@ function create(users: UserManager): Auth {
       return refresh();
     },
     refresh,
-    signOut: () => users.removeUser(),
+    async signOut(everywhere) {
+      if (!everywhere) return users.removeUser();
+      try {
+        // This forgets the user here first. Then it fails where the provider has no such page, or is out of reach.
+        const { client_id, post_logout_redirect_uri } = users.settings;
+        // Amazon Cognito has names of its own for what the standard calls otherwise, and others ignore them.
+        await users.signoutRedirect({ extraQueryParams: { client_id, logout_uri: post_logout_redirect_uri ?? '' } });
+      } catch {
+        writeJson(ASK, true);
+      }
+    },
   };
 }
 

@@ -41,8 +41,10 @@ export interface Chat {
   toast(text: string, action?: Action): void;
   /** Shows a conversation and loads what is missing of it. */
   open(id: string): Thread;
-  /** Sends at the end of the branch that is shown; without a conversation, in a new one. Says whether it was taken. */
-  send(conversation: string | undefined, text: string, attachments: readonly Attachment[]): Promise<boolean>;
+  /** Sends a draft with its files, at the end of the branch that is shown; without a conversation, in a new one. */
+  send(conversation: string | undefined): Promise<void>;
+  /** Conversations whose draft is on its way: an upload may take its time. */
+  sending: Set<string | undefined>;
   /** Turns at whose place something is about to be sent. */
   busy: Set<string>;
   /** Sends another text at a turn's place. Says whether it was taken. */
@@ -83,6 +85,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
   const unread = shallowReactive(new Set<string>());
   const answering = shallowReactive(new Set<string>());
   const busy = shallowReactive(new Set<string>());
+  const sending = shallowReactive(new Set<string | undefined>());
   const running = createRunningTexts();
   // The user's other tabs.
   const tabs = new BroadcastChannel(`parley.conversations.${me.id}`);
@@ -245,6 +248,45 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
     }
   }
 
+  /** Says whether it was taken. */
+  async function sendNow(
+    conversation: string | undefined,
+    text: string,
+    attachments: readonly Attachment[],
+  ): Promise<boolean> {
+    const keys: string[] = [];
+    for (const attachment of attachments) {
+      const key = await uploads.finished(attachment);
+      if (key === undefined) return false;
+      keys.push(key);
+    }
+    const [first, ...others] = keys;
+    const contents = [{ ...(text === '' ? {} : { text }), ...(first === undefined ? {} : { media: first }) }];
+    contents.push(...others.map((media) => ({ media })));
+
+    let thread = conversation === undefined ? undefined : threads.find(conversation);
+    if (!thread) {
+      try {
+        const made = await conversations.create(text || t.value.composer.voiceMessage);
+        thread = threads.openEmpty(made.id);
+      } catch (error) {
+        if (error instanceof ApiError && error.status === 401) signedOut();
+        toasts.add(t.value.composer.createFailed);
+        return false;
+      }
+    } else {
+      void nameByFirst(thread, text);
+    }
+    await thread.refreshing;
+    // Where something may have come that is not seen here, the server knows better what is the latest.
+    const isSure = thread.state.value === 'ready' && (!thread.stale || thread.head.value !== undefined);
+    sendAll(thread, isSure ? endOf(thread.path.value) : undefined, contents);
+    // Unless the reader has gone elsewhere meanwhile.
+    const isStillHere = route.value.page === 'chat' && shown() === conversation;
+    if (conversation === undefined && isStillHere) go({ page: 'chat', conversation: thread.id });
+    return true;
+  }
+
   const drafts = createDrafts(me.id);
   function setEditing(thread: Thread, turn: string | undefined): void {
     if (turn === undefined && thread.editing.value !== undefined) drafts.edits.delete(thread.editing.value);
@@ -273,6 +315,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
     unread,
     answering,
     busy,
+    sending,
     toasts,
     announcement,
     toast: toasts.add,
@@ -282,37 +325,19 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
       if (thread.stale) void refresh(thread);
       return thread;
     },
-    async send(conversation, text, attachments) {
-      const keys: string[] = [];
-      for (const attachment of attachments) {
-        const key = await uploads.finished(attachment);
-        if (key === undefined) return false;
-        keys.push(key);
+    async send(conversation) {
+      if (sending.has(conversation)) return;
+      const draft = drafts.read(conversation);
+      const attachments = drafts.attachments(conversation);
+      sending.add(conversation);
+      try {
+        if (!(await sendNow(conversation, draft.trim(), attachments))) return;
+        // What was written meanwhile is another draft.
+        if (drafts.read(conversation) === draft) drafts.write(conversation, '');
+        for (const attachment of attachments) drafts.detach(conversation, attachment);
+      } finally {
+        sending.delete(conversation);
       }
-      const [first, ...others] = keys;
-      const contents = [{ ...(text === '' ? {} : { text }), ...(first === undefined ? {} : { media: first }) }];
-      contents.push(...others.map((media) => ({ media })));
-
-      let thread = conversation === undefined ? undefined : threads.find(conversation);
-      if (!thread) {
-        try {
-          const made = await conversations.create(text || t.value.composer.voiceMessage);
-          thread = threads.openEmpty(made.id);
-        } catch (error) {
-          if (error instanceof ApiError && error.status === 401) signedOut();
-          toasts.add(t.value.composer.createFailed);
-          return false;
-        }
-      } else {
-        void nameByFirst(thread, text);
-      }
-      await thread.refreshing;
-      // Where something may have come that is not seen here, the server knows better what is the latest.
-      const isSure = thread.state.value === 'ready' && (!thread.stale || thread.head.value !== undefined);
-      sendAll(thread, isSure ? endOf(thread.path.value) : undefined, contents);
-      // Unless the reader has gone elsewhere meanwhile.
-      if (conversation === undefined && shown() === undefined) go({ page: 'chat', conversation: thread.id });
-      return true;
     },
     async edit(thread, turn, text) {
       const taken = await sendAt(thread, turn, text);
@@ -347,11 +372,12 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
       conversations.leave();
       if (forget) line.close();
       else line.stop();
-      await auth.signOut();
+      await auth.signOut(forget);
     },
     dispose() {
       unsubscribe();
       tabs.close();
+      drafts.dispose();
       window.removeEventListener('pagehide', leave);
     },
   };

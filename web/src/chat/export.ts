@@ -1,5 +1,6 @@
 /** A conversation to take away: all of it as JSON, or the branch that is shown as Markdown. */
 import type { Conversation, Message } from '../contract';
+import { copyText } from '../clipboard';
 import { momentOf, t } from '../i18n';
 import type { Chat } from './chat';
 import { pathOf, treeOf } from './turns';
@@ -37,7 +38,8 @@ export async function exportJson(chat: Chat, conversation: Conversation): Promis
 }
 
 export async function copyMarkdown(chat: Chat, conversation: Conversation): Promise<void> {
-  await navigator.clipboard.writeText(await markdownOf(chat, conversation));
+  const isCopied = await copyText(await markdownOf(chat, conversation));
+  chat.toast(isCopied ? t.value.copied : t.value.copyFailed);
 }
 
 /** A title without what file systems don't take. */

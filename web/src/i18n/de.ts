@@ -9,6 +9,7 @@ export const de: Texts = {
   undo: 'Rückgängig',
   copy: 'Kopieren',
   copied: 'Kopiert',
+  copyFailed: 'Der Text konnte nicht kopiert werden.',
   code: 'Code',
   unreachable: 'Parley ist gerade nicht erreichbar.',
   unreachableHint: 'Prüfen Sie Ihre Verbindung. Diese Seite versucht es von selbst wieder.',
@@ -22,6 +23,7 @@ export const de: Texts = {
     go: 'Anmelden',
     provider: 'Mit Ihrem Konto anmelden',
     failed: 'Die Anmeldung ist misslungen. Versuchen Sie es noch einmal.',
+    cancelled: 'Die Anmeldung wurde abgebrochen oder abgelehnt. Sie können es noch einmal versuchen.',
     signedOut: 'Sie sind abgemeldet. Melden Sie sich an, um weiterzumachen.',
   },
 
@@ -94,6 +96,7 @@ export const de: Texts = {
     video: 'Film',
     zoom: 'Bild vergrößern',
     download: 'Herunterladen',
+    downloadFailed: 'Die Datei konnte nicht heruntergeladen werden.',
   },
 
   composer: {

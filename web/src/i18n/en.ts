@@ -7,6 +7,7 @@ export const en = {
   undo: 'Undo',
   copy: 'Copy',
   copied: 'Copied',
+  copyFailed: 'The text could not be copied.',
   code: 'Code',
   unreachable: 'Parley cannot be reached right now.',
   unreachableHint: 'Check your connection. This page tries again by itself.',
@@ -20,6 +21,7 @@ export const en = {
     go: 'Sign in',
     provider: 'Sign in with your account',
     failed: 'Signing in did not work. Try again.',
+    cancelled: 'The sign-in was cancelled or refused. You can try again.',
     signedOut: 'You are signed out. Sign in to go on.',
   },
 
@@ -92,6 +94,7 @@ export const en = {
     video: 'Video',
     zoom: 'Enlarge the image',
     download: 'Download',
+    downloadFailed: 'The file could not be downloaded.',
   },
 
   composer: {

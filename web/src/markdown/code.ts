@@ -1,6 +1,7 @@
 import type { MarkdownLabels } from './index.ts';
 
-import { h, shell } from './dom.ts';
+import { copyText } from '../clipboard.ts';
+import { shell } from './dom.ts';
 
 /** The language a fence names; what follows, or is no name, is not shown. */
 export const languageOf = (info: string): string => /^[\w+#.-]{1,30}(?![^\s{,:])/.exec(info)?.[0] ?? '';
@@ -16,26 +17,14 @@ export function codeFigure(info: string, labels: MarkdownLabels): HTMLElement {
   return figure;
 }
 
-/** The text of the figure whose button was pressed goes to the clipboard; the button says so for two seconds. */
+/** The text of the figure whose button was pressed goes to the clipboard; the button says for two seconds whether it did. */
 export async function copyCode(button: HTMLElement, labels: MarkdownLabels): Promise<void> {
   const text = button.closest('figure')?.querySelector('code')?.textContent ?? '';
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    // No clipboard interface (plain http) or no permission
-    const area = h('textarea', { 'aria-hidden': 'true', readonly: '', class: 'md-clipboard' });
-    area.value = text;
-    document.body.append(area);
-    area.select();
-    const done = document.execCommand('copy');
-    area.remove();
-    button.focus();
-    if (!done) return;
-  }
+  const done = await copyText(text);
   const say = (what: string): void => {
     button.textContent = what;
     button.setAttribute('aria-label', what);
   };
-  say(labels.copied);
+  say(done ? labels.copied : labels.copyFailed);
   setTimeout(() => say(labels.copy), 2000);
 }

@@ -16,6 +16,7 @@ import { inlineText, options } from './inline.ts';
 export interface MarkdownLabels {
   copy: string;
   copied: string;
+  copyFailed: string;
   /** Name of a code block's region, and its head when no language is given */
   code: string;
 }

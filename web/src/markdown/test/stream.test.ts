@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { renderMarkdown, View } from '../index.ts';
 import { CORPUS } from './corpus.ts';
 
-const LABELS = { copy: 'Copy', copied: 'Copied', code: 'Code' };
+const LABELS = { copy: 'Copy', copied: 'Copied', copyFailed: 'Not copied', code: 'Code' };
 
 export function random(seed: number): () => number {
   return () => {

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import { createMarkdownView, plainText, renderMarkdown, View } from '../index.ts';
 import { mend } from '../inline.ts';
 
-const LABELS = { copy: 'Copy', copied: 'Copied', code: 'Code' };
+const LABELS = { copy: 'Copy', copied: 'Copied', copyFailed: 'Not copied', code: 'Code' };
 const T = '```';
 
 function html(text: string): string {

@@ -7,7 +7,7 @@ import { ATTRS, h, TAGS, wall } from '../dom.ts';
 import { renderMarkdown, View } from '../index.ts';
 import { xssCorpus } from '../xss-corpus.ts';
 
-const LABELS = { copy: 'Copy', copied: 'Copied', code: 'Code' };
+const LABELS = { copy: 'Copy', copied: 'Copied', copyFailed: 'Not copied', code: 'Code' };
 
 /** What is in the tree that may not be. (scripts/markdown-bench.mjs does the like in Chromium.) */
 function wrongs(root: Element, tags: string[], attrs: string[]): string[] {
