@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starting the stack compiles no crate that a build of the workspace has compiled: the stack's program and the functions are built
-# with the same features. `cargo run` and the stack's own `cargo build` are asked here.
+# Starting the stack compiles no crate that a build of the workspace has compiled: the stack's program and the functions
+# are built with the same features. `cargo run` and the stack's own `cargo build` are asked here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Tries the REST API with requests made from its own OpenAPI document, valid and not: nothing may fail on our side, and every
-# response must be a documented one. Before, the document itself must be valid. Takes a running stack's URL, or starts one;
-# EXAMPLES bounds it, SCHEMATHESIS and OPENAPI_SPEC_VALIDATOR name the programs.
+# Tries the REST API with requests made from its own OpenAPI document, valid and not: nothing may fail on our side, and
+# every response must be a documented one. Before, the document itself must be valid. Takes a running stack's URL, or
+# starts one; EXAMPLES bounds it, SCHEMATHESIS and OPENAPI_SPEC_VALIDATOR name the programs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

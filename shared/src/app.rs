@@ -1,14 +1,15 @@
-//! The one place where a function is put together: its `main` takes the parts that it needs from an [`App`], and tests take
-//! theirs from one with another environment, clock and randomness.
+//! The one place where a function is put together: its `main` takes the parts that it needs from an [`App`], and tests
+//! take theirs from one with another environment, clock and randomness.
 //!
-//! A part is built when it is first asked for, and then kept, so that all parts share clients, clock and randomness. Building a
-//! part reads the settings of that part and of what it stands on, and no others: a function is not in need of a variable that
-//! it has no use for. One that is missing is named when the part is built, which a function does at init.
+//! A part is built when it is first asked for, and then kept, so that all parts share clients, clock and randomness.
+//! Building a part reads the settings of that part and of what it stands on, and no others: a function is not in need
+//! of a variable that it has no use for. One that is missing is named when the part is built, which a function does at
+//! init.
 //!
-//! Every call of a service has an end of its own ([`Timeouts`]), well before the function's: a call that hangs is tried again or
-//! fails, and the invocation goes on to say so. A call that was given up may have done its work; that is no other case than an
-//! answer that was lost on its way, which each write is made for. The streams of models have ends of their own
-//! ([`crate::model`]).
+//! Every call of a service has an end of its own ([`Timeouts`]), well before the function's: a call that hangs is tried
+//! again or fails, and the invocation goes on to say so. A call that was given up may have done its work; that is no
+//! other case than an answer that was lost on its way, which each write is made for. The streams of models have ends of
+//! their own ([`crate::model`]).
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -67,8 +68,8 @@ struct Timeouts {
     /// The longest is the copy of an upload within the storage.
     storage: Patience,
     push: Patience,
-    /// Of a post that is tried once. Generous, because a frame that arrived although nobody waited for it any more is sent
-    /// twice.
+    /// Of a post that is tried once. Generous, because a frame that arrived although nobody waited for it any more is
+    /// sent twice.
     push_once: Patience,
 }
 

@@ -1,24 +1,24 @@
 //! Bearer tokens: JWTs of one OpenID issuer, verified against its published keys.
 //!
-//! Signature, issuer, audience and expiry, and nothing else, decide. As with API Gateway's own JWT authorizer, the audience
-//! may be in `aud` or, as in a user pool's access tokens, in `client_id`. Only asymmetric algorithms are accepted: a token
-//! can't choose to be checked with a public key as if it were a secret.
+//! Signature, issuer, audience and expiry, and nothing else, decide. As with API Gateway's own JWT authorizer, the
+//! audience may be in `aud` or, as in a user pool's access tokens, in `client_id`. Only asymmetric algorithms are
+//! accepted: a token can't choose to be checked with a public key as if it were a secret.
 //!
 //! # The issuer's keys
 //!
-//! The keys are asked for again every ten minutes, and the issuer may be away just then. A key that is known is still good:
-//! for a day after it was fetched it is served while it is asked for again, and a connect waits for that no longer than
-//! [`PATIENCE`]. After a day it is dropped, because an issuer that has withdrawn a key must be obeyed some time. Nothing but a
-//! key that is not known makes a token wait for the issuer.
+//! The keys are asked for again every ten minutes, and the issuer may be away just then. A key that is known is still
+//! good: for a day after it was fetched it is served while it is asked for again, and a connect waits for that no
+//! longer than [`PATIENCE`]. After a day it is dropped, because an issuer that has withdrawn a key must be obeyed some
+//! time. Nothing but a key that is not known makes a token wait for the issuer.
 //!
-//! One request at a time: whoever asks holds `asking`. Those who came meanwhile look at what it brought, and ask again only if
-//! the tries are still those that they saw before they waited. What a try brought, also a failure, counts for
-//! [`REFETCH_AFTER`], so that a flood of unknown key ids does not become one of requests; as long as nothing at all is known,
-//! each token tries. `known` is only locked to be copied or replaced, never while something is awaited.
+//! One request at a time: whoever asks holds `asking`. Those who came meanwhile look at what it brought, and ask again
+//! only if the tries are still those that they saw before they waited. What a try brought, also a failure, counts for
+//! [`REFETCH_AFTER`], so that a flood of unknown key ids does not become one of requests; as long as nothing at all is
+//! known, each token tries. `known` is only locked to be copied or replaced, never while something is awaited.
 //!
-//! Lambda freezes a function between invocations, and a request in the background with it. It goes on, or fails and is made
-//! anew, with the next token. That is why a token waits for it for a moment: on a function that is seldom called, it would
-//! never come to an end otherwise.
+//! Lambda freezes a function between invocations, and a request in the background with it. It goes on, or fails and is
+//! made anew, with the next token. That is why a token waits for it for a moment: on a function that is seldom called,
+//! it would never come to an end otherwise.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;

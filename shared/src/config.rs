@@ -1,5 +1,5 @@
-//! Settings, one struct per concern, read once in `main` through a lookup. A missing or senseless value fails at init with
-//! the variable's name; nothing falls back to a mock by accident. The values come from `infra/template.yaml`.
+//! Settings, one struct per concern, read once in `main` through a lookup. A missing or senseless value fails at init
+//! with the variable's name; nothing falls back to a mock by accident. The values come from `infra/template.yaml`.
 
 use std::str::FromStr;
 use std::time::Duration;

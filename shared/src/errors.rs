@@ -1,12 +1,12 @@
-//! What can go wrong, as data. Each error knows its class: rejected by a rule, worth a retry, or a bug; and the code that a
-//! client sees. Logged once, at the boundary.
+//! What can go wrong, as data. Each error knows its class: rejected by a rule, worth a retry, or a bug; and the code
+//! that a client sees. Logged once, at the boundary.
 
 use crate::clock::Timestamp;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Matched exhaustively wherever it is mapped, so that a new variant is given its class, its code and its HTTP status by
-/// whoever adds it, and is nobody's fault by default.
+/// Matched exhaustively wherever it is mapped, so that a new variant is given its class, its code and its HTTP status
+/// by whoever adds it, and is nobody's fault by default.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]

@@ -1,5 +1,5 @@
-//! The edge towards Lambda, and the one module of this library that knows of it and its events: how a function starts, who
-//! speaks, the answer as a route response.
+//! The edge towards Lambda, and the one module of this library that knows of it and its events: how a function starts,
+//! who speaks, the answer as a route response.
 //!
 //! Here an error is logged, once, and becomes a frame that says no more than the contract.
 

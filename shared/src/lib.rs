@@ -1,5 +1,5 @@
-//! The domain of Parley. The functions turn events into calls of this library and its results into responses; nothing here
-//! knows which machine it runs on.
+//! The domain of Parley. The functions turn events into calls of this library and its results into responses; nothing
+//! here knows which machine it runs on.
 //!
 //! From the edge to the ground; each module uses only what stands below it (`layers.rs` tests that):
 //!
@@ -7,8 +7,10 @@
 //! - [`app`]: where a function is put together.
 //! - [`janitor`]: what is left to do when nobody else does.
 //! - [`answer`]: what the worker does with a queued message; what it takes is measured.
-//! - [`protocol`]: the edge towards clients: frames and messages on the wire, and the schema of these. [`push`] sends them.
-//! - [`conversations`]: what messages are said in: made, listed, read, deleted. [`users`]: who says them. [`paging`]: lists.
+//! - [`protocol`]: the edge towards clients: frames and messages on the wire, and the schema of these. [`push`] sends
+//!   them.
+//! - [`conversations`]: what messages are said in: made, listed, read, deleted. [`users`]: who says them. [`paging`]:
+//!   lists.
 //! - [`queue`], [`model`]: what messages wait in, and what answers them.
 //! - [`messages`]: a message's life: admitted, queued, claimed, answered.
 //! - [`leases`]: who may communicate: places, sessions, expiry. The four limits begin here.

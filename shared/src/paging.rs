@@ -1,13 +1,13 @@
 //! Pages of a list, and the cursors that lead from one to the next.
 //!
-//! A cursor says where in a list to go on, and of which list of whose it is. It is opaque and not secret: what is read is
-//! decided by who asks, never by a cursor, so a forged one can at most skip in its own owner's list. One of another list, or
-//! of another user, is refused, because it can only be a mistake.
+//! A cursor says where in a list to go on, and of which list of whose it is. It is opaque and not secret: what is read
+//! is decided by who asks, never by a cursor, so a forged one can at most skip in its own owner's list. One of another
+//! list, or of another user, is refused, because it can only be a mistake.
 //!
-//! A page ends at its limit of items, or before the item with which it would have more than [`MAX_BYTES`]: what a function
-//! answers is JSON that Lambda takes as a text within JSON, of 6 MB at most. Items are counted as they are then
-//! ([`wire_bytes`]). A page has at least one item, so whoever follows the cursors comes to the end; one item is far smaller than
-//! a page, because the table takes none above 400 KB.
+//! A page ends at its limit of items, or before the item with which it would have more than [`MAX_BYTES`]: what a
+//! function answers is JSON that Lambda takes as a text within JSON, of 6 MB at most. Items are counted as they are
+//! then ([`wire_bytes`]). A page has at least one item, so whoever follows the cursors comes to the end; one item is
+//! far smaller than a page, because the table takes none above 400 KB.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::query::QueryError;
@@ -22,7 +22,8 @@ use crate::dynamo::Item;
 use crate::ids::UserId;
 use crate::{Error, Result};
 
-/// Of a page as it is answered. Of the 6 MB that Lambda takes, room is left for headers and for what items are counted too low.
+/// Of a page as it is answered. Of the 6 MB that Lambda takes, room is left for headers and for what items are counted
+/// too low.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Some items of a list.

@@ -71,8 +71,8 @@ where
     }
 }
 
-/// Tells a connection why it is closed, then closes it. One that is gone already is as good; one that can't be told is closed
-/// all the same. Where closing is refused for being one call too many, it is not closed.
+/// Tells a connection why it is closed, then closes it. One that is gone already is as good; one that can't be told is
+/// closed all the same. Where closing is refused for being one call too many, it is not closed.
 pub async fn dismiss(
     push: &dyn Push,
     connection: &ConnectionId,

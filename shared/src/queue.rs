@@ -1,6 +1,6 @@
-//! The queue between admission and answer: SQS FIFO, one message group per conversation, so that a conversation is answered
-//! in order and conversations are answered side by side. The deduplication id is the message's, so that a message that is
-//! sent again within five minutes is queued once.
+//! The queue between admission and answer: SQS FIFO, one message group per conversation, so that a conversation is
+//! answered in order and conversations are answered side by side. The deduplication id is the message's, so that a
+//! message that is sent again within five minutes is queued once.
 //!
 //! A second group of each conversation is its rescue lane ([`crate::answer::Rescuer`]).
 
@@ -14,7 +14,8 @@ use crate::ids::{ConversationId, MessageId, UserId};
 use crate::messages::{Lane, StoredMessage};
 use crate::{Error, Result};
 
-/// What SQS answers about a message that came back to the queue or was deleted; with the prefix of its older protocol, or without.
+/// What SQS answers about a message that came back to the queue or was deleted; with the prefix of its older protocol,
+/// or without.
 const NOT_HELD: [&str; 5] = [
     "InvalidParameterValue",
     "MessageNotInflight",
@@ -78,8 +79,8 @@ impl Queue {
         self.send_as(job, format!("{}-{time}", job.message_id.key())).await
     }
 
-    /// Queues it beside what waits in its conversation, where an ordinary job may wait for a delivery to come back. Once within
-    /// five minutes, however often it is asked for.
+    /// Queues it beside what waits in its conversation, where an ordinary job may wait for a delivery to come back.
+    /// Once within five minutes, however often it is asked for.
     pub async fn rescue(&self, message: &StoredMessage) -> Result<()> {
         let job = Job { rescue: true, ..Job::from(message) };
         self.send_as(&job, format!("{}-rescue", message.id.key())).await
@@ -110,8 +111,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Lets a received message come back after `timeout` from now, if it is not deleted before. `false`: whoever received it has it
-    /// no more, and trying again is of no use.
+    /// Lets a received message come back after `timeout` from now, if it is not deleted before. `false`: whoever
+    /// received it has it no more, and trying again is of no use.
     pub async fn hold(&self, receipt_handle: &str, timeout: Duration) -> Result<bool> {
         let held = self
             .sqs

@@ -1,5 +1,5 @@
-//! An OpenAI-compatible endpoint, well-behaved: it says what it was told; in the middle of it, it waits for as long as the
-//! test wants.
+//! An OpenAI-compatible endpoint, well-behaved: it says what it was told; in the middle of it, it waits for as long as
+//! the test wants.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The harness of the end-to-end tests: starts real stacks on free ports in temporary directories, and speaks to them as any
-//! client does. A stack that is dropped is stopped as an operator stops it, and must leave no process behind.
+//! The harness of the end-to-end tests: starts real stacks on free ports in temporary directories, and speaks to them
+//! as any client does. A stack that is dropped is stopped as an operator stops it, and must leave no process behind.
 
 mod client;
 mod endpoint;

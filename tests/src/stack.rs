@@ -268,7 +268,8 @@ fn is_alive(pid: u32) -> bool {
     stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
 }
 
-/// What `cargo run` starts, built once per test process: cargo's own lock keeps parallel ones apart, and what is fresh is not built.
+/// What `cargo run` starts, built once per test process: cargo's own lock keeps parallel ones apart, and what is fresh
+/// is not built.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {

@@ -1,4 +1,5 @@
-//! Models through the running stack: a long text, a client that does not read, cancelling, and a real endpoint's protocol.
+//! Models through the running stack: a long text, a client that does not read, cancelling, and a real endpoint's
+//! protocol.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! The web site as whoever starts the stack sees it: what is said at the terminal, what becomes of processes. And what the
-//! web client is told at `/config.json`.
+//! The web site as whoever starts the stack sees it: what is said at the terminal, what becomes of processes. And what
+//! the web client is told at `/config.json`.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! `cancel`: stops the answer to a message. What came of it is told by a `reply`, from here where nobody had begun with the
-//! message, and otherwise from the worker that has it.
+//! `cancel`: stops the answer to a message. What came of it is told by a `reply`, from here where nobody had begun with
+//! the message, and otherwise from the worker that has it.
 //!
 //! The route has no response, because there is none to give where all is well; what is wrong is pushed.
 

@@ -1,4 +1,5 @@
-//! `heartbeat`: renews the lease of a client that has spoken, and tells when it ends. Who waits for an answer has it looked after.
+//! `heartbeat`: renews the lease of a client that has spoken, and tells when it ends. Who waits for an answer has it
+//! looked after.
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};

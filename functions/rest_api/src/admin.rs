@@ -1,5 +1,5 @@
-//! `/api/admin`: who has the places, closing them, and all users. For members of the group `admin` alone: [`guard`] stands
-//! before everything under this path, what is there and what is not.
+//! `/api/admin`: who has the places, closing them, and all users. For members of the group `admin` alone: [`guard`]
+//! stands before everything under this path, what is there and what is not.
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -103,7 +103,8 @@ pub(crate) async fn clients(State(deps): State<Deps>) -> Result<Json<Clients>, P
     Ok(Json(Clients { capacity: deps.leases.capacity(), items }))
 }
 
-/// Takes a user's place away. The client is told `closing` and its connection is closed; nothing keeps it from connecting again.
+/// Takes a user's place away. The client is told `closing` and its connection is closed; nothing keeps it from
+/// connecting again.
 #[utoipa::path(delete, path = "/api/admin/clients/{userId}", operation_id = "closeClient",
     tag = "admin", params(("userId" = String, Path)), responses(
     (status = 204, description = "Its place is free"),
@@ -164,7 +165,8 @@ fn is_admin(request: &Request) -> bool {
     groups.is_some_and(|groups| groups_of(groups).iter().any(|group| group == GROUP))
 }
 
-/// A list as it arrives in a claim: API Gateway makes one text of it, `[admin other]`. Others write JSON, or one name alone.
+/// A list as it arrives in a claim: API Gateway makes one text of it, `[admin other]`. Others write JSON, or one name
+/// alone.
 fn groups_of(claim: &str) -> Vec<String> {
     let claim = claim.trim();
     if let Ok(groups) = serde_json::from_str(claim) {

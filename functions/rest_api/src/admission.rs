@@ -18,7 +18,8 @@ pub(crate) struct Admission {
     in_use: u32,
     /// Places.
     capacity: u32,
-    /// When to try again: until then at the latest a place is lost by its holder, if nothing is heard of it. 0 when open.
+    /// When to try again: until then at the latest a place is lost by its holder, if nothing is heard of it. 0 when
+    /// open.
     retry_after_seconds: u64,
 }
 

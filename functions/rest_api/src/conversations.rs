@@ -168,7 +168,8 @@ pub(crate) async fn rename(
     Ok(Json(renamed.into()))
 }
 
-/// Deletes a conversation with its messages and media. It is gone at once; of a long one, the rest is deleted soon after.
+/// Deletes a conversation with its messages and media. It is gone at once; of a long one, the rest is deleted soon
+/// after.
 #[utoipa::path(delete, path = "/api/conversations/{id}", operation_id = "deleteConversation",
     tag = "conversations", params(("id" = String, Path)), responses(
     (status = 204, description = "It is gone"),

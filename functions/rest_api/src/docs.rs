@@ -1,5 +1,5 @@
-//! The documentation: the OpenAPI document, and a page that shows it. The page's files come with the binary, compressed, so
-//! that it works offline; all addresses are relative, so that it works under any path.
+//! The documentation: the OpenAPI document, and a page that shows it. The page's files come with the binary,
+//! compressed, so that it works offline; all addresses are relative, so that it works under any path.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
-//! The REST API: users, conversations and their history; and who has the places, for administrators. Behind an HTTP API whose JWT authorizer has verified who speaks.
+//! The REST API: users, conversations and their history; and who has the places, for administrators. Behind an HTTP API
+//! whose JWT authorizer has verified who speaks.
 //!
-//! [`api`] has the routes, each beside its documentation, from which the OpenAPI document is made; [`problem`] what errors
-//! look like; [`input`] how requests are read.
+//! [`api`] has the routes, each beside its documentation, from which the OpenAPI document is made; [`problem`] what
+//! errors look like; [`input`] how requests are read.
 
 mod admin;
 mod admission;

@@ -1,5 +1,5 @@
-//! Errors as `application/problem+json` (RFC 9457). Here an error is logged, once, and becomes a response that says which rule
-//! said no, and nothing of the inside.
+//! Errors as `application/problem+json` (RFC 9457). Here an error is logged, once, and becomes a response that says
+//! which rule said no, and nothing of the inside.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -2,10 +2,10 @@
 //!
 //! Admission comes first and is durable; a crash before the queue is healed by the client, which sends the id again.
 //!
-//! Who sends a message again that has ended is told its `reply` or `error` again, by a worker. From here it would come before
-//! `accepted`, which is this function's response, and this function would have to be allowed to post to connections. Nobody who
-//! asks is left untold: a message that is read here as not ended ends after this read, and the address to tell it at is read
-//! after that; by then the asking connection has the place, or has lost it to another.
+//! Who sends a message again that has ended is told its `reply` or `error` again, by a worker. From here it would come
+//! before `accepted`, which is this function's response, and this function would have to be allowed to post to
+//! connections. Nobody who asks is left untold: a message that is read here as not ended ends after this read, and the
+//! address to tell it at is read after that; by then the asking connection has the place, or has lost it to another.
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
@@ -56,7 +56,8 @@ async fn accept(
             Admission::Duplicate(message) => (message, true),
         };
         if message.status.is_final() {
-            // Whoever has not heard of the end hears of it now, from the worker: behind what it is telling at the moment.
+            // Whoever has not heard of the end hears of it now, from the worker: behind what it is telling at the
+            // moment.
             deps.queue.tell(message, event.request_context.request_id.as_deref().unwrap_or_default()).await?;
         } else {
             deps.queue.send(&Job::from(message)).await?;

@@ -143,8 +143,8 @@ impl DynamoDb {
 
 /// An old state that reads see which do not ask for the present one.
 ///
-/// DynamoDB answers such a read from any replica, and says nothing of how far behind that is. The engine has one copy and is always
-/// up to date, so a program that asks for too little never notices. With a stale state, it does.
+/// DynamoDB answers such a read from any replica, and says nothing of how far behind that is. The engine has one copy
+/// and is always up to date, so a program that asks for too little never notices. With a stale state, it does.
 #[derive(Debug, Default)]
 pub struct StaleReads(RwLock<Option<DynamoDb>>);
 

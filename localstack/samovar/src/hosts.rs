@@ -1,12 +1,14 @@
 //! The host names that a stack answers to.
 //!
-//! The stack listens on 127.0.0.1 and gives a token for any user to anybody who asks. A web page elsewhere must not be the one that
-//! asks. A browser keeps a page from reading another origin, but the page's owner can let his own name resolve to 127.0.0.1 (DNS
-//! rebinding): the browser then takes the stack for a part of that page. Only the `Host` header shows it. So a stack answers to names
-//! that always mean this machine, and to those that its user has allowed, and to no other.
+//! The stack listens on 127.0.0.1 and gives a token for any user to anybody who asks. A web page elsewhere must not be
+//! the one that asks. A browser keeps a page from reading another origin, but the page's owner can let his own name
+//! resolve to 127.0.0.1 (DNS rebinding): the browser then takes the stack for a part of that page. Only the `Host`
+//! header shows it. So a stack answers to names that always mean this machine, and to those that its user has allowed,
+//! and to no other.
 //!
-//! A page of another origin may still send requests without reading the answers. The stack's own paths (`/_local`, `/_aws`) are not for
-//! pages of others, so they also look at `Origin`. The APIs are the template's: it says with CORS who may call them.
+//! A page of another origin may still send requests without reading the answers. The stack's own paths (`/_local`,
+//! `/_aws`) are not for pages of others, so they also look at `Origin`. The APIs are the template's: it says with CORS
+//! who may call them.
 
 use std::sync::Arc;
 
@@ -68,7 +70,8 @@ fn is_known(host: &str, allowed: &[String]) -> bool {
         || name_of(host).is_some_and(|name| allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name)))
 }
 
-/// Whether this is a name of this machine, with or without a port. A name under `localhost` is one too, and nobody can register it.
+/// Whether this is a name of this machine, with or without a port. A name under `localhost` is one too, and nobody can
+/// register it.
 pub(crate) fn is_loopback(host: &str) -> bool {
     name_of(host).is_some_and(|name| {
         let name = name.to_ascii_lowercase();

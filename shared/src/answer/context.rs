@@ -3,8 +3,8 @@
 use crate::messages::Role;
 use crate::model::Turn;
 
-/// Bytes of text that are about a token, in most languages and of most models; estimated rather too high, because a request
-/// that is too long is refused as a whole.
+/// Bytes of text that are about a token, in most languages and of most models; estimated rather too high, because a
+/// request that is too long is refused as a whole.
 const BYTES_PER_TOKEN: usize = 3;
 
 /// What a turn costs beside its text, and what a picture does.

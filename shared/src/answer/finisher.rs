@@ -1,9 +1,11 @@
-//! Ending messages and telling their users how: what all functions do that have to do with answers, with a model or without.
+//! Ending messages and telling their users how: what all functions do that have to do with answers, with a model or
+//! without.
 //!
-//! An end is told, or owed, or nobody is there to hear of it. Telling is tried for a short while. What could not be told to whoever
-//! is connected is written down in that user's item, and the job is done: the conversation goes on. The janitor has it told again, every
-//! minute, until it was told or nobody is connected any more; who connects then reads the history, which had it first. Dying between
-//! the end and either of these brings the job back, and with it this. So nothing is marked as told of which nobody has heard.
+//! An end is told, or owed, or nobody is there to hear of it. Telling is tried for a short while. What could not be
+//! told to whoever is connected is written down in that user's item, and the job is done: the conversation goes on. The
+//! janitor has it told again, every minute, until it was told or nobody is connected any more; who connects then reads
+//! the history, which had it first. Dying between the end and either of these brings the job back, and with it this. So
+//! nothing is marked as told of which nobody has heard.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,8 +117,8 @@ impl Finisher {
 
     /// `false`: whoever is connected could not be told. Where nobody is, history tells.
     ///
-    /// Why doesn't matter. A connection that is gone may be one whose handshake is still pending; one that does not read, one of a
-    /// throttled account; and what failed may have arrived, and then is told twice.
+    /// Why doesn't matter. A connection that is gone may be one whose handshake is still pending; one that does not
+    /// read, one of a throttled account; and what failed may have arrived, and then is told twice.
     async fn deliver(&self, user: &UserId, frame: &str) -> Result<bool> {
         let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {

@@ -1,25 +1,27 @@
 //! What the worker does with a queued message: answers it, tells its user, exactly once as far as anybody can see.
 //!
-//! The queue gives a conversation's messages to one worker at a time, in the order they were queued. They were numbered in
-//! the order of admission, and the two may differ by a race. So a worker answers, in number order, every unanswered message
-//! up to the one it was called for; who comes later finds it answered. Answers come in the order of history.
+//! The queue gives a conversation's messages to one worker at a time, in the order they were queued. They were numbered
+//! in the order of admission, and the two may differ by a race. So a worker answers, in number order, every unanswered
+//! message up to the one it was called for; who comes later finds it answered. Answers come in the order of history.
 //!
-//! A worker that dies comes back through the queue: it holds its job before it claims anything, and only for seconds at a time. (Who
-//! dies before that, [`Rescuer`] sees to.) Whoever repeats an
-//! attempt streams no deltas, because it can't know which were seen; the `reply` is authoritative and carries everything.
-//! Ending is fenced by the claim, telling is remembered: a redelivery of a told message does nothing, unless its sender, who
-//! has sent it again, asked to be told again.
+//! A worker that dies comes back through the queue: it holds its job before it claims anything, and only for seconds at
+//! a time. (Who dies before that, [`Rescuer`] sees to.) Whoever repeats an attempt streams no deltas, because it can't
+//! know which were seen; the `reply` is authoritative and carries everything. Ending is fenced by the claim, telling is
+//! remembered: a redelivery of a told message does nothing, unless its sender, who has sent it again, asked to be told
+//! again.
 //!
-//! What kills its workers does not keep its conversation waiting: a claim counts attempts, and who claims a message for the
-//! [`MAX_ATTEMPTS`]th time more ends it as failed, whichever job it came with. An attempt that ends in order without an answer (a
-//! service that fails, time that another message has used up) is given back and does not count. A message fails for want of time only
-//! where it had all of an invocation's time to itself; the others stay pending, and their job comes back.
+//! What kills its workers does not keep its conversation waiting: a claim counts attempts, and who claims a message for
+//! the [`MAX_ATTEMPTS`]th time more ends it as failed, whichever job it came with. An attempt that ends in order
+//! without an answer (a service that fails, time that another message has used up) is given back and does not count. A
+//! message fails for want of time only where it had all of an invocation's time to itself; the others stay pending, and
+//! their job comes back.
 //!
-//! The hold is renewed at a third of it and tried again for as long as it lasts, so one call that fails costs nothing. An attempt that
-//! has lost its message ends before another can begin, and its writer with it: nothing of it is told behind its successor's reply.
+//! The hold is renewed at a third of it and tried again for as long as it lasts, so one call that fails costs nothing.
+//! An attempt that has lost its message ends before another can begin, and its writer with it: nothing of it is told
+//! behind its successor's reply.
 //!
-//! Cancelling is a mark on the message. Whoever works on it looks for the mark while the model talks; if nobody does yet, who
-//! cancels claims it and ends it at once.
+//! Cancelling is a mark on the message. Whoever works on it looks for the mark while the model talks; if nobody does
+//! yet, who cancels claims it and ends it at once.
 
 mod context;
 mod finisher;
@@ -67,7 +69,8 @@ pub(crate) const MAX_ATTEMPTS: u32 = 3;
 /// What is refused where a worker of the other lane may be at a message.
 const CLAIM: &str = "claim";
 
-/// Whoever asks once more how a message ended is first answered `accepted`, by the route's response, which is on its way.
+/// Whoever asks once more how a message ended is first answered `accepted`, by the route's response, which is on its
+/// way.
 const TELL_AFTER: Duration = Duration::from_millis(100);
 
 /// Kept back from the invocation's time, for ending and telling.
@@ -117,8 +120,8 @@ impl Answerer {
         result
     }
 
-    /// Holds the message while it is answered; returns only when it can't be held any more: it is another's, or will be before the
-    /// next try could help. Says so once it is `held`.
+    /// Holds the message while it is answered; returns only when it can't be held any more: it is another's, or will be
+    /// before the next try could help. Says so once it is `held`.
     async fn keep(&self, receipt_handle: &str, is_held: &Notify) -> Error {
         let lost = |detail: &str| Error::Service { operation: "ChangeMessageVisibility", detail: detail.to_owned() };
         let mut held_until = Instant::now() + HOLD;

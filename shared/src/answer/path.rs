@@ -1,9 +1,9 @@
-//! What a model is told: the message that is to be answered, and above it what it follows, up to the beginning or as much as the
-//! budget has room for. Nothing beside that path, whatever else was said in the conversation.
+//! What a model is told: the message that is to be answered, and above it what it follows, up to the beginning or as
+//! much as the budget has room for. Nothing beside that path, whatever else was said in the conversation.
 //!
-//! A path goes from turn to turn: a parent that is an answer stands for its message with all of its answers. So does a parent
-//! that had no answer yet when it was followed; by the time its follower is answered, it has. What was never answered is no
-//! part of the talk, and the path goes on above it.
+//! A path goes from turn to turn: a parent that is an answer stands for its message with all of its answers. So does a
+//! parent that had no answer yet when it was followed; by the time its follower is answered, it has. What was never
+//! answered is no part of the talk, and the path goes on above it.
 
 use super::{Answerer, context};
 use crate::Result;

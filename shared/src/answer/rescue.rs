@@ -1,19 +1,22 @@
 //! What waits although nobody has begun with it.
 //!
-//! A worker that dies while it has a message costs seconds: it claims nothing before it holds its job, and what it holds comes back
-//! when the hold ends. One that dies before that (while it starts, or is throttled) costs the queue's own visibility timeout, which AWS
-//! wants to be no shorter than the function's, and all that time the queue gives out nothing of the conversation's group.
+//! A worker that dies while it has a message costs seconds: it claims nothing before it holds its job, and what it
+//! holds comes back when the hold ends. One that dies before that (while it starts, or is throttled) costs the queue's
+//! own visibility timeout, which AWS wants to be no shorter than the function's, and all that time the queue gives out
+//! nothing of the conversation's group.
 //!
-//! So a client that waits has its message queued once more, by a heartbeat, in another group: the conversation's rescue lane. There may
-//! now be two workers, and the claim keeps them apart:
+//! So a client that waits has its message queued once more, by a heartbeat, in another group: the conversation's rescue
+//! lane. There may now be two workers, and the claim keeps them apart:
 //!
 //! - *One answer.* As ever: only the token of the last claim ends a message.
-//! - *Nobody is interrupted.* A claim of one lane is not taken by the other. The ordinary lane gets it when whoever claimed in the
-//!   rescue lane must be dead; the rescue lane never gets what was begun in the ordinary one, whose hold brings it back.
-//! - *Order.* Both answer a conversation in number order and stop at what the other has. The rescuer's job is then done; an ordinary
-//!   one comes back, because it may be for a later message.
+//! - *Nobody is interrupted.* A claim of one lane is not taken by the other. The ordinary lane gets it when whoever
+//!   claimed in the rescue lane must be dead; the rescue lane never gets what was begun in the ordinary one, whose hold
+//!   brings it back.
+//! - *Order.* Both answer a conversation in number order and stop at what the other has. The rescuer's job is then
+//!   done; an ordinary one comes back, because it may be for a later message.
 //!
-//! A job too many finds its message ended and does nothing. So a long queue, in which messages wait as well, is not a reason to know more.
+//! A job too many finds its message ended and does nothing. So a long queue, in which messages wait as well, is not a
+//! reason to know more.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,21 +1,23 @@
-//! The one writer of an answer's deltas: numbers them without gaps, sends the first at once, and gathers what comes while
-//! one is under way or [`GATHER`] has not passed.
+//! The one writer of an answer's deltas: numbers them without gaps, sends the first at once, and gathers what comes
+//! while one is under way or [`GATHER`] has not passed.
 //!
-//! A user is told on the connection that is theirs now, and each connection is told one whole text. So the writer keeps all
-//! of the text, and how much of it its present listener was told. Where another connection is the user's, the text begins
-//! again there, with a delta that says so (`restart`). The numbers just go on.
+//! A user is told on the connection that is theirs now, and each connection is told one whole text. So the writer keeps
+//! all of the text, and how much of it its present listener was told. Where another connection is the user's, the text
+//! begins again there, with a delta that says so (`restart`). The numbers just go on.
 //!
-//! When does it notice? A post that finds its connection gone looks for the user at once. While the model is silent, nothing
-//! is posted, so every [`AGAIN`] it looks where the user is. That makes a page that reloads show the answer within half a
-//! second of its connection being open. What it meets there:
+//! When does it notice? A post that finds its connection gone looks for the user at once. While the model is silent,
+//! nothing is posted, so every [`AGAIN`] it looks where the user is. That makes a page that reloads show the answer
+//! within half a second of its connection being open. What it meets there:
 //!
 //! - **Nobody.** The user is away. It looks again after [`AGAIN`], and loses nothing.
-//! - **The same connection, gone.** Its handshake is still pending (a place is taken before the connection opens), or its line
-//!   has just broken. It tries again after [`AGAIN`], for as long as the answer goes on: neither can be told from the other.
-//! - **A post that failed for an unknown reason.** It may have arrived. So to the same connection the very same delta is sent
-//!   again under its number, whatever that one meets; a client that has it drops the second. What has come meanwhile goes under the
-//!   next number. To another connection, the text begins again anyway.
-//! - **A client that reads slowly, or an account that is throttled.** The delta was not taken. What has come meanwhile goes along with the next.
+//! - **The same connection, gone.** Its handshake is still pending (a place is taken before the connection opens), or
+//!   its line has just broken. It tries again after [`AGAIN`], for as long as the answer goes on: neither can be told
+//!   from the other.
+//! - **A post that failed for an unknown reason.** It may have arrived. So to the same connection the very same delta
+//!   is sent again under its number, whatever that one meets; a client that has it drops the second. What has come
+//!   meanwhile goes under the next number. To another connection, the text begins again anyway.
+//! - **A client that reads slowly, or an account that is throttled.** The delta was not taken. What has come meanwhile
+//!   goes along with the next.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +42,8 @@ pub(super) const AGAIN: Duration = Duration::from_millis(300);
 /// Text in one delta: in JSON at most six times as many bytes, which fits a frame.
 pub(super) const MAX_DELTA_BYTES: usize = 16 * 1024;
 
-/// Dropped before it has finished, it stops at once: who has lost a message, or begins its answer anew, tells nothing more of it.
+/// Dropped before it has finished, it stops at once: who has lost a message, or begins its answer anew, tells nothing
+/// more of it.
 #[derive(Debug)]
 pub(super) struct Writer {
     pieces: Option<mpsc::UnboundedSender<String>>,

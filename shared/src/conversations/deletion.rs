@@ -1,11 +1,13 @@
 //! Deleting a conversation, however long it is.
 //!
-//! One transaction takes the conversation away from its user and puts it among those being deleted. From then on it is not
-//! found, nothing can be added to it (every write that adds is conditioned on the conversation), and whoever comes by can
-//! delete some more of what it held: the request itself, for a moment, and then the janitor, until nothing is left. Of a
-//! message its name and its media go before the message itself, so a crash leaves nothing that the next round does not find.
+//! One transaction takes the conversation away from its user and puts it among those being deleted. From then on it is
+//! not found, nothing can be added to it (every write that adds is conditioned on the conversation), and whoever comes
+//! by can delete some more of what it held: the request itself, for a moment, and then the janitor, until nothing is
+//! left. Of a message its name and its media go before the message itself, so a crash leaves nothing that the next
+//! round does not find.
 //!
-//! Messages that still wait stay counted until a worker or the janitor comes to them, finds them gone and tells their user.
+//! Messages that still wait stay counted until a worker or the janitor comes to them, finds them gone and tells their
+//! user.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -66,8 +68,8 @@ impl Conversations {
         }
     }
 
-    /// Some of the conversations that are being deleted, each by itself, beginning with another one each time: those that
-    /// can't be deleted are never all there is to see.
+    /// Some of the conversations that are being deleted, each by itself, beginning with another one each time: those
+    /// that can't be deleted are never all there is to see.
     pub async fn deletions(&self) -> Result<Vec<Result<Deletion>>> {
         let somewhere = conversation_key(&ConversationId::generate(&self.random));
         let mut deletions = self.deletions_where("sk > :somewhere", &somewhere).await?;

@@ -1,4 +1,5 @@
-//! Reading a conversation. It is a log that only grows at its end, so a page never loses or repeats what was there before.
+//! Reading a conversation. It is a log that only grows at its end, so a page never loses or repeats what was there
+//! before.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,8 +53,8 @@ fn bytes(message: &StoredMessage) -> usize {
 
 impl Conversations {
     /// # Errors
-    /// [`Error::ConversationNotFound`] and [`Error::MessageNotFound`] when the conversation, or what to read after, is not there
-    /// or not this user's.
+    /// [`Error::ConversationNotFound`] and [`Error::MessageNotFound`] when the conversation, or what to read after, is
+    /// not there or not this user's.
     pub async fn history(
         &self,
         user: &UserId,

@@ -1,7 +1,7 @@
 //! Conversations: made, listed, renamed, read and deleted. Their items are in the table of [`crate::messages`].
 //!
-//! A conversation is found under its user's key and nowhere else: another user's is not there. Everything that belongs to it
-//! is read only after it was found so.
+//! A conversation is found under its user's key and nowhere else: another user's is not there. Everything that belongs
+//! to it is read only after it was found so.
 
 mod deletion;
 mod history;

@@ -1,5 +1,6 @@
 //! What every use of DynamoDB here shares: attribute values in and out, and the one way a conditional write or a
-//! [`Transaction`] is tried: contention is retried with jitter, a failed condition is an answer, anything else is an error.
+//! [`Transaction`] is tried: contention is retried with jitter, a failed condition is an answer, anything else is an
+//! error.
 
 mod transaction;
 

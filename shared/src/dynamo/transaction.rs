@@ -1,5 +1,5 @@
-//! Writes that happen together or not at all, each under a name, its part of the transaction. Whoever is refused asks by that
-//! name which condition said no: positions would move with every write that is added.
+//! Writes that happen together or not at all, each under a name, its part of the transaction. Whoever is refused asks
+//! by that name which condition said no: positions would move with every write that is added.
 //!
 //! Each use has an enum of its parts. Several writes may be one part, where none of them has a condition.
 

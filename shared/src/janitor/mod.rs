@@ -1,18 +1,20 @@
 //! Tidying up, once a minute: what nobody else is left to do.
 //!
-//! No limit depends on it: a place is free the moment its lease ends, whoever is told. It closes the sockets of those whose
-//! lease has ended or has passed to another connection, after telling them; deletes items that mean nothing any more; drives
-//! messages again that have waited too long, because a crash came between table and queue, or no worker could live with them;
-//! goes on deleting what deleted conversations held; and deletes media that no message came to have.
+//! No limit depends on it: a place is free the moment its lease ends, whoever is told. It closes the sockets of those
+//! whose lease has ended or has passed to another connection, after telling them; deletes items that mean nothing any
+//! more; drives messages again that have waited too long, because a crash came between table and queue, or no worker
+//! could live with them; goes on deleting what deleted conversations held; and deletes media that no message came to
+//! have.
 //!
-//! Each step is bounded and stands alone. What fails for one message, one socket, one user or one deletion is counted and
-//! keeps nothing else waiting; what takes longer than [`EACH`] is cut off. Users and deletions are looked after side by side,
-//! so that neither can use up the other's time, and both begin with another one each minute, so that whoever was not reached
-//! in one run is in a later one. Nothing is remembered between runs but what the tables say. A socket is forgotten only when
-//! it is closed for certain, or when no connection can be as old as it is.
+//! Each step is bounded and stands alone. What fails for one message, one socket, one user or one deletion is counted
+//! and keeps nothing else waiting; what takes longer than [`EACH`] is cut off. Users and deletions are looked after
+//! side by side, so that neither can use up the other's time, and both begin with another one each minute, so that
+//! whoever was not reached in one run is in a later one. Nothing is remembered between runs but what the tables say. A
+//! socket is forgotten only when it is closed for certain, or when no connection can be as old as it is.
 //!
-//! Every write is conditioned on what was seen, and in an order that a crash can't hurt: a socket is closed before its item
-//! goes, a message is counted before it is queued again. So it is harmless to run twice at once, and to be cut off anywhere.
+//! Every write is conditioned on what was seen, and in an order that a crash can't hurt: a socket is closed before its
+//! item goes, a message is counted before it is queued again. So it is harmless to run twice at once, and to be cut off
+//! anywhere.
 
 #[cfg(test)]
 mod tests;
@@ -38,8 +40,8 @@ use crate::{Error, Result};
 /// A lease that ended less than this ago is left alone: by another machine's clock it may still last.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
 
-/// A message that waits longer is looked after; longer than a worker may take, so that none is at work on it. Each time it
-/// is queued again, it is given twice as long.
+/// A message that waits longer is looked after; longer than a worker may take, so that none is at work on it. Each time
+/// it is queued again, it is given twice as long.
 const STUCK_AFTER: Duration = Duration::from_secs(90);
 
 /// A message that has no answer by then is given up: its sender has long gone. Until then a long queue is no

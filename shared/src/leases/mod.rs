@@ -1,46 +1,52 @@
 //! Places: who may communicate. Owns the table `connections`.
 //!
-//! There are `MaxClients` slot items and one item per user. A lease is a slot item and a user item that name each other,
-//! the connection, the session and the moment it ends. Time is compared in every condition; DynamoDB's TTL only sweeps.
+//! There are `MaxClients` slot items and one item per user. A lease is a slot item and a user item that name each
+//! other, the connection, the session and the moment it ends. Time is compared in every condition; DynamoDB's TTL only
+//! sweeps.
 //!
 //! # Why it holds
 //!
-//! - **I1, never more than `MaxClients` leases.** A lease needs a slot, slots are numbered below `MaxClients`, and a slot is
-//!   only written when it is absent, ended, or named by the very connection that writes (or that is taken over).
-//! - **I2, never two leases of a user.** There is one item per user, under the same rule. Both are taken in one transaction.
-//! - **I3, only a holder is heard.** `Leases::admitting` puts the condition "this user item names this connection and has
-//!   not ended" into the very transaction that stores a message.
-//! - **I4, fencing.** Renewing and releasing are conditioned on the connection id. A `$disconnect` that comes late names a
-//!   connection that no item names any more, and changes nothing.
+//! - **I1, never more than `MaxClients` leases.** A lease needs a slot, slots are numbered below `MaxClients`, and a
+//!   slot is only written when it is absent, ended, or named by the very connection that writes (or that is taken
+//!   over).
+//! - **I2, never two leases of a user.** There is one item per user, under the same rule. Both are taken in one
+//!   transaction.
+//! - **I3, only a holder is heard.** `Leases::admitting` puts the condition "this user item names this connection and
+//!   has not ended" into the very transaction that stores a message.
+//! - **I4, fencing.** Renewing and releasing are conditioned on the connection id. A `$disconnect` that comes late
+//!   names a connection that no item names any more, and changes nothing.
 //! - **I5, a user item never outlives its slot.** What gives, moves or lengthens a lease writes both items in one
-//!   transaction, with the same end; only [`Leases::release`] ends the user item first and frees the slot then. So as long
-//!   as a user item lives, so does its slot, and a connection with both items has both until it ends. Two writes would not
-//!   do, in either order: functions overlap, and each brings the time at which it began. One that is late would shorten the
-//!   slot under a user item that another has lengthened.
+//!   transaction, with the same end; only [`Leases::release`] ends the user item first and frees the slot then. So as
+//!   long as a user item lives, so does its slot, and a connection with both items has both until it ends. Two writes
+//!   would not do, in either order: functions overlap, and each brings the time at which it began. One that is late
+//!   would shorten the slot under a user item that another has lengthened.
 //! - **I6, a crash leaves at worst a lease that ends by itself.** Every write leaves a state in which the others hold.
-//! - **I7, a free place is never refused.** "Full" is only answered after a consistent read of every slot saw none free.
+//! - **I7, a free place is never refused.** "Full" is only answered after a consistent read of every slot saw none
+//!   free.
 //!
-//! The first lease lasts `FirstMessageSeconds` and only an accepted message makes it renewable ("spoken"). A session that
-//! takes its place back keeps that state and, if silent, its deadline: reconnecting is not speaking. So does a session that
-//! asked for the place of another one of its user (`takeover`): the place moves, in the same transaction, and the session
-//! with it. A connection's session never changes, so a condition on the connection is one on the session too: of two
-//! sessions that take over at once, one moves the place and the other finds it moved, and moves it on.
+//! The first lease lasts `FirstMessageSeconds` and only an accepted message makes it renewable ("spoken"). A session
+//! that takes its place back keeps that state and, if silent, its deadline: reconnecting is not speaking. So does a
+//! session that asked for the place of another one of its user (`takeover`): the place moves, in the same transaction,
+//! and the session with it. A connection's session never changes, so a condition on the connection is one on the
+//! session too: of two sessions that take over at once, one moves the place and the other finds it moved, and moves it
+//! on.
 //!
-//! A connection that loses its place to another of its user is written down in the write that takes it (`replaced`): its
-//! socket is closed by whoever took the place or, should that one die, or should the socket not be open yet, by the janitor.
-//! A client that reconnects in a loop would make that list, and the janitor's work, as long as it likes. So the list is kept
-//! short (`MAX_REPLACED`): the write that adds a connection forgets the oldest. A socket that is forgotten and yet open has no
-//! place, so nothing that it sends is heard, and the API closes it when it is idle. The write is conditioned on the
-//! connection whose item was read, and only a takeover adds to the list: it can't have grown meanwhile.
+//! A connection that loses its place to another of its user is written down in the write that takes it (`replaced`):
+//! its socket is closed by whoever took the place or, should that one die, or should the socket not be open yet, by the
+//! janitor. A client that reconnects in a loop would make that list, and the janitor's work, as long as it likes. So
+//! the list is kept short (`MAX_REPLACED`): the write that adds a connection forgets the oldest. A socket that is
+//! forgotten and yet open has no place, so nothing that it sends is heard, and the API closes it when it is idle. The
+//! write is conditioned on the connection whose item was read, and only a takeover adds to the list: it can't have
+//! grown meanwhile.
 //!
-//! An administrator may end anybody's lease ([`Leases::close`]). That is a release by somebody else: fenced on the connection
-//! that was found, and its socket is written down like that of one that was replaced.
+//! An administrator may end anybody's lease ([`Leases::close`]). That is a release by somebody else: fenced on the
+//! connection that was found, and its socket is written down like that of one that was replaced.
 //!
 //! # What it costs
 //!
 //! A connect is one transaction on a random slot. When that slot is taken, slots are read a hundred at a time in random
-//! order until a free one is seen: how many reads that takes depends on the share of free places, not on their number. No
-//! item is written by more than one client, so there is no hot key.
+//! order until a free one is seen: how many reads that takes depends on the share of free places, not on their number.
+//! No item is written by more than one client, so there is no hot key.
 
 mod handshake;
 mod hold;

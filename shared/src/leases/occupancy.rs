@@ -15,7 +15,8 @@ pub struct Occupancy {
     pub state: Admittance,
     pub in_use: u32,
     pub capacity: u32,
-    /// When a place, or this user's own, ends at the latest if nobody is heard of before; nothing when there is one now.
+    /// When a place, or this user's own, ends at the latest if nobody is heard of before; nothing when there is one
+    /// now.
     pub free_at: Option<Timestamp>,
 }
 

@@ -1,4 +1,5 @@
-//! The messages of a client that are not answered yet, counted in its user item; and those of whose end it is still to be told.
+//! The messages of a client that are not answered yet, counted in its user item; and those of whose end it is still to
+//! be told.
 
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
@@ -17,8 +18,8 @@ pub(crate) struct Admitting {
 }
 
 impl Leases {
-    /// The writes that admit a message of `lease`'s holder, for the caller's transaction. They hold only while the lease does
-    /// (I3) and fewer than `max_pending` messages wait, and they renew it.
+    /// The writes that admit a message of `lease`'s holder, for the caller's transaction. They hold only while the
+    /// lease does (I3) and fewer than `max_pending` messages wait, and they renew it.
     pub(crate) fn admitting(
         &self,
         user: &UserId,
@@ -53,8 +54,8 @@ impl Leases {
         Admitting { user_item, slot_item }
     }
 
-    /// The write that takes an answered message off its sender's count, for the caller's transaction. It fails only when
-    /// there is no such count, and then [`Self::uncount`] does nothing too.
+    /// The write that takes an answered message off its sender's count, for the caller's transaction. It fails only
+    /// when there is no such count, and then [`Self::uncount`] does nothing too.
     pub(crate) fn uncounting(&self, user: &UserId, message: &MessageId) -> UpdateBuilder {
         Update::builder()
             .table_name(&self.config.table)
@@ -84,8 +85,8 @@ impl Leases {
         Ok(uncounted)
     }
 
-    /// Its user could not be told how a message has ended, and is to be told later. Without a user item nobody is connected who
-    /// would have to be.
+    /// Its user could not be told how a message has ended, and is to be told later. Without a user item nobody is
+    /// connected who would have to be.
     pub(crate) async fn owe(&self, user: &UserId, message: &MessageId) -> Result<()> {
         conditional(&self.random, "UpdateItem", || {
             self.db

@@ -26,7 +26,8 @@ impl Leases {
         Ok(all)
     }
 
-    /// Deletes what an ended lease left behind, unless it has been taken again, messages still wait, or a socket may still be open.
+    /// Deletes what an ended lease left behind, unless it has been taken again, messages still wait, or a socket may
+    /// still be open.
     pub async fn forget(&self, user: &UserId, ended: &Lease) -> Result<()> {
         let now = self.clock.now();
         conditional(&self.random, "DeleteItem", || {

@@ -69,8 +69,8 @@ impl Leases {
         }
     }
 
-    /// Takes `slot` and the user's item, both or neither. The item is free when it is absent, was given back, or is as it
-    /// was left when the lease `ended`.
+    /// Takes `slot` and the user's item, both or neither. The item is free when it is absent, was given back, or is as
+    /// it was left when the lease `ended`.
     async fn take(
         &self,
         user: &UserId,
@@ -157,8 +157,8 @@ impl Leases {
     }
 }
 
-/// Completes the update of a user item with what the handshake said of its client, and since when it is there; `replaced` is
-/// the lease whose connection is written down in it, for which the oldest ones have to go.
+/// Completes the update of a user item with what the handshake said of its client, and since when it is there;
+/// `replaced` is the lease whose connection is written down in it, for which the oldest ones have to go.
 fn introduced(
     mut item: UpdateBuilder,
     mut set: String,

@@ -1,5 +1,5 @@
-//! The types of media that are taken: those that a browser can show. Whether an object is what it says is seen from its first
-//! bytes.
+//! The types of media that are taken: those that a browser can show. Whether an object is what it says is seen from its
+//! first bytes.
 
 use crate::{Error, Result};
 

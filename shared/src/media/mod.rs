@@ -1,18 +1,20 @@
-//! Images, audio and video: straight to storage and back, by addresses that are signed here. No function holds an object.
+//! Images, audio and video: straight to storage and back, by addresses that are signed here. No function holds an
+//! object.
 //!
 //! | object | what it is |
 //! |---|---|
 //! | `uploads/USER/KEY` | uploaded and not used; the bucket's lifecycle deletes it |
 //! | `media/USER/KEY` | part of a conversation, and deleted with it |
 //!
-//! A key has meaning only together with its user, whose objects are the only ones that it can name. An upload is used by
-//! copying it, before the message that has it is admitted; media of an answer are stored before the answer. Everything under
-//! `media/` is reachable from an item all the same, at any moment: from the message or answer that has it or, until there is
-//! one, from a note that it is about to be there. Of a note to which no message came, the janitor deletes the object within
-//! two hours ([`crate::messages`] says in `held` why that can't go wrong). That an upload is used once, admission sees to.
+//! A key has meaning only together with its user, whose objects are the only ones that it can name. An upload is used
+//! by copying it, before the message that has it is admitted; media of an answer are stored before the answer.
+//! Everything under `media/` is reachable from an item all the same, at any moment: from the message or answer that has
+//! it or, until there is one, from a note that it is about to be there. Of a note to which no message came, the janitor
+//! deletes the object within two hours ([`crate::messages`] says in `held` why that can't go wrong). That an upload is
+//! used once, admission sees to.
 //!
-//! Two clients: one for work, one that only signs, for the address under which browsers see the storage. A signature covers
-//! the host, so an address made for another host can't be repaired afterwards.
+//! Two clients: one for work, one that only signs, for the address under which browsers see the storage. A signature
+//! covers the host, so an address made for another host can't be repaired afterwards.
 
 mod kinds;
 mod samples;
@@ -100,7 +102,8 @@ impl Media {
     /// Makes an upload part of a conversation.
     ///
     /// # Errors
-    /// [`Error::MediaNotFound`] when this user has no such upload; [`Error::MediaMismatch`] when it is not what it says.
+    /// [`Error::MediaNotFound`] when this user has no such upload; [`Error::MediaMismatch`] when it is not what it
+    /// says.
     pub async fn take(&self, user: &UserId, key: &MediaKey) -> Result<Attachment> {
         let upload = object("uploads", user, key);
         // The first bytes bring with them what there is to know about the whole.

@@ -1,5 +1,6 @@
-//! Presigned POST: a browser uploads straight to storage, which itself refuses another key, another type or too many bytes.
-//! The SDK signs no POST policies, so the policy is made here, and signed with the SDK's own signature functions.
+//! Presigned POST: a browser uploads straight to storage, which itself refuses another key, another type or too many
+//! bytes. The SDK signs no POST policies, so the policy is made here, and signed with the SDK's own signature
+//! functions.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};

@@ -1,14 +1,16 @@
 //! Admission: the one write that decides whether a message is accepted.
 //!
 //! A transaction over the sender's lease (still held, few enough pending), its slot (renewed with it), the conversation
-//! (the next number), the id (new), the message (`queued`) and the upload that it uses, if any (not used before). Either all
-//! of it is there or nothing is; which of the conditions said no is read from the refusal itself.
+//! (the next number), the id (new), the message (`queued`) and the upload that it uses, if any (not used before).
+//! Either all of it is there or nothing is; which of the conditions said no is read from the refusal itself.
 //!
-//! What can't be had with the first read is looked for before: the upload, and a parent that is not the latest item. By then
-//! it is known that the id is new: a repetition has used its upload already, and followed what was the latest then.
+//! What can't be had with the first read is looked for before: the upload, and a parent that is not the latest item. By
+//! then it is known that the id is new: a repetition has used its upload already, and followed what was the latest
+//! then.
 //!
-//! An id that was used names its message for as long as the conversation is there, and what a message says never changes. So
-//! whether a frame repeats its message can be told at any time, and by anybody alike: it says the same, or it is refused.
+//! An id that was used names its message for as long as the conversation is there, and what a message says never
+//! changes. So whether a frame repeats its message can be told at any time, and by anybody alike: it says the same, or
+//! it is refused.
 
 use std::time::Duration;
 

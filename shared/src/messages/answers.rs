@@ -112,9 +112,9 @@ impl Messages {
         self.claim_in(Lane::Ordinary, message).await
     }
 
-    /// Takes a message to answer it. Within a lane, whoever claims last holds it: the queue gives a message to one worker of a lane
-    /// at a time, so an earlier holder is dead or has lost it. What was begun in the other lane is left to that one; a claim in
-    /// the rescue lane for as long as its worker can live.
+    /// Takes a message to answer it. Within a lane, whoever claims last holds it: the queue gives a message to one
+    /// worker of a lane at a time, so an earlier holder is dead or has lost it. What was begun in the other lane is
+    /// left to that one; a claim in the rescue lane for as long as its worker can live.
     pub async fn claim_in(&self, lane: Lane, message: &StoredMessage) -> Result<Claimed> {
         let may_repeat = match lane {
             Lane::Ordinary => "(attribute_not_exists(rescued_at) OR rescued_at < :dead)",
@@ -177,7 +177,8 @@ impl Messages {
         Ok(Some(Claim { attempts: message.attempts, message, token, repeated }))
     }
 
-    /// Gives a claim back, which then is no attempt: nobody has died of the message. What was told of an answer stays told.
+    /// Gives a claim back, which then is no attempt: nobody has died of the message. What was told of an answer stays
+    /// told.
     pub async fn put_back(&self, claim: &Claim) -> Result<()> {
         let Claim { message, token, .. } = claim;
         conditional(&self.random, "UpdateItem", || {
@@ -221,8 +222,8 @@ impl Messages {
         }
     }
 
-    /// Whether a message is marked as cancelled, or gone altogether. Consistently: a replica that is late may not have the
-    /// message yet, and that is not its end.
+    /// Whether a message is marked as cancelled, or gone altogether. Consistently: a replica that is late may not have
+    /// the message yet, and that is not its end.
     pub async fn is_cancelled(&self, message: &StoredMessage) -> Result<bool> {
         let output = self
             .db
@@ -238,8 +239,9 @@ impl Messages {
         Ok(output.item().is_none_or(|item| Attributes(item).flag("cancelled")))
     }
 
-    /// Ends a message and stores its answers under the next numbers, all or nothing; takes it off its sender's count. `None`:
-    /// the claim was lost, or the conversation deleted. `last_seq` is the last number in use, as far as is known.
+    /// Ends a message and stores its answers under the next numbers, all or nothing; takes it off its sender's count.
+    /// `None`: the claim was lost, or the conversation deleted. `last_seq` is the last number in use, as far as is
+    /// known.
     pub async fn end(
         &self,
         claim: Claim,

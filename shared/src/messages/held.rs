@@ -1,20 +1,21 @@
 //! Objects that are written before what refers to them.
 //!
-//! A message and an answer are stored after their media, because nothing may refer to an object that is not there. The message
-//! may then be refused, the conversation be deleted meanwhile, or the function die: an object would lie there that nothing
-//! leads to. So there is a note of each object under `media/` before there is the object. Whoever has stored a reference to it
-//! takes the note away. A note that is older than [`HOLD_FOR`] is looked at by the janitor: if the object is used, the note
-//! goes; if not, the object goes, and then the note.
+//! A message and an answer are stored after their media, because nothing may refer to an object that is not there. The
+//! message may then be refused, the conversation be deleted meanwhile, or the function die: an object would lie there
+//! that nothing leads to. So there is a note of each object under `media/` before there is the object. Whoever has
+//! stored a reference to it takes the note away. A note that is older than [`HOLD_FOR`] is looked at by the janitor: if
+//! the object is used, the note goes; if not, the object goes, and then the note.
 //!
-//! **Nothing is left behind.** An object has a note before it is there. There is one note for an object, with the token of
-//! whoever noted it last, and it goes in two ways: by the hand of that one, after its reference was stored; or after the object
-//! was found to be used or was deleted. Whoever noted the object before, and is late, finds another token and leaves the note.
+//! **Nothing is left behind.** An object has a note before it is there. There is one note for an object, with the token
+//! of whoever noted it last, and it goes in two ways: by the hand of that one, after its reference was stored; or after
+//! the object was found to be used or was deleted. Whoever noted the object before, and is late, finds another token
+//! and leaves the note.
 //!
-//! **Nothing is deleted that is referred to.** No function lives as long as [`HOLD_FOR`], so whoever stores a reference has
-//! noted the object less than that ago. The janitor reads whether the object is used (`media#KEY`), and then marks the note as
-//! dropped, on the condition that its token is the one that it has read. If somebody has noted the object again meanwhile, the
-//! condition says no; and nobody else can still store a reference. Once the note is marked, noting the object again is refused
-//! until the note is gone, and the object with it.
+//! **Nothing is deleted that is referred to.** No function lives as long as [`HOLD_FOR`], so whoever stores a reference
+//! has noted the object less than that ago. The janitor reads whether the object is used (`media#KEY`), and then marks
+//! the note as dropped, on the condition that its token is the one that it has read. If somebody has noted the object
+//! again meanwhile, the condition says no; and nobody else can still store a reference. Once the note is marked, noting
+//! the object again is refused until the note is gone, and the object with it.
 
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put};

@@ -54,8 +54,8 @@ impl Log {
         self.items.extend(answers.into_iter().chain([message]).map(|item| (item.seq, item)));
     }
 
-    /// The message with its answers that the item of this number is, or is an answer of. `None`: there is no such item; it
-    /// was deleted, with its conversation.
+    /// The message with its answers that the item of this number is, or is an answer of. `None`: there is no such item;
+    /// it was deleted, with its conversation.
     pub async fn said_at(&mut self, seq: u64) -> Result<Option<Said>> {
         let Some(item) = self.item(seq).await? else { return Ok(None) };
         let message = match item.reply_to.clone() {

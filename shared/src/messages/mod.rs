@@ -12,20 +12,20 @@
 //! | conversation being deleted | `deleted` | `conv#CONVERSATION` |
 //!
 //! A conversation is a log: its messages and answers are numbered 1, 2, 3… as they come. The number is taken in the
-//! transaction that stores the item, so that order is one and the same for history and the worker,
-//! whatever clocks say, and what came after an item is what has a higher number. An id names one message of its user as long
-//! as its conversation exists ([`Admission::Duplicate`]); nothing is keyed by another user's id.
+//! transaction that stores the item, so that order is one and the same for history and the worker, whatever clocks say,
+//! and what came after an item is what has a higher number. An id names one message of its user as long as its
+//! conversation exists ([`Admission::Duplicate`]); nothing is keyed by another user's id.
 //!
 //! What is said is a tree all the same: each item follows another one of its conversation, its parent
 //! (`parent`). The model is told the path of parents.
 //!
-//! A message is `queued`, then `processing` under one attempt's token, then for good `done`, `failed` or `cancelled`. The
-//! write that ends it is conditioned on that token: of two workers that hold the same message, one can answer. A claim counts the
-//! attempt in the same write, before anything can go wrong with it, and only who still lives can give it back: so attempts that are
-//! counted are at least those that killed their workers.
+//! A message is `queued`, then `processing` under one attempt's token, then for good `done`, `failed` or `cancelled`.
+//! The write that ends it is conditioned on that token: of two workers that hold the same message, one can answer. A
+//! claim counts the attempt in the same write, before anything can go wrong with it, and only who still lives can give
+//! it back: so attempts that are counted are at least those that killed their workers.
 //!
-//! Every read is consistent. On a replica that is late, what has just been admitted, claimed or ended would not be there, and each
-//! reader takes "not there" for an answer. Tests let any other read see empty tables.
+//! Every read is consistent. On a replica that is late, what has just been admitted, claimed or ended would not be
+//! there, and each reader takes "not there" for an answer. Tests let any other read see empty tables.
 
 mod admit;
 mod answers;

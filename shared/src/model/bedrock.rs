@@ -67,8 +67,8 @@ impl Model for Bedrock {
     }
 }
 
-/// Bedrock wants the roles by turns: what one side said several times is one message. It takes no pictures by address, so of
-/// media it is told that there was some.
+/// Bedrock wants the roles by turns: what one side said several times is one message. It takes no pictures by address,
+/// so of media it is told that there was some.
 fn messages(turns: &[Turn]) -> Vec<Message> {
     let mut said: Vec<(ConversationRole, Vec<ContentBlock>)> = Vec::new();
     for turn in turns {

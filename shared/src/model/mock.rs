@@ -1,6 +1,6 @@
-//! The mock model, with the manners that the contract gives it: it says `response for …` after its latency, word by word; to
-//! audio it adds a tone, to images and video a tone and a picture.
-//! A text starting `!fail` makes it fail for good, `!flaky N` fail N times and then answer, `!slow MS` take that long.
+//! The mock model, with the manners that the contract gives it: it says `response for …` after its latency, word by
+//! word; to audio it adds a tone, to images and video a tone and a picture. A text starting `!fail` makes it fail for
+//! good, `!flaky N` fail N times and then answer, `!slow MS` take that long.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! What answers: a conversation in, a stream of text out. Errors say whether another try can help.
 //!
-//! The words of an error are the endpoint's own. They are for the log and never for users: some name keys, accounts and roles.
-//! Others repeat what they were asked, which is nobody's business but the user's, so that is taken out before they are logged
-//! ([`ModelError::discreet`]).
+//! The words of an error are the endpoint's own. They are for the log and never for users: some name keys, accounts and
+//! roles. Others repeat what they were asked, which is nobody's business but the user's, so that is taken out before
+//! they are logged ([`ModelError::discreet`]).
 
 mod bedrock;
 mod mock;
@@ -122,7 +122,8 @@ impl ModelError {
     }
 }
 
-/// Whether nobody is at an address, by the causes of a failed request: no name, or no listener. The resolver's error has no type.
+/// Whether nobody is at an address, by the causes of a failed request: no name, or no listener. The resolver's error
+/// has no type.
 fn unreachable(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.into_iter().find_map(|cause| {
@@ -146,8 +147,8 @@ pub trait Model: Send + Sync + fmt::Debug {
     fn answer(&self, prompt: Prompt) -> BoxStream<'static, Result<Piece, ModelError>>;
 }
 
-/// Without the parts of `reason` that `turns` have, too: their texts and the addresses of their media, as they are or as JSON
-/// writes them, whole or cut off.
+/// Without the parts of `reason` that `turns` have, too: their texts and the addresses of their media, as they are or
+/// as JSON writes them, whole or cut off.
 fn discreet(reason: &str, turns: &[Turn]) -> String {
     let told = turns.iter().flat_map(|turn| [Some(&turn.text), turn.media.as_ref().map(|media| &media.url)]).flatten();
     let told: Vec<String> = told.flat_map(|text| [text.clone(), as_json(text)]).collect();

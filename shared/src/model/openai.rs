@@ -1,7 +1,8 @@
 //! Any endpoint that speaks OpenAI's chat completions, streamed.
 //!
-//! Endpoints differ in what they leave out, so an event is read leniently: `choices` may be null or empty, `usage` missing,
-//! fields unknown. A stream is whole when a choice said why it finished, or `[DONE]` came; one that just ends was cut off.
+//! Endpoints differ in what they leave out, so an event is read leniently: `choices` may be null or empty, `usage`
+//! missing, fields unknown. A stream is whole when a choice said why it finished, or `[DONE]` came; one that just ends
+//! was cut off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +79,8 @@ impl Model for OpenAi {
 }
 
 impl Endpoint {
-    /// An answer's beginning. Where the key is refused, it is asked once more with the key as it is now, if that is another.
+    /// An answer's beginning. Where the key is refused, it is asked once more with the key as it is now, if that is
+    /// another.
     async fn open(&self, turns: &[Turn]) -> Result<Response, ModelError> {
         let messages: Vec<Value> = turns.iter().filter_map(message).collect();
         let body = json!({
@@ -111,7 +113,8 @@ impl Endpoint {
     }
 }
 
-/// A turn as the protocol has it: pictures as parts, by address. Sound and films are not for every model: of them, the text.
+/// A turn as the protocol has it: pictures as parts, by address. Sound and films are not for every model: of them, the
+/// text.
 fn message(turn: &Turn) -> Option<Value> {
     let role = if turn.role == Role::User { "user" } else { "assistant" };
     let picture = turn.media.as_ref().filter(|media| media.kind == Kind::Image && turn.role == Role::User);

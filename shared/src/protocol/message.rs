@@ -37,8 +37,8 @@ pub struct Message {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     reply_to: Option<MessageId>,
-    /// The message or answer that it follows; empty at the beginning of a conversation. Absent from what was stored before there
-    /// were parents: that follows what came before it.
+    /// The message or answer that it follows; empty at the beginning of a conversation. Absent from what was stored
+    /// before there were parents: that follows what came before it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     parent_id: Option<String>,

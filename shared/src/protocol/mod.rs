@@ -1,5 +1,5 @@
-//! The frames on the wire, exactly as the contract has them. A frame stays under the gateway's 128 KB: where an answer would
-//! not fit, long texts are left out and marked `truncated`; history has them.
+//! The frames on the wire, exactly as the contract has them. A frame stays under the gateway's 128 KB: where an answer
+//! would not fit, long texts are left out and marked `truncated`; history has them.
 
 mod message;
 mod requests;

@@ -1,5 +1,6 @@
-//! The stack that this library's tests run against: the tables of `infra/template.yaml` in an embedded DynamoDB behind the local
-//! door, over HTTP, with the SDK that the functions use. The real expressions meet a real engine; only time is ours.
+//! The stack that this library's tests run against: the tables of `infra/template.yaml` in an embedded DynamoDB behind
+//! the local door, over HTTP, with the SDK that the functions use. The real expressions meet a real engine; only time
+//! is ours.
 
 mod before;
 pub(crate) mod endpoint;

@@ -1,8 +1,9 @@
-//! What the template allows each function is what its code calls, and no more; and no name in it is the same for two stacks.
+//! What the template allows each function is what its code calls, and no more; and no name in it is the same for two
+//! stacks.
 //!
-//! The calls are those of the modules that a function is made of; a transaction needs the permissions of its writes. Of the
-//! storage: an address is signed with the permission of whoever signs it, a copy reads and writes, and without the list of a
-//! bucket what is missing would be forbidden.
+//! The calls are those of the modules that a function is made of; a transaction needs the permissions of its writes. Of
+//! the storage: an address is signed with the permission of whoever signs it, a copy reads and writes, and without the
+//! list of a bucket what is missing would be forbidden.
 
 use std::collections::BTreeSet;
 

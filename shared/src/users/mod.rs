@@ -1,9 +1,10 @@
 //! Users, as far as they are known here: who a token names, and since when. Accounts and passwords are the issuer's.
 //!
-//! A user is an item of its own, and one in the directory, which sorts all users by name. The transaction that makes or renames
-//! a user writes both, on condition that the user is as it was read, so that the directory has each user once, under the name
-//! that it has. A user item says where in the directory it is (`listed_as`); one that is older than the directory does not,
-//! and gets there the next time it is met. So whoever is met as before costs one read, and a list is a query.
+//! A user is an item of its own, and one in the directory, which sorts all users by name. The transaction that makes or
+//! renames a user writes both, on condition that the user is as it was read, so that the directory has each user once,
+//! under the name that it has. A user item says where in the directory it is (`listed_as`); one that is older than the
+//! directory does not, and gets there the next time it is met. So whoever is met as before costs one read, and a list
+//! is a query.
 
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,8 @@ const USER: &str = "me";
 /// The key of the directory.
 const DIRECTORY: &str = "users";
 
-/// Between name and id in the directory's sort key: lower than what names consist of, so that `ann` comes before `ann b`.
+/// Between name and id in the directory's sort key: lower than what names consist of, so that `ann` comes before `ann
+/// b`.
 const BEFORE_ID: char = '\u{1}';
 
 /// Of a name in a sort key, which has 1,024 bytes at most, 256 of them for the id.

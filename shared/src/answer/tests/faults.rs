@@ -1,5 +1,5 @@
-//! What goes wrong around an answer on AWS and not by itself here: late replicas, deaths, time that is used up, a queue that
-//! fails for a moment.
+//! What goes wrong around an answer on AWS and not by itself here: late replicas, deaths, time that is used up, a queue
+//! that fails for a moment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

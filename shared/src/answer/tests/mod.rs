@@ -1,5 +1,5 @@
-//! The worker against an endpoint that streams well, badly, slowly, or not at all: text and status are right each time, and
-//! nothing outlasts its deadline.
+//! The worker against an endpoint that streams well, badly, slowly, or not at all: text and status are right each time,
+//! and nothing outlasts its deadline.
 
 mod faults;
 mod paths;
@@ -161,7 +161,8 @@ async fn whatever_an_endpoint_leaves_out_or_splits_the_text_is_whole() {
 
 #[tokio::test]
 async fn what_fails_for_the_moment_is_asked_again_and_what_fails_for_good_is_not() {
-    /// How often it is asked; or the kind of failure that its user is told, and the words of the endpoint that they are not.
+    /// How often it is asked; or the kind of failure that its user is told, and the words of the endpoint that they are
+    /// not.
     type Expected = Result<usize, (&'static str, &'static str)>;
     let good = || says(&["good"]);
     let error = "{\"error\":{\"message\":\"Say please\",\"type\":\"invalid_request_error\"}}";

@@ -1,4 +1,5 @@
-//! A user who changes connections in the middle of an answer: each connection is told one whole text, and nothing twice.
+//! A user who changes connections in the middle of an answer: each connection is told one whole text, and nothing
+//! twice.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -59,7 +59,8 @@ async fn while_places_are_free_a_connect_costs_the_same_for_50_clients_and_5000(
         table.push_str(&format!("| {percent} % | {} |\n", cells.join(" | ")));
         match percent {
             0 => assert!(means.iter().all(|mean| (mean - 1.0).abs() < f64::EPSILON), "{means:?}"),
-            // Beside chance, one more: of 98 slots in 100 held, a batch of a hundred misses the free ones in one of seven cases.
+            // Beside chance, one more: of 98 slots in 100 held, a batch of a hundred misses the free ones in one of
+            // seven cases.
             1..100 => assert!(means.iter().all(|mean| mean - means[0] < 0.5), "{means:?}"),
             // Every slot was looked at, a hundred at a time.
             _ => assert_eq!(means, SIZES.map(|size| 1.0 + f64::from(size.div_ceil(100)))),

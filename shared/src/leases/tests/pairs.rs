@@ -1,5 +1,5 @@
-//! Every operation in the middle of every other: before each call of one, the other from beginning to end. Small, but complete,
-//! where the model is left to chance; time passes at every call, and the lease may end anywhere in between.
+//! Every operation in the middle of every other: before each call of one, the other from beginning to end. Small, but
+//! complete, where the model is left to chance; time passes at every call, and the lease may end anywhere in between.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};

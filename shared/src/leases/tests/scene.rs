@@ -12,7 +12,8 @@ pub(super) const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// Longer than any unanswered message counts.
 pub(super) const LONG: Duration = Duration::from_secs(301);
 
-/// An operation, each on a scene of its own: `u` holds a place with `c`, has said something, and has one message unanswered.
+/// An operation, each on a scene of its own: `u` holds a place with `c`, has said something, and has one message
+/// unanswered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Connect,

@@ -1,18 +1,20 @@
 //! What a message follows: the parent that makes a conversation a tree, although it is stored as a log.
 //!
-//! A message names an item of its conversation, the beginning, or nothing: then it follows the latest item. It is stored with
-//! the parent's id, for clients, and its number, for the worker. An answer follows its message, and further answers the one
-//! before. So an edited message is a sibling of the one it was, and what hangs below that one is beside its path.
+//! A message names an item of its conversation, the beginning, or nothing: then it follows the latest item. It is
+//! stored with the parent's id, for clients, and its number, for the worker. An answer follows its message, and further
+//! answers the one before. So an edited message is a sibling of the one it was, and what hangs below that one is beside
+//! its path.
 //!
 //! Why it holds:
-//! - **A parent stays.** Items of a conversation are never removed singly. A parent that was found is there as long as the
-//!   conversation is, and the write that stores the message is conditioned on the conversation.
+//! - **A parent stays.** Items of a conversation are never removed singly. A parent that was found is there as long as
+//!   the conversation is, and the write that stores the message is conditioned on the conversation.
 //! - **A parent is older.** It was found in the table before its message was stored, so it has a lower number. Whoever
 //!   follows parents comes to an end.
-//! - **The latest is the one right before.** `last_id` and `last_seq` are written together and read together, and the message
-//!   takes its number on condition that `last_seq` is as it was read. Of many messages at once each follows another.
-//! - **It costs nothing where it is usual.** The latest item's id comes with the conversation, so whoever names it, or nothing,
-//!   makes no read necessary.
+//! - **The latest is the one right before.** `last_id` and `last_seq` are written together and read together, and the
+//!   message takes its number on condition that `last_seq` is as it was read. Of many messages at once each follows
+//!   another.
+//! - **It costs nothing where it is usual.** The latest item's id comes with the conversation, so whoever names it, or
+//!   nothing, makes no read necessary.
 //!
 //! Items stored before there were parents follow the one before them in the log.
 

@@ -1,13 +1,14 @@
 //! Leases and admission against a model, under every order of calls that a seed can think of.
 //!
-//! A case is made from a seed: operations of several users on few slots, up to three of them at once, each held at its next
-//! call of DynamoDB until the case lets it go; time that passes between any two calls; faults and crashes at any call. After
-//! every write the tables are read and the invariants of [`crate::leases`] checked on them, and what an operation answered is
-//! checked against what there was while it ran. See `docs/testing.md`.
+//! A case is made from a seed: operations of several users on few slots, up to three of them at once, each held at its
+//! next call of DynamoDB until the case lets it go; time that passes between any two calls; faults and crashes at any
+//! call. After every write the tables are read and the invariants of [`crate::leases`] checked on them, and what an
+//! operation answered is checked against what there was while it ran. See `docs/testing.md`.
 //!
-//! A seed always makes the same case, to the byte: everything that happens is let happen by the case, one thing at a time, and
-//! what is random is seeded. Real time decides nothing: what waits for it (pauses between tries) waits alone. The SDK's
-//! idempotency tokens and the door's request ids are random, and no decision and no line of a history depends on them.
+//! A seed always makes the same case, to the byte: everything that happens is let happen by the case, one thing at a
+//! time, and what is random is seeded. Real time decides nothing: what waits for it (pauses between tries) waits alone.
+//! The SDK's idempotency tokens and the door's request ids are random, and no decision and no line of a history depends
+//! on them.
 
 mod case;
 mod expected;

@@ -1,8 +1,8 @@
 //! Where a case's decisions come from: a tape of numbers, made from the seed.
 //!
-//! Every decision reads the tape, so a shorter tape is a smaller case, and making a failing case small needs to know nothing
-//! about leases: cut pieces out, put zeros in, keep what still fails. That is why there is no library for it here: it is
-//! thirty lines, and the tape that it ends with is replayed like any other.
+//! Every decision reads the tape, so a shorter tape is a smaller case, and making a failing case small needs to know
+//! nothing about leases: cut pieces out, put zeros in, keep what still fails. That is why there is no library for it
+//! here: it is thirty lines, and the tape that it ends with is replayed like any other.
 
 /// Runs while making a failing case smaller.
 const MAX_SHRINKING_RUNS: usize = 250;

@@ -1,8 +1,8 @@
 //! Making a case: what the tape says is to happen next. Nothing happens here: the tape is read, names are given to new
 //! connections, and the decision goes back to who runs the case.
 //!
-//! Each choice is among several with weights, which say how often it is made. Most decisions prefer what overlaps with what is
-//! already going on, because two operations that never meet show nothing.
+//! Each choice is among several with weights, which say how often it is made. Most decisions prefer what overlaps with
+//! what is already going on, because two operations that never meet show nothing.
 
 use std::time::Duration;
 
