@@ -6,7 +6,7 @@
 //! of a variable that it has no use for. One that is missing is named when the part is built, which a function does at
 //! init.
 //!
-//! Every call of a service has an end of its own ([`Timeouts`]), well before the function's: a call that hangs is tried
+//! Every call of a service has an end of its own (`Timeouts`), well before the function's: a call that hangs is tried
 //! again or fails, and the invocation goes on to say so. A call that was given up may have done its work; that is no
 //! other case than an answer that was lost on its way, which each write is made for. The streams of models have ends of
 //! their own ([`crate::model`]).

@@ -8,12 +8,12 @@
 //!
 //! The keys are asked for again every ten minutes, and the issuer may be away just then. A key that is known is still
 //! good: for a day after it was fetched it is served while it is asked for again, and a connect waits for that no
-//! longer than [`PATIENCE`]. After a day it is dropped, because an issuer that has withdrawn a key must be obeyed some
+//! longer than `PATIENCE`. After a day it is dropped, because an issuer that has withdrawn a key must be obeyed some
 //! time. Nothing but a key that is not known makes a token wait for the issuer.
 //!
 //! One request at a time: whoever asks holds `asking`. Those who came meanwhile look at what it brought, and ask again
 //! only if the tries are still those that they saw before they waited. What a try brought, also a failure, counts for
-//! [`REFETCH_AFTER`], so that a flood of unknown key ids does not become one of requests; as long as nothing at all is
+//! `REFETCH_AFTER`, so that a flood of unknown key ids does not become one of requests; as long as nothing at all is
 //! known, each token tries. `known` is only locked to be copied or replaced, never while something is awaited.
 //!
 //! Lambda freezes a function between invocations, and a request in the background with it. It goes on, or fails and is

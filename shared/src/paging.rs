@@ -6,7 +6,7 @@
 //!
 //! A page ends at its limit of items, or before the item with which it would have more than [`MAX_BYTES`]: what a
 //! function answers is JSON that Lambda takes as a text within JSON, of 6 MB at most. Items are counted as they are
-//! then ([`wire_bytes`]). A page has at least one item, so whoever follows the cursors comes to the end; one item is
+//! then (`wire_bytes`). A page has at least one item, so whoever follows the cursors comes to the end; one item is
 //! far smaller than a page, because the table takes none above 400 KB.
 
 use aws_sdk_dynamodb::error::SdkError;

@@ -11,7 +11,7 @@
 //! again.
 //!
 //! What kills its workers does not keep its conversation waiting: a claim counts attempts, and who claims a message for
-//! the [`MAX_ATTEMPTS`]th time more ends it as failed, whichever job it came with. An attempt that ends in order
+//! the `MAX_ATTEMPTS`th time more ends it as failed, whichever job it came with. An attempt that ends in order
 //! without an answer (a service that fails, time that another message has used up) is given back and does not count. A
 //! message fails for want of time only where it had all of an invocation's time to itself; the others stay pending, and
 //! their job comes back.

@@ -7,7 +7,7 @@
 //! have.
 //!
 //! Each step is bounded and stands alone. What fails for one message, one socket, one user or one deletion is counted
-//! and keeps nothing else waiting; what takes longer than [`EACH`] is cut off. Users and deletions are looked after
+//! and keeps nothing else waiting; what takes longer than `EACH` is cut off. Users and deletions are looked after
 //! side by side, so that neither can use up the other's time, and both begin with another one each minute, so that
 //! whoever was not reached in one run is in a later one. Nothing is remembered between runs but what the tables say. A
 //! socket is forgotten only when it is closed for certain, or when no connection can be as old as it is.

@@ -2,7 +2,7 @@
 //!
 //! The words of an error are the endpoint's own. They are for the log and never for users: some name keys, accounts and
 //! roles. Others repeat what they were asked, which is nobody's business but the user's, so that is taken out before
-//! they are logged ([`ModelError::discreet`]).
+//! they are logged (`ModelError::discreet`).
 
 mod bedrock;
 mod mock;
