@@ -61,9 +61,10 @@ impl Patience {
 /// How long calls may take, by kind. The shortest timeout of a function that makes one is 29 s.
 #[derive(Debug, Clone, Copy)]
 struct Timeouts {
-    /// Milliseconds, as a rule.
+    /// Milliseconds, as a rule. Seconds, where 500 workers start at once on one small machine: giving up early then makes
+    /// more work and not less.
     table: Patience,
-    /// A worker renews its hold of 12 s every 4 s, and has to know in time that it could not.
+    /// Within a worker's hold of 12 s: it has to know in time that it could not renew it.
     queue: Patience,
     /// The longest is the copy of an upload within the storage.
     storage: Patience,
@@ -74,14 +75,14 @@ struct Timeouts {
 }
 
 const TIMEOUTS: Timeouts = Timeouts {
-    table: Patience::of(3, 8),
-    queue: Patience::of(2, 6),
+    table: Patience::of(8, 18),
+    queue: Patience::of(5, 10),
     storage: Patience::of(15, 20),
     push: Patience::of(4, 10),
     push_once: Patience::of(10, 10),
 };
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where settings are looked up, for as long as the function runs.
 type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
