@@ -17,6 +17,7 @@ use super::events::{self, Client, Closed, Handshake};
 use super::policy::{Verdict, evaluate};
 use super::registry::Connection;
 use super::{Api, connection, routes};
+use crate::chaos::{DISCONNECT, GATEWAY};
 use crate::clock::now_ms;
 use crate::ids::{gateway_id, gateway_trace_header};
 use crate::invoke::IntegrationError;
@@ -76,6 +77,10 @@ async fn run_connection(
     tracing::debug!(connection = connection.client.connection_id, code = closed.code, "Closed");
     if let Some(route) = api.spec.routes.get("$disconnect") {
         let event = events::disconnect(&api, &connection.client, &closed);
+        // AWS promises to try, and no more.
+        if api.door.decide(&route.function, GATEWAY, DISCONNECT, event.to_string().into()).await.dropped {
+            return;
+        }
         if let Err(error) = routes::invoke(&api, route, &event).await {
             tracing::warn!(connection = connection.client.connection_id, "$disconnect: {error}");
         }

@@ -44,12 +44,13 @@ impl Hook for At {
         if hit && !self.executed {
             self.done.notify_one();
         }
-        let fault = if hit { Fault { dropped: !self.executed, heard: (self.heard)() } } else { Fault::none() };
+        let fault =
+            if hit { Fault { dropped: !self.executed, heard: (self.heard)(), ..Fault::none() } } else { Fault::none() };
         async move { fault }.boxed()
     }
 
-    fn executed(&self, caller: &str, _answer: &Answer) {
-        if caller == "victim" && self.calls.load(Ordering::SeqCst) == self.at + 1 {
+    fn executed(&self, call: &Call, _answer: &Answer) {
+        if call.caller == "victim" && self.calls.load(Ordering::SeqCst) == self.at + 1 {
             self.done.notify_one();
         }
     }

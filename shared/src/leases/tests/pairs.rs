@@ -40,7 +40,7 @@ impl Hook for Between {
         .boxed()
     }
 
-    fn executed(&self, _caller: &str, _answer: &Answer) {
+    fn executed(&self, _call: &Call, _answer: &Answer) {
         let Some(stack) = self.stack.get() else { return };
         if let Err(broken) = super::model::check_state(&stack.snapshot(), stack) {
             self.broken.lock().expect("what broke").get_or_insert(broken);

@@ -67,7 +67,7 @@ impl Hook for Gate {
         async move { decided.await.unwrap_or_else(|_| Fault::dropped(Heard::Nothing)) }.boxed()
     }
 
-    fn executed(&self, caller: &str, _answer: &Answer) {
-        let _ = self.events.send(Event::Executed { lane: lane_of(caller) });
+    fn executed(&self, call: &Call, _answer: &Answer) {
+        let _ = self.events.send(Event::Executed { lane: lane_of(&call.caller) });
     }
 }
