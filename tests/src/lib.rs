@@ -4,11 +4,13 @@
 mod client;
 mod endpoint;
 pub mod media;
+mod power;
 mod rest;
 mod stack;
 
 pub use client::{Client, Frame, Refused, Streamed};
 pub use endpoint::{Endpoint, SILENTLY, SLOWLY};
+pub use power::Disk;
 pub use rest::{Answer, Rest};
 pub use stack::{Stack, StackOptions, program, workspace};
 
