@@ -66,7 +66,7 @@ async fn another_window_takes_the_place_over_and_the_first_is_told() {
     let mut second = Client::take_over(&stack, "alice", "two").await.expect("the user's own place");
     let closing = first.receive().await;
     assert_eq!((&closing["type"], &closing["code"]), (&json!("closing"), &json!("replaced")), "{closing}");
-    assert_eq!(closing["message"], "You went on in another window");
+    assert_eq!(closing["message"], "You continued in another window");
     assert_eq!(first.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1000));
     assert_eq!(second.ask_afresh("after").await.0, "response for after");
     // From now on it is the second session's: it comes back without asking, and the first does not.

@@ -91,8 +91,8 @@ mod tests {
         for (header, why) in [
             (None, "has no token"),
             (Some("Bearer c2VjcmV0LXRva2Vu"), "InvalidToken"),
-            (Some("Bearer eyJhbGciOiJIUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "algorithm is not accepted"),
-            (Some("Bearer eyJhbGciOiJFUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "names no key"),
+            (Some("Bearer eyJhbGciOiJIUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "signature algorithm is not accepted"),
+            (Some("Bearer eyJhbGciOiJFUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "does not say which key signed it"),
         ] {
             let log = Log::default();
             let written = log.clone();
