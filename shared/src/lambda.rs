@@ -24,7 +24,8 @@ pub struct Speaker {
 
 impl Speaker {
     pub fn of(context: &ApiGatewayWebsocketProxyRequestContext) -> Result<Self> {
-        let missing = |what: &str| Error::Corrupt { key: "requestContext".to_owned(), detail: format!("no {what}") };
+        let missing =
+            |what: &str| Error::Corrupt { key: "requestContext".to_owned(), detail: format!("it has no {what}") };
         let user = context.authorizer.fields.get("principalId").and_then(|value| value.as_str());
         Ok(Self {
             user: UserId::parse(user.ok_or_else(|| missing("authorizer.principalId"))?)?,

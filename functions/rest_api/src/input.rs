@@ -30,7 +30,7 @@ impl<S: Sync> FromRequestParts<S> for Speaker {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let unauthorized = || Error::Corrupt {
             key: "requestContext".to_owned(),
-            detail: "no authorizer.jwt.claims.sub: does the route have a JWT authorizer?".to_owned(),
+            detail: "it has no authorizer.jwt.claims.sub: does the route have a JWT authorizer?".to_owned(),
         };
         let Some(RequestContext::ApiGatewayV2(context)) = parts.request_context_ref() else {
             return Err(unauthorized().into());

@@ -1,7 +1,7 @@
-//! Writes that happen together or not at all, each under a name, its part of the transaction. Whoever is refused asks
-//! by that name which condition said no: positions would move with every write that is added.
+//! Writes that happen together or not at all. Each write has a name, its part of the transaction. After a refusal, the
+//! caller asks by that name which condition failed. Positions would change with every write that is added.
 //!
-//! Each use has an enum of its parts. Several writes may be one part, where none of them has a condition.
+//! Each use has an enum of its parts. Several writes may be one part if none of them has a condition.
 
 use std::fmt::Debug;
 
@@ -29,12 +29,13 @@ pub enum Write {
     Delete(DeleteBuilder),
 }
 
-/// The parts whose condition said no, each with its item as it was at that moment.
+/// The parts whose condition failed, each with its item as it was at that moment.
 #[derive(Debug)]
 pub struct Refusal<Part>(Vec<(Part, Item)>);
 
 impl<Part: Copy + PartialEq> Refusal<Part> {
-    /// The item of a part whose condition said no; empty where there was none, or where the write does not ask for it.
+    /// The item of a part whose condition failed. It is empty if there was no item, or if the write does not ask for
+    /// it.
     pub fn by(&self, part: Part) -> Option<&Item> {
         self.0.iter().find(|(refused, _)| *refused == part).map(|(_, item)| item)
     }
@@ -59,7 +60,7 @@ impl<Part: Copy + PartialEq + Debug> Transaction<Part> {
         self.writes.push((part, write.into()));
     }
 
-    /// Writes all or nothing. `Ok(Err(_))`: a condition said no. Contention is retried.
+    /// Writes all or nothing. `Ok(Err(_))`: a condition failed. Contention is retried.
     pub async fn send(self, db: &Client, random: &Random) -> Result<std::result::Result<(), Refusal<Part>>> {
         let mut parts = Vec::new();
         let mut items = Vec::new();
@@ -136,7 +137,7 @@ fn failure<Part: Copy>(error: SdkError<TransactWriteItemsError>, parts: &[Part])
 
 /// DynamoDB gives one reason for each write, in the order of the writes.
 fn cancellation<Part: Copy>(reasons: &[CancellationReason], parts: &[Part]) -> Option<Failure<Part>> {
-    // Contention first: beside it, DynamoDB need not have evaluated every condition.
+    // Contention is checked first: if there is any, DynamoDB may not have evaluated every condition.
     if reasons.iter().any(|reason| is_contention(reason.code())) {
         return Some(Failure::Contended);
     }
@@ -161,7 +162,7 @@ mod tests {
         Third,
     }
 
-    /// Cancelled for these reasons, with the items `a`, `b` and `c`.
+    /// A transaction that was cancelled for these reasons, with the items `a`, `b` and `c`.
     fn cancelled(codes: [&str; 3]) -> Option<Failure<Part>> {
         let reason = |(code, name)| CancellationReason::builder().code(code).item("name", text(name)).build();
         let reasons: Vec<_> = codes.into_iter().zip(["a", "b", "c"]).map(reason).collect();
