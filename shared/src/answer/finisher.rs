@@ -130,7 +130,7 @@ impl Finisher {
             let Some(address) = self.leases.address(user).await? else { return Ok(true) };
             let Err(error) = self.push.post(&address, frame.to_owned()).await else { return Ok(true) };
             if began.elapsed() + pause > PATIENCE {
-                tracing::info!(connection = %address, "The user could not be told the end of a message; the janitor tries again: {error}");
+                tracing::info!(connection = %address, "The user could not be told; the janitor tries again: {error}");
                 return Ok(false);
             }
             tokio::time::sleep(pause).await;

@@ -96,7 +96,7 @@ impl Answerer {
                         generated.measured.first_ms.get_or_insert_with(|| elapsed_ms(began));
                         generated.text.push_str(&piece);
                         if enough {
-                            tracing::warn!(message = %claim.message.id, "The answer was cut off at {MAX_TEXT_BYTES} bytes");
+                            tracing::warn!(message = %claim.message.id, "The answer is cut off at {MAX_TEXT_BYTES} B");
                             break None;
                         }
                     }

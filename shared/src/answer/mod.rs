@@ -190,14 +190,14 @@ impl Answerer {
     async fn answer_one(&self, claim: Claim, alone: bool, log: &mut Log, stop_at: Timestamp) -> Result<()> {
         let id = claim.message.id.clone();
         if claim.attempts > MAX_ATTEMPTS {
-            tracing::error!(message = %id, "Gave the message up after {MAX_ATTEMPTS} workers began it and none ended it");
+            tracing::error!(message = %id, "Gave up: {MAX_ATTEMPTS} workers began it and none ended it");
             return self.finisher.end_unanswered(claim).await;
         }
         let result = self.attempt(claim.clone(), alone, log, stop_at).await;
         if result.is_err()
             && let Err(error) = self.messages.put_back(&claim).await
         {
-            tracing::debug!(%error, message = %id, "The attempt could not be given back and counts as a worker's death");
+            tracing::debug!(%error, message = %id, "The attempt counts, because it could not be given back");
         }
         result
     }
