@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_answered_is_always_told() {
+    fn the_message_to_answer_is_always_told() {
         assert_eq!(within(1, &talk(&[10, 10, 9000])).len(), 1);
         assert_eq!(within(0, &talk(&[1])).len(), 1);
         assert!(within(100, &[]).is_empty());

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_an_error() {
+    fn a_reason_that_is_neither_refusal_nor_contention_is_an_error() {
         assert!(cancelled(["None", "ValidationError", "None"]).is_none());
     }
 }

@@ -135,7 +135,7 @@ async fn two_users_may_use_the_same_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_30_messages_at_once_exactly_as_many_are_accepted_as_may_be_pending() {
+async fn thirty_messages_at_once_are_accepted_up_to_the_pending_limit_exactly() {
     let (stack, function) = connected().await;
     let outcomes = say_all(&stack, &function, (0..30).map(|number| draft(number, number))).await;
     let stored = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Admission::New(_)))).count();
@@ -173,7 +173,7 @@ async fn a_message_counts_until_it_has_ended_however_long_that_takes() {
 }
 
 #[tokio::test]
-async fn what_is_pending_stays_pending_when_its_user_connects_anew() {
+async fn pending_messages_stay_pending_when_their_user_connects_anew() {
     let (mut stack, function) = connected().await;
     stack.limits.max_pending_per_client = 1;
     new(say(&stack, &function, draft(1, 0)).await);
@@ -273,7 +273,7 @@ async fn another_users_conversation_is_not_found_and_not_written_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_workers_with_one_message_one_answers_it() {
+async fn two_workers_with_one_message_give_one_answer() {
     let (stack, function) = connected().await;
     let message = new(say(&stack, &function, draft(1, 0)).await);
     let Claimed::Yes(first) = function.messages.claim(&message).await.expect("a claim") else { panic!("it is queued") };

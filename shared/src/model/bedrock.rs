@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_pass_is_told_from_what_will_not() {
+    async fn passing_failures_are_told_from_lasting_ones() {
         let refusal = |line: &str, kind: &str| {
             status(line, &format!("x-amzn-errortype: {kind}:http://internal.amazon.com/\r\n"), "{\"message\":\"no\"}")
         };

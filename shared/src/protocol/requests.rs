@@ -65,7 +65,7 @@ mod tests {
     const ID: &str = "6f9619ff-8b86-4011-b42d-00c04fc964ff";
 
     #[test]
-    fn what_is_wrong_with_a_frame_is_said_with_its_id() {
+    fn an_error_says_what_is_wrong_with_a_frame_and_carries_its_id() {
         let refuse = |body: &str| parse_send_message(body, 10).expect_err(body);
         let frame = |rest: &str| format!(r#"{{"action":"sendMessage","id":"{ID}",{rest}}}"#);
         for (body, code, has_id) in [
