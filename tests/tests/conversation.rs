@@ -69,7 +69,7 @@ async fn messages_of_one_conversation_are_answered_in_their_order() {
     let mut client = Client::connect(&stack, "dave").await;
     let conversation = client.rest.new_conversation().await;
     let ids: Vec<String> = (0..10).map(|_| new_id()).collect();
-    // Without waiting for anything; the first takes longest.
+    // The client does not wait for anything. The first answer takes longest.
     for (index, id) in ids.iter().enumerate() {
         client.send_message(id, &conversation, &format!("!slow {}", (10 - index) * 10)).await;
     }
@@ -110,7 +110,7 @@ async fn an_id_sent_again_is_one_message_with_one_answer() {
     client.receive_type("accepted").await;
     let (_, reply) = client.answer(&id).await;
 
-    // Another text, another conversation: that is another message, and needs an id of its own.
+    // A message with another text or in another conversation is another message and needs an id of its own.
     let other = client.rest.new_conversation().await;
     for (conversation, text) in [(&conversation, "twice"), (&other, "once")] {
         client.send_message(&id, conversation, text).await;
@@ -118,7 +118,7 @@ async fn an_id_sent_again_is_one_message_with_one_answer() {
         assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("bad_request")), "{refused}");
         assert_eq!(refused["id"], id);
     }
-    // The same frame: the first message each time, its reply once more, and no second answer.
+    // The same frame gets the first message each time, and its reply once more, but no second answer.
     for _ in 0..2 {
         client.send_message(&id, &conversation, "once").await;
         let accepted = client.receive().await;
@@ -132,7 +132,7 @@ async fn an_id_sent_again_is_one_message_with_one_answer() {
             |frame: &Value| [frame["id"].clone(), frame["message"]["id"].clone(), frame["replies"][0]["id"].clone()];
         assert_eq!((&again["type"], ids(&again)), (&json!("reply"), ids(&reply)), "{again}");
     }
-    // An answer of its own to a later message shows that nothing else was under way.
+    // A later message gets its own answer, which shows that nothing else was under way.
     let (streamed, _) = client.ask(&conversation, "next").await;
     assert_eq!(streamed, "response for next");
     let (history, _) = client.rest.all(&format!("/api/conversations/{conversation}/messages")).await;
@@ -158,7 +158,7 @@ async fn a_failure_is_told_again_too() {
 }
 
 #[tokio::test]
-async fn who_comes_back_and_sends_again_is_told_what_ended_meanwhile() {
+async fn a_client_that_comes_back_and_sends_again_is_told_how_its_message_ended() {
     let stack = Stack::quick().await;
     let (id, mut client) = (new_id(), Client::connect(&stack, "alice").await);
     let conversation = client.rest.new_conversation().await;
@@ -181,7 +181,7 @@ async fn an_id_sent_many_times_at_once_is_one_message() {
         client.send_message(&id, &conversation, "again").await;
     }
     let (mut accepted, mut duplicates, mut ended, mut replies) = (0, 0, 0, Vec::new());
-    // One reply, and one more for each repetition that found it ended.
+    // There is one reply, and one more for each repetition that found the message ended.
     while (accepted, duplicates, replies.len()) != (1, 19, 1 + ended) {
         let frame = client.receive().await;
         match frame["type"].as_str() {
