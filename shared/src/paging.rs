@@ -95,7 +95,7 @@ pub(crate) fn wire_bytes(text: &str) -> usize {
 /// A list of one user.
 #[derive(Debug, Clone)]
 pub(crate) struct List {
-    /// Too short to learn the name from, and long enough that two lists do not share one.
+    /// A digest of list and user. It is too short to reveal them, and long enough that no two lists share one.
     tag: String,
 }
 

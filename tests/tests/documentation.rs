@@ -14,7 +14,7 @@ fn the_client_that_is_shown_is_the_one_that_is_there() {
     assert!(read("docs/protocol.md").contains(&shown), "docs/protocol.md must show docs/client.js as it is");
 }
 
-/// Where there is Node. One older than 22 has its WebSocket behind an option.
+/// Node, if it is installed. Before version 22, its WebSocket needs an option.
 fn node() -> Option<Command> {
     let has_websocket = Command::new("node").args(["-p", "typeof WebSocket"]).output().ok()?;
     let mut node = Command::new("node");

@@ -45,7 +45,7 @@ async fn connect(
         }
     };
     if let Some(old) = replaced {
-        // The old connection has lost its place whether this reaches it or not. The janitor tries again.
+        // The old connection has lost its place even if this call fails. The janitor tries again.
         let told = dismiss(push, &old, ClosingCode::Replaced, REPLACED).await;
         if let Err(error) = told {
             tracing::warn!(connection = %old, "The replaced connection was not closed: {error}");

@@ -117,7 +117,7 @@ pub(crate) async fn close(State(deps): State<Deps>, Path(user): Path<String>) ->
     let connection = deps.leases.close(&user).await?.ok_or_else(no_place)?;
     let told = dismiss(&*deps.push, &connection, ClosingCode::ClosedByAdmin, CLOSED_BY_ADMIN).await;
     if let Err(error) = told {
-        // The connection has lost its place whether this reaches it or not. The janitor tries again.
+        // The connection has lost its place even if this call fails. The janitor tries again.
         tracing::warn!(%connection, "The connection could not be closed; the janitor tries again: {error}");
     }
     Ok(StatusCode::NO_CONTENT)

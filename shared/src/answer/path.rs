@@ -2,8 +2,8 @@
 //! to the end of the budget. Nothing beside that path is in it, whatever else the conversation has.
 //!
 //! A path goes from turn to turn. A parent that is an answer stands for its message with all of its answers. So does a
-//! parent that had no answer yet when a message followed it: when that message is answered, the parent has its answer.
-//! A message that was never answered is left out, and the path goes on above it.
+//! message that had no answer yet when it became a parent, because it is answered before the messages that follow it. A
+//! message that was never answered is left out, and the path goes on above it.
 
 use super::{Answerer, context};
 use crate::Result;

@@ -15,8 +15,8 @@ pub struct Occupancy {
     pub state: Admittance,
     pub in_use: u32,
     pub capacity: u32,
-    /// By this time a place ends, or this user's own place, unless its holder is heard again. `None` if there is a free
-    /// place now.
+    /// A place ends by this time, unless its holder sends something. If the user is connected, this is their own place.
+    /// `None` if there is a free place now.
     pub free_at: Option<Timestamp>,
 }
 

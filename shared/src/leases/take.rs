@@ -70,7 +70,7 @@ impl Leases {
     }
 
     /// Takes `slot` and the user's item, both or neither. The user's item is free if it is absent, was given back, or
-    /// is as the lease `ended` was read.
+    /// has not changed since the lease `ended` was read.
     async fn take(
         &self,
         user: &UserId,

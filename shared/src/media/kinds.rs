@@ -3,7 +3,7 @@
 
 use crate::{Error, Result};
 
-/// How many bytes are checked: enough for every format's mark, also behind a box or two.
+/// How many bytes are checked: enough for every format's mark, even behind a container's first boxes.
 pub(crate) const HEAD_BYTES: u64 = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

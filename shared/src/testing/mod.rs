@@ -99,8 +99,8 @@ impl Stack {
         let clock = Arc::new(samovar_sqs::SystemClock);
         let queues = Sqs::open(Storage::Memory, REGION, ACCOUNT, "http://127.0.0.1", clock).expect("queues in memory");
         let services = Services::new(DynamoDb::Embedded(database.clone()), Queues::Embedded(queues), s3);
-        // A read that is not consistent always sees the tables as they began. No read of this library may be content
-        // with that.
+        // A read that is not consistent always sees the tables as they began. So every read of this library must be
+        // consistent.
         services.stale_reads.see(empty_tables());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("non-blocking");

@@ -30,7 +30,7 @@ async fn each_holder_is_shown_with_name_time_and_unanswered_messages() {
     stack.clock.advance(Duration::from_secs(1));
     function.messages.admit(&user("u"), &connection("c"), &draft(1, 0), &stack.limits).await.expect("a message");
     function.messages.admit(&user("u"), &connection("c"), &draft(2, 0), &stack.limits).await.expect("a message");
-    // This client has no name, and its lease has ended by the time of the look.
+    // This client has no name, and its lease has ended when the administrator looks.
     function.leases.connect(&user("v"), &connection("d"), &Handshake::default()).await.expect("a place");
     function.leases.connect(&user("w"), &connection("e"), &Handshake::default()).await.expect("a place");
     function.leases.release(&user("w"), &connection("e")).await.expect("given back");
