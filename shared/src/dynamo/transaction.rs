@@ -74,9 +74,9 @@ impl<Part: Copy + PartialEq + Debug> Transaction<Part> {
                 Err(error) => error,
             };
             match failure(error, &parts) {
-                Failure::Refused(refusal) => return Ok(Err(refusal)),
-                Failure::Contended => pause(random, attempt).await,
-                Failure::Other(error) => return Err(error),
+                TransactionFailure::Refused(refusal) => return Ok(Err(refusal)),
+                TransactionFailure::Contended => pause(random, attempt).await,
+                TransactionFailure::Other(error) => return Err(error),
             }
         }
         Err(Error::Contended { operation: OPERATION, attempts: MAX_ATTEMPTS })
@@ -119,27 +119,27 @@ impl From<DeleteBuilder> for Write {
     }
 }
 
-enum Failure<Part> {
+enum TransactionFailure<Part> {
     Refused(Refusal<Part>),
     Contended,
     Other(Error),
 }
 
-fn failure<Part: Copy>(error: SdkError<TransactWriteItemsError>, parts: &[Part]) -> Failure<Part> {
+fn failure<Part: Copy>(error: SdkError<TransactWriteItemsError>, parts: &[Part]) -> TransactionFailure<Part> {
     let understood = match error.as_service_error() {
         Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
             cancellation(cancelled.cancellation_reasons(), parts)
         }
-        _ => is_contention(error.code()).then_some(Failure::Contended),
+        _ => is_contention(error.code()).then_some(TransactionFailure::Contended),
     };
-    understood.unwrap_or_else(|| Failure::Other(Error::service(OPERATION, &error)))
+    understood.unwrap_or_else(|| TransactionFailure::Other(Error::service(OPERATION, &error)))
 }
 
 /// DynamoDB gives one reason for each write, in the order of the writes.
-fn cancellation<Part: Copy>(reasons: &[CancellationReason], parts: &[Part]) -> Option<Failure<Part>> {
+fn cancellation<Part: Copy>(reasons: &[CancellationReason], parts: &[Part]) -> Option<TransactionFailure<Part>> {
     // Contention is checked first: if there is any, DynamoDB may not have evaluated every condition.
     if reasons.iter().any(|reason| is_contention(reason.code())) {
-        return Some(Failure::Contended);
+        return Some(TransactionFailure::Contended);
     }
     let refused: Vec<(Part, Item)> = parts
         .iter()
@@ -147,7 +147,7 @@ fn cancellation<Part: Copy>(reasons: &[CancellationReason], parts: &[Part]) -> O
         .filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"))
         .map(|(part, reason)| (*part, reason.item().cloned().unwrap_or_default()))
         .collect();
-    (!refused.is_empty()).then_some(Failure::Refused(Refusal(refused)))
+    (!refused.is_empty()).then_some(TransactionFailure::Refused(Refusal(refused)))
 }
 
 #[cfg(test)]
@@ -163,7 +163,7 @@ mod tests {
     }
 
     /// A transaction that was cancelled for these reasons, with the items `a`, `b` and `c`.
-    fn cancelled(codes: [&str; 3]) -> Option<Failure<Part>> {
+    fn cancelled(codes: [&str; 3]) -> Option<TransactionFailure<Part>> {
         let reason = |(code, name)| CancellationReason::builder().code(code).item("name", text(name)).build();
         let reasons: Vec<_> = codes.into_iter().zip(["a", "b", "c"]).map(reason).collect();
         cancellation(&reasons, &[Part::First, Part::Second, Part::Third])
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_read_by_part() {
-        let Some(Failure::Refused(refusal)) = cancelled(["None", "ConditionalCheckFailed", "None"]) else {
+        let Some(TransactionFailure::Refused(refusal)) = cancelled(["None", "ConditionalCheckFailed", "None"]) else {
             panic!("not refused")
         };
         assert_eq!(refusal.by(Part::Second).and_then(|item| item.get("name")), Some(&text("b")));
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn beside_contention_nothing_is_a_refusal() {
         let contended = cancelled(["ConditionalCheckFailed", "None", "TransactionConflict"]);
-        assert!(matches!(contended, Some(Failure::Contended)));
+        assert!(matches!(contended, Some(TransactionFailure::Contended)));
     }
 
     #[test]
