@@ -159,3 +159,47 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_json_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn a_problem_names_each_wrong_field() {
+        let wrong = |field: &str, message: &str| FieldError { field: field.to_owned(), message: message.to_owned() };
+        let problem = Problem::invalid(vec![wrong("title", "must be a string"), wrong("titel", "is not known")]);
+        assert_json_snapshot!(problem, @r#"
+        {
+          "type": "about:blank",
+          "title": "Unprocessable Entity",
+          "status": 422,
+          "detail": "Some fields have wrong values: title, titel",
+          "errors": [
+            {
+              "field": "title",
+              "message": "must be a string"
+            },
+            {
+              "field": "titel",
+              "message": "is not known"
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_failure_of_the_server_shows_no_internals() {
+        let error = Error::Service { operation: "PutItem", detail: "table secret-name".to_owned() };
+        assert_json_snapshot!(Problem::from(error), @r#"
+        {
+          "type": "about:blank",
+          "title": "Internal Server Error",
+          "status": 500,
+          "detail": "Something went wrong on our side; try again"
+        }
+        "#);
+    }
+}

@@ -149,11 +149,32 @@ mod tests {
 
     #[test]
     fn a_reply_that_fits_is_whole() {
-        let frame = reply("question", "answer");
-        assert_eq!(frame["type"], "reply");
-        assert_eq!(frame["message"]["text"], "question");
-        assert_eq!(frame["replies"][0]["text"], "answer");
-        assert!(frame["message"].get("truncated").is_none());
+        insta::assert_json_snapshot!(reply("question", "answer"), @r#"
+        {
+          "id": "6f9619ff-8b86-4011-b42d-00c04fc964ff",
+          "message": {
+            "conversationId": "c",
+            "createdAt": "1970-01-01T00:00:00.000Z",
+            "id": "6f9619ff-8b86-4011-b42d-00c04fc964ff",
+            "role": "user",
+            "status": "done",
+            "text": "question",
+            "type": "text"
+          },
+          "replies": [
+            {
+              "conversationId": "c",
+              "createdAt": "1970-01-01T00:00:00.000Z",
+              "id": "6f9619ff-8b86-4011-b42d-00c04fc964ff",
+              "role": "user",
+              "status": "done",
+              "text": "answer",
+              "type": "text"
+            }
+          ],
+          "type": "reply"
+        }
+        "#);
     }
 
     #[test]
