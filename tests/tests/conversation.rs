@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 use tests::{Client, Stack, StackOptions, new_id};
 
@@ -13,30 +14,64 @@ async fn a_message_is_accepted_streamed_and_answered() {
     let (id, conversation) = (new_id(), alice.rest.new_conversation().await);
     alice.send_message(&id, &conversation, "hello there").await;
 
+    let named = |frame: &Value, times: &[&str]| -> Value {
+        let text = frame.to_string().replace(&id, "ID").replace(&conversation, "CONVERSATION");
+        let mut frame: Value = serde_json::from_str(&text).expect("JSON");
+        times.iter().for_each(|time| *frame.pointer_mut(time).expect("a time") = "TIME".into());
+        frame
+    };
     let accepted = alice.receive().await;
-    assert_eq!(accepted["type"], "accepted");
-    assert_eq!(accepted["id"], id);
-    assert_eq!(accepted["duplicate"], false);
-    let message = &accepted["message"];
-    assert_eq!(message["id"], id);
-    assert_eq!(message["conversationId"], conversation);
-    assert_eq!(message["role"], "user");
-    assert_eq!(message["type"], "text");
-    assert_eq!(message["text"], "hello there");
-    assert_eq!(message["status"], "queued");
-    let created_at = message["createdAt"].as_str().expect("a time");
+    let created_at = accepted["message"]["createdAt"].as_str().expect("a time");
     assert!(created_at.len() == "2026-01-02T03:04:05.678Z".len() && created_at.ends_with('Z'), "{created_at}");
+    assert_json_snapshot!(named(&accepted, &["/message/createdAt"]), @r#"
+    {
+      "duplicate": false,
+      "id": "ID",
+      "message": {
+        "conversationId": "CONVERSATION",
+        "createdAt": "TIME",
+        "id": "ID",
+        "parentId": "",
+        "role": "user",
+        "status": "queued",
+        "text": "hello there",
+        "type": "text"
+      },
+      "type": "accepted"
+    }
+    "#);
 
     let (streamed, reply) = alice.answer(&id).await;
     assert_eq!(streamed, "response for hello there");
-    assert_eq!(reply["type"], "reply");
-    assert_eq!(reply["message"]["status"], "done");
-    let replies = reply["replies"].as_array().expect("replies");
-    assert_eq!(replies.len(), 1, "{reply}");
-    assert_eq!(replies[0]["text"], "response for hello there");
-    assert_eq!(replies[0]["role"], "assistant");
-    assert_eq!(replies[0]["replyTo"], id);
-    assert_eq!(replies[0]["conversationId"], conversation);
+    assert_json_snapshot!(named(&reply, &["/message/createdAt", "/replies/0/createdAt"]), @r#"
+    {
+      "id": "ID",
+      "message": {
+        "conversationId": "CONVERSATION",
+        "createdAt": "TIME",
+        "id": "ID",
+        "parentId": "",
+        "role": "user",
+        "status": "done",
+        "text": "hello there",
+        "type": "text"
+      },
+      "replies": [
+        {
+          "conversationId": "CONVERSATION",
+          "createdAt": "TIME",
+          "id": "ID-0",
+          "parentId": "ID",
+          "replyTo": "ID",
+          "role": "assistant",
+          "status": "done",
+          "text": "response for hello there",
+          "type": "text"
+        }
+      ],
+      "type": "reply"
+    }
+    "#);
 }
 
 #[tokio::test]
