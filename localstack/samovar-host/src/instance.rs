@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::error::{InvokeError, MAX_RESPONSE_BYTES};
-use super::exchange::{Answer, CallRefused, Event, base_path};
+use super::exchange::{CallRefused, Event, RuntimeAnswer, base_path};
 use super::function::Function;
 use super::output::{self, Tail};
 use super::pool::{Handle, Invocation, Job, Message, Pool, Reply};
@@ -226,13 +226,13 @@ impl Instance {
         }
     }
 
-    fn answered(&mut self, request_id: &str, answer: Answer) -> Result<(), CallRefused> {
+    fn answered(&mut self, request_id: &str, answer: RuntimeAnswer) -> Result<(), CallRefused> {
         match std::mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Working(job) if job.request_id == request_id => {
                 let result = match answer {
-                    Answer::Response(payload) => Ok(payload),
-                    Answer::Error(payload) => Err(InvokeError::FunctionError { payload }),
-                    Answer::TooLarge(bytes) => Err(InvokeError::FunctionError { payload: too_large(bytes) }),
+                    RuntimeAnswer::Response(payload) => Ok(payload),
+                    RuntimeAnswer::Error(payload) => Err(InvokeError::FunctionError { payload }),
+                    RuntimeAnswer::TooLarge(bytes) => Err(InvokeError::FunctionError { payload: too_large(bytes) }),
                 };
                 self.pool.works_on(self.index, self.handle.id(), None);
                 job.finish(result, Some(self.handle.clone()));

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::clock;
 use super::error::InvokeError;
-use super::exchange::{Answer, CallRefused, Event};
+use super::exchange::{CallRefused, Event, RuntimeAnswer};
 use super::function::{Function, FunctionSpec, FunctionState, InFlight};
 use super::output::Output;
 use super::process::Spawner;
@@ -356,7 +356,7 @@ pub(super) enum Message {
     Next(Reply<Event>),
     Answer {
         request_id: String,
-        answer: Answer,
+        answer: RuntimeAnswer,
         reply: Reply<()>,
     },
     InitError {
@@ -399,7 +399,7 @@ impl Handle {
         self.ask(Message::Next).await.unwrap_or(Err(CallRefused::State))
     }
 
-    pub(super) async fn answer(&self, request_id: String, answer: Answer) -> Result<(), CallRefused> {
+    pub(super) async fn answer(&self, request_id: String, answer: RuntimeAnswer) -> Result<(), CallRefused> {
         let message = |reply| Message::Answer { request_id, answer, reply };
         self.ask(message).await.unwrap_or(Err(CallRefused::RequestId))
     }

@@ -87,9 +87,13 @@ async fn run_connection(
     }
 }
 
-type Context = Option<serde_json::Map<String, Value>>;
+type AuthorizerContext = Option<serde_json::Map<String, Value>>;
 
-async fn authorize(api: &Arc<Api>, client: &Client, handshake: &Handshake) -> Result<Context, Response<Body>> {
+async fn authorize(
+    api: &Arc<Api>,
+    client: &Client,
+    handshake: &Handshake,
+) -> Result<AuthorizerContext, Response<Body>> {
     let Some(authorizer) = &api.spec.authorizer else { return Ok(None) };
     let unauthorized = || refuse(StatusCode::UNAUTHORIZED, "Unauthorized");
     let broken = || refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error");
