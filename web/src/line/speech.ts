@@ -2,9 +2,22 @@
 
 import * as answers from './answers';
 import * as outbox from './outbox';
-import { PENDING_FOR_MS, beatEvery, clearTimer, find, pending, setTimer, withKey, type Turn } from './state';
+import {
+  PENDING_FOR_MS,
+  beatEvery,
+  clearTimer,
+  find,
+  pending,
+  setTimer,
+  unbegun,
+  withKey,
+  type Turn,
+} from './state';
 
 export const ANSWER_WITHIN_MS = 10_000;
+
+/** Between heartbeats while nobody has begun to answer: each has the server look after what waits. */
+const NUDGE_EVERY_MS = 5000;
 
 /** Every step ends here: what may go out goes out, and what went out is answered in time or the line is dead. */
 export function sendDue(t: Turn): void {
@@ -12,6 +25,8 @@ export function sendDue(t: Turn): void {
   clearTimer(t, 'answer');
   clearTimer(t, 'outbox');
   if (!s.line?.open || s.successor) return;
+  if (!unbegun(t)) clearTimer(t, 'nudge');
+  else if (!s.timers.has('nudge')) setTimer(t, 'nudge', now + NUDGE_EVERY_MS);
   const room = s.limits.maxPendingPerClient - pending(t).length - outbox.onItsWay(s.outbox).length;
   const { ready, lookAt } = outbox.due(s.outbox, now, room);
   for (const entry of ready) {
