@@ -3,6 +3,8 @@
 //!
 //! Here an error is logged, once, and becomes a frame that says no more than the contract.
 
+use std::fmt;
+
 use aws_lambda_events::apigw::{
     ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext,
 };
@@ -14,6 +16,27 @@ use crate::errors::Class;
 use crate::ids::{ConnectionId, MessageId, UserId};
 use crate::protocol::ServerFrame;
 use crate::{Error, Result};
+
+/// Why a function could not start, or go on: one plain sentence in its log. `main` would print an error's insides.
+pub struct Failure(String);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<Box<dyn std::error::Error + Send + Sync>> for Failure {
+    fn from(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Who sent an event, as the authorizer found out when the connection was made.
 #[derive(Debug, Clone)]
@@ -92,6 +115,12 @@ pub fn log(context: &ApiGatewayWebsocketProxyRequestContext, error: &Error) {
 mod tests {
     use super::*;
     use crate::testing::Log;
+
+    #[test]
+    fn what_keeps_a_function_from_starting_is_one_plain_sentence() {
+        let missing = Failure::from(Error::ConfigMissing { name: "QUEUE_URL" });
+        assert_eq!(format!("{missing:?}"), "QUEUE_URL is not set; set it in the function's environment");
+    }
 
     #[test]
     fn a_refused_handshake_leaves_a_line_that_says_why_and_whose_it_was() {

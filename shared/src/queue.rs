@@ -9,6 +9,7 @@ use aws_sdk_sqs::error::ProvideErrorMetadata as _;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::config::QueueConfig;
 use crate::ids::{ConversationId, MessageId, UserId};
 use crate::messages::{Lane, StoredMessage};
@@ -84,6 +85,12 @@ impl Queue {
     pub async fn rescue(&self, message: &StoredMessage) -> Result<()> {
         let job = Job { rescue: true, ..Job::from(message) };
         self.send_as(&job, format!("{}-rescue", message.id.key())).await
+    }
+
+    /// The same, once for each time.
+    pub(crate) async fn rescue_at(&self, message: &StoredMessage, now: Timestamp) -> Result<()> {
+        let job = Job { rescue: true, ..Job::from(message) };
+        self.send_as(&job, format!("{}-rescue-{}", message.id.key(), now.0)).await
     }
 
     /// Has its user told once more how a message has ended. `request` names the wish: each is met, and each once.

@@ -6,11 +6,13 @@ mod endpoint;
 pub mod media;
 mod rest;
 mod stack;
+mod template;
 
 pub use client::{Client, Frame, Refused, Streamed};
 pub use endpoint::{Endpoint, SILENTLY, SLOWLY};
 pub use rest::{Answer, Rest};
 pub use stack::{Stack, StackOptions, program, workspace};
+pub use template::Template;
 
 /// A new UUID: message ids are the client's to choose.
 #[allow(clippy::disallowed_methods, reason = "the one place where the tests make ids")]

@@ -24,15 +24,19 @@
 //! yet, who cancels claims it and ends it at once.
 
 mod context;
+mod dead_letters;
 mod finisher;
 mod generate;
 mod path;
+mod pulse;
 mod rescue;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use dead_letters::DeadLetters;
 pub use finisher::Finisher;
+pub(crate) use pulse::{Pulse, SILENT_AFTER};
 pub use rescue::Rescuer;
 
 use std::sync::Arc;
@@ -69,6 +73,10 @@ pub(crate) const MAX_ATTEMPTS: u32 = 3;
 /// What is refused where a worker of the other lane may be at a message.
 const CLAIM: &str = "claim";
 
+/// The words for a message that has failed through no fault of its model.
+pub(crate) const UNANSWERED: &str = "It could not be answered";
+pub(crate) const NOBODY_BEGAN: &str = "Nobody could begin to answer it; send it again later";
+
 /// Whoever asks once more how a message ended is first answered `accepted`, by the route's response, which is on its
 /// way.
 const TELL_AFTER: Duration = Duration::from_millis(100);
@@ -91,6 +99,7 @@ pub struct Answerer {
     pub(crate) queue: Queue,
     pub(crate) push: Arc<dyn Push>,
     pub(crate) model: Arc<dyn Model>,
+    pub(crate) pulse: Pulse,
     /// What a model is told of a conversation at most.
     pub(crate) context_tokens: usize,
     pub(crate) clock: Arc<dyn Clock>,
@@ -132,6 +141,7 @@ impl Answerer {
                 Ok(true) => {
                     held_until = began + HOLD;
                     is_held.notify_one();
+                    self.pulse.beat(&self.messages, self.clock.now()).await;
                     sleep(HOLD / 3).await;
                 }
                 Ok(false) => return lost("the message has come back to the queue"),
@@ -189,7 +199,7 @@ impl Answerer {
         let id = claim.message.id.clone();
         if claim.attempts > MAX_ATTEMPTS {
             tracing::error!(message = %id, "Given up: {MAX_ATTEMPTS} workers began with it and did not end");
-            return self.finisher.end_unanswered(claim).await;
+            return self.finisher.end_unanswered(claim, UNANSWERED).await;
         }
         let result = self.attempt(claim.clone(), alone, log, stop_at).await;
         if result.is_err()

@@ -34,6 +34,7 @@ mod log;
 mod parent;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use std::sync::Arc;
 

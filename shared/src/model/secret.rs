@@ -1,6 +1,6 @@
 //! A model's key, by the ARN of a Secrets Manager secret or an SSM parameter.
 //!
-//! It is read once at start and kept. A key is changed now and then, and a worker outlives the change: where the
+//! It is read once, when it is first needed, and kept. A key is changed now and then, and a worker outlives the change: where the
 //! endpoint refuses the key that is kept, it is read again, once for each request that was refused ([`Key::renew`]). Of
 //! several requests that are refused at once, each that was sent with the old key finds the new one, whoever has
 //! fetched it.

@@ -199,7 +199,7 @@ impl Stack {
     /// What works on messages, with a mock model that answers at once, telling `connections`.
     pub(crate) async fn answerer(&self, name: &str, connections: &Arc<Connections>) -> Answerer {
         let app = self.app(name, 3, 1).await.pushing_to(connections);
-        app.answerer().await.expect("an answerer")
+        app.answerer().expect("an answerer")
     }
 
     /// The jobs that are queued now, each with its receipt handle.

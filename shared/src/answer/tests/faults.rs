@@ -125,9 +125,15 @@ async fn a_message_whose_turn_comes_when_the_time_is_used_up_is_answered_later()
 
 /// Fails some calls of one operation, and then no more.
 #[derive(Debug)]
-struct Failing {
+pub(super) struct Failing {
     operation: &'static str,
     left: AtomicUsize,
+}
+
+impl Failing {
+    pub(super) fn of(operation: &'static str, calls: usize) -> Arc<Self> {
+        Arc::new(Self { operation, left: AtomicUsize::new(calls) })
+    }
 }
 
 impl Hook for Failing {
@@ -148,7 +154,7 @@ async fn a_hold_that_fails_for_a_moment_costs_no_answer() {
     let message = scene.say(1).await;
     let job = scene.stack.receive().await.remove(0);
     // More than the SDK's tries of one call.
-    let failing = Arc::new(Failing { operation: "ChangeMessageVisibility", left: AtomicUsize::new(4) });
+    let failing = Failing::of("ChangeMessageVisibility", 4);
     scene.stack.services.faults.install(failing.clone());
     let over = async {
         while failing.left.load(Ordering::SeqCst) > 0 {
