@@ -45,7 +45,9 @@ async fn a_frame_that_is_not_json_is_a_bad_request_that_says_where() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "alice").await;
     let surrogate = r#"{"action":"sendMessage","id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","text":"\ud83d"}"#;
-    for (frame, place) in [("not json", "column 2"), ("", "column 0"), ("{\n}}", "line 2"), (surrogate, "hex escape at line 1 column 83")] {
+    for (frame, place) in
+        [("not json", "column 2"), ("", "column 0"), ("{\n}}", "line 2"), (surrogate, "hex escape at line 1 column 83")]
+    {
         client.send_text(frame).await;
         let error = client.receive().await;
         assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("bad_request")), "{frame}: {error}");
