@@ -19,17 +19,17 @@ use aws_sdk_apigatewaymanagement::config::retry::RetryConfig;
 use aws_sdk_apigatewaymanagement::config::timeout::TimeoutConfig;
 
 use crate::Result;
-use crate::answer::{Answerer, Finisher, Rescuer};
+use crate::answer::{Answerer, DeadLetters, Finisher, Pulse, Rescuer};
 use crate::auth::Verifier;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AdmissionConfig, AuthConfig, ChatConfig, LeaseConfig, MediaConfig, ModelConfig, QueueConfig};
 use crate::conversations::Conversations;
 use crate::ids::Random;
-use crate::janitor::Janitor;
+use crate::janitor::{BEGINS_WITHIN, Janitor};
 use crate::leases::Leases;
 use crate::media::Media;
 use crate::messages::Messages;
-use crate::model;
+use crate::model::Configured;
 use crate::push::{ManagementApi, Push};
 use crate::queue::Queue;
 use crate::users::Users;
@@ -225,8 +225,9 @@ impl App {
         Ok(Finisher::new(self.messages()?, self.media()?, self.leases()?, self.push_once()))
     }
 
-    pub async fn answerer(&self) -> Result<Answerer> {
-        let config = ModelConfig::read(&self.lookup)?;
+    /// Whatever the settings of its model are: who is not answered for them is told so.
+    pub fn answerer(&self) -> Result<Answerer> {
+        let config = ModelConfig::read(&self.lookup);
         Ok(Answerer {
             finisher: self.finisher()?,
             messages: self.messages()?,
@@ -236,13 +237,19 @@ impl App {
             push: self.push_once(),
             clock: self.clock(),
             random: self.random(),
-            context_tokens: config.context_tokens,
-            model: model::from_config(config, &self.aws, self.random()).await?,
+            pulse: Pulse::default(),
+            // A model that there is not is told nothing.
+            context_tokens: config.as_ref().map_or(0, |config| config.context_tokens),
+            model: Arc::new(Configured::new(config, &self.aws, self.random())),
         })
     }
 
     pub fn rescuer(&self) -> Result<Rescuer> {
         Ok(Rescuer { leases: self.leases()?, messages: self.messages()?, queue: self.queue()?, clock: self.clock() })
+    }
+
+    pub fn dead_letters(&self) -> Result<DeadLetters> {
+        Ok(DeadLetters { finisher: self.finisher()?, messages: self.messages()? })
     }
 
     pub fn janitor(&self) -> Result<Janitor> {
@@ -255,6 +262,7 @@ impl App {
             push: self.push_once(),
             clock: self.clock(),
             random: self.random(),
+            begins_within: BEGINS_WITHIN,
         })
     }
 
@@ -335,12 +343,19 @@ mod tests {
         assert_eq!(missing(app.verifier()), "OIDC_ISSUER");
     }
 
-    #[tokio::test]
-    async fn the_part_that_ends_messages_needs_neither_a_queue_nor_a_model() {
+    #[test]
+    fn a_worker_starts_without_a_model_so_that_it_can_say_so() {
+        let queue = [("QUEUE_URL", "http://127.0.0.1/queue.fifo")];
+        app(&[&LEASES[..], &MESSAGES, &queue].concat()).answerer().expect("an answerer");
+    }
+
+    #[test]
+    fn the_part_that_ends_messages_needs_neither_a_queue_nor_a_model() {
         let app = app(&[&LEASES[..], &MESSAGES].concat());
         app.finisher().expect("it has all of them");
+        app.dead_letters().expect("it has all of them");
         assert_eq!(missing(app.janitor()), "QUEUE_URL");
-        assert_eq!(missing(app.answerer().await), "LLM_PROVIDER");
+        assert_eq!(missing(app.answerer()), "QUEUE_URL");
     }
 
     #[tokio::test]

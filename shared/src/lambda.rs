@@ -3,6 +3,8 @@
 //!
 //! An error is logged here, once. Its frame says no more than the contract.
 
+use std::fmt;
+
 use aws_lambda_events::apigw::{
     ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext,
 };
@@ -14,6 +16,28 @@ use crate::errors::Class;
 use crate::ids::{ConnectionId, MessageId, UserId};
 use crate::protocol::ServerFrame;
 use crate::{Error, Result};
+
+/// The reason why a function could not start, as one plain sentence for its log. `main` would print the error's
+/// insides.
+pub struct Failure(String);
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<Box<dyn std::error::Error + Send + Sync>> for Failure {
+    fn from(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// The user and the connection behind an event. The authorizer found the user when the connection was made.
 #[derive(Debug, Clone)]
@@ -93,6 +117,12 @@ pub fn log(context: &ApiGatewayWebsocketProxyRequestContext, error: &Error) {
 mod tests {
     use super::*;
     use crate::testing::Log;
+
+    #[test]
+    fn what_keeps_a_function_from_starting_is_one_plain_sentence() {
+        let missing = Failure::from(Error::ConfigMissing { name: "QUEUE_URL" });
+        assert_eq!(format!("{missing:?}"), "QUEUE_URL is not set; set it in the function's environment");
+    }
 
     #[test]
     fn a_refused_handshake_leaves_a_line_that_says_why_and_whose_it_was() {

@@ -9,6 +9,7 @@ use aws_sdk_sqs::error::ProvideErrorMetadata as _;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::config::QueueConfig;
 use crate::ids::{ConversationId, MessageId, UserId};
 use crate::messages::{Lane, StoredMessage};
@@ -85,6 +86,12 @@ impl Queue {
     pub async fn rescue(&self, message: &StoredMessage) -> Result<()> {
         let job = Job { rescue: true, ..Job::from(message) };
         self.send_as(&job, format!("{}-rescue", message.id.key())).await
+    }
+
+    /// Does the same, once for each `now`.
+    pub(crate) async fn rescue_at(&self, message: &StoredMessage, now: Timestamp) -> Result<()> {
+        let job = Job { rescue: true, ..Job::from(message) };
+        self.send_as(&job, format!("{}-rescue-{}", message.id.key(), now.0)).await
     }
 
     /// Has the user told again how a message has ended. `request` names the wish: each wish is met once.

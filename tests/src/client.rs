@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{self, Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 use crate::rest::Rest;
@@ -119,6 +120,16 @@ impl Client {
 
     pub async fn send_text(&mut self, text: &str) {
         self.send_raw(Message::text(text)).await;
+    }
+
+    /// One text, in fragments of so many bytes.
+    pub async fn send_fragments(&mut self, text: &str, bytes: usize) {
+        let pieces: Vec<&[u8]> = text.as_bytes().chunks(bytes).collect();
+        for (at, piece) in pieces.iter().enumerate() {
+            let kind = OpCode::Data(if at == 0 { Data::Text } else { Data::Continue });
+            let fragment = tungstenite::protocol::frame::Frame::message(piece.to_vec(), kind, at + 1 == pieces.len());
+            self.send_raw(Message::Frame(fragment)).await;
+        }
     }
 
     pub async fn send(&mut self, frame: &Value) {

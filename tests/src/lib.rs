@@ -8,12 +8,14 @@ pub mod media;
 mod power;
 mod rest;
 mod stack;
+mod template;
 
 pub use client::{Client, Frame, Refused, Streamed};
 pub use endpoint::{Endpoint, SILENTLY, SLOWLY};
 pub use power::Disk;
 pub use rest::{Answer, Rest};
 pub use stack::{Stack, StackOptions, program, workspace};
+pub use template::Template;
 
 /// A new UUID, because clients choose the ids of messages.
 #[allow(clippy::disallowed_methods, reason = "the one place where the tests make ids")]

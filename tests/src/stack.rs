@@ -151,6 +151,16 @@ impl Stack {
         request.body(body.to_owned()).send().await.expect("an answer")
     }
 
+    /// A call of SQS, as an operator makes it.
+    pub async fn sqs(&self, operation: &str, body: &Value) -> Value {
+        let call =
+            self.http.post(format!("{}/_aws", self.url)).header("x-amz-target", format!("AmazonSQS.{operation}"));
+        let response = call.body(body.to_string()).send().await.expect("an answer");
+        let (status, answer) = (response.status(), response.text().await.expect("a body"));
+        assert!(status.is_success(), "{operation}: {answer}");
+        serde_json::from_str(&answer).unwrap_or_default()
+    }
+
     pub async fn state(&self) -> Value {
         self.get("/_local/state").await.json().await.expect("JSON")
     }

@@ -22,8 +22,6 @@ async fn a_frame_that_is_no_known_action_is_an_unknown_action() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "alice").await;
     for frame in [
-        "not json",
-        "",
         "[]",
         "null",
         "{}",
@@ -37,6 +35,24 @@ async fn a_frame_that_is_no_known_action_is_an_unknown_action() {
         r#"{"action":"$default"}"#,
     ] {
         refused(&mut client, frame, "unknown_action", None).await;
+    }
+    let (streamed, _) = client.ask_afresh("still here").await;
+    assert_eq!(streamed, "response for still here");
+}
+
+#[tokio::test]
+async fn a_frame_that_is_not_json_is_a_bad_request_that_says_where() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let surrogate = r#"{"action":"sendMessage","id":"6f9619ff-8b86-4011-b42d-00c04fc964ff","text":"\ud83d"}"#;
+    for (frame, place) in
+        [("not json", "column 2"), ("", "column 0"), ("{\n}}", "line 2"), (surrogate, "hex escape at line 1 column 83")]
+    {
+        client.send_text(frame).await;
+        let error = client.receive().await;
+        assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("bad_request")), "{frame}: {error}");
+        let said = error["message"].as_str().expect("a text");
+        assert!(said.contains("JSON") && said.contains(place), "{frame}: {said}");
     }
     let (streamed, _) = client.ask_afresh("still here").await;
     assert_eq!(streamed, "response for still here");
@@ -120,7 +136,7 @@ async fn frames_beyond_the_gateways_quotas_close_the_connection_with_their_code(
     // The gateway allows at most 32 KB in one frame. The route judges the content.
     let mut client = Client::connect(&stack, "alice").await;
     client.send_text(&"x".repeat(32 * 1024)).await;
-    assert_eq!(client.receive().await["code"], "unknown_action");
+    assert_eq!(client.receive().await["code"], "bad_request");
     client.send_text(&"x".repeat(32 * 1024 + 1)).await;
     assert_eq!(client.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1009));
 
@@ -133,6 +149,36 @@ async fn frames_beyond_the_gateways_quotas_close_the_connection_with_their_code(
     let mut client = Client::connect(&stack, "bob").await;
     let (streamed, _) = client.ask_afresh("back").await;
     assert_eq!(streamed, "response for back");
+}
+
+#[tokio::test]
+async fn a_text_whose_escapes_are_above_the_quota_has_two_ways_through_and_the_close_names_them() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect_with_session(&stack, "alice", "one").await;
+    let conversation = client.rest.new_conversation().await;
+    let text = "é".repeat(8192);
+    let frame = |id: &str| {
+        let frame = json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "text": text });
+        (frame.to_string(), frame.to_string().replace('é', "\\u00e9"))
+    };
+    let (_, escaped) = frame(&new_id());
+    assert!(escaped.len() > 49_000, "{}", escaped.len());
+    client.send_text(&escaped).await;
+    let (code, reason) = client.receive_or_close().await.expect_err("closed").expect("a reason");
+    assert_eq!(code, 1009);
+    for part in ["32 KB", "128 KB", "unescaped", "fragments"] {
+        assert!(reason.contains(part), "{reason}");
+    }
+
+    let mut client = Client::connect_with_session(&stack, "alice", "one").await;
+    let id = new_id();
+    client.send_text(&frame(&id).0).await;
+    client.receive_type("accepted").await;
+    assert_eq!(client.answer(&id).await.0, format!("response for {text}"));
+    let id = new_id();
+    client.send_fragments(&frame(&id).1, 32 * 1024).await;
+    client.receive_type("accepted").await;
+    assert_eq!(client.answer(&id).await.0, format!("response for {text}"));
 }
 
 #[tokio::test]

@@ -49,6 +49,26 @@ fn a_parameter_that_does_not_exist_or_fit_is_named() {
 }
 
 #[test]
+fn a_model_or_an_issuer_that_can_not_work_is_refused_before_anything_starts() {
+    for (parameters, words) in [
+        (&["LlmProvider=openai"][..], &["LlmProvider is openai or bedrock, so LlmModel must name the model"][..]),
+        (&["LlmProvider=bedrock", "LlmModel="], &["LlmModel must name the model"]),
+        (&["LlmProvider=openai", "LlmModel=m", "LlmBaseUrl=localhost:11434"], &["LlmBaseUrl", "https://"]),
+        (&["LlmBaseUrl=http://"], &["LlmBaseUrl", "https://"]),
+        (&["LlmBaseUrl="], &["LlmBaseUrl", "https://"]),
+        (&["MediaEndpointUrl=minio:9000"], &["MediaEndpointUrl", "https://"]),
+        (&["OidcIssuer=example.org", "OidcAudience=a"], &["OidcIssuer", "https://"]),
+        (&["OidcIssuer=https://example.org"], &["OidcAudience must be the client id"]),
+    ] {
+        let parameters = parameters.iter().flat_map(|parameter| ["--param", parameter]);
+        let args: Vec<&str> = ["--ephemeral", "--port", "0"].into_iter().chain(parameters).collect();
+        refused(&args, 1, words);
+        let said = String::from_utf8_lossy(&run(&args).stderr).lines().count();
+        assert_eq!(said, 1, "{args:?}: it is one sentence");
+    }
+}
+
+#[test]
 fn a_template_that_is_not_understood_is_an_error_with_its_line() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("template.yaml");

@@ -5,18 +5,19 @@ use aws_lambda_events::iam::{IamPolicyEffect, IamPolicyStatement};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 use shared::auth::{AuthError, Verifier, token_of};
+use shared::lambda::Failure;
 
 /// The error text that API Gateway answers with 401.
 const UNAUTHORIZED: &str = "Unauthorized";
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Failure> {
     let verifier = shared::lambda::start().await.verifier()?;
     if let Err(error) = verifier.warm_up().await {
         // This is not fatal: the first token makes it try again.
         tracing::warn!("{error}");
     }
-    run(service_fn(|event| authorize(&verifier, event))).await
+    run(service_fn(|event| authorize(&verifier, event))).await.map_err(Failure::from)
 }
 
 async fn authorize(

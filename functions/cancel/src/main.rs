@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::answer::Finisher;
-use shared::lambda::{Speaker, log, status};
+use shared::lambda::{Failure, Speaker, log, status};
 use shared::leases::Leases;
 use shared::protocol::{ServerFrame, id_of, parse_cancel};
 use shared::push::{Push, PushError};
@@ -20,10 +20,10 @@ struct Deps {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Failure> {
     let app = shared::lambda::start().await;
     let deps = Deps { leases: app.leases()?, finisher: app.finisher()?, push: app.push_once() };
-    run(service_fn(|event| cancel(&deps, event))).await
+    run(service_fn(|event| cancel(&deps, event))).await.map_err(Failure::from)
 }
 
 async fn cancel(

@@ -4,17 +4,17 @@
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::auth::selected_subprotocol;
-use shared::lambda::{Speaker, log, log_refused, status, username};
+use shared::lambda::{Failure, Speaker, log, log_refused, status, username};
 use shared::leases::{Connected, Handshake, Leases};
 use shared::protocol::ClosingCode;
 use shared::push::{Push, REPLACED, dismiss};
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Failure> {
     let app = shared::lambda::start().await;
     let leases = app.leases()?;
     let push = app.push();
-    run(service_fn(|event| connect(&leases, &*push, event))).await
+    run(service_fn(|event| connect(&leases, &*push, event))).await.map_err(Failure::from)
 }
 
 async fn connect(

@@ -2,17 +2,17 @@
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shared::lambda::refuse;
-use shared::protocol::id_of;
+use shared::lambda::{Failure, refuse};
+use shared::protocol::unroutable;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Failure> {
     shared::lambda::start().await;
-    run(service_fn(default_route)).await
+    run(service_fn(default_route)).await.map_err(Failure::from)
 }
 
 async fn default_route(event: LambdaEvent<ApiGatewayWebsocketProxyRequest>) -> Result<ApiGatewayProxyResponse, Error> {
     let event = event.payload;
-    let id = event.body.as_deref().and_then(id_of);
-    Ok(refuse(&event, id, &shared::Error::UnknownAction))
+    let (id, error) = unroutable(event.body.as_deref().unwrap_or_default());
+    Ok(refuse(&event, id, &error))
 }

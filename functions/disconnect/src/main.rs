@@ -3,14 +3,14 @@
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use shared::lambda::{Speaker, log, status};
+use shared::lambda::{Failure, Speaker, log, status};
 use shared::leases::Leases;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Failure> {
     let app = shared::lambda::start().await;
     let leases = app.leases()?;
-    run(service_fn(|event| disconnect(&leases, event))).await
+    run(service_fn(|event| disconnect(&leases, event))).await.map_err(Failure::from)
 }
 
 async fn disconnect(

@@ -4,15 +4,15 @@
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::answer::Rescuer;
-use shared::lambda::{Speaker, log, refuse, respond};
+use shared::lambda::{Failure, Speaker, log, refuse, respond};
 use shared::leases::Leases;
 use shared::protocol::ServerFrame;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Failure> {
     let app = shared::lambda::start().await;
     let (leases, rescuer) = (app.leases()?, app.rescuer()?);
-    run(service_fn(|event| heartbeat(&leases, &rescuer, event))).await
+    run(service_fn(|event| heartbeat(&leases, &rescuer, event))).await.map_err(Failure::from)
 }
 
 async fn heartbeat(

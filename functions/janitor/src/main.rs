@@ -3,11 +3,12 @@
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
 use shared::janitor::{Janitor, Report};
+use shared::lambda::Failure;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Failure> {
     let janitor = shared::lambda::start().await.janitor()?;
-    run(service_fn(|event| tidy_up(&janitor, event))).await
+    run(service_fn(|event| tidy_up(&janitor, event))).await.map_err(Failure::from)
 }
 
 async fn tidy_up(janitor: &Janitor, _due: LambdaEvent<Value>) -> Result<(), Error> {

@@ -17,9 +17,9 @@ mod users;
 
 use std::sync::Arc;
 
-use lambda_http::Error;
 use shared::clock::Clock;
 use shared::conversations::Conversations;
+use shared::lambda::Failure;
 use shared::leases::Leases;
 use shared::media::Media;
 use shared::push::Push;
@@ -37,7 +37,7 @@ struct Deps {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Failure> {
     let app = shared::lambda::start().await;
     let deps = Deps {
         conversations: app.conversations()?,
@@ -47,5 +47,5 @@ async fn main() -> Result<(), Error> {
         push: app.push(),
         clock: app.clock(),
     };
-    lambda_http::run(api::router(deps)).await
+    lambda_http::run(api::router(deps)).await.map_err(Failure::from)
 }

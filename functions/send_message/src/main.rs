@@ -15,7 +15,7 @@ use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxy
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::config::AdmissionConfig;
 use shared::ids::MessageId;
-use shared::lambda::{Speaker, refuse, respond};
+use shared::lambda::{Failure, Speaker, refuse, respond};
 use shared::media::Media;
 use shared::messages::{Admission, Messages};
 use shared::protocol::{Message, ServerFrame, parse_send_message};
@@ -29,10 +29,10 @@ struct Deps {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Failure> {
     let app = shared::lambda::start().await;
     let deps = Deps { messages: app.messages()?, media: app.media()?, queue: app.queue()?, limits: app.limits()? };
-    run(service_fn(|event| send_message(&deps, event))).await
+    run(service_fn(|event| send_message(&deps, event))).await.map_err(Failure::from)
 }
 
 async fn send_message(

@@ -4,12 +4,13 @@ use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMe
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::answer::Answerer;
 use shared::clock::Timestamp;
+use shared::lambda::Failure;
 use shared::queue::Job;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
-    let answerer = shared::lambda::start().await.answerer().await?;
-    run(service_fn(|event| work(&answerer, event))).await
+async fn main() -> Result<(), Failure> {
+    let answerer = shared::lambda::start().await.answerer()?;
+    run(service_fn(|event| work(&answerer, event))).await.map_err(Failure::from)
 }
 
 async fn work(answerer: &Answerer, event: LambdaEvent<SqsEvent>) -> Result<SqsBatchResponse, Error> {

@@ -82,7 +82,12 @@ fn the_projects_template_gives_its_model() {
 
 #[test]
 fn an_override_changes_every_property_that_refers_to_the_parameter() {
-    let given = [("ReserveConcurrency", "false"), ("MaxConcurrentMessages", "7"), ("OidcIssuer", "https://id.example")];
+    let given = [
+        ("ReserveConcurrency", "false"),
+        ("MaxConcurrentMessages", "7"),
+        ("OidcIssuer", "https://id.example"),
+        ("OidcAudience", "web"),
+    ];
     let template = load_project(&given).unwrap_or_else(|error| panic!("{error}"));
     let worker = template.functions.iter().find(|function| function.name == "worker").expect("worker");
     assert_eq!(worker.reserved_concurrency, None, "AWS::NoValue");

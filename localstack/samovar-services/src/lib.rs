@@ -97,7 +97,7 @@ impl Services {
                 tracing::debug!(%error, "TCP_NODELAY");
             }
         });
-        axum::serve(listener, self.router()).with_graceful_shutdown(stop.cancelled_owned()).await
+        axum::serve(listener, self.before(self.router())).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 
     /// The routes of the services: [`PATH`] and the buckets.
@@ -110,6 +110,15 @@ impl Services {
             .layer(axum::extract::DefaultBodyLimit::max(17 * 1024 * 1024))
             .with_state(Arc::clone(self))
             .merge(self.s3.as_ref().map_or_else(Router::new, |s3| s3.router(self.door.clone())))
+    }
+
+    /// Takes from `others` what is signed for S3, whatever path it has: the list of the buckets, and what asks for a
+    /// bucket that there is not.
+    pub fn before(&self, others: Router) -> Router {
+        match &self.s3 {
+            Some(s3) => s3.before(self.door.clone(), others),
+            None => others,
+        }
     }
 
     /// Makes one call to one service. `None` means that the connection breaks without an answer.

@@ -1,4 +1,5 @@
 //! Conditions: decides which of them hold, from parameters and mappings alone, as CloudFormation does at deployment.
+//! Rules say what they ask with the same functions (`rules`).
 
 use std::collections::BTreeMap;
 
@@ -10,14 +11,20 @@ use super::yaml::{Data, Node};
 pub(crate) fn decide(section: Option<&Node>, scope: &Scope<'_>, problems: &Problems) -> BTreeMap<String, bool> {
     let Some(section) = section else { return BTreeMap::new() };
     let decided = section.entries().iter().filter_map(|entry| {
-        let mut decider = Decider { section, scope, deciding: Vec::new() };
+        let mut decider = Decider { section: Some(section), scope, deciding: Vec::new() };
         Some((entry.key.clone(), problems.keep(decider.named(&entry.key, entry.line))?))
     });
     decided.collect()
 }
 
+/// Whether what a rule asks is so. Rules know no named conditions, and in their place have `!Contains`.
+pub(crate) fn asked(expression: &Node, scope: &Scope<'_>) -> Result<bool, Problem> {
+    Decider { section: None, scope, deciding: Vec::new() }.expression(expression)
+}
+
 struct Decider<'a> {
-    section: &'a Node,
+    /// The conditions that have names; none in a rule.
+    section: Option<&'a Node>,
     scope: &'a Scope<'a>,
     /// The conditions that are being decided, outermost first. A name that comes twice is a circle.
     deciding: Vec<String>,
@@ -26,8 +33,9 @@ struct Decider<'a> {
 impl Decider<'_> {
     fn named(&mut self, name: &str, line: usize) -> Result<bool, Problem> {
         let section = self.section;
-        let Some(expression) = section.get(name) else {
-            let hint = hint(name, section.entries().iter().map(|entry| entry.key.as_str()));
+        let Some(expression) = section.and_then(|section| section.get(name)) else {
+            let known = section.map(Node::entries).unwrap_or_default();
+            let hint = hint(name, known.iter().map(|entry| entry.key.as_str()));
             return Err(Problem::new(line, format!("There is no condition \"{name}\"{hint}")));
         };
         if self.deciding.iter().any(|deciding| deciding == name) {
@@ -45,21 +53,34 @@ impl Decider<'_> {
             Data::Map(entries) if entries.len() == 1 && entries[0].key == "Condition" => {
                 ("Condition", &entries[0].value)
             }
+            _ if self.section.is_none() => {
+                return Err(node.not("What a rule asks", "one of !Equals, !Contains, !Not, !And and !Or"));
+            }
             _ => return Err(node.not("A condition", "one of !Equals, !Not, !And, !Or and !Condition")),
         };
         match function {
-            "Condition" => self.named(&argument.expect_text("The name of a condition")?, node.line),
+            "Condition" if self.section.is_some() => {
+                self.named(&argument.expect_text("The name of a condition")?, node.line)
+            }
             "Equals" => {
                 let [left, right] = operands(node, argument, 2..=2)? else { return Ok(false) };
                 Ok(self.scope.text(left, "An operand of !Equals")?
                     == self.scope.text(right, "An operand of !Equals")?)
             }
+            "Contains" if self.section.is_none() => {
+                let [list, text] = operands(node, argument, 2..=2)? else { return Ok(false) };
+                let items = self.scope.list(list, "The list in !Contains")?;
+                let text = self.scope.text(text, "The text in !Contains")?;
+                Ok(items.iter().any(|item| item.as_text().as_deref() == Some(text.as_str())))
+            }
             "Not" => Ok(!self.all(operands(node, argument, 1..=1)?)?[0]),
             "And" => Ok(self.all(operands(node, argument, 2..=10)?)?.into_iter().all(|holds| holds)),
             "Or" => Ok(self.all(operands(node, argument, 2..=10)?)?.into_iter().any(|holds| holds)),
             other => {
-                let hint = hint(other, ["And", "Condition", "Equals", "Not", "Or"]);
-                Err(Problem::new(node.line, format!("!{other} cannot be used as a condition{hint}")))
+                let (place, own) =
+                    if self.section.is_some() { ("as a condition", "Condition") } else { ("in a rule", "Contains") };
+                let hint = hint(other, ["And", own, "Equals", "Not", "Or"]);
+                Err(Problem::new(node.line, format!("!{other} cannot be used {place}{hint}")))
             }
         }
     }

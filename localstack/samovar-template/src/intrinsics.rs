@@ -90,7 +90,7 @@ impl Scope<'_> {
         items.iter().filter_map(|item| self.resolve(item).transpose()).collect()
     }
 
-    fn list(&self, node: &Node, what: &str) -> Result<Vec<Node>, Problem> {
+    pub(crate) fn list(&self, node: &Node, what: &str) -> Result<Vec<Node>, Problem> {
         match self.resolve(node)? {
             Some(Node { data: Data::List(items), .. }) => Ok(items),
             Some(other) => Err(other.not(what, "a list")),

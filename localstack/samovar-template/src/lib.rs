@@ -8,7 +8,7 @@
 //!
 //! The stages, each of which reports all its problems before the next one begins:
 //! 1. `yaml` turns text into a tree with lines, in which short and long forms of functions are the same;
-//! 2. `parameters`, `conditions`, `globals` and `declarations` find out what is declared, and check that every name
+//! 2. `parameters`, `rules`, `conditions`, `globals` and `declarations` find out what is declared, and check that every name
 //!    exists, in every branch;
 //! 3. `intrinsics`, `scope` and `references` compute the values of properties, and `fields` and `resources/*` build the
 //!    model from them.
@@ -28,6 +28,7 @@ mod references;
 mod resource;
 mod resources;
 mod route_key;
+mod rules;
 mod scope;
 mod static_site;
 #[cfg(test)]
@@ -63,6 +64,7 @@ const TEMPLATE: Schema = Schema {
         "Metadata",
         "Outputs",
         "Parameters",
+        "Rules",
         "Transform",
     ],
     ignored: &["Description"],
@@ -75,7 +77,8 @@ const OUTPUT: Schema = Schema {
     ignored: &["Description", "Export"],
 };
 
-const SECTIONS: [&str; 7] = ["Conditions", "Globals", "Mappings", "Metadata", "Outputs", "Parameters", "Resources"];
+const SECTIONS: [&str; 8] =
+    ["Conditions", "Globals", "Mappings", "Metadata", "Outputs", "Parameters", "Resources", "Rules"];
 
 /// Reads the template at `path`.
 pub fn load(path: &Path, overrides: &BTreeMap<String, String>, locals: &Locals) -> Result<Template, TemplateError> {
@@ -126,6 +129,7 @@ fn read(
         return None;
     }
     let mut scope = Scope::new(locals, parameters, template.node("Mappings").cloned());
+    rules::check(template.node("Rules"), &scope, problems);
     scope.conditions = Some(conditions::decide(template.node("Conditions"), &scope, problems));
     if !problems.is_empty() {
         return None;

@@ -60,7 +60,10 @@ impl<'a> Scope<'a> {
     pub(crate) fn unknown(&self, line: usize, name: &str) -> Problem {
         if self.conditions.is_none() {
             let hint = hint(name, self.parameters.keys().map(String::as_str).chain(PSEUDO_PARAMETERS));
-            return Problem::new(line, format!("A condition can refer only to parameters, not to \"{name}\"{hint}"));
+            return Problem::new(
+                line,
+                format!("A condition or a rule can refer only to parameters, not to \"{name}\"{hint}"),
+            );
         }
         let names = self.parameters.keys().chain(self.resources.keys()).chain(self.routes.keys());
         let hint = hint(name, names.map(String::as_str).chain(PSEUDO_PARAMETERS));

@@ -38,20 +38,25 @@ impl Finisher {
         Self { messages, media, leases, push }
     }
 
-    /// Ends a message that can't be answered, and tells its user.
-    pub(crate) async fn give_up(&self, message: &StoredMessage) -> Result<()> {
-        match self.messages.claim(message).await? {
-            Claimed::Yes(claim) => self.end_unanswered(claim).await,
-            Claimed::Ended(_) | Claimed::Elsewhere | Claimed::Deleted => Ok(()),
+    /// Ends a message that can't be answered, and tells its user these words. `false`: a worker is at it.
+    pub(crate) async fn give_up(&self, message: &StoredMessage, words: &str) -> Result<bool> {
+        match self.messages.claim_abandoned(message).await? {
+            Claimed::Yes(claim) => {
+                let ended = self.end_unanswered(claim.clone(), words).await;
+                if ended.is_err()
+                    && let Err(error) = self.messages.put_back(&claim).await
+                {
+                    tracing::debug!(%error, message = %message.id, "It is taken for begun until a claim has ended");
+                }
+                ended.map(|()| true)
+            }
+            Claimed::Ended(_) | Claimed::Deleted => Ok(true),
+            Claimed::Elsewhere => Ok(false),
         }
     }
 
-    pub(super) async fn end_unanswered(&self, claim: Claim) -> Result<()> {
-        self.end_now(
-            claim,
-            Ending::Failed { code: "reply_failed", message: "The message could not be answered".to_owned() },
-        )
-        .await
+    pub(super) async fn end_unanswered(&self, claim: Claim, words: &str) -> Result<()> {
+        self.end_now(claim, Ending::Failed { code: "reply_failed", message: words.to_owned() }).await
     }
 
     /// Stops the answer to a message. If nobody has begun with the message, it ends at once. Otherwise the worker that

@@ -25,15 +25,19 @@
 //! no worker has it yet, `cancel` claims the message and ends it at once.
 
 mod context;
+mod dead_letters;
 mod finisher;
 mod generate;
 mod path;
+mod pulse;
 mod rescue;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use dead_letters::DeadLetters;
 pub use finisher::Finisher;
+pub(crate) use pulse::{Pulse, SILENT_AFTER};
 pub use rescue::Rescuer;
 
 use std::sync::Arc;
@@ -70,6 +74,10 @@ pub(crate) const MAX_ATTEMPTS: u32 = 3;
 /// The operation that is refused if a worker of the other lane may have the message.
 const CLAIM: &str = "claim";
 
+/// The words for a message that has failed through no fault of its model.
+pub(crate) const UNANSWERED: &str = "The message could not be answered";
+pub(crate) const NOBODY_BEGAN: &str = "No worker could begin to answer; send the message again later";
+
 /// A client that asks again how a message ended first gets `accepted` as the route's response. That response is still
 /// on its way.
 const TELL_AFTER: Duration = Duration::from_millis(100);
@@ -92,6 +100,7 @@ pub struct Answerer {
     pub(crate) queue: Queue,
     pub(crate) push: Arc<dyn Push>,
     pub(crate) model: Arc<dyn Model>,
+    pub(crate) pulse: Pulse,
     /// The most tokens of a conversation that the model gets.
     pub(crate) context_tokens: usize,
     pub(crate) clock: Arc<dyn Clock>,
@@ -133,6 +142,7 @@ impl Answerer {
                 Ok(true) => {
                     held_until = began + HOLD;
                     is_held.notify_one();
+                    self.pulse.beat(&self.messages, self.clock.now()).await;
                     sleep(HOLD / 3).await;
                 }
                 Ok(false) => return lost("the message has gone back to the queue"),
@@ -191,7 +201,7 @@ impl Answerer {
         let id = claim.message.id.clone();
         if claim.attempts > MAX_ATTEMPTS {
             tracing::error!(message = %id, "Gave up: {MAX_ATTEMPTS} workers began it and none ended it");
-            return self.finisher.end_unanswered(claim).await;
+            return self.finisher.end_unanswered(claim, UNANSWERED).await;
         }
         let result = self.attempt(claim.clone(), alone, log, stop_at).await;
         if result.is_err()

@@ -3,7 +3,7 @@
 //! No limit depends on it: a place is free the moment its lease ends, whoever is told. The janitor does the following.
 //! It closes the sockets of connections whose lease has ended or has passed to another connection, after telling them.
 //! It deletes items that have no use any more. It queues messages again that have waited too long, because a function
-//! crashed between table and queue or because workers died of them. It continues to delete what deleted conversations
+//! crashed between table and queue or because workers died of them. It tells the users who wait for workers that can't start. It continues to delete what deleted conversations
 //! held. It deletes media that no message refers to.
 //!
 //! Each step is bounded and stands alone. If one message, socket, user or deletion fails, the failure is counted and
@@ -24,14 +24,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-use crate::answer::{Finisher, MAX_ATTEMPTS};
+use crate::answer::{Finisher, MAX_ATTEMPTS, NOBODY_BEGAN, SILENT_AFTER, UNANSWERED};
 use crate::clock::{Clock, Timestamp};
 use crate::conversations::Conversations;
 use crate::ids::{ConnectionId, MessageId, Random, UserId};
 use crate::leases::{Lease, Leases, MAX_REPLACED};
-use crate::messages::Messages;
+use crate::messages::{Messages, Status, StoredMessage};
 use crate::protocol::ClosingCode;
 use crate::push::{CLOSED_BY_ADMIN, Push, REPLACED, dismiss};
 use crate::queue::{Job, Queue};
@@ -43,6 +44,15 @@ const CLOCK_SKEW: Duration = Duration::from_secs(1);
 /// A message that waits longer is looked after. This is longer than a worker may take, so no worker has it. Each time
 /// it is queued again, it gets twice as long.
 const STUCK_AFTER: Duration = Duration::from_secs(90);
+
+/// If a message waits longer, a worker should have begun with it, unless all are busy or none lives.
+const UNBEGUN_FOR: Duration = Duration::from_secs(20);
+
+/// A worker begins well before that, even with a cold start. Less than `EACH`.
+pub(crate) const BEGINS_WITHIN: Duration = Duration::from_secs(6);
+
+/// The pause between two looks whether one has begun.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A message that has no answer by then is given up: its sender has long gone. Until then a long queue is no reason to
 /// give up the messages in it.
@@ -88,7 +98,12 @@ pub struct Janitor {
     pub(crate) push: Arc<dyn Push>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<Random>,
+    /// How long a run waits for a worker to begin, where there seem to be none.
+    pub(crate) begins_within: Duration,
 }
+
+/// Whether workers live, which a run finds out once, if it has to know.
+type WorkersLive = OnceCell<bool>;
 
 impl Report {
     fn plus(self, other: Self) -> Self {
@@ -128,13 +143,15 @@ impl Janitor {
     }
 
     async fn look_after_all(&self, stop_at: Instant) -> Result<Report> {
+        let workers_live = &WorkersLive::new();
         let mut users = self.leases.all().await?;
         self.shuffle(&mut users);
         let reports =
             futures_util::stream::iter(users).take_until(tokio::time::sleep_until(stop_at)).map(async |user| {
                 let mut report = Report::default();
                 if let Some((user, lease)) = report.note(&"a user's item", user) {
-                    let done = tokio::time::timeout(EACH, self.look_after(&user, &lease, &mut report)).await;
+                    let done =
+                        tokio::time::timeout(EACH, self.look_after(&user, &lease, workers_live, &mut report)).await;
                     report.note(&user, done.map_err(|_| self.cut_off()));
                 }
                 report
@@ -186,11 +203,11 @@ impl Janitor {
         }
     }
 
-    async fn look_after(&self, user: &UserId, lease: &Lease, report: &mut Report) {
+    async fn look_after(&self, user: &UserId, lease: &Lease, workers_live: &WorkersLive, report: &mut Report) {
         let now = self.clock.now();
         for (message, since) in lease.unanswered() {
-            if now.since(since) > STUCK_AFTER {
-                let unstuck = self.unstick(user, &message, now, report).await;
+            if now.since(since) > UNBEGUN_FOR {
+                let unstuck = self.unstick(user, &message, now, workers_live, report).await;
                 report.note(&message, unstuck);
             }
         }
@@ -254,7 +271,35 @@ impl Janitor {
         closed
     }
 
-    async fn unstick(&self, user: &UserId, id: &MessageId, now: Timestamp, report: &mut Report) -> Result<()> {
+    /// Whether workers live: one has said so of late, or begins when it is given this message, with which none has
+    /// begun. That may be the only reason why nothing was heard of them: it never reached the queue.
+    async fn workers_live(&self, unbegun: &StoredMessage, now: Timestamp) -> Result<bool> {
+        let live = async || {
+            let seen = self.messages.worker_seen().await?;
+            Ok::<_, Error>(seen.is_some_and(|seen| now.since(seen) <= SILENT_AFTER))
+        };
+        if live().await? {
+            return Ok(true);
+        }
+        self.queue.rescue_at(unbegun, now).await?;
+        let give_up_at = Instant::now() + self.begins_within;
+        while Instant::now() < give_up_at {
+            tokio::time::sleep(LOOK_EVERY.min(self.begins_within)).await;
+            if live().await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn unstick(
+        &self,
+        user: &UserId,
+        id: &MessageId,
+        now: Timestamp,
+        workers_live: &WorkersLive,
+        report: &mut Report,
+    ) -> Result<()> {
         let message = match self.messages.find(user, id).await? {
             Some(message) if !message.status.is_final() => message,
             Some(message) => return self.messages.uncount(&message).await,
@@ -265,11 +310,13 @@ impl Janitor {
             return Ok(()); // a worker has it
         }
         let waited = now.since(message.created_at);
-        let hopeless = message.attempts >= MAX_ATTEMPTS || waited > LONGEST_WAIT;
-        if hopeless {
+        let unbegun = message.status == Status::Queued && message.claimed_at.is_none();
+        if unbegun && !*workers_live.get_or_try_init(|| self.workers_live(&message, now)).await? {
+            tracing::error!(message = %id, "Gave up after {} s: no worker starts", waited.as_secs());
+            report.given_up += u32::from(self.finisher.give_up(&message, NOBODY_BEGAN).await?);
+        } else if waited > STUCK_AFTER && message.attempts >= MAX_ATTEMPTS || waited > LONGEST_WAIT {
             tracing::error!(message = %id, redriven = message.redriven, "Gave up after {} s", waited.as_secs());
-            self.finisher.give_up(&message).await?;
-            report.given_up += 1;
+            report.given_up += u32::from(self.finisher.give_up(&message, UNANSWERED).await?);
         } else if waited > STUCK_AFTER * (1 << message.redriven.min(16))
             && self.messages.count_redrive(&message).await?
         {

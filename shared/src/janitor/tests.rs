@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Janitor, LONGEST_CONNECTION, LONGEST_WAIT, OPEN_BY, Report, STUCK_AFTER};
+use super::{Janitor, LONGEST_CONNECTION, LONGEST_WAIT, OPEN_BY, Report, STUCK_AFTER, UNBEGUN_FOR};
 use crate::Error;
-use crate::answer::{Answerer, MAX_ATTEMPTS};
+use crate::answer::{Answerer, MAX_ATTEMPTS, NOBODY_BEGAN, SILENT_AFTER};
 use crate::ids::MediaKey;
 use crate::leases::{Connected, Handshake, MAX_REPLACED};
 use crate::media::Sample;
@@ -40,7 +40,7 @@ impl Scene {
     async fn on(stack: Stack) -> Self {
         let connections = Arc::new(Connections::default());
         let app = stack.app("janitor", 3, 1).await.pushing_to(&connections);
-        let (answerer, janitor) = (app.answerer().await.expect("an answerer"), app.janitor().expect("a janitor"));
+        let (answerer, janitor) = (app.answerer().expect("an answerer"), app.janitor().expect("a janitor"));
         Self { stack, connections, answerer, janitor }
     }
 
@@ -76,7 +76,10 @@ impl Scene {
         self.stack.clock.advance(Duration::from_secs(3600) + SECOND);
     }
 
+    /// While workers live.
     async fn tidy_up(&self) -> Report {
+        let now = self.answerer.clock.now();
+        self.answerer.messages.note_worker(now).await.expect("noted");
         self.janitor.run().await.expect("a run")
     }
 
@@ -141,6 +144,7 @@ async fn two_runs_at_once_queue_a_message_once_and_delete_everything_once() {
     scene.stack.clock.advance(STUCK_AFTER + SECOND);
     let other = scene.stack.app("another janitor", 3, 1).await.pushing_to(&scene.connections);
     let other = other.janitor().expect("a janitor");
+    scene.answerer.messages.note_worker(scene.answerer.clock.now()).await.expect("noted");
     let (one, two) = tokio::join!(scene.janitor.run(), other.run());
     let (one, two) = (one.expect("a run"), two.expect("a run"));
     assert_eq!((one.redriven + two.redriven, one.failures + two.failures), (2, 0), "{one:?} {two:?}");
@@ -183,6 +187,52 @@ async fn a_message_that_kills_its_workers_is_given_up_and_its_user_is_told() {
     assert_eq!(scene.message("u", 1).await.status, Status::Failed);
     assert!(scene.stack.snapshot().users["u"].pending.is_empty());
     assert_eq!(scene.tidy_up().await, Report::default());
+}
+
+#[tokio::test]
+async fn where_no_worker_starts_all_who_wait_are_told_and_a_worker_that_starts_later_does_nothing() {
+    let mut scene = Scene::new().await;
+    scene.janitor.begins_within = Duration::from_millis(300);
+    let mut said = Vec::new();
+    for (name, id) in [("a", 1), ("b", 2)] {
+        scene.connect(name, name).await;
+        said.push(scene.say(name, id).await);
+        scene.answerer.queue.send(&Job::from(&said[said.len() - 1])).await.expect("queued");
+    }
+    // Once, workers lived.
+    scene.answerer.messages.note_worker(scene.answerer.clock.now()).await.expect("noted");
+    scene.stack.clock.advance(SILENT_AFTER + SECOND);
+    let report = scene.janitor.run().await.expect("a run");
+    assert_eq!((report.given_up, report.failures), (2, 0), "{report:?}");
+    for (name, message) in ["a", "b"].into_iter().zip(&said) {
+        let frames = scene.frames(name);
+        let [error] = &frames[..] else { panic!("{frames:?}") };
+        assert_eq!((&error["code"], &error["id"]), (&json!("reply_failed"), &json!(message.id)));
+        assert_eq!(error["message"], NOBODY_BEGAN);
+    }
+    while !scene.stack.receive().await.is_empty() {}
+    scene.stack.clock.advance(SECOND);
+    for message in &said {
+        scene.answerer.queue.send_again(&Job::from(message), 1).await.expect("queued");
+    }
+    scene.work().await;
+    assert!(["a", "b"].into_iter().all(|name| scene.frames(name).len() == 1), "it is over");
+}
+
+#[tokio::test]
+async fn a_message_that_never_reached_the_queue_is_given_to_a_worker_before_workers_are_taken_for_dead() {
+    let scene = Scene::new().await;
+    scene.connect("u", "u").await;
+    scene.say("u", 1).await;
+    scene.stack.clock.advance(UNBEGUN_FOR + SECOND);
+    let worker = async {
+        while scene.message("u", 1).await.status != Status::Done {
+            scene.work().await;
+        }
+    };
+    let (report, ()) = tokio::join!(scene.janitor.run(), worker);
+    assert_eq!(report.expect("a run").given_up, 0);
+    assert_eq!(scene.frames("u").last().expect("a frame")["type"], "reply");
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ pub enum Claimed {
     Yes(Claim),
     /// The message has ended meanwhile. This is its present state.
     Ended(StoredMessage),
-    /// A worker of the other lane may be working on it.
+    /// Another worker may be working on it.
     Elsewhere,
     /// The message was deleted with its conversation.
     Deleted,
@@ -56,8 +56,8 @@ pub enum Lane {
     Rescue,
 }
 
-/// After this long, a worker that claimed a message in the rescue lane is dead: no invocation lasts longer.
-const RESCUE_LASTS: Duration = Duration::from_secs(90);
+/// After this long, a worker that claimed a message is dead: no invocation lasts longer.
+const CLAIM_LASTS: Duration = Duration::from_secs(90);
 
 /// How a message ends.
 #[derive(Debug)]
@@ -121,6 +121,16 @@ impl Messages {
             Lane::Ordinary => "(attribute_not_exists(rescued_at) OR rescued_at < :dead)",
             Lane::Rescue => "(attribute_exists(rescued_at) AND rescued_at >= :dead)",
         };
+        self.claim_where(message, lane, may_repeat).await
+    }
+
+    /// Takes a message with which nobody can be at work, to end it: whoever has begun with it is dead, or has given it
+    /// back.
+    pub async fn claim_abandoned(&self, message: &StoredMessage) -> Result<Claimed> {
+        self.claim_where(message, Lane::Ordinary, "(attribute_not_exists(claimed_at) OR claimed_at <= :dead)").await
+    }
+
+    async fn claim_where(&self, message: &StoredMessage, lane: Lane, may_repeat: &str) -> Result<Claimed> {
         let condition = format!("#status = :queued OR (#status = :processing AND {may_repeat})");
         match self.take(message, lane, condition, true).await? {
             Some(claim) => Ok(Claimed::Yes(claim)),
@@ -164,7 +174,7 @@ impl Messages {
                 .expression_attribute_values(":one", number(1))
                 .return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld);
             if repeats {
-                update = update.expression_attribute_values(":dead", time(now.minus(RESCUE_LASTS)));
+                update = update.expression_attribute_values(":dead", time(now.minus(CLAIM_LASTS)));
             }
             update.send()
         })
@@ -189,7 +199,7 @@ impl Messages {
                 .key("pk", text(conversation_key(&message.conversation)))
                 .key("sk", text(seq_key(message.seq)))
                 .condition_expression("#status = :processing AND attempt = :token")
-                .update_expression("ADD attempts :less")
+                .update_expression("REMOVE claimed_at ADD attempts :less")
                 .expression_attribute_names("#status", "status")
                 .expression_attribute_values(":processing", text(Status::Processing.as_str()))
                 .expression_attribute_values(":token", text(token))

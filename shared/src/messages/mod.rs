@@ -35,6 +35,7 @@ mod log;
 mod parent;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use std::sync::Arc;
 

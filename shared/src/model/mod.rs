@@ -1,10 +1,13 @@
 //! Models: a conversation goes in, and a stream of text comes out. Errors say whether another try can help.
 //!
+//! A model with wrong settings fails like one that refuses: when it is asked ([`Configured`]).
+//!
 //! The words of an error are the endpoint's own. They are for the log and never for users, because some name keys,
 //! accounts and roles. Some also repeat the prompt, which only the user may read, so those parts are removed before
 //! they are logged (`ModelError::discreet`).
 
 mod bedrock;
+mod configured;
 mod mock;
 mod openai;
 mod secret;
@@ -25,6 +28,7 @@ use crate::media::{Kind, Sample};
 use crate::messages::{Role, Usage};
 
 pub use bedrock::Bedrock;
+pub use configured::Configured;
 pub use mock::Mock;
 pub use openai::OpenAi;
 
@@ -85,6 +89,7 @@ pub(crate) mod told {
     pub(crate) const NO_ACCESS: &str = "The model's endpoint refused this stack's access";
     pub(crate) const NO_SUCH_MODEL: &str = "The model's endpoint does not know the model";
     pub(crate) const REFUSED: &str = "The model's endpoint refused the request";
+    pub(crate) const NOT_SET_UP: &str = "The model is not set up rightly here";
     pub(crate) const FAILED_AS_TOLD: &str = "The mock model was told to fail";
 
     /// The text for a response with this status.
@@ -189,7 +194,7 @@ fn windows(text: &str) -> impl Iterator<Item = &str> {
 
 /// # Errors
 /// When the model's key can't be read.
-pub async fn from_config(config: ModelConfig, aws: &SdkConfig, random: Arc<Random>) -> Result<Arc<dyn Model>> {
+async fn from_config(config: ModelConfig, aws: &SdkConfig, random: Arc<Random>) -> Result<Arc<dyn Model>> {
     Ok(match config.provider {
         Provider::Mock { latency } => Arc::new(Mock::new(latency, random)),
         Provider::Bedrock { model } => Arc::new(Bedrock::new(model, aws)),

@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::ids::MessageId;
 
 pub use message::{Message, MessageError, MessageMedia};
-pub use requests::{id_of, parse_cancel, parse_send_message};
+pub use requests::{id_of, parse_cancel, parse_send_message, unroutable};
 
 /// The largest frame that is sent: one byte less than 131,072 bytes, API Gateway's payload limit.
 pub const MAX_FRAME_BYTES: usize = 128 * 1024 - 1;

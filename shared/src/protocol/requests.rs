@@ -24,12 +24,28 @@ pub fn id_of(body: &str) -> Option<MessageId> {
     parse_object(body).ok().as_ref().and_then(frame_id)
 }
 
+/// What is wrong with a frame that no route takes: it can't be read, or has no action that is known.
+pub fn unroutable(body: &str) -> (Option<MessageId>, Error) {
+    match read(body) {
+        Ok(frame) => (frame.as_object().and_then(frame_id), Error::UnknownAction),
+        Err(error) => (None, error),
+    }
+}
+
 fn frame_id(frame: &Map<String, Value>) -> Option<MessageId> {
     frame.get("id").and_then(Value::as_str).and_then(|id| MessageId::parse(id).ok())
 }
 
 fn parse_object(body: &str) -> Result<Map<String, Value>> {
-    serde_json::from_str(body).map_err(|_| Error::bad_request("A frame must be one JSON object"))
+    match read(body)? {
+        Value::Object(frame) => Ok(frame),
+        _ => Err(Error::bad_request("A frame must be one JSON object")),
+    }
+}
+
+/// The parser says where it stopped and why, in words that have nothing of the frame.
+fn read(body: &str) -> Result<Value> {
+    serde_json::from_str(body).map_err(|error| Error::bad_request(format!("The frame can't be read as JSON: {error}")))
 }
 
 fn draft(frame: &Map<String, Value>, max_text_bytes: usize) -> Result<Draft> {
@@ -86,6 +102,31 @@ mod tests {
         ] {
             let (id, error) = refuse(&body);
             assert_eq!((error.code(), id.is_some()), (code, has_id), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_not_json_is_a_bad_request_that_says_where_and_other_json_an_unknown_action() {
+        let surrogate = r#"{"action":"sendMessage","text":"\ud83d"}"#;
+        for (body, place) in [
+            ("", "line 1 column 0"),
+            ("not json", "line 1 column 2"),
+            ("{\n \"action\": dance}", "line 2 column 12"),
+            (r#"{"action":"heartbeat"} {}"#, "line 1 column 24"),
+            (surrogate, "line 1 column 39"),
+        ] {
+            let (id, error) = unroutable(body);
+            assert_eq!((id, error.code()), (None, "bad_request"), "{body}");
+            let text = error.public_message();
+            assert!(text.starts_with("The frame can't be read as JSON: ") && text.ends_with(place), "{body}: {text}");
+            // Where the gateway's parser is the more generous one, the route itself says so.
+            let (_, of_route) = parse_send_message(body, 10).expect_err(body);
+            assert_eq!(of_route.public_message(), text);
+        }
+        let with_id = format!(r#"{{"action":"dance","id":"{ID}"}}"#);
+        for (body, has_id) in [("[]", false), ("null", false), ("{}", false), (with_id.as_str(), true)] {
+            let (id, error) = unroutable(body);
+            assert_eq!((id.is_some(), error.code()), (has_id, "unknown_action"), "{body}");
         }
     }
 

@@ -200,7 +200,7 @@ impl Stack {
     /// A worker with a mock model that answers at once. It tells `connections`.
     pub(crate) async fn answerer(&self, name: &str, connections: &Arc<Connections>) -> Answerer {
         let app = self.app(name, 3, 1).await.pushing_to(connections);
-        app.answerer().await.expect("an answerer")
+        app.answerer().expect("an answerer")
     }
 
     /// The jobs that are queued now, each with its receipt handle.

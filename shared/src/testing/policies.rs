@@ -15,7 +15,7 @@ use super::{template, template_path};
 type Calls = &'static [(&'static str, &'static [&'static str])];
 
 /// Each function and its calls.
-const CALLS: [(&str, Calls); 10] = [
+const CALLS: [(&str, Calls); 11] = [
     ("authorizer", &[]),
     (
         "cancel",
@@ -32,6 +32,17 @@ const CALLS: [(&str, Calls); 10] = [
             (CONNECTIONS, &["BatchGetItem", "PutItem", "UpdateItem"]),
             (POST, &["ManageConnections"]),
             (DELETE, &["ManageConnections"]),
+        ],
+    ),
+    (
+        "dead_letters",
+        &[
+            (CONNECTIONS, &["GetItem", "UpdateItem"]),
+            (CHAT, &["Query", "GetItem", "UpdateItem"]),
+            (MEDIA, &["GetObject"]),
+            (POST, &["ManageConnections"]),
+            // Of the event source, as SAM adds it.
+            ("*", &["DeleteMessage", "GetQueueAttributes", "ReceiveMessage"]),
         ],
     ),
     ("default_route", &[]),

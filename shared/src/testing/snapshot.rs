@@ -82,7 +82,7 @@ impl Snapshot {
 
     fn read_chat(&mut self, item: &Value) {
         let (pk, sk) = (text(item, "pk"), text(item, "sk"));
-        if pk == "users" {
+        if pk == "users" || pk == "workers" {
             return;
         }
         if pk == "deleted" {

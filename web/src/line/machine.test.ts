@@ -406,6 +406,25 @@ describe('heartbeats', () => {
     expect(b.phase.phase).toBe('open');
   });
 
+  it('go every five seconds while nobody has begun to answer, so that the server looks after the message', () => {
+    const { b, connection } = talking();
+    b.say('a').accept(connection, 'a').sent();
+    const beats = (ms: number) => {
+      b.pass(ms);
+      const sent = b.sent().filter((frame) => frame.action === 'heartbeat').length;
+      if (sent > 0) b.heartbeat(connection, b.now + 60_000);
+      return sent;
+    };
+    for (let i = 0; i < 4; i++) expect([beats(4999), beats(1)]).toEqual([0, 1]);
+    b.frame(connection, { type: 'delta', id: 'a', seq: 0, text: 'Hel' });
+    // From then on the lease alone counts.
+    expect([beats(19_999), beats(1)]).toEqual([0, 1]);
+    b.say('b').accept(connection, 'b').sent();
+    expect(beats(5000)).toBe(1);
+    b.reply(connection, 'b');
+    expect([beats(19_999), beats(1)]).toEqual([0, 1]);
+  });
+
   it('find a dead line even where every timer is late', () => {
     const { b } = talking();
     b.pass(20_000).sleep(60_000);
@@ -621,7 +640,7 @@ describe('the outbox', () => {
     const connection = b.open();
     b.say('a').accept(connection, 'a').say('b', 'b');
     b.sent();
-    for (let i = 0; i < 15; i++) b.heartbeat(connection, b.now + 60_000).pass(20_000);
+    for (let i = 0; i < 60; i++) b.heartbeat(connection, b.now + 60_000).pass(5000);
     expect(b.sent()).toContainEqual(expect.objectContaining({ id: 'b' }));
   });
 
@@ -829,7 +848,8 @@ describe('the change to a fresh connection', () => {
     expect(b.took('closeSocket')).toEqual([]);
     b.pass(5000);
     expect(b.took('closeSocket')).toEqual([{ type: 'closeSocket', connection }]);
-    b.heartbeat(next, b.now + 60_000).accept(next, 'a').pass(15_000);
+    b.heartbeat(next, b.now + 60_000).accept(next, 'a').pass(5000);
+    b.heartbeat(next, b.now + 60_000).pass(10_000);
     expect(b.phase.phase).toBe('open');
   });
 

@@ -150,7 +150,7 @@ function onTimer(t: Turn, name: TimerName, due: number): void {
     s.outbox = s.outbox.map((entry) => (entry.on === 0 ? entry : { ...entry, sentAt: t.now }));
     clearTimer(t, 'pong');
     probe(t);
-    if (urgent || name === 'beat') return;
+    if (urgent || name === 'beat' || name === 'nudge') return;
   }
   switch (name) {
     case 'open':
@@ -162,6 +162,7 @@ function onTimer(t: Turn, name: TimerName, due: number): void {
     case 'look':
       return ask(t);
     case 'beat':
+    case 'nudge':
       return probe(t);
     case 'pong':
     case 'answer':

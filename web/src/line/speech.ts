@@ -2,9 +2,22 @@
 
 import * as answers from './answers';
 import * as outbox from './outbox';
-import { PENDING_FOR_MS, beatEvery, clearTimer, find, pending, setTimer, withKey, type Turn } from './state';
+import {
+  PENDING_FOR_MS,
+  beatEvery,
+  clearTimer,
+  find,
+  pending,
+  setTimer,
+  unbegun,
+  withKey,
+  type Turn,
+} from './state';
 
 export const ANSWER_WITHIN_MS = 10_000;
+
+/** The time between heartbeats while no worker has begun to answer. Each makes the server check the waiting messages. */
+const NUDGE_EVERY_MS = 5000;
 
 /**
  * Every step ends here. Entries that may be sent are sent. If a sent entry is not answered in time, the line is dead.
@@ -14,6 +27,8 @@ export function sendDue(t: Turn): void {
   clearTimer(t, 'answer');
   clearTimer(t, 'outbox');
   if (!s.line?.open || s.successor) return;
+  if (!unbegun(t)) clearTimer(t, 'nudge');
+  else if (!s.timers.has('nudge')) setTimer(t, 'nudge', now + NUDGE_EVERY_MS);
   const room = s.limits.maxPendingPerClient - pending(t).length - outbox.onItsWay(s.outbox).length;
   const { ready, lookAt } = outbox.due(s.outbox, now, room);
   for (const entry of ready) {

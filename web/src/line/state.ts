@@ -123,6 +123,12 @@ export function beatEvery(s: State): number {
   return Math.max(5000, (s.limits.leaseSeconds * 1000) / 3);
 }
 
+/** A message was accepted, and nobody has begun to answer it as far as we have heard. */
+export function unbegun(t: Turn): boolean {
+  const { running, answers } = t.s;
+  return [...running].some(([id, heard]) => heard + PENDING_FOR_MS > t.now && answers.running.get(id)?.text === undefined);
+}
+
 /** Full jitter. */
 export function backoff(t: Turn, attempt: number): number {
   return t.random * Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** attempt);

@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::Query;
+use axum::extract::{Query, Request};
 use bytes::Bytes;
-use http::Uri;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Result, s3_error};
@@ -47,6 +48,28 @@ pub(super) fn check_token(token: Option<&str>) -> S3Result<()> {
         Some(_) => Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid.")),
         None => Err(unknown_access_key()),
     }
+}
+
+/// Whether a request is signed, or its address is, and for S3.
+pub(super) fn is_signed(request: &Request) -> bool {
+    const SCOPE: &str = "/s3/aws4_request";
+    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    header.is_some_and(|header| header.starts_with("AWS4-HMAC-SHA256") && header.contains(SCOPE))
+        || query(request.uri()).iter().any(|(name, value)| name == "X-Amz-Credential" && value.ends_with(SCOPE))
+}
+
+/// Refuses signatures of the old version 2, as S3 does for buckets that were made since 2020.
+pub(super) fn check_version(uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if header.is_some_and(|header| header.starts_with("AWS "))
+        || query(uri).iter().any(|(name, _)| name == "AWSAccessKeyId")
+    {
+        return Err(s3_error!(
+            InvalidRequest,
+            "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+        ));
+    }
+    Ok(())
 }
 
 /// Checks how long a presigned URL is valid. S3 does so before it checks the signature.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use s3s::dto::PutObjectInput;
 use s3s::{S3Request, S3Result, s3_error};
 
 use super::upload::{Arrived, CHECKSUMS};
@@ -18,7 +17,7 @@ pub(super) struct Digests {
 }
 
 impl Digests {
-    pub(super) fn announced(request: &S3Request<PutObjectInput>) -> S3Result<Self> {
+    pub(super) fn announced<Input>(request: &S3Request<Input>) -> S3Result<Self> {
         let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
         let trailers = header("x-amz-trailer").unwrap_or_default().to_ascii_lowercase();
         let mut checksums = BTreeMap::new();
@@ -29,7 +28,7 @@ impl Digests {
                 checksums.insert(name, value);
             }
         }
-        let md5 = request.input.content_md5.clone();
+        let md5 = header("content-md5").map(str::to_owned);
         if md5.as_ref().is_some_and(|md5| STANDARD.decode(md5).map_or(0, |bytes| bytes.len()) != 16) {
             return Err(s3_error!(InvalidDigest, "The Content-MD5 you specified is not valid."));
         }

@@ -1,10 +1,13 @@
-//! ListObjectsV2: pages of keys and, with a delimiter, of the common prefixes up to it.
+//! ListObjects, old and new (version 2): pages of keys and, with a delimiter, of the common prefixes up to it.
 
 use std::ops::Bound;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use s3s::dto::{CommonPrefix, ETag, EncodingType, ListObjectsV2Input, ListObjectsV2Output, Object, ObjectStorageClass};
+use s3s::dto::{
+    CommonPrefix, ETag, EncodingType, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output,
+    Object, ObjectStorageClass,
+};
 use s3s::{S3Result, s3_error};
 
 use super::object::{Head, modified};
@@ -21,10 +24,7 @@ struct Page {
 }
 
 pub(super) fn list(bucket: &Bucket, input: ListObjectsV2Input) -> S3Result<ListObjectsV2Output> {
-    let max_keys = match input.max_keys.unwrap_or(MAX_KEYS) {
-        ..0 => return Err(s3_error!(InvalidArgument, "max-keys cannot be negative")),
-        given => given.min(MAX_KEYS),
-    };
+    let max_keys = max_keys(input.max_keys)?;
     let token = input.continuation_token.as_deref().map(read_token).transpose()?;
     let prefix = input.prefix.as_deref().unwrap_or_default();
     let delimiter = input.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
@@ -34,28 +34,77 @@ pub(super) fn list(bucket: &Bucket, input: ListObjectsV2Input) -> S3Result<ListO
     let most = usize::try_from(max_keys).unwrap_or_default();
     let page = bucket.list(prefix, from, |heads| page(heads, prefix, delimiter, token.as_deref(), most));
 
-    let encoded = input.encoding_type.as_ref().is_some_and(|encoding| encoding.as_str() == EncodingType::URL);
-    let shown = |text: String| if encoded { url_encoded(&text) } else { text };
+    let shown = shown_as(input.encoding_type.as_ref());
     let count = page.objects.len() + page.prefixes.len();
-    let objects: Vec<_> =
-        page.objects.into_iter().map(|object| Object { key: object.key.map(shown), ..object }).collect();
-    let prefixes: Vec<_> =
-        page.prefixes.into_iter().map(|prefix| CommonPrefix { prefix: Some(shown(prefix)) }).collect();
+    let more_after = page.more_after.clone();
+    let (contents, common_prefixes) = page.shown(&shown);
     Ok(ListObjectsV2Output {
         name: Some(input.bucket),
         prefix: Some(shown(input.prefix.unwrap_or_default())),
-        delimiter: input.delimiter.map(shown),
-        start_after: input.start_after.map(shown),
+        delimiter: input.delimiter.map(&shown),
+        start_after: input.start_after.map(&shown),
         max_keys: Some(max_keys),
         key_count: i32::try_from(count).ok(),
-        is_truncated: Some(page.more_after.is_some()),
-        next_continuation_token: page.more_after.map(|after| URL_SAFE_NO_PAD.encode(after)),
+        is_truncated: Some(more_after.is_some()),
+        next_continuation_token: more_after.map(|after| URL_SAFE_NO_PAD.encode(after)),
         continuation_token: input.continuation_token,
-        contents: Some(objects).filter(|objects| !objects.is_empty()),
-        common_prefixes: Some(prefixes).filter(|prefixes| !prefixes.is_empty()),
+        contents,
+        common_prefixes,
         encoding_type: input.encoding_type,
         ..ListObjectsV2Output::default()
     })
+}
+
+/// Version 1: a page begins after a key or prefix that the client names, the last one that it has.
+pub(super) fn list_by_marker(bucket: &Bucket, input: ListObjectsInput) -> S3Result<ListObjectsOutput> {
+    let max_keys = max_keys(input.max_keys)?;
+    let marker = input.marker.as_deref().filter(|marker| !marker.is_empty());
+    let prefix = input.prefix.as_deref().unwrap_or_default();
+    let delimiter = input.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty());
+    let from = marker.map_or(Bound::Unbounded, Bound::Excluded);
+    let most = usize::try_from(max_keys).unwrap_or_default();
+    let page = bucket.list(prefix, from, |heads| page(heads, prefix, delimiter, marker, most));
+
+    let shown = shown_as(input.encoding_type.as_ref());
+    let more_after = page.more_after.clone();
+    let (contents, common_prefixes) = page.shown(&shown);
+    Ok(ListObjectsOutput {
+        name: Some(input.bucket),
+        prefix: Some(shown(input.prefix.clone().unwrap_or_default())),
+        marker: Some(shown(input.marker.clone().unwrap_or_default())),
+        max_keys: Some(max_keys),
+        is_truncated: Some(more_after.is_some()),
+        // Without a delimiter, the last key of a page is the next marker.
+        next_marker: more_after.filter(|_| delimiter.is_some()).map(&shown),
+        delimiter: input.delimiter.clone().map(&shown),
+        contents,
+        common_prefixes,
+        encoding_type: input.encoding_type,
+        ..ListObjectsOutput::default()
+    })
+}
+
+fn max_keys(given: Option<i32>) -> S3Result<i32> {
+    match given.unwrap_or(MAX_KEYS) {
+        ..0 => Err(s3_error!(InvalidArgument, "max-keys cannot be negative")),
+        given => Ok(given.min(MAX_KEYS)),
+    }
+}
+
+/// How keys are written in a list.
+fn shown_as(encoding: Option<&EncodingType>) -> impl Fn(String) -> String + use<> {
+    let encoded = encoding.is_some_and(|encoding| encoding.as_str() == EncodingType::URL);
+    move |text| if encoded { url_encoded(&text) } else { text }
+}
+
+impl Page {
+    fn shown(self, shown: &impl Fn(String) -> String) -> (Option<Vec<Object>>, Option<Vec<CommonPrefix>>) {
+        let object = |object: Object| Object { key: object.key.map(shown), ..object };
+        let objects: Vec<_> = self.objects.into_iter().map(object).collect();
+        let prefix = |prefix| CommonPrefix { prefix: Some(shown(prefix)) };
+        let prefixes: Vec<_> = self.prefixes.into_iter().map(prefix).collect();
+        (Some(objects).filter(|objects| !objects.is_empty()), Some(prefixes).filter(|prefixes| !prefixes.is_empty()))
+    }
 }
 
 fn page(heads: &mut Heads<'_>, prefix: &str, delimiter: Option<&str>, token: Option<&str>, most: usize) -> Page {

@@ -2,12 +2,16 @@
 //!
 //! - [`s3s`] is the protocol: it reads requests, checks their signatures and writes the answers. It calls `operations`.
 //!   `form` (a browser's POST) and `cors` run before it, because it does not stream forms and has no CORS.
+//! - A request belongs here if its path begins with a bucket's name, or if it is signed for S3, whatever its path is. So
+//!   buckets can be listed, and a bucket that there is not is answered by S3 and not by whoever else has the path.
+//! - `parts` has the parts of objects that are not whole yet, and `assembling` the operations on them.
 //! - `store` keeps the objects: `object` is the file format of one, and `upload` writes it.
 //! - `access` identifies the caller, and takes the call through the door of all services.
 //!
 //! Invariant: an object is visible as a whole or not at all, and no body is held in memory.
 
 mod access;
+mod assembling;
 mod conditions;
 mod cors;
 mod digests;
@@ -18,6 +22,7 @@ mod listing;
 mod multipart;
 mod object;
 mod operations;
+mod parts;
 mod policy;
 mod response;
 mod store;
@@ -33,6 +38,7 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::middleware::{self, Next};
 use axum::routing::any;
 use http::header::EXPECT;
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -83,7 +89,7 @@ impl S3 {
         };
         let store = Arc::new(Store::open(&root, buckets)?);
         let keys = Keys::of(functions);
-        let mut protocol = S3ServiceBuilder::new(Operations { store: Arc::clone(&store) });
+        let mut protocol = S3ServiceBuilder::new(Operations::new(Arc::clone(&store)));
         protocol.set_auth(keys.clone());
         protocol.set_access(Access);
         let protocol = protocol.build();
@@ -112,17 +118,37 @@ impl S3 {
         router.with_state((Arc::clone(self), door))
     }
 
-    async fn answer(&self, entrance: &Arc<Entrance>, bucket: &Arc<store::Bucket>, request: Request) -> Response<Body> {
+    /// Takes from `others` the requests that are signed for S3.
+    pub(crate) fn before(self: &Arc<Self>, door: Door, others: Router) -> Router {
+        let state = (Arc::clone(self), door);
+        others.layer(middleware::from_fn(move |request: Request, next: Next| {
+            let state = state.clone();
+            async move {
+                if access::is_signed(&request) { handle(State(state), request).await } else { next.run(request).await }
+            }
+        }))
+    }
+
+    /// `bucket` is that of the path, if there is one.
+    async fn answer(
+        &self,
+        entrance: &Arc<Entrance>,
+        bucket: Option<&Arc<store::Bucket>>,
+        request: Request,
+    ) -> Response<Body> {
         let (mut head, body) = request.into_parts();
         let key = head.uri.path().trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
-        if head.method == Method::OPTIONS {
+        if let Some(bucket) = bucket.filter(|_| head.method == Method::OPTIONS) {
             return cors::preflight(&bucket.spec.cors, &head.headers, !key.is_empty());
         }
         let (method, headers, is_of_bucket) = (head.method.clone(), head.headers.clone(), key.is_empty());
+        let form = bucket.filter(|_| method == Method::POST && is_of_bucket && form::is_form(&headers));
         let (body, receipt) = lending::lend(body);
-        let mut response = if method == Method::POST && is_of_bucket && form::is_form(&headers) {
+        let mut response = if let Some(bucket) = form {
             form::post((&self.store, &self.keys), bucket, entrance, &headers, body).await
-        } else if let Err(error) = access::check_expires(&head.uri) {
+        } else if let Err(error) =
+            access::check_version(&head.uri, &headers).and_then(|()| access::check_expires(&head.uri))
+        {
             drop(body);
             into_response(error)
         } else {
@@ -142,18 +168,18 @@ impl S3 {
             }
         };
         receipt.drain(headers.contains_key(EXPECT)).await;
-        cors::decorate(&bucket.spec.cors, &method, &headers, response.headers_mut());
+        if let Some(bucket) = bucket {
+            cors::decorate(&bucket.spec.cors, &method, &headers, response.headers_mut());
+        }
         response
     }
 }
 
 async fn handle(State((s3, door)): State<(Arc<S3>, Door)>, request: Request) -> Response<Body> {
     let name = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
-    let Some(bucket) = s3.store.bucket(name).map(Arc::clone) else {
-        return error_response(StatusCode::NOT_FOUND, "NoSuchBucket", "The specified bucket does not exist", &[]);
-    };
+    let bucket = s3.store.bucket(name).map(Arc::clone);
     let entrance = Arc::new(Entrance::new(door));
-    let response = s3.answer(&entrance, &bucket, request).await;
+    let response = s3.answer(&entrance, bucket.as_ref(), request).await;
     let mut response = match entrance.passage() {
         None => response,
         Some(passage) => {

@@ -82,7 +82,12 @@ pub(super) fn read(file: &mut File) -> Result<Option<Head>> {
 
 /// The time when it was stored, in the form of the protocol.
 pub(super) fn modified(head: &Head) -> Timestamp {
-    let since_epoch = Duration::from_millis(u64::try_from(head.modified_ms).unwrap_or_default());
+    modified_at(head.modified_ms)
+}
+
+/// A time in the form of the protocol.
+pub(super) fn modified_at(epoch_ms: i64) -> Timestamp {
+    let since_epoch = Duration::from_millis(u64::try_from(epoch_ms).unwrap_or_default());
     Timestamp::from(UNIX_EPOCH + since_epoch)
 }
 

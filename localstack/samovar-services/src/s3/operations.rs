@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use s3s::dto::{
-    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, DeleteObjectInput, DeleteObjectOutput,
-    DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag, GetBucketLocationInput, GetBucketLocationOutput,
-    GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
-    ListObjectsV2Input, ListObjectsV2Output, MetadataDirective, ObjectCannedACL, PutObjectInput, PutObjectOutput,
-    StreamingBlob, Timestamp, TimestampFormat,
+    AbortMultipartUploadInput, AbortMultipartUploadOutput, Bucket as BucketEntry, CompleteMultipartUploadInput,
+    CompleteMultipartUploadOutput, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource,
+    CreateMultipartUploadInput, CreateMultipartUploadOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
+    DeleteObjectsOutput, DeletedObject, ETag, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
+    GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput,
+    ListBucketsOutput, ListObjectsInput, ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput,
+    ListPartsOutput, MetadataDirective, ObjectCannedACL, PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp,
+    TimestampFormat, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use tokio::io::AsyncReadExt as _;
@@ -19,7 +22,8 @@ use tokio_util::io::ReaderStream;
 use super::conditions::{self, ReadConditions, WriteConditions, no_such_key};
 use super::digests::Digests;
 use super::listing;
-use super::object::{DEFAULT_CONTENT_TYPE, Description, Head, modified};
+use super::object::{DEFAULT_CONTENT_TYPE, Description, Head, modified, modified_at};
+use super::parts::Multiparts;
 use super::store::{Bucket, Store};
 use super::upload::{Arrived, Broken, MAX_OBJECT_BYTES};
 use crate::clock::now_ms;
@@ -33,6 +37,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Operations {
     pub(super) store: Arc<Store>,
+    pub(super) multiparts: Multiparts,
 }
 
 #[async_trait::async_trait]
@@ -242,6 +247,54 @@ impl S3 for Operations {
         Ok(S3Response::new(listing::list(bucket, request.input)?))
     }
 
+    async fn list_objects(&self, request: S3Request<ListObjectsInput>) -> S3Result<S3Response<ListObjectsOutput>> {
+        let bucket = self.bucket(&request.input.bucket)?;
+        Ok(S3Response::new(listing::list_by_marker(bucket, request.input)?))
+    }
+
+    async fn list_buckets(&self, request: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
+        let prefix = request.input.prefix;
+        let names = self.store.buckets().map(|bucket| bucket.spec.name.clone());
+        let asked = names.filter(|name| name.starts_with(prefix.as_deref().unwrap_or_default()));
+        // Buckets are the template's, and as old as the process.
+        let created = modified_at(self.store.opened_ms);
+        let entry =
+            |name| BucketEntry { name: Some(name), creation_date: Some(created.clone()), ..BucketEntry::default() };
+        let buckets = Some(asked.map(entry).collect());
+        Ok(S3Response::new(ListBucketsOutput { buckets, prefix, ..ListBucketsOutput::default() }))
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        self.begin_parts(request.input)
+    }
+
+    async fn upload_part(&self, request: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        self.take_part(request).await
+    }
+
+    async fn list_parts(&self, request: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
+        self.show_parts(request.input)
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        self.put_parts_together(request.input).await
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        let input = request.input;
+        self.multiparts.end(&input.upload_id, (&input.bucket, &input.key))?;
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+    }
+
     async fn head_bucket(&self, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
         self.bucket(&request.input.bucket)?;
         Ok(S3Response::new(HeadBucketOutput::default()))
@@ -258,7 +311,11 @@ impl S3 for Operations {
 }
 
 impl Operations {
-    fn bucket(&self, name: &str) -> S3Result<&Arc<Bucket>> {
+    pub(super) fn new(store: Arc<Store>) -> Self {
+        Self { store, multiparts: Multiparts::default() }
+    }
+
+    pub(super) fn bucket(&self, name: &str) -> S3Result<&Arc<Bucket>> {
         self.store.bucket(name).ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))
     }
 
@@ -372,7 +429,7 @@ fn content_type(head: &Head) -> Option<String> {
     Some(head.description.content_type.clone().unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned()))
 }
 
-fn http_date(time: Timestamp) -> Option<String> {
+pub(super) fn http_date(time: Timestamp) -> Option<String> {
     let mut text = Vec::new();
     time.format(TimestampFormat::HttpDate, &mut text).ok()?;
     String::from_utf8(text).ok()

@@ -18,6 +18,7 @@ use tempfile::TempPath;
 
 use super::object::{self, Head};
 use super::upload::{Upload, hex};
+use crate::clock::now_ms;
 use samovar_template::Bucket as Spec;
 
 /// The folder of unfinished uploads. No bucket's name begins with a dot.
@@ -25,6 +26,8 @@ const UPLOADS: &str = ".uploads";
 
 #[derive(Debug)]
 pub(super) struct Store {
+    /// When the buckets were opened.
+    pub(super) opened_ms: i64,
     uploads: PathBuf,
     buckets: BTreeMap<String, Arc<Bucket>>,
 }
@@ -54,7 +57,7 @@ impl Store {
             let bucket = bucket.with_context(|| format!("The bucket {} could not be opened", spec.name))?;
             buckets.insert(spec.name.clone(), Arc::new(bucket));
         }
-        Ok(Self { uploads, buckets })
+        Ok(Self { opened_ms: now_ms(), uploads, buckets })
     }
 
     pub(super) fn bucket(&self, name: &str) -> Option<&Arc<Bucket>> {

@@ -43,6 +43,7 @@ pub(super) struct Arrived {
     path: TempPath,
     pub(super) size_bytes: u64,
     pub(super) md5: [u8; 16],
+    pub(super) etag: String,
     pub(super) checksums: BTreeMap<String, String>,
 }
 
@@ -96,17 +97,24 @@ impl Upload {
             self.file.write_all(&piece).await?;
         }
         self.file.flush().await?;
+        let md5 = self.md5.finalize();
         Ok(Arrived {
             file: self.file.into_inner(),
             path: self.path,
             size_bytes: self.size_bytes,
-            md5: self.md5.finalize(),
+            md5,
+            etag: hex(&md5),
             checksums: by_name(self.sums.finalize()),
         })
     }
 }
 
 impl Arrived {
+    /// As a part of an object: its file, MD5 and size.
+    pub(super) fn into_part(self) -> (TempPath, [u8; 16], u64) {
+        (self.path, self.md5, self.size_bytes)
+    }
+
     /// Returns the finished file, which is to be renamed.
     pub(super) async fn finish(
         mut self,
@@ -117,7 +125,7 @@ impl Arrived {
         let head = Head {
             key: key.to_owned(),
             size_bytes: self.size_bytes,
-            etag: hex(&self.md5),
+            etag: self.etag,
             modified_ms,
             description,
             checksums: self.checksums,

@@ -22,6 +22,8 @@ fn schemas() -> Vec<&'static Schema> {
         &resources::FUNCTION,
         &resources::WEBSOCKET_API,
         &crate::declarations::RESOURCE,
+        &crate::rules::RULE,
+        &crate::rules::ASSERTION,
         &resources::policy::MANAGED_POLICY,
         &resources::queue::QUEUE,
         &resources::table::TABLE,

@@ -134,7 +134,7 @@ Resources:
     assert_snapshot!(error(source), @r#"
     infra/t.yaml:2: Condition B depends on itself
     infra/t.yaml:3: Condition A depends on itself
-    infra/t.yaml:4: A condition can refer only to parameters, not to "Queue" (nearest: AWS::NoValue, AWS::Region, AWS::URLSuffix)
+    infra/t.yaml:4: A condition or a rule can refer only to parameters, not to "Queue" (nearest: AWS::NoValue, AWS::Region, AWS::URLSuffix)
     infra/t.yaml:5: A condition must be one of !Equals, !Not, !And, !Or and !Condition, but is text
     infra/t.yaml:6: There is no condition "Zebra" (known: A, B, C, D, E)
     "#);
@@ -230,8 +230,8 @@ fn a_broken_document_is_an_error_with_its_line() {
     assert_problems("Resources: {}\n---\na: b", &[(1, "A template must be one YAML document, but this file has 2")]);
     assert_problems("[a]", &[(1, "A template must be a map, but is a list")]);
     assert_problems(
-        "Rules: {a: b}\nResources: []",
-        &[(1, "A template does not have the property \"Rules\""), (2, "Resources must be a map")],
+        "Hooks: {a: b}\nResources: []",
+        &[(1, "A template does not have the property \"Hooks\""), (2, "Resources must be a map")],
     );
     let no_transform = "Resources:\n  F: {Type: AWS::Serverless::Function}";
     assert_problems(no_transform, &[(2, "F is a type of SAM: add Transform: AWS::Serverless-2016-10-31")]);

@@ -14,6 +14,7 @@ mod documentation;
 mod http_api;
 mod language;
 mod resources;
+mod rules;
 mod static_site;
 
 fn locals() -> Locals {

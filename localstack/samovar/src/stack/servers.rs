@@ -57,7 +57,7 @@ impl Servers {
     ) {
         let apis = websocket::router_before(apis.websocket.clone(), http_api::router(apis.http.clone()));
         let router = host.map_or_else(Router::new, Host::router).merge(services.router()).fallback_service(apis);
-        let router = hosts::guard(router, &[]);
+        let router = hosts::guard(services.before(router), &[]);
         self.tasks.spawn(serve(listener, router, self.stop_internal.clone()));
     }
 
@@ -70,7 +70,7 @@ impl Servers {
         site: Option<Arc<Site>>,
         allowed_hosts: &[String],
     ) {
-        let services = state.services.router();
+        let services = Arc::clone(&state.services);
         let http_apis = site::router_before(site, apis.http.clone(), http_api::router(apis.http.clone()));
         let router = Router::new()
             .route("/_local/health", get(|| async { Json(json!({ "status": "ok" })) }))
@@ -78,9 +78,9 @@ impl Servers {
             .route("/_local/environment", get(move || async move { dotenv }))
             .merge(chaos::router(chaos))
             .merge(Arc::new(issuer).router())
-            .merge(services)
+            .merge(services.router())
             .fallback_service(websocket::router_before(apis.websocket.clone(), http_apis));
-        let router = hosts::guard(router, allowed_hosts);
+        let router = hosts::guard(services.before(router), allowed_hosts);
         self.tasks.spawn(serve(listener, router, self.stop_public.clone()));
     }
 

@@ -12,15 +12,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
+use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
 
-use super::Api;
 use super::events::Closed;
 use super::registry::{Connection, Outgoing};
 use super::routes::Dispatcher;
+use super::{Api, Limits};
 use crate::clock::now_ms;
 
 pub(crate) const GOING_AWAY: u16 = 1001;
@@ -141,8 +141,8 @@ async fn read(
                 return SocketEnd::Known(reported(frame));
             }
             Some(Err(error)) => {
-                return match violation(&error) {
-                    Some((code, reason)) => SocketEnd::ToTell(Closed { code, reason: reason.to_owned() }),
+                return match violation(&error, &api.limits) {
+                    Some((code, reason)) => SocketEnd::ToTell(Closed { code, reason }),
                     None => SocketEnd::Known(abnormal()),
                 };
             }
@@ -180,14 +180,20 @@ async fn write(
     None
 }
 
-/// The rule of API Gateway or of the protocol that a client has broken.
-fn violation(error: &Error) -> Option<(u16, &'static str)> {
+/// The rule of API Gateway or of the protocol that a client has broken. A text that is much smaller may have been made
+/// too large by escapes, so the reason says what to do; a close frame has room for 123 bytes of it.
+fn violation(error: &Error, limits: &Limits) -> Option<(u16, String)> {
     match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => Some((TOO_BIG, "Message too big")),
-        Error::Capacity(_) => Some((TOO_BIG, "Frame too big")),
-        Error::Utf8(_) => Some((INVALID_PAYLOAD, "Invalid frame payload data")),
+        Error::Capacity(_) => {
+            let (frame, message) = (limits.frame_bytes / 1024, limits.message_bytes / 1024);
+            let reason = format!(
+                "Above {frame} KB in a frame or {message} KB in all; send UTF-8 unescaped, or fragments of up to {frame} KB"
+            );
+            Some((TOO_BIG, reason))
+        }
+        Error::Utf8(_) => Some((INVALID_PAYLOAD, "Invalid frame payload data".to_owned())),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
-        Error::Protocol(_) => Some((PROTOCOL_ERROR, "Protocol error")),
+        Error::Protocol(_) => Some((PROTOCOL_ERROR, "Protocol error".to_owned())),
         _ => None,
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::super::rescue::RESCUE_AFTER;
-use super::super::writer::AGAIN;
+use super::super::writer::{AGAIN, Writer};
 use super::super::{MAX_ATTEMPTS, Rescuer};
 use super::{DEADLINE, Scene};
 use crate::messages::{Claimed, Ending, Lane, Status, StoredMessage};
@@ -125,9 +125,15 @@ async fn a_message_whose_turn_comes_when_the_time_is_used_up_is_answered_later()
 
 /// Fails some calls of one operation and then no more.
 #[derive(Debug)]
-struct Failing {
+pub(super) struct Failing {
     operation: &'static str,
     left: AtomicUsize,
+}
+
+impl Failing {
+    pub(super) fn of(operation: &'static str, calls: usize) -> Arc<Self> {
+        Arc::new(Self { operation, left: AtomicUsize::new(calls) })
+    }
 }
 
 impl Hook for Failing {
@@ -148,7 +154,7 @@ async fn a_hold_that_fails_for_a_moment_costs_no_answer() {
     let message = scene.say(1).await;
     let job = scene.stack.receive().await.remove(0);
     // More failures than the SDK's tries of one call.
-    let failing = Arc::new(Failing { operation: "ChangeMessageVisibility", left: AtomicUsize::new(4) });
+    let failing = Failing::of("ChangeMessageVisibility", 4);
     scene.stack.services.faults.install(failing.clone());
     let over = async {
         while failing.left.load(Ordering::SeqCst) > 0 {
@@ -179,6 +185,23 @@ async fn a_worker_that_has_lost_its_message_tells_nothing_more() {
     let deadline = scene.answerer.clock.now().plus(Duration::from_secs(60));
     let (result, ()) = tokio::join!(scene.answerer.run(&job, &receipt, deadline), lose);
     result.expect_err("the message is another's");
+    let tries = connections.tries(&c);
+    tokio::time::sleep(2 * AGAIN).await;
+    assert_eq!(connections.tries(&c), tries);
+}
+
+#[tokio::test]
+async fn a_writer_that_is_dropped_does_not_tell_even_what_it_has() {
+    let scene = Scene::new(vec![]).await;
+    let message = scene.say(1).await;
+    let (c, connections) = (connection("c"), Arc::clone(&scene.connections));
+    connections.keep_waiting(&c);
+    let claimed = scene.answerer.messages.claim(&message).await.expect("a claim");
+    let Claimed::Yes(claim) = claimed else { panic!("{claimed:?}") };
+    let writer = Writer::start(&scene.answerer, &claim).expect("nothing was told before");
+    writer.write("one ");
+    connections.until(|connections| connections.tries(&c) > 0).await;
+    drop(writer);
     let tries = connections.tries(&c);
     tokio::time::sleep(2 * AGAIN).await;
     assert_eq!(connections.tries(&c), tries);

@@ -1,6 +1,7 @@
 //! The worker against an endpoint that streams well, badly, slowly or not at all. Text and status are right each time,
 //! and nothing goes on after its deadline.
 
+mod dead_letters;
 mod faults;
 mod paths;
 mod restart;

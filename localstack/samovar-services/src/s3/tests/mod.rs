@@ -1,11 +1,13 @@
 //! S3 from outside: over HTTP, with the SDK where it has the call, otherwise in the way a browser calls it.
 
+mod buckets;
 mod cors;
 mod door;
 mod forms;
 mod keys;
 mod lifecycle;
 mod objects;
+mod parts;
 mod presigned;
 mod streams;
 

@@ -28,7 +28,11 @@ async fn a_frame_of_32_kb_passes_and_one_byte_more_closes_with_1009() {
     client.send(&message(FRAME_BYTES)).await;
     assert_eq!(body(&bench.functions.event("join").await), message(FRAME_BYTES));
     client.send(&message(FRAME_BYTES + 1)).await;
-    assert_eq!(client.closed().await.0, 1009);
+    let (code, reason) = client.closed().await;
+    assert_eq!(code, 1009);
+    for part in ["32 KB", "128 KB", "UTF-8 unescaped", "fragments"] {
+        assert!(reason.contains(part), "{reason}");
+    }
     assert_eq!(bench.disconnected().await.0, 1009);
     assert_eq!(bench.functions.count("join"), 1);
 }

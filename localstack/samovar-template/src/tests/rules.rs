@@ -1,0 +1,63 @@
+//! What must hold of several parameters together.
+
+use super::*;
+
+const TEMPLATE: &str = r#"Parameters:
+  Kind: {Type: String, Default: own, AllowedValues: [own, rented, borrowed]}
+  From: {Type: String, Default: ""}
+Rules:
+  OthersComeFromSomewhere:
+    RuleCondition: !Contains [[rented, borrowed], !Ref Kind]
+    Assertions:
+      - Assert: !Not [!Equals [!Ref From, ""]]
+        AssertDescription: What is rented or borrowed comes from somebody. Set From
+      - Assert: {Fn::Or: [{Fn::Equals: [{Ref: Kind}, rented]}, {Fn::Equals: [{Ref: From}, a friend]}]}
+Resources: {}
+"#;
+
+#[test]
+fn a_broken_rule_is_an_error_in_the_words_of_its_assertion() {
+    for fits in [&[][..], &[("Kind", "rented"), ("From", "a shop")], &[("Kind", "borrowed"), ("From", "a friend")]] {
+        read_with(TEMPLATE, fits).unwrap_or_else(|error| panic!("{fits:?}: {error}"));
+    }
+    let unset = "infra/t.yaml:8: What is rented or borrowed comes from somebody. Set From";
+    let unnamed = "infra/t.yaml:10: The parameters break the rule OthersComeFromSomewhere";
+    assert_eq!(error_with(TEMPLATE, &[("Kind", "rented")]), unset);
+    assert_eq!(error_with(TEMPLATE, &[("Kind", "borrowed"), ("From", "a shop")]), unnamed);
+    assert_eq!(error_with(TEMPLATE, &[("Kind", "borrowed")]), format!("{unset}\n{unnamed}"), "all that is broken");
+}
+
+#[test]
+fn a_rule_without_a_condition_always_applies() {
+    let source = "Rules:\n  R: {Assertions: [{Assert: !Equals [!Ref AWS::Region, mars]}]}\nResources: {}";
+    assert_eq!(error(source), "infra/t.yaml:2: The parameters break the rule R");
+}
+
+#[test]
+fn a_rule_that_is_not_understood_is_an_error_although_it_does_not_apply() {
+    let source = r#"Parameters: {P: {Type: String, Default: a}}
+Conditions: {Same: !Equals [a, a]}
+Rules:
+  A: {RuleCondition: !Equals [a, b]}
+  B: {RuleCondition: !Equals [a, b], Assertions: [{Assert: !Equals [!Ref Nope, a]}]}
+  C: {Assertions: [{Assert: !Condition Same}]}
+  D: {Assertions: [{Assert: !Equals [!Sub "${P}", a]}]}
+  E: {Assertions: [{Assert: true}]}
+  F: {Assertions: [{Assert: !Contains [a, b]}]}
+  G: {Assertions: {Assert: !Equals [a, a]}}
+  H: {Assertions: [{Assert: !Equals [a, a], Because: x}]}
+Resources: {}"#;
+    assert_problems(
+        source,
+        &[
+            (4, "A rule needs the property \"Assertions\""),
+            (5, "A condition or a rule can refer only to parameters, not to \"Nope\""),
+            (6, "!Condition cannot be used in a rule"),
+            (7, "!Sub cannot be used in a rule, only !Ref of a parameter"),
+            (8, "What a rule asks must be one of !Equals, !Contains, !Not, !And and !Or, but is a boolean"),
+            (9, "The list in !Contains must be a list, but is text"),
+            (10, "G.Assertions must be a list, but is a map"),
+            (11, "An assertion does not have the property \"Because\""),
+        ],
+    );
+}
