@@ -102,10 +102,10 @@ mod tests {
         for (settings, wrong) in [
             (vec![], "LLM_PROVIDER is not set"),
             (vec![("LLM_PROVIDER", "bedrock")], "LLM_MODEL is not set"),
-            (with("LLM_BASE_URL", "localhost"), "LLM_BASE_URL is \"localhost\"; it must be a URL"),
+            (with("LLM_BASE_URL", "localhost"), "LLM_BASE_URL is \"localhost\" and must be a URL"),
             (
                 [with("LLM_BASE_URL", "http://localhost"), vec![("LLM_API_KEY_SECRET_ARN", "nonsense")]].concat(),
-                "LLM_API_KEY_SECRET_ARN is \"nonsense\"; it must be the ARN",
+                "LLM_API_KEY_SECRET_ARN is \"nonsense\" and must be the ARN",
             ),
         ] {
             let model = Configured::new(config(&settings), &SdkConfig::builder().build(), Arc::new(Random::seeded(1)));

@@ -87,7 +87,7 @@ impl S3 {
                 (dir.path().to_owned(), Some(dir))
             }
         };
-        let store = Arc::new(Store::open(&root, buckets)?);
+        let store = Arc::new(Store::open(&root, buckets, temporary.is_none())?);
         let keys = Keys::of(functions);
         let mut protocol = S3ServiceBuilder::new(Operations::new(Arc::clone(&store)));
         protocol.set_auth(keys.clone());

@@ -4,6 +4,9 @@
 //! thousand characters, and keys that differ only in case, are keys like any other, and none leads out of its bucket's
 //! folder. The list of keys is read at the start and kept in memory, in order. Files and list of a bucket change
 //! together under its lock, so a condition ("only if it does not exist") is decided at the moment of the write.
+//!
+//! In a data directory, a write is answered when it is on the disk: first the file is synced, then its name. A loss of
+//! power leaves the old object or the new one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -39,12 +42,14 @@ pub(super) type Heads<'a> = dyn Iterator<Item = &'a Arc<Head>> + 'a;
 pub(super) struct Bucket {
     pub(super) spec: Spec,
     folder: PathBuf,
+    /// Whether writes are brought to the disk before they are answered.
+    durable: bool,
     heads: Mutex<BTreeMap<String, Arc<Head>>>,
 }
 
 impl Store {
     /// Creates the buckets, finds their objects, and removes the unfinished uploads of a killed process.
-    pub(super) fn open(root: &Path, specs: &[Spec]) -> Result<Self> {
+    pub(super) fn open(root: &Path, specs: &[Spec], durable: bool) -> Result<Self> {
         let uploads = root.join(UPLOADS);
         let emptied = match std::fs::remove_dir_all(&uploads) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -53,7 +58,7 @@ impl Store {
         emptied.with_context(|| format!("{} could not be emptied", uploads.display()))?;
         let mut buckets = BTreeMap::new();
         for spec in specs {
-            let bucket = Bucket::open(root, spec);
+            let bucket = Bucket::open(root, spec, durable);
             let bucket = bucket.with_context(|| format!("The bucket {} could not be opened", spec.name))?;
             buckets.insert(spec.name.clone(), Arc::new(bucket));
         }
@@ -74,7 +79,7 @@ impl Store {
 }
 
 impl Bucket {
-    fn open(root: &Path, spec: &Spec) -> io::Result<Self> {
+    fn open(root: &Path, spec: &Spec, durable: bool) -> io::Result<Self> {
         let folder = root.join(&spec.name);
         std::fs::create_dir_all(&folder)?;
         let mut heads = BTreeMap::new();
@@ -85,7 +90,7 @@ impl Bucket {
                 None => tracing::warn!("{} is not an object and is ignored", path.display()),
             }
         }
-        Ok(Self { spec: spec.clone(), folder, heads: Mutex::new(heads) })
+        Ok(Self { spec: spec.clone(), folder, durable, heads: Mutex::new(heads) })
     }
 
     /// Stores the file as the object of its key and replaces the previous one, if `condition` holds for that one.
@@ -97,10 +102,16 @@ impl Bucket {
     ) -> Result<Arc<Head>, E> {
         self.blocking(move |bucket| {
             let head = Arc::new(head);
-            let mut heads = bucket.heads();
-            condition(heads.get(&head.key).map(Arc::as_ref))?;
-            file.persist(bucket.path(&head.key)).map_err(|error| error.error)?;
-            heads.insert(head.key.clone(), Arc::clone(&head));
+            if bucket.durable {
+                File::open(&file)?.sync_all()?;
+            }
+            {
+                let mut heads = bucket.heads();
+                condition(heads.get(&head.key).map(Arc::as_ref))?;
+                file.persist(bucket.path(&head.key)).map_err(|error| error.error)?;
+                heads.insert(head.key.clone(), Arc::clone(&head));
+            }
+            bucket.sync_names()?;
             Ok(head)
         })
         .await
@@ -125,14 +136,17 @@ impl Bucket {
     ) -> io::Result<bool> {
         let key = key.to_owned();
         self.blocking(move |bucket| {
-            let mut heads = bucket.heads();
-            if !heads.get(&key).is_some_and(|head| condition(head)) {
-                return Ok(false);
+            {
+                let mut heads = bucket.heads();
+                if !heads.get(&key).is_some_and(|head| condition(head)) {
+                    return Ok(false);
+                }
+                match std::fs::remove_file(bucket.path(&key)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => heads.remove(&key),
+                };
             }
-            match std::fs::remove_file(bucket.path(&key)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => heads.remove(&key),
-            };
+            bucket.sync_names()?;
             Ok(true)
         })
         .await
@@ -147,6 +161,11 @@ impl Bucket {
         let heads = self.heads();
         let of_prefix = heads.range::<str, _>((from, Bound::Unbounded)).take_while(|(key, _)| key.starts_with(prefix));
         visit(&mut of_prefix.map(|(_, head)| head))
+    }
+
+    /// Brings the names of the objects to the disk. This happens outside the lock, because it takes milliseconds.
+    fn sync_names(&self) -> io::Result<()> {
+        if self.durable { File::open(&self.folder)?.sync_all() } else { Ok(()) }
     }
 
     fn path(&self, key: &str) -> PathBuf {
