@@ -1,6 +1,8 @@
 //! The harness of the end-to-end tests: starts real stacks on free ports in temporary directories, and speaks to them
 //! as any client does. A stack that is dropped is stopped as an operator stops it, and must leave no process behind.
 
+pub mod campaign;
+pub mod checker;
 mod client;
 mod endpoint;
 pub mod media;
