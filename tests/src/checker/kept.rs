@@ -133,6 +133,7 @@ impl Checker {
             let answers = answers.get(item.id.as_str()).map(Vec::as_slice).unwrap_or_default();
             if let Some(detail) = asked.wrong_answers(&item.status, answers.iter().copied()) {
                 wrong.push((Rule::Answer, &item.id, detail));
+                continue;
             }
             let end = End::of(&item.status, answers.iter().copied());
             if asked.end.as_ref().is_some_and(|told| told.status == end.status && !told.agrees(&end)) {
