@@ -97,8 +97,8 @@ impl Options {
             messages: self.messages,
             // One in ten is too many, now and then.
             places: (self.clients * 9 / 10).max(1),
-            lease_seconds: 6,
-            first_message_seconds: 5,
+            lease_seconds: 10,
+            first_message_seconds: 8,
             rate: self.rate,
             crash,
             directory: self.directory.join(format!("seed-{seed}")),

@@ -64,6 +64,8 @@ fn options(settings: &Settings, template: &Path) -> StackOptions {
 pub async fn run(settings: Settings) -> Outcome {
     let (began, cpu) = (Instant::now(), cpu_seconds());
     let directory = settings.directory.clone();
+    // What an earlier run has left is another stack's.
+    let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).expect("a directory for the seed");
     let history = directory.join("history.jsonl");
     let recorder = Arc::new(Recorder::create(&history).expect("a file for the history"));

@@ -19,6 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(360);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// Between two tries of a message that was not accepted.
+const SAY_AGAIN: Duration = Duration::from_secs(2);
+
 /// What is to be told and nobody tells is looked after by the janitor, once a minute. It may do so at once.
 const JANITOR_AFTER: Duration = Duration::from_secs(4);
 
@@ -36,6 +39,7 @@ impl User {
     /// Sends again what was never accepted, and stays as long as it has a place that nobody else waits for.
     pub async fn settle(&mut self, done: &AtomicBool, until: &AtomicBool) {
         self.left.clear();
+        let mut say_at = Instant::now();
         while !until.load(Ordering::Relaxed) {
             let open: Vec<Saying> = self.unaccepted().cloned().collect();
             let connected = self.line.as_ref().is_some_and(super::line::Line::is_open);
@@ -52,7 +56,8 @@ impl User {
             } else if lost || !connected {
                 self.connect().await;
                 continue;
-            } else {
+            } else if Instant::now() >= say_at {
+                say_at = Instant::now() + SAY_AGAIN;
                 for message in open.iter().take(5) {
                     self.say(message);
                 }

@@ -99,11 +99,15 @@ impl User {
                 self.line = None; // it is of no use
                 continue;
             }
-            self.do_something().await;
-            if self.under_way() >= self.window {
-                self.mind.news(Duration::from_millis(500)).await;
-            } else {
+            if self.under_way() < self.window {
+                self.speak().await;
                 sleep(Duration::from_millis(self.rng.u64(0..30))).await;
+            } else {
+                self.mind.news(Duration::from_millis(500)).await;
+            }
+            // For each message a few other things, whether or not there is an answer yet.
+            if self.rng.u32(0..4) == 0 {
+                self.do_something_else().await;
             }
         }
     }
@@ -117,20 +121,26 @@ impl User {
         self.sent.iter().rev().take(20).filter(open).count()
     }
 
-    async fn do_something(&mut self) {
-        match self.rng.u32(0..1000) {
-            0..40 => self.cancel(),
-            40..110 => self.repeat(),
-            110..125 => self.reset().await,
-            125..135 => self.say_goodbye().await,
-            135..145 => self.take_over().await,
-            145..150 => self.stop_reading().await,
-            150..153 => self.fall_silent().await,
-            153..170 => self.read_history().await,
-            170..174 => self.delete_talk().await,
-            174..184 => self.nonsense(),
-            184..194 => self.send_with_media().await,
-            _ if self.under_way() < self.window => self.send(None),
+    async fn speak(&mut self) {
+        if self.rng.u32(0..80) == 0 {
+            self.send_with_media().await;
+        } else {
+            self.send(None);
+        }
+    }
+
+    async fn do_something_else(&mut self) {
+        match self.rng.u32(0..100) {
+            0..20 => self.cancel(),
+            20..45 => self.repeat(),
+            45..52 => self.reset().await,
+            52..57 => self.say_goodbye().await,
+            57..62 => self.take_over().await,
+            62..65 => self.stop_reading().await,
+            65..67 => self.fall_silent().await,
+            67..76 => self.read_history().await,
+            76..79 => self.delete_talk().await,
+            79..84 => self.nonsense(),
             _ => {}
         }
     }
