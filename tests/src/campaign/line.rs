@@ -42,6 +42,8 @@ pub struct Known {
 pub struct Fate {
     pub accepted: bool,
     pub ended: bool,
+    /// How often its end was told.
+    pub told: u32,
     /// The code of the last refusal since it was sent last.
     pub refused: Option<String>,
     /// The ids of its answers.
@@ -69,6 +71,7 @@ impl Mind {
             ("reply", Some(id)) => {
                 let fate = known.messages.entry(id.clone()).or_default();
                 fate.ended = true;
+                fate.told += 1;
                 fate.answers = frame.replies.iter().map(|reply| reply.id.clone()).collect();
             }
             ("error", id) => {
@@ -76,6 +79,7 @@ impl Mind {
                 known.lost |= code == "lease_expired";
                 if let Some(id) = id {
                     let fate = known.messages.entry(id.clone()).or_default();
+                    fate.told += u32::from(code == "reply_failed");
                     fate.ended |= code == "reply_failed" || (fate.accepted && code == "conversation_not_found");
                     fate.refused = Some(code.to_owned());
                 }

@@ -108,19 +108,19 @@ async fn scenario_cases() -> Vec<Aim> {
     let (scene, backstage) = (&theatre.scene, &theatre.backstage);
     let mut users = Vec::new();
     // The longest list that was seen of each step.
-    let mut steps: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut steps: BTreeMap<(&'static str, &'static str), usize> = BTreeMap::new();
     for number in 0..LEARNERS {
         let mut user = User::named(Arc::clone(scene), number, format!("learner-{number}")).await;
-        let script = scenario::Script::of(&user.name);
-        scenario::play(&mut user, &script, true).await;
-        for (function, step) in scenario::STEPS {
-            let calls = scenario::calls(backstage, &user, &script, function, step).await;
-            assert!(!calls.is_empty(), "{function} has made no calls in {step}");
-            let longest = steps.entry((function, step)).or_default();
-            *longest = calls.len().max(*longest);
+        let script = scenario::Script::of(&user).await;
+        let mut director = scenario::Director { backstage, aim: None, learned: Some(BTreeMap::new()) };
+        scenario::play(&mut user, &script, &mut director, true).await;
+        for (step, calls) in director.learned.into_iter().flatten() {
+            let longest = steps.entry(step).or_default();
+            *longest = calls.max(*longest);
         }
         users.push(user);
     }
+    assert_eq!(steps.len(), scenario::STEPS.len(), "{steps:?}");
     println!("calls by function and step: {steps:?}");
     let mut cases = Vec::new();
     for ((function, step), calls) in &steps {
@@ -132,30 +132,22 @@ async fn scenario_cases() -> Vec<Aim> {
         let (function, step, call, fault) = case;
         async move {
             let mut users = Vec::new();
+            let aim =
+                |event: String| Aim { function: function.to_owned(), event, call, fault: fault.to_owned(), met: false };
             for attempt in 0..TRIES {
                 let name = format!("{function}-{step}-{call}-{fault}-{attempt}");
                 let number = LEARNERS + u32::try_from(number).expect("fewer cases") * TRIES + attempt;
                 let mut user = User::named(Arc::clone(scene), number, name).await;
-                let script = scenario::Script::of(&user.name);
-                let event = script.event(step, &scenario::id_of(&user).await);
-                let aim = Aim { function: function.to_owned(), event, call, fault: fault.to_owned(), met: false };
-                backstage.aim(&aim).await.expect("the stack takes the rule");
-                scenario::play(&mut user, &script, step == "picture").await;
+                let script = scenario::Script::of(&user).await;
+                let aim = aim(script.event(step));
+                let mut director = scenario::Director { backstage, aim: Some((step, aim.clone())), learned: None };
+                scenario::play(&mut user, &script, &mut director, step == "picture").await;
                 users.push(user);
-                let met =
-                    backstage.faults().await.expect("the rules").rules.into_iter().find(|rule| rule.event == aim.event);
-                if met.is_some_and(|rule| rule.met) {
+                if director.met().await {
                     return (users, aim, true);
                 }
             }
-            let aim = Aim {
-                function: function.to_owned(),
-                event: step.to_owned(),
-                call,
-                fault: fault.to_owned(),
-                met: false,
-            };
-            (users, aim, false)
+            (users, aim(step.to_owned()), false)
         }
     });
     let runs: Vec<_> = runs.buffer_unordered(AT_ONCE).collect().await;
