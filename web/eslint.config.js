@@ -15,12 +15,12 @@ export default ts.config(
       parserOptions: { parser: ts.parser },
     },
     rules: {
-      // The compiler checks names, and knows the browser's types.
+      // The compiler already checks names, and it knows the browser's types.
       'no-undef': 'off',
       eqeqeq: 'error',
       'no-console': 'error',
       '@typescript-eslint/no-unused-vars': ['error', { argsIgnorePattern: '^_' }],
-      // Texts of people and models go through the Markdown module, which builds safe nodes.
+      // Texts of people and models must go through the Markdown module, which builds safe nodes.
       'vue/no-v-html': 'error',
       'vue/multi-word-component-names': 'off',
       'vue/max-attributes-per-line': 'off',

@@ -5,7 +5,7 @@ import icons from 'unplugin-icons/vite';
 import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 
-/** Writes `sw.js` with the names of the files that were built: the offline shell. */
+/** Writes the offline shell `sw.js` with the names of the built files. */
 function serviceWorker(): Plugin {
   return {
     name: 'parley-service-worker',
@@ -25,11 +25,11 @@ export default defineConfig({
   plugins: [vue(), icons({ compiler: 'vue3', scale: 1.15 }), serviceWorker()],
   build: {
     target: 'es2022',
-    // Everything comes from files of our own: the content security policy allows no inline script.
+    // All scripts are files of our own, because the content security policy allows no inline script.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
   },
-  // `npm run dev` beside `cargo run`.
+  // For `npm run dev` beside `cargo run`.
   server: {
     proxy: {
       '/api': 'http://127.0.0.1:8000',

@@ -1,15 +1,14 @@
-//! The one place where a function is put together: its `main` takes the parts that it needs from an [`App`], and tests
-//! take theirs from one with another environment, clock and randomness.
+//! The one place where a function is put together. A function's `main` takes the parts that it needs from an [`App`].
+//! Tests take theirs from an `App` with another environment, clock and randomness.
 //!
-//! A part is built when it is first asked for, and then kept, so that all parts share clients, clock and randomness.
-//! Building a part reads the settings of that part and of what it stands on, and no others: a function is not in need
-//! of a variable that it has no use for. One that is missing is named when the part is built, which a function does at
-//! init.
+//! The first request for a part builds it, and the `App` keeps it, so all parts share clients, clock and randomness.
+//! Building a part reads the settings of that part and of the parts below it, and no others. So a function needs no
+//! variable that it does not use. A function builds its parts at init, and the error names a variable that is missing.
 //!
-//! Every call of a service has an end of its own (`Timeouts`), well before the function's: a call that hangs is tried
-//! again or fails, and the invocation goes on to say so. A call that was given up may have done its work; that is no
-//! other case than an answer that was lost on its way, which each write is made for. The streams of models have ends of
-//! their own ([`crate::model`]).
+//! Every call of a service has a time limit of its own (`Timeouts`), well below the function's timeout. A call that
+//! hangs is tried again or fails, and the invocation still has the time to say so. A call that was given up may have
+//! done its work. Each write is already made for that case, because an answer can also be lost on its way. The streams
+//! of models have time limits of their own ([`crate::model`]).
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -35,7 +34,7 @@ use crate::push::{ManagementApi, Push};
 use crate::queue::Queue;
 use crate::users::Users;
 
-/// How long one kind of call may take: one try of it, and all tries together with their pauses.
+/// How long one kind of call may take: one attempt, and all attempts together with their pauses.
 #[derive(Debug, Clone, Copy)]
 struct Patience {
     attempt: Duration,
@@ -47,7 +46,7 @@ impl Patience {
         Self { attempt: Duration::from_secs(attempt), operation: Duration::from_secs(operation) }
     }
 
-    /// The settings of clients whose calls end so.
+    /// The settings of clients whose calls keep these limits.
     fn within(self, aws: &SdkConfig) -> SdkConfig {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(self.attempt.min(CONNECT_TIMEOUT))
@@ -58,19 +57,20 @@ impl Patience {
     }
 }
 
-/// How long calls may take, by kind. The shortest timeout of a function that makes one is 29 s.
+/// How long calls may take, by kind. All are shorter than 29 s, the shortest timeout of a function that makes such
+/// calls.
 #[derive(Debug, Clone, Copy)]
 struct Timeouts {
-    /// Milliseconds, as a rule. Seconds, where 500 workers start at once on one small machine: giving up early then makes
-    /// more work and not less.
+    /// A call takes milliseconds as a rule. It takes seconds when 500 workers start at once on one small machine.
+    /// Giving up early would then make more work and not less.
     table: Patience,
-    /// Within a worker's hold of 12 s: it has to know in time that it could not renew it.
+    /// This is less than a worker's hold of 12 s, so a worker learns in time that it could not renew its hold.
     queue: Patience,
-    /// The longest is the copy of an upload within the storage.
+    /// The longest of these calls copies an upload within the storage.
     storage: Patience,
     push: Patience,
-    /// Of a post that is tried once. Generous, because a frame that arrived although nobody waited for it any more is
-    /// sent twice.
+    /// For a post that is tried once. The limit is generous, because a frame is sent twice if it arrives after this
+    /// function has given up waiting.
     push_once: Patience,
 }
 
@@ -84,7 +84,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where settings are looked up, for as long as the function runs.
+/// Looks settings up, for as long as the function runs.
 type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 pub struct App {
@@ -105,7 +105,7 @@ pub struct App {
 }
 
 impl App {
-    /// With the machine's clock and randomness.
+    /// Uses the machine's clock and randomness.
     pub fn new(aws: SdkConfig, lookup: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         Self::with(aws, lookup, Arc::new(SystemClock), Arc::new(Random::from_system()))
     }
@@ -134,7 +134,7 @@ impl App {
         }
     }
 
-    /// Frames go here instead.
+    /// Sends frames here instead.
     #[cfg(test)]
     pub(crate) fn pushing_to(mut self, push: &Arc<impl Push + 'static>) -> Self {
         self.push = OnceLock::from(Arc::clone(push) as Arc<dyn Push>);
@@ -142,7 +142,7 @@ impl App {
         self
     }
 
-    /// The bucket is there.
+    /// Stores media in the bucket at this endpoint.
     #[cfg(test)]
     pub(crate) fn storing_at(mut self, aws: SdkConfig) -> Self {
         let config = MediaConfig::read(&self.lookup).expect("the bucket's settings");
@@ -191,7 +191,7 @@ impl App {
         })
     }
 
-    /// What clients may send.
+    /// The limits of what clients may send.
     pub fn limits(&self) -> Result<AdmissionConfig> {
         AdmissionConfig::read(&self.lookup)
     }
@@ -200,7 +200,7 @@ impl App {
         Verifier::new(AuthConfig::read(&self.lookup)?, self.clock())
     }
 
-    /// For what is worth the SDK's retries.
+    /// A push with the SDK's retries, for frames that nothing else would send again.
     pub fn push(&self) -> Arc<dyn Push> {
         let push = || {
             let aws = self.timeouts.push.within(&self.aws);
@@ -209,7 +209,7 @@ impl App {
         Arc::clone(self.push.get_or_init(push))
     }
 
-    /// For who decides by itself what to do about a client that is slow or gone: each post is tried once.
+    /// A push that tries each post once. The caller decides what to do about a client that is slow or gone.
     pub fn push_once(&self) -> Arc<dyn Push> {
         let push = || {
             let config =
@@ -267,7 +267,7 @@ impl App {
     }
 }
 
-/// A part, which is built the first time.
+/// Gives a part, and builds it the first time.
 fn part<T: Clone>(kept: &OnceLock<T>, build: impl FnOnce() -> Result<T>) -> Result<T> {
     match kept.get() {
         Some(part) => Ok(part.clone()),
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_ends_messages_needs_neither_a_queue_nor_a_model() {
+    async fn the_part_that_ends_messages_needs_neither_a_queue_nor_a_model() {
         let app = app(&[&LEASES[..], &MESSAGES].concat());
         app.finisher().expect("it has all of them");
         assert_eq!(missing(app.janitor()), "QUEUE_URL");
@@ -378,7 +378,7 @@ mod tests {
             let failure = failure.expect("nobody answers");
             assert!(failure.contains("timeout"), "{failure}");
         }
-        assert!(endpoint.requests().len() > 5, "what is worth another try was tried again");
+        assert!(endpoint.requests().len() > 5, "the SDK tried the call again");
     }
 
     #[test]

@@ -1,24 +1,24 @@
 //! Bearer tokens: JWTs of one OpenID issuer, verified against its published keys.
 //!
-//! Signature, issuer, audience and expiry, and nothing else, decide. As with API Gateway's own JWT authorizer, the
-//! audience may be in `aud` or, as in a user pool's access tokens, in `client_id`. Only asymmetric algorithms are
-//! accepted: a token can't choose to be checked with a public key as if it were a secret.
+//! Signature, issuer, audience and expiry decide, and nothing else. The audience may be in `aud` or, as in a user
+//! pool's access tokens, in `client_id`; API Gateway's own JWT authorizer accepts both too. Only asymmetric algorithms
+//! are accepted. Otherwise a token could have itself checked with a public key as if that were a secret.
 //!
 //! # The issuer's keys
 //!
-//! The keys are asked for again every ten minutes, and the issuer may be away just then. A key that is known is still
-//! good: for a day after it was fetched it is served while it is asked for again, and a connect waits for that no
-//! longer than `PATIENCE`. After a day it is dropped, because an issuer that has withdrawn a key must be obeyed some
-//! time. Nothing but a key that is not known makes a token wait for the issuer.
+//! The verifier asks for the keys again every ten minutes, and the issuer may be unreachable just then. A known key
+//! stays good for a day after it was fetched: it is used while the verifier asks again, and a connect waits for that no
+//! longer than `PATIENCE`. After a day the key is dropped, because the issuer may have withdrawn it. A token waits for
+//! the issuer only if its key is not known.
 //!
-//! One request at a time: whoever asks holds `asking`. Those who came meanwhile look at what it brought, and ask again
-//! only if the tries are still those that they saw before they waited. What a try brought, also a failure, counts for
-//! `REFETCH_AFTER`, so that a flood of unknown key ids does not become one of requests; as long as nothing at all is
-//! known, each token tries. `known` is only locked to be copied or replaced, never while something is awaited.
+//! There is one request at a time: the task that asks holds `asking`. Tasks that came meanwhile look at the result, and
+//! ask again only if the count of tries is still the one that they saw before they waited. The result of a try, also a
+//! failure, stands for `REFETCH_AFTER`, so a flood of unknown key ids does not become a flood of requests. While no key
+//! is known at all, each token makes a try. `known` is locked only to copy or replace it, never across an await.
 //!
-//! Lambda freezes a function between invocations, and a request in the background with it. It goes on, or fails and is
-//! made anew, with the next token. That is why a token waits for it for a moment: on a function that is seldom called,
-//! it would never come to an end otherwise.
+//! Lambda freezes a function between invocations, and a background request with it. With the next token the request
+//! goes on, or it fails and is made anew. That is why a token waits for it for a moment: on a function that is seldom
+//! called, the request would otherwise never end.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -33,19 +33,20 @@ use crate::config::AuthConfig;
 use crate::ids::UserId;
 use crate::{Error, Result};
 
-/// Keys are fetched again after this long …
+/// The keys are fetched again after this long …
 const KEYS_FOR: Duration = Duration::from_secs(600);
 
-/// … or for an unknown key id, but not more often than this: a flood of bad tokens must not become one of requests.
+/// … or for an unknown key id, but not more often than this. Otherwise a flood of bad tokens would become a flood of
+/// requests.
 const REFETCH_AFTER: Duration = Duration::from_secs(10);
 
-/// How long a key is served that can't be asked for again.
+/// How long a key is used if the issuer can't be asked again.
 const STALE_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// How long a token whose key is known waits for the keys to be asked for again.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Of one request to the issuer.
+/// The time limit of one request to the issuer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 const ALGORITHMS: [Algorithm; 9] = [
@@ -60,11 +61,11 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::EdDSA,
 ];
 
-/// The subprotocol that carries a browser's token, and the one that is selected beside it.
+/// The subprotocol that carries a browser's token, and the one that the server selects beside it.
 pub const SUBPROTOCOL: &str = "parley.v1";
 const BEARER_SUBPROTOCOL: &str = "bearer.";
 
-/// Who a token speaks for.
+/// The user of a token.
 #[derive(Debug, Clone)]
 pub struct Identity {
     pub user: UserId,
@@ -75,7 +76,7 @@ pub struct Identity {
 pub enum AuthError {
     #[error("The token is refused: {0}")]
     Refused(String),
-    /// Not the token's fault.
+    /// The token is not at fault: the issuer could not be asked.
     #[error(transparent)]
     Unavailable(#[from] Error),
 }
@@ -94,7 +95,7 @@ struct Issuer {
     http: reqwest::Client,
     clock: Arc<dyn Clock>,
     known: RwLock<Known>,
-    /// Held by whoever asks.
+    /// Held by the task that asks the issuer.
     asking: Mutex<()>,
 }
 
@@ -136,7 +137,7 @@ struct Claims {
 }
 
 impl Claims {
-    /// A name to show, the best first.
+    /// The best name to show, if there is one.
     fn username(self) -> Option<String> {
         let names = [self.username, self.cognito_username, self.preferred_username, self.name, self.email];
         names.into_iter().flatten().find(|name| !name.is_empty())
@@ -171,7 +172,7 @@ impl Verifier {
         Ok(Self { config, clock, issuer })
     }
 
-    /// Fetches the issuer's keys ahead of the first token.
+    /// Fetches the issuer's keys before the first token comes.
     pub async fn warm_up(&self) -> Result<()> {
         let seen = self.issuer.known();
         self.issuer.ask(seen.tries).await;
@@ -182,13 +183,14 @@ impl Verifier {
         let refused = |reason: &str| AuthError::Refused(reason.to_owned());
         let header = jsonwebtoken::decode_header(token).map_err(|error| AuthError::Refused(error.to_string()))?;
         if !ALGORITHMS.contains(&header.alg) {
-            return Err(refused("its algorithm is not accepted"));
+            return Err(refused("its signature algorithm is not accepted"));
         }
-        let key_id = header.kid.ok_or_else(|| refused("it names no key"))?;
+        let key_id = header.kid.ok_or_else(|| refused("it does not say which key signed it"))?;
         let key = self.issuer.key(&key_id).await?.ok_or_else(|| refused("the issuer has no such key"))?;
 
         let mut validation = Validation::new(header.alg);
-        // Checked below, against the clock that is passed in and both places of the audience.
+        // Expiry and audience are checked below: against the clock that is passed in, and in both places of the
+        // audience.
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
@@ -197,7 +199,7 @@ impl Verifier {
             .claims;
 
         if claims.iss != self.config.issuer {
-            return Err(refused("it is another issuer's"));
+            return Err(refused("it comes from another issuer"));
         }
         let audience = &self.config.audience;
         let for_us = claims
@@ -215,8 +217,8 @@ impl Verifier {
         if claims.nbf.is_some_and(|nbf| nbf > now) {
             return Err(refused("it is not valid yet"));
         }
-        let user = claims.sub.as_deref().ok_or_else(|| refused("it names no user"))?;
-        let user = UserId::parse(user).map_err(|_| refused("its user id can't be used"))?;
+        let user = claims.sub.as_deref().ok_or_else(|| refused("it does not say which user it is for"))?;
+        let user = UserId::parse(user).map_err(|_| refused("its user id is empty or too long"))?;
         Ok(Identity { user, username: claims.username() })
     }
 }
@@ -228,7 +230,7 @@ impl Issuer {
             if known.is_due(KEYS_FOR, self.clock.now()) {
                 let (issuer, seen) = (Arc::clone(self), known.tries);
                 let asked = tokio::spawn(async move { issuer.ask(seen).await });
-                // It goes on when nobody waits for it any more.
+                // The request goes on when nobody waits for it any more.
                 let _ = tokio::time::timeout(PATIENCE, asked).await;
             }
         } else if known.keys.is_none() || known.is_due(REFETCH_AFTER, self.clock.now()) {
@@ -238,13 +240,13 @@ impl Issuer {
         let now = self.clock.now();
         match (known.key(id, now), known.failure) {
             (Some(key), _) => key.map(Some),
-            // Whether the issuer has this key, nobody knows.
+            // Nobody knows whether the issuer has this key.
             (None, Some(failure)) => Err(failure.into()),
             (None, None) => Ok(None),
         }
     }
 
-    /// Asks for the keys, unless somebody did who was not `seen` yet.
+    /// Asks for the keys, unless another task has asked since the caller saw `seen` tries.
     async fn ask(&self, seen: u64) {
         let _alone = self.asking.lock().await;
         if self.known().tries != seen {
@@ -258,7 +260,7 @@ impl Issuer {
         match fetched {
             Ok(keys) => known.keys = Some(Arc::new(keys)),
             Err(error) => {
-                tracing::warn!("The issuer's keys can't be fetched, those that are known are used: {error}");
+                tracing::warn!("The issuer's keys can't be fetched; the known keys stay in use: {error}");
                 known.failure = Some(error);
             }
         }
@@ -289,14 +291,14 @@ impl Issuer {
 }
 
 impl Known {
-    /// The key of this id, as long as it may be served.
+    /// The key of this id, if it is not too old to use.
     fn key(&self, id: &str, now: Timestamp) -> Option<Result<DecodingKey, AuthError>> {
         let keys = self.keys.as_ref().filter(|keys| now.since(keys.fetched_at) < STALE_FOR)?;
         let key = DecodingKey::from_jwk(keys.set.find(id)?);
         Some(key.map_err(|error| AuthError::Refused(error.to_string())))
     }
 
-    /// The keys are as old as `age`, and nobody has just asked for them.
+    /// Whether the keys are at least as old as `age`, and nobody has just asked for them.
     fn is_due(&self, age: Duration, now: Timestamp) -> bool {
         let fetched = self.keys.as_ref().is_none_or(|keys| now.since(keys.fetched_at) >= age);
         fetched && self.tried_at.is_none_or(|tried_at| now.since(tried_at) >= REFETCH_AFTER)
@@ -331,7 +333,7 @@ mod tests {
     use crate::testing::START;
     use crate::testing::endpoint::{Endpoint, Step, status};
 
-    /// A key that signs for these tests and nothing else.
+    /// This key signs for these tests and nothing else.
     const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
                        MC4CAQAwBQYDK2VwBCIEIAEkCDe7sXMrC9FkhIqebcFMnVu/UamxhaO5dBIpORaE\n\
                        -----END PRIVATE KEY-----\n";
@@ -344,7 +346,7 @@ mod tests {
         jsonwebtoken::encode(&header, &claims, &key).expect("a token")
     }
 
-    /// An issuer that answers once, and then does this with every request.
+    /// An issuer that gives its keys once and then does this with every request.
     fn issuer(afterwards: Vec<Step>) -> (Endpoint, Arc<ManualClock>, Arc<Verifier>) {
         let endpoint = Endpoint::with_url(|url| {
             let discovery = json!({ "issuer": url, "jwks_uri": format!("{url}/keys") });
@@ -396,7 +398,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_unknown_keys_the_issuer_is_asked_now_and_then() {
+    async fn a_flood_of_unknown_keys_does_not_become_a_flood_of_requests() {
         let (endpoint, clock, verifier) = issuer(status("503 Service Unavailable", "", ""));
         verifier.warm_up().await.expect("keys");
         let unknown = token(&endpoint.url, "other");

@@ -1,4 +1,4 @@
-//! Time as it is passed in. Leases and deadlines are compared with this clock alone, so that a test can move it.
+//! Time that is passed in. Leases and deadlines are compared with this clock alone, so a test can move it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -17,7 +17,7 @@ impl Timestamp {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
     }
 
-    /// Seconds since the epoch, rounded up: what DynamoDB's TTL reads.
+    /// Seconds since the epoch, rounded up, for DynamoDB's TTL.
     pub fn as_ttl_seconds(self) -> i64 {
         self.0.div_euclid(1000) + 1
     }

@@ -1,12 +1,13 @@
-//! Settings, one struct per concern, read once in `main` through a lookup. A missing or senseless value fails at init
-//! with the variable's name; nothing falls back to a mock by accident. The values come from `infra/template.yaml`.
+//! Settings: one struct per concern, read once in `main` through a lookup. A missing or senseless value fails at init,
+//! and the error names the variable. Nothing falls back to a mock by accident. The values come from
+//! `infra/template.yaml`.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::Error;
 
-/// Where settings are looked up.
+/// Looks a setting up by its name.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The process environment.
@@ -94,7 +95,7 @@ impl QueueConfig {
 #[derive(Debug, Clone)]
 pub struct MediaConfig {
     pub bucket: String,
-    /// Where browsers see the storage: addresses are signed for it.
+    /// The storage's address as browsers see it. Addresses are signed for it.
     pub public_endpoint: String,
     pub max_bytes: u64,
     pub presign: Duration,
@@ -123,11 +124,11 @@ impl AuthConfig {
     }
 }
 
-/// Which model answers, and what it is told.
+/// The model that answers, and how much of a conversation it gets.
 #[derive(Debug, Clone)]
 pub struct ModelConfig {
     pub provider: Provider,
-    /// Of a conversation, at most.
+    /// The most tokens of a conversation that the model gets.
     pub context_tokens: usize,
 }
 
@@ -137,7 +138,7 @@ pub enum Provider {
         latency: MockLatency,
     },
     OpenAi(OpenAiConfig),
-    /// The model's id, or that of an inference profile.
+    /// The id of the model or of an inference profile.
     Bedrock {
         model: String,
     },
@@ -146,19 +147,19 @@ pub enum Provider {
 /// An OpenAI-compatible endpoint.
 #[derive(Debug, Clone)]
 pub struct OpenAiConfig {
-    /// With its version, e.g. `https://api.openai.com/v1`.
+    /// The URL with its version, for example `https://api.openai.com/v1`.
     pub base_url: String,
     pub model: String,
     pub api_key: ApiKey,
 }
 
-/// Where the key of a model's endpoint is.
+/// Where to find the key of a model's endpoint.
 #[derive(Clone)]
 pub enum ApiKey {
     /// A secret of Secrets Manager or a parameter of SSM.
     Arn(String),
     Value(String),
-    /// Endpoints of one's own need none.
+    /// An endpoint of one's own may need no key.
     None,
 }
 
@@ -185,7 +186,7 @@ impl ApiKey {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MockLatency {
-    /// As the brief asks: uniformly within a range that depends on the type.
+    /// A random time, uniform within a range that depends on the type of the message.
     ByType,
     Fixed(Duration),
 }

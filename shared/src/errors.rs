@@ -1,22 +1,22 @@
-//! What can go wrong, as data. Each error knows its class: rejected by a rule, worth a retry, or a bug; and the code
-//! that a client sees. Logged once, at the boundary.
+//! Everything that can go wrong, as data. Each error knows its class (a rule refused it, a retry may help, or a bug)
+//! and the code that a client sees. It is logged once, at the boundary.
 
 use crate::clock::Timestamp;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Matched exhaustively wherever it is mapped, so that a new variant is given its class, its code and its HTTP status
-/// by whoever adds it, and is nobody's fault by default.
+/// Every mapping of this enum is an exhaustive match. So the author of a new variant has to choose its class, its code
+/// and its HTTP status, and no default chooses for them.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]
     BadRequest(String),
-    /// What is well-formed and can't be: a field, and what is wrong with it.
+    /// A well-formed field with a wrong value, and what is wrong with it.
     #[error("{field} {problem}")]
     Invalid { field: &'static str, problem: String },
-    #[error("This action is not known; known are sendMessage, heartbeat and cancel")]
+    #[error("The server does not know this action; it knows sendMessage, heartbeat and cancel")]
     UnknownAction,
-    #[error("The text has {actual_bytes} bytes, at most {limit_bytes} are allowed")]
+    #[error("The text has {actual_bytes} bytes; at most {limit_bytes} are allowed")]
     TextTooLarge { actual_bytes: usize, limit_bytes: usize },
     #[error("There is no such conversation")]
     ConversationNotFound,
@@ -33,38 +33,38 @@ pub enum Error {
     MediaNotFound,
     #[error("This upload is already used by another message; upload it again")]
     MediaUsed,
-    #[error("The upload is not what it says: its bytes are not of the type {content_type}")]
+    #[error("The upload's bytes are not {content_type}, the type that it was declared with")]
     MediaMismatch { content_type: String },
-    #[error("The upload has {actual_bytes} bytes, at most {limit_bytes} are allowed")]
+    #[error("The upload has {actual_bytes} bytes; at most {limit_bytes} are allowed")]
     MediaTooLarge { actual_bytes: u64, limit_bytes: u64 },
-    #[error("{pending} messages are not answered yet, at most {limit} are allowed; wait for an answer")]
+    #[error("{pending} messages still wait for an answer and at most {limit} may; wait for an answer")]
     TooManyPending { pending: usize, limit: usize, retry_after_ms: u64 },
     #[error("This connection no longer holds a place; connect again")]
     LeaseExpired,
 
     #[error("{operation} failed: {detail}")]
     Service { operation: &'static str, detail: String },
-    #[error("{operation} was still contended after {attempts} attempts")]
+    #[error("{operation} lost to other writers {attempts} times")]
     Contended { operation: &'static str, attempts: u32 },
-    #[error("Out of time at {at}")]
+    #[error("The time for this work ended at {at}")]
     OutOfTime { at: Timestamp },
 
-    #[error("The item {key} is not as it should be: {detail}")]
+    #[error("The data of {key} can't be used: {detail}")]
     Corrupt { key: String, detail: String },
     #[error("{name} is not set; set it in the function's environment")]
     ConfigMissing { name: &'static str },
-    #[error("{name} is \"{value}\"; it must be {expected}")]
+    #[error("{name} is \"{value}\" and must be {expected}")]
     ConfigInvalid { name: &'static str, value: String, expected: &'static str },
 }
 
 /// What to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// A rule said no; the client is told which.
+    /// A rule refused the request. The client is told which.
     Rejected,
-    /// It may work the next time.
+    /// The same call may work the next time.
     Retry,
-    /// It won't, until somebody changes something.
+    /// The same call fails until somebody changes something.
     Bug,
 }
 
@@ -77,7 +77,7 @@ impl Error {
         Self::Invalid { field, problem: problem.into() }
     }
 
-    /// A call of an AWS service that failed, with the whole chain of causes.
+    /// A failed call of an AWS service, with the whole chain of causes.
     pub fn service(operation: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut detail = error.to_string();
         let mut source = error.source();
@@ -110,7 +110,7 @@ impl Error {
         }
     }
 
-    /// The code of the contract.
+    /// The code that the public contract defines.
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadRequest(_)
@@ -121,7 +121,7 @@ impl Error {
             Self::UnknownAction => "unknown_action",
             Self::TextTooLarge { .. } | Self::MediaTooLarge { .. } => "too_large",
             Self::ConversationNotFound => "conversation_not_found",
-            // The contract has no code of its own for it: REST says 404, and only `cancel` can meet it otherwise.
+            // The contract has no code for this. REST answers 404, so only `cancel` shows this code.
             Self::MessageNotFound => "bad_request",
             Self::MediaNotFound | Self::MediaUsed => "media_not_found",
             Self::TooManyPending { .. } => "too_many_pending",
@@ -135,7 +135,7 @@ impl Error {
         }
     }
 
-    /// What a client is told: the rule that said no, or nothing of the inside.
+    /// The text for the client: the rule that refused the request, or a text without internals.
     pub fn public_message(&self) -> String {
         match self.class() {
             Class::Rejected => self.to_string(),

@@ -1,4 +1,5 @@
-//! Newtypes for ids, parsed at the edge: what holds one has been checked. Randomness is passed in from here too.
+//! Newtypes for ids, parsed at the edge: a value of such a type has been checked. Randomness is passed in from here
+//! too.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -37,25 +38,25 @@ id!(
     UserId
 );
 id!(
-    /// Given by the gateway, one per WebSocket.
+    /// The gateway gives each WebSocket one.
     ConnectionId
 );
 id!(
-    /// One client instance, chosen by it: what lets it take its own place back.
+    /// A client instance chooses its own. With it, the instance can take its own place back.
     SessionId
 );
 id!(
-    /// Made here, when a conversation is.
+    /// The server makes one for each new conversation.
     ConversationId
 );
 id!(
-    /// A message's: chosen by the client, once per message; kept as it was written, compared without regard to case. An
-    /// answer's: its message's, and which of its answers it is.
+    /// For a message, the client chooses it, once per message; it is kept as written and compared without regard to
+    /// case. For an answer, it is the id of the message and the index of the answer.
     MessageId
 );
 
 id!(
-    /// An uploaded object, as its user names it.
+    /// The name by which a user knows one of their uploaded objects.
     MediaKey
 );
 
@@ -64,7 +65,7 @@ impl MediaKey {
         Self(format!("{}.{extension}", random.uuid()))
     }
 
-    /// Of the `index`th answer to a message.
+    /// The key of an answer's media.
     pub fn of_answer(answer: &MessageId, extension: &str) -> Self {
         Self(format!("{}.{extension}", answer.key()))
     }
@@ -131,13 +132,13 @@ impl MessageId {
         if is_uuid(text) { Ok(Self(text.to_owned())) } else { Err(Error::bad_request("id must be a UUID")) }
     }
 
-    /// The id of a message or of an answer. `None`: there can be no such thing.
+    /// The id of a message or of an answer. `None` if no message or answer can have this id.
     pub fn parse_any(text: &str) -> Option<Self> {
         let id = Self(text.to_owned());
         (is_uuid(text) || id.question().is_some()).then_some(id)
     }
 
-    /// The form that keys are made of.
+    /// The form that is part of the table's keys.
     pub fn key(&self) -> String {
         self.0.to_ascii_lowercase()
     }
@@ -147,7 +148,7 @@ impl MessageId {
         Self(format!("{}-{index}", self.0))
     }
 
-    /// Of an answer's id: the message's, and which of its answers it is.
+    /// Splits an answer's id into the id of its message and its index.
     pub fn question(&self) -> Option<(Self, usize)> {
         let (message, index) = self.0.split_at_checked(UUID_CHARS)?;
         let index = index.strip_prefix('-').filter(|digits| digits.len() == 1)?.parse().ok()?;
@@ -165,11 +166,11 @@ fn is_uuid(text: &str) -> bool {
     text.len() == UUID_CHARS && uuid::Uuid::try_parse(text).is_ok()
 }
 
-/// The source of randomness: slots to begin with, jitter, tokens that tell attempts apart, ids.
+/// The source of randomness: the slot to start from, jitter, tokens that tell attempts apart, ids.
 #[derive(Debug)]
 pub struct Random {
     rng: Mutex<fastrand::Rng>,
-    /// Everything can be foretold: for tests.
+    /// For tests: everything can be foretold.
     seeded: bool,
 }
 
@@ -192,7 +193,8 @@ impl Random {
         self.with(|rng| rng.shuffle(items));
     }
 
-    /// A UUID that nobody else has: from the system's randomness, because this generator has only 64 bits of state.
+    /// A UUID that nobody else has. It comes from the system's randomness, because this generator has only 64 bits of
+    /// state.
     #[allow(clippy::disallowed_methods, reason = "the one place where ids are made")]
     pub fn uuid(&self) -> String {
         let uuid = if self.seeded {
@@ -205,7 +207,7 @@ impl Random {
         uuid.to_string()
     }
 
-    /// Enough bits to tell one attempt from every other.
+    /// A token with enough bits to tell one attempt from every other.
     pub fn token(&self) -> String {
         format!("{:016x}", self.with(|rng| rng.u64(..)))
     }

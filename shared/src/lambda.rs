@@ -1,7 +1,7 @@
-//! The edge towards Lambda, and the one module of this library that knows of it and its events: how a function starts,
-//! who speaks, the answer as a route response.
+//! The edge towards Lambda, and the only module of this library that knows Lambda and its events: how a function
+//! starts, which user speaks, how a frame becomes a route response.
 //!
-//! Here an error is logged, once, and becomes a frame that says no more than the contract.
+//! An error is logged here, once. Its frame says no more than the contract.
 
 use aws_lambda_events::apigw::{
     ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext,
@@ -15,7 +15,7 @@ use crate::ids::{ConnectionId, MessageId, UserId};
 use crate::protocol::ServerFrame;
 use crate::{Error, Result};
 
-/// Who sent an event, as the authorizer found out when the connection was made.
+/// The user and the connection behind an event. The authorizer found the user when the connection was made.
 #[derive(Debug, Clone)]
 pub struct Speaker {
     pub user: UserId,
@@ -24,7 +24,8 @@ pub struct Speaker {
 
 impl Speaker {
     pub fn of(context: &ApiGatewayWebsocketProxyRequestContext) -> Result<Self> {
-        let missing = |what: &str| Error::Corrupt { key: "requestContext".to_owned(), detail: format!("no {what}") };
+        let missing =
+            |what: &str| Error::Corrupt { key: "requestContext".to_owned(), detail: format!("it has no {what}") };
         let user = context.authorizer.fields.get("principalId").and_then(|value| value.as_str());
         Ok(Self {
             user: UserId::parse(user.ok_or_else(|| missing("authorizer.principalId"))?)?,
@@ -33,19 +34,19 @@ impl Speaker {
     }
 }
 
-/// As its token calls the user who sent an event; for showing.
+/// The user's name as the token gives it, to show.
 pub fn username(context: &ApiGatewayWebsocketProxyRequestContext) -> Option<String> {
     let name = context.authorizer.fields.get("username").and_then(|value| value.as_str());
     name.filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
-/// Logging, the SDK's settings and the environment's: once, at init.
+/// Starts logging and reads the SDK's settings and the environment, once, at init.
 pub async fn start() -> App {
     lambda_runtime::tracing::init_default_subscriber();
     App::new(aws_config::load_from_env().await, environment)
 }
 
-/// The frame a route answers with.
+/// A route response that carries a frame.
 pub fn respond(frame: ServerFrame) -> ApiGatewayProxyResponse {
     let mut response = status(200);
     response.body = Some(Body::Text(frame.to_json()));
@@ -59,8 +60,8 @@ pub fn status(code: i64) -> ApiGatewayProxyResponse {
     response
 }
 
-/// A frame for what went wrong with a client's frame. The response is a success: the function did its work, and a frame
-/// reaches the client either way.
+/// A frame that says what was wrong with a client's frame. The response is a success: the function did its work, and
+/// the frame reaches the client either way.
 pub fn refuse(
     event: &ApiGatewayWebsocketProxyRequest,
     id: Option<MessageId>,
@@ -70,7 +71,7 @@ pub fn refuse(
     respond(ServerFrame::error(id, error))
 }
 
-/// A handshake that was refused: the client sees a status at most, and a browser not even that, so the log says why.
+/// Logs why a handshake was refused. The client sees a status at most, and a browser sees not even that.
 pub fn log_refused(context: &ApiGatewayWebsocketProxyRequestContext, status: i64, reason: &str) {
     let connection = context.connection_id.as_deref().unwrap_or_default();
     let request = context.request_id.as_deref().unwrap_or_default();

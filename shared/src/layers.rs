@@ -1,9 +1,9 @@
-//! The modules of this library stand one upon another, without circles; and only the edges know of the outside.
+//! Tests the layers of this library: no module uses one that uses it, and only the edges know the outside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Who may know of these crates.
+/// The one module that may use each of these crates.
 const EDGES: [(&str, &str); 3] =
     [("lambda_runtime", "lambda.rs"), ("aws_lambda_events", "lambda.rs"), ("utoipa", "protocol/message.rs")];
 
@@ -56,7 +56,8 @@ fn no_module_stands_on_one_that_stands_on_it() {
         below.entry(module(path).to_owned()).or_default().extend(used);
     }
     assert!(below["lambda"].contains("app") && below["answer"].contains("messages"), "{below:?}");
-    // What stands on nothing that is left is taken away, until nothing is left or only circles and what stands on them.
+    // Removes the modules that use nothing that is left, until nothing is left, or only circles and the modules above
+    // them.
     while let Some(free) = below.iter().find(|(_, used)| used.is_empty()).map(|(module, _)| module.clone()) {
         below.remove(&free);
         for used in below.values_mut() {

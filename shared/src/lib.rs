@@ -1,21 +1,20 @@
-//! The domain of Parley. The functions turn events into calls of this library and its results into responses; nothing
+//! The domain of Parley. The functions turn events into calls of this library, and its results into responses. Nothing
 //! here knows which machine it runs on.
 //!
-//! From the edge to the ground; each module uses only what stands below it (`layers.rs` tests that):
+//! The modules from top to bottom. Each uses only modules below it, and `layers.rs` tests that:
 //!
-//! - [`lambda`]: the edge towards Lambda: how a function starts, who speaks, route responses.
-//! - [`app`]: where a function is put together.
-//! - [`janitor`]: what is left to do when nobody else does.
-//! - [`answer`]: what the worker does with a queued message; what it takes is measured.
-//! - [`protocol`]: the edge towards clients: frames and messages on the wire, and the schema of these. [`push`] sends
-//!   them.
-//! - [`conversations`]: what messages are said in: made, listed, read, deleted. [`users`]: who says them. [`paging`]:
-//!   lists.
-//! - [`queue`], [`model`]: what messages wait in, and what answers them.
+//! - [`lambda`]: the edge towards Lambda: how a function starts, which user speaks, route responses.
+//! - [`app`]: puts a function together.
+//! - [`janitor`]: cleans up, once a minute.
+//! - [`answer`]: the worker's part: answers a queued message and measures what that takes.
+//! - [`protocol`]: the edge towards clients: frames and messages on the wire, and their schemas. [`push`] sends them.
+//! - [`conversations`]: made, listed, read, deleted. [`users`]: the users and their directory. [`paging`]: lists in
+//!   pages.
+//! - [`queue`], [`model`]: the queue in which messages wait, and the model that answers them.
 //! - [`messages`]: a message's life: admitted, queued, claimed, answered.
-//! - [`leases`]: who may communicate: places, sessions, expiry. The four limits begin here.
+//! - [`leases`]: decides which clients may communicate: places, sessions, expiry. The four limits begin here.
 //! - [`media`], [`auth`]: objects and their addresses; tokens.
-//! - [`config`], [`dynamo`], [`ids`], [`errors`], [`clock`]: the ground.
+//! - [`config`], [`dynamo`], [`ids`], [`errors`], [`clock`]: what all others stand on.
 
 pub mod answer;
 pub mod app;

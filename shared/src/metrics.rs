@@ -7,7 +7,8 @@ use crate::messages::{Measured, Status};
 
 const NAMESPACE: &str = "Parley";
 
-/// An answer, however it ended: tokens in and out, milliseconds to its first piece and in all.
+/// One line for each message that has ended, however it ended: tokens in and out, milliseconds to the first piece and
+/// in all.
 pub(crate) fn answered(provider: &str, status: Status, measured: &Measured, now: Timestamp) {
     println!("{}", line(provider, status, measured, now));
 }

@@ -1,13 +1,13 @@
 //! Pages of a list, and the cursors that lead from one to the next.
 //!
-//! A cursor says where in a list to go on, and of which list of whose it is. It is opaque and not secret: what is read
-//! is decided by who asks, never by a cursor, so a forged one can at most skip in its own owner's list. One of another
-//! list, or of another user, is refused, because it can only be a mistake.
+//! A cursor says where a list goes on, and which list of which user it belongs to. It is opaque and not secret: the
+//! user who asks decides what is read, and the cursor never does. So a forged cursor can at most skip items in its own
+//! user's list. A cursor of another list or of another user is refused, because it can only be a mistake.
 //!
-//! A page ends at its limit of items, or before the item with which it would have more than [`MAX_BYTES`]: what a
-//! function answers is JSON that Lambda takes as a text within JSON, of 6 MB at most. Items are counted as they are
-//! then (`wire_bytes`). A page has at least one item, so whoever follows the cursors comes to the end; one item is
-//! far smaller than a page, because the table takes none above 400 KB.
+//! A page ends at its limit of items, or before the item that would take it above [`MAX_BYTES`]. The reason: a
+//! function's answer is JSON that Lambda takes as a text within JSON, of 6 MB at most, and `wire_bytes` counts items in
+//! that form. A page has at least one item, so a client that follows the cursors reaches the end. One item is far
+//! smaller than a page, because the table accepts none above 400 KB.
 
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::query::QueryError;
@@ -22,15 +22,15 @@ use crate::dynamo::Item;
 use crate::ids::UserId;
 use crate::{Error, Result};
 
-/// Of a page as it is answered. Of the 6 MB that Lambda takes, room is left for headers and for what items are counted
-/// too low.
+/// The most bytes of a page as it is answered. It leaves room in Lambda's 6 MB for headers, and for parts of items that
+/// the count leaves out.
 pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// Some items of a list.
 #[derive(Debug)]
 pub struct Page<T> {
     pub items: Vec<T>,
-    /// Leads to the next page; there is none after the last.
+    /// The cursor of the next page. The last page has none.
     pub next: Option<String>,
 }
 
@@ -55,12 +55,12 @@ impl Limit {
         usize::from(self.0)
     }
 
-    /// What to ask the table for: one more than a page has, to know whether there is another.
+    /// How many items to ask the table for: one more than the page has, to know whether there is another page.
     pub(crate) fn in_query(self) -> i32 {
         i32::from(self.0) + 1
     }
 
-    /// A page of what a query gives, of which each item has so many `bytes`, and whether there is more.
+    /// Makes a page of a query's results. `bytes` gives the size of an item.
     pub(crate) async fn page_of<T>(
         self,
         mut items: PaginationStream<std::result::Result<Item, SdkError<QueryError>>>,
@@ -81,7 +81,7 @@ impl Limit {
     }
 }
 
-/// The bytes of a text within JSON within JSON.
+/// The size of a text within JSON within JSON.
 pub(crate) fn wire_bytes(text: &str) -> usize {
     let bytes = |char: char| match char {
         '"' | '\\' => 4,
@@ -95,7 +95,7 @@ pub(crate) fn wire_bytes(text: &str) -> usize {
 /// A list of one user.
 #[derive(Debug, Clone)]
 pub(crate) struct List {
-    /// Too short to be turned back, long enough not to meet another's.
+    /// A digest of list and user. It is too short to reveal them, and long enough that no two lists share one.
     tag: String,
 }
 
@@ -119,16 +119,17 @@ impl List {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&wire).expect("a position has only string keys and plain values"))
     }
 
-    /// Where a cursor leads to.
+    /// Where the cursor leads.
     ///
     /// # Errors
-    /// When it is no cursor, or not one of this list.
+    ///
+    /// When it is not a cursor, or belongs to another list.
     pub(crate) fn position<T: DeserializeOwned>(&self, cursor: &str) -> Result<T> {
         let wire: Option<Wire<T>> =
             URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|json| serde_json::from_slice(&json).ok());
         match wire {
             Some(wire) if wire.list == self.tag => Ok(wire.at),
-            _ => Err(Error::bad_request("The cursor is not one of this list: begin again without one")),
+            _ => Err(Error::bad_request("This cursor does not belong to this list; begin again without a cursor")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Frames to connections, through the management API. A trait, because tests must be able to force its failures.
+//! Frames to connections, through the management API. It is a trait, because tests must be able to make it fail.
 
 use std::fmt;
 
@@ -12,22 +12,23 @@ use crate::Error;
 use crate::ids::ConnectionId;
 use crate::protocol::{ClosingCode, ServerFrame};
 
-/// What a connection is told whose place another one of its user has now.
-pub const REPLACED: &str = "You went on in another window";
+/// The text for a connection that has lost its place to another connection of its user.
+pub const REPLACED: &str = "You continued in another window";
 
-/// What a connection is told that an administrator closes.
+/// The text for a connection that an administrator closes.
 pub const CLOSED_BY_ADMIN: &str = "An administrator has closed your connection";
 
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
-    /// The connection is no more.
+    /// The connection does not exist any more.
     #[error("The connection is gone")]
     Gone,
-    /// The client reads too slowly: the buffer of its connection is full. AWS gives the same name to a client's rate.
-    #[error("The connection takes no more for now")]
+    /// The client reads too slowly: its connection's buffer is full. AWS uses the same name when a client exceeds its
+    /// rate.
+    #[error("The connection's buffer is full")]
     Slow,
-    /// The account's rate is used up, whoever the client is.
-    #[error("Too many requests of this account")]
+    /// The account's rate is used up, whichever client this is.
+    #[error("This account has made too many requests")]
     Throttled,
     #[error(transparent)]
     Failed(#[from] Error),
@@ -57,7 +58,7 @@ impl Push for ManagementApi {
     }
 }
 
-/// By its name, and where the answer has none, by its status.
+/// Finds the kind of an error by its name, or by its status if it has no name.
 fn classify<E>(operation: &'static str, error: SdkError<E, HttpResponse>) -> PushError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
@@ -71,8 +72,9 @@ where
     }
 }
 
-/// Tells a connection why it is closed, then closes it. One that is gone already is as good; one that can't be told is
-/// closed all the same. Where closing is refused for being one call too many, it is not closed.
+/// Tells a connection why it is closed, then closes it. A connection that is already gone counts as closed. One that
+/// can't be told is closed anyway. If the gateway refuses to close because the account made too many calls, it stays
+/// open.
 pub async fn dismiss(
     push: &dyn Push,
     connection: &ConnectionId,
@@ -82,7 +84,7 @@ pub async fn dismiss(
     let frame = ServerFrame::Closing { code, message: message.to_owned() }.to_json();
     let told = push.post(connection, frame).await;
     let closed = push.close(connection).await;
-    // Closing is what counts. One that takes no more is not told why.
+    // Only closing matters: a connection that takes no more frames is closed without being told why.
     for (result, is_closing) in [(told, false), (closed, true)] {
         match result {
             Ok(()) | Err(PushError::Gone) => {}
@@ -107,7 +109,7 @@ mod tests {
     use crate::testing::endpoint::{Endpoint, status};
 
     #[tokio::test]
-    async fn what_keeps_a_frame_from_its_connection_is_told_apart() {
+    async fn the_reasons_why_a_frame_did_not_arrive_are_told_apart() {
         let named = |name: &str| format!("x-amzn-errortype: {name}\r\n");
         for (line, headers, expected) in [
             ("410 Gone", named("GoneException"), "gone"),

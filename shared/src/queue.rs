@@ -1,8 +1,8 @@
-//! The queue between admission and answer: SQS FIFO, one message group per conversation, so that a conversation is
-//! answered in order and conversations are answered side by side. The deduplication id is the message's, so that a
+//! The queue between admission and answer: SQS FIFO, with one message group per conversation. So a conversation is
+//! answered in order, and conversations are answered side by side. The deduplication id is the message's id, so a
 //! message that is sent again within five minutes is queued once.
 //!
-//! A second group of each conversation is its rescue lane ([`crate::answer::Rescuer`]).
+//! Each conversation has a second group: its rescue lane ([`crate::answer::Rescuer`]).
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::ProvideErrorMetadata as _;
@@ -14,8 +14,8 @@ use crate::ids::{ConversationId, MessageId, UserId};
 use crate::messages::{Lane, StoredMessage};
 use crate::{Error, Result};
 
-/// What SQS answers about a message that came back to the queue or was deleted; with the prefix of its older protocol,
-/// or without.
+/// SQS's error codes for a message that came back to the queue or was deleted, with the prefix of its older protocol or
+/// without.
 const NOT_HELD: [&str; 5] = [
     "InvalidParameterValue",
     "MessageNotInflight",
@@ -24,7 +24,7 @@ const NOT_HELD: [&str; 5] = [
     "InvalidParameterValueException",
 ];
 
-/// What is queued: which message to answer; its text stays in the table.
+/// A job names the message to answer. The text stays in the table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
@@ -32,10 +32,10 @@ pub struct Job {
     pub conversation_id: ConversationId,
     pub message_id: MessageId,
     pub seq: u64,
-    /// It has ended, and its sender asks once more how.
+    /// The message has ended, and its sender asks again how.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tell: bool,
-    /// It came by the rescue lane.
+    /// The job came by the rescue lane.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rescue: bool,
 }
@@ -74,19 +74,20 @@ impl Queue {
         self.send_as(job, job.message_id.key()).await
     }
 
-    /// Queues it for the `time`th time more, whether or not it was sent within five minutes; each time once.
+    /// Queues the message again, for the `time`th time, also within five minutes of the first. Each `time` is queued
+    /// once.
     pub async fn send_again(&self, job: &Job, time: u32) -> Result<()> {
         self.send_as(job, format!("{}-{time}", job.message_id.key())).await
     }
 
-    /// Queues it beside what waits in its conversation, where an ordinary job may wait for a delivery to come back.
-    /// Once within five minutes, however often it is asked for.
+    /// Queues the message in the rescue lane, beside the jobs that wait in its conversation: those may wait for a
+    /// delivery to come back. Within five minutes it is queued once, however often this is called.
     pub async fn rescue(&self, message: &StoredMessage) -> Result<()> {
         let job = Job { rescue: true, ..Job::from(message) };
         self.send_as(&job, format!("{}-rescue", message.id.key())).await
     }
 
-    /// Has its user told once more how a message has ended. `request` names the wish: each is met, and each once.
+    /// Has the user told again how a message has ended. `request` names the wish: each wish is met once.
     pub async fn tell(&self, message: &StoredMessage, request: &str) -> Result<()> {
         let job = Job { tell: true, ..Job::from(message) };
         let digest = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, request.as_bytes());
@@ -111,8 +112,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Lets a received message come back after `timeout` from now, if it is not deleted before. `false`: whoever
-    /// received it has it no more, and trying again is of no use.
+    /// Lets a received message come back `timeout` from now, unless it is deleted before. `false`: the caller does not
+    /// hold the message any more, and need not try again.
     pub async fn hold(&self, receipt_handle: &str, timeout: Duration) -> Result<bool> {
         let held = self
             .sqs

@@ -1,4 +1,4 @@
-//! A chat client: a WebSocket and the frames on it.
+//! A chat client: a WebSocket and its frames.
 
 use std::time::Duration;
 
@@ -16,24 +16,24 @@ use crate::stack::{PATIENCE, Stack};
 
 pub type Frame = Value;
 
-/// A handshake's refusal.
+/// The status with which a handshake was refused.
 pub type Refused = StatusCode;
 
 #[derive(Debug)]
 pub struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// The selected subprotocol.
+    /// The subprotocol that the server selected.
     pub subprotocol: Option<String>,
     /// The same user's REST API.
     pub rest: Rest,
 }
 
-/// The text that a connection's deltas of one answer make.
+/// The text of one answer's deltas on one connection.
 #[derive(Debug, Default)]
 pub struct Streamed {
     pub text: String,
     pub frames: u64,
-    /// Deltas that began it again.
+    /// The number of deltas that began the text again.
     pub restarts: u64,
     next: u64,
 }
@@ -64,7 +64,7 @@ impl Client {
         connected.unwrap_or_else(|status| panic!("{username}: {status}"))
     }
 
-    /// Takes the place from whatever session of `username` has it.
+    /// Takes the place from whichever session of `username` has it.
     pub async fn take_over(stack: &Stack, username: &str, session: &str) -> Result<Self, Refused> {
         Self::with_query(stack, username, &format!("?session={session}&takeover=true")).await
     }
@@ -80,7 +80,7 @@ impl Client {
         Self::with_headers(stack, query, &[("Authorization", &format!("Bearer {token}"))]).await
     }
 
-    /// Connects with just these headers.
+    /// Connects with exactly these headers.
     pub async fn with_headers(stack: &Stack, query: &str, headers: &[(&'static str, &str)]) -> Result<Self, Refused> {
         let mut request = format!("{}{query}", stack.websocket_url).into_client_request().expect("a URL");
         for (name, value) in headers {
@@ -100,7 +100,7 @@ impl Client {
         }
     }
 
-    /// Connects with a receive buffer so small that a client which does not read is soon noticed.
+    /// Connects with a small receive buffer, so that the server soon notices when the client does not read.
     pub async fn connect_with_small_buffer(stack: &Stack, username: &str) -> Self {
         let token = stack.token(username).await;
         let mut request = stack.websocket_url.as_str().into_client_request().expect("a URL");
@@ -125,7 +125,7 @@ impl Client {
         self.send_text(&frame.to_string()).await;
     }
 
-    /// Sends, unless the socket is closed already.
+    /// Sends, unless the socket is already closed.
     pub async fn try_send(&mut self, frame: &Value) {
         self.socket.send(Message::text(frame.to_string())).await.ok();
     }
@@ -161,7 +161,7 @@ impl Client {
         timeout(time, self.receive()).await.ok()
     }
 
-    /// Until the frame of this type.
+    /// Reads frames until one has this type.
     pub async fn receive_type(&mut self, kind: &str) -> Frame {
         loop {
             let frame = self.receive().await;
@@ -171,14 +171,14 @@ impl Client {
         }
     }
 
-    /// Nothing comes for this long.
+    /// Checks that nothing comes for this long.
     pub async fn receives_nothing(&mut self, time: Duration) {
         if let Ok(frame) = timeout(time, self.socket.next()).await {
             panic!("a frame came: {frame:?}");
         }
     }
 
-    /// Sends a message and waits for its end; the text that its deltas made, and the last frame.
+    /// Sends a message and waits for its end. Gives the text of its deltas and the last frame.
     pub async fn ask(&mut self, conversation: &str, text: &str) -> (String, Frame) {
         let id = crate::new_id();
         self.send_message(&id, conversation, text).await;
@@ -193,7 +193,7 @@ impl Client {
         self.ask(&conversation, text).await
     }
 
-    /// Collects an answer whose message was accepted: deltas without gaps, then the end.
+    /// Reads the answer to an accepted message: deltas without gaps, then the end. Gives the text and the last frame.
     pub async fn answer(&mut self, id: &str) -> (String, Frame) {
         let mut streamed = Streamed::default();
         loop {
@@ -206,7 +206,7 @@ impl Client {
         }
     }
 
-    /// Closes and waits until the other side has, too.
+    /// Closes the socket and waits until the other side has closed it too.
     pub async fn close(mut self) {
         self.socket.close(None).await.ok();
         while let Ok(Some(Ok(_))) = timeout(PATIENCE, self.socket.next()).await {}

@@ -1,5 +1,5 @@
-//! An OpenAI-compatible endpoint, well-behaved: it says what it was told; in the middle of it, it waits for as long as
-//! the test wants.
+//! A well-behaved OpenAI-compatible endpoint. It repeats the text that it got. In the middle of the answer, it waits as
+//! long as the test wants.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// Between two words of a text that is said slowly.
+/// The pause between two words of a text that is said slowly.
 const BETWEEN_WORDS: Duration = Duration::from_millis(20);
 
-/// What a text begins with that is said word by word.
+/// A text that begins like this is said word by word.
 pub const SLOWLY: &str = "slowly ";
 
-/// What a text begins with in whose answer the model falls silent, until [`Endpoint::go_on`].
+/// In the answer to a text that begins like this, the model falls silent until [`Endpoint::go_on`].
 pub const SILENTLY: &str = "silently ";
 
 #[derive(Debug, Clone, Default)]
@@ -31,7 +31,7 @@ struct Shared {
 
 #[derive(Debug)]
 pub struct Endpoint {
-    /// What `LlmBaseUrl` is to be.
+    /// The value for `LlmBaseUrl`.
     pub url: String,
     shared: Shared,
     _stop: DropGuard,
@@ -56,7 +56,7 @@ impl Endpoint {
         self.shared.requests.lock().expect("requests").clone()
     }
 
-    /// The texts that the model was told with a request, oldest first.
+    /// The texts that the model got with a request, the oldest first.
     pub fn told(&self, request: usize) -> Vec<String> {
         let requests = self.requests();
         let messages = requests[request].1["messages"].as_array().expect("messages");

@@ -1,4 +1,4 @@
-//! Uploading as a browser's form does, and looking at what comes back.
+//! Uploads files as a browser's form does, and checks what comes back.
 
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ pub struct Upload {
 }
 
 impl Upload {
-    /// Asks for one.
+    /// Asks the API for an upload.
     pub async fn new(rest: &Rest, content_type: &str, bytes: usize) -> Self {
         Self::read(
             &rest.post("/api/uploads", &json!({ "contentType": content_type, "bytes": bytes })).await.expect(201),
@@ -31,7 +31,7 @@ impl Upload {
         }
     }
 
-    /// The same with another value of one field.
+    /// The same upload with another value of one field.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         let field = self.fields.iter_mut().find(|(field, _)| field == name);
         value.clone_into(&mut field.unwrap_or_else(|| panic!("there is no field {name}")).1);
@@ -42,7 +42,7 @@ impl Upload {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str()).expect("the field")
     }
 
-    /// Sends the form; status and body of the answer.
+    /// Sends the form. Gives status and body of the answer.
     pub async fn send(&self, file: impl Into<Vec<u8>>) -> (u16, String) {
         let mut form = Form::new();
         for (name, value) in &self.fields {
@@ -53,7 +53,7 @@ impl Upload {
         (response.status().as_u16(), response.text().await.expect("a body"))
     }
 
-    /// Asks, and sends; the key.
+    /// Asks for an upload and sends the form. Gives the key.
     pub async fn done(rest: &Rest, content_type: &str, file: &[u8]) -> String {
         let upload = Self::new(rest, content_type, file.len()).await;
         let (status, body) = upload.send(file).await;
@@ -68,7 +68,7 @@ pub fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What is under an address: status, type and bytes.
+/// Reads an address. Gives status, type and bytes.
 pub async fn download(url: &str) -> (u16, String, Vec<u8>) {
     let response = reqwest::get(url).await.expect("an answer");
     let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();

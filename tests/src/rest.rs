@@ -17,12 +17,12 @@ pub struct Rest {
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
-    /// Null where there is no JSON.
+    /// Null if the body is not JSON.
     pub body: Value,
 }
 
 impl Answer {
-    /// The header's text; empty without one.
+    /// The header's text, or an empty one.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
@@ -33,7 +33,7 @@ impl Answer {
         self.body
     }
 
-    /// It is a problem of this status, as RFC 9457 has them.
+    /// Checks that the answer is a problem (RFC 9457) of this status.
     #[track_caller]
     pub fn expect_problem(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.body);
@@ -80,13 +80,13 @@ impl Rest {
         self.send(self.request(Method::PATCH, path).json(body)).await
     }
 
-    /// Makes a conversation; its id.
+    /// Makes a conversation and gives its id.
     pub async fn new_conversation(&self) -> String {
         let made = self.post("/api/conversations", &json!({})).await.expect(201);
         made["id"].as_str().expect("an id").to_owned()
     }
 
-    /// All items of a list, page by page, and how many pages there were.
+    /// Reads a list page by page. Gives all items and the number of pages.
     pub async fn all(&self, path: &str) -> (Vec<Value>, usize) {
         let (mut items, mut pages, mut next) = (Vec::new(), 0, path.to_owned());
         loop {

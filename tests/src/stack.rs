@@ -1,4 +1,4 @@
-//! A stack under test: a process of its own, as `cargo run` starts it.
+//! A stack under test. It is a process of its own, started as `cargo run` starts it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
@@ -33,13 +33,13 @@ impl StackOptions {
         self
     }
 
-    /// A variable of the process's own environment.
+    /// Sets a variable in the process's environment.
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Keeps its data here, for another stack to go on with; otherwise in memory.
+    /// Keeps the data in this directory, for another stack to use. Without this, the data is in memory.
     pub fn data_dir(mut self, path: &Path) -> Self {
         self.data_dir = Some(path.to_owned());
         self
@@ -67,7 +67,7 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// In memory, with the mock answering at once.
+    /// A stack in memory whose mock model answers at once.
     pub async fn quick() -> Self {
         StackOptions::default().param("MockLatencyMs", 0).start().await
     }
@@ -82,7 +82,7 @@ impl Stack {
             .expect("a log file");
         let mut command = Command::new(program());
         command.current_dir(workspace()).args(["--port", &options.port.unwrap_or(0).to_string()]).args(&options.args);
-        // Tests of the site build their own; all others need no more than Rust.
+        // Tests of the site build their own. All other tests need only Rust.
         command.arg("--no-site-build");
         command.envs(options.environment.iter().map(|(name, value)| (name, value)));
         match &options.data_dir {
@@ -115,7 +115,7 @@ impl Stack {
         self.token_in(username, &[]).await
     }
 
-    /// The same, of a member of these groups.
+    /// The same, for a member of these groups.
     pub async fn token_in(&self, username: &str, groups: &[&str]) -> String {
         let mut body = json!({ "username": username });
         if !groups.is_empty() {
@@ -155,7 +155,7 @@ impl Stack {
         self.get("/_local/state").await.json().await.expect("JSON")
     }
 
-    /// Looks at the state until it is as wanted.
+    /// Reads the state until it is as wanted.
     pub async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -164,7 +164,7 @@ impl Stack {
                 return state;
             }
             assert!(Instant::now() < deadline, "never {what}:\n{state:#}\n{}", self.log());
-            // The state has no notification: this is its polling interval, not a wait for time to pass.
+            // The state sends no notification. This is the polling interval, and not a wait for time to pass.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -176,7 +176,7 @@ impl Stack {
         pids.iter().filter_map(Value::as_u64).collect()
     }
 
-    /// All that it and its functions have logged.
+    /// Everything that the stack and its functions have logged.
     pub fn log(&self) -> String {
         read(&self.log)
     }
@@ -185,13 +185,13 @@ impl Stack {
         signal_process(signal, u64::from(self.child.id()));
     }
 
-    /// SIGKILL: nothing is said to anybody.
+    /// Sends SIGKILL, so the stack can tell nobody.
     pub fn kill(mut self) {
         self.killed = true;
         self.signal("KILL");
     }
 
-    /// SIGTERM; the exit code.
+    /// Sends SIGTERM and gives the exit code.
     pub fn stop(&mut self) -> Option<i32> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return status.code();
@@ -223,7 +223,7 @@ impl Drop for Stack {
         if !self.killed {
             assert_eq!(code, Some(0), "the stack stops cleanly\n{}", self.log());
         }
-        // Of a killed stack, they notice a moment later.
+        // The processes of a killed stack notice its end a moment later.
         let deadline = Instant::now() + Duration::from_secs(if self.killed { 10 } else { 0 });
         let mut left = functions;
         loop {
@@ -268,8 +268,8 @@ fn is_alive(pid: u32) -> bool {
     stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
 }
 
-/// What `cargo run` starts, built once per process in this process's own profile: cargo's own lock keeps parallel ones
-/// apart, and what is fresh is not built.
+/// The program that `cargo run` starts. It is built once per process, in the profile of that process: cargo's own lock
+/// keeps parallel builds apart, and nothing is built that is up to date.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -282,7 +282,7 @@ pub fn program() -> &'static Path {
         if profile.ends_with("release") {
             command.arg("--release");
         }
-        // What cargo sets for a test would make build scripts run anew.
+        // The variables that cargo sets for a test would make build scripts run anew.
         #[allow(clippy::disallowed_methods, reason = "cargo's interface is the environment")]
         let names: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
         for name in names {

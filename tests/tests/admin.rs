@@ -1,4 +1,4 @@
-//! Administrators, over the public contract: who they are, who has the places, closing clients, and all users.
+//! Administrators over the public contract: the group, the list of connected clients, closing clients, and all users.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ async fn only_members_of_the_group_admin_are_let_in() {
     assert_eq!(admin.get("/api/admin/clients").await.expect(200), json!({ "capacity": 50, "items": [] }));
     admin.get("/api/admin/nothing").await.expect_problem(404);
     admin.post("/api/admin/clients", &json!({})).await.expect_problem(405);
-    // The rest is everybody's, and a preflight is no request.
+    // Everybody may use the rest of the API, and a preflight asks for nothing.
     id_of(&stack.rest("mallory").await).await;
     let preflight = admin.send(admin.request(Method::OPTIONS, "/api/admin/clients")).await;
     assert_eq!(preflight.status, 204);
@@ -75,7 +75,7 @@ async fn an_administrator_sees_who_has_the_places_and_closes_one() {
     assert_eq!((&closing["type"], &closing["code"]), (&json!("closing"), &json!("closed_by_admin")), "{closing}");
     assert!(closing["message"].is_string());
     assert_eq!(alice.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1000));
-    // Its place is free for anybody, and there is no second time.
+    // Its place is free for anybody. Closing it a second time finds nothing.
     admin.delete(&format!("/api/admin/clients/{user}")).await.expect_problem(404);
     admin.delete("/api/admin/clients/nobody").await.expect_problem(404);
     admin.delete(&format!("/api/admin/clients/{}", "x".repeat(300))).await.expect_problem(404);
@@ -83,7 +83,7 @@ async fn an_administrator_sees_who_has_the_places_and_closes_one() {
     assert_eq!(Client::try_connect(&stack, "alice", Some("one")).await.err().map(|status| status.as_u16()), Some(503));
     carol.close().await;
     stack.until("free", |state| state["leases"].as_array().is_some_and(|leases| leases.len() == 1)).await;
-    // Nothing keeps it out, and what it was waiting for is there.
+    // The client may come back, and its answer is there.
     let mut back = Client::connect_with_session(&stack, "alice", "one").await;
     stack.until("answered", |state| state["inFlight"]["worker"]["now"] == 0).await;
     let path = format!("/api/conversations/{conversation}/messages/{message}");

@@ -1,4 +1,4 @@
-//! What a client can do wrong: each gets exactly what the contract says, and the stack keeps serving.
+//! Mistakes that a client can make. Each gets exactly what the contract says, and the stack keeps serving.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tests::{Client, Stack, StackOptions, new_id};
 use tokio_tungstenite::tungstenite::Message;
 
-/// The frame is answered with this error, and the next message as if nothing had been.
+/// Checks that the frame is answered with this error, and that the next message works as if nothing had happened.
 async fn refused(client: &mut Client, frame: &str, code: &str, id: Option<&str>) {
     client.send_text(frame).await;
     let error = client.receive().await;
@@ -75,7 +75,7 @@ async fn a_message_with_wrong_or_missing_parts_is_a_bad_request() {
     ] {
         refused(&mut client, &frame(parts), code, with_id.then_some(&id)).await;
     }
-    // None of them has used up the id.
+    // None of these frames has used up the id.
     client.send_message(&id, &conversation, "now right").await;
     assert_eq!(client.receive().await["duplicate"], false);
     let (streamed, _) = client.answer(&id).await;
@@ -117,7 +117,7 @@ async fn a_message_id_of_one_user_is_free_for_another() {
 #[tokio::test]
 async fn frames_beyond_the_gateways_quotas_close_the_connection_with_their_code() {
     let stack = Stack::quick().await;
-    // 32 KB in one frame is the most; what is in it is up to the route.
+    // The gateway allows at most 32 KB in one frame. The route judges the content.
     let mut client = Client::connect(&stack, "alice").await;
     client.send_text(&"x".repeat(32 * 1024)).await;
     assert_eq!(client.receive().await["code"], "unknown_action");
@@ -128,7 +128,7 @@ async fn frames_beyond_the_gateways_quotas_close_the_connection_with_their_code(
     client.send_raw(Message::binary(vec![1, 2, 3])).await;
     assert_eq!(client.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1003));
 
-    // The places of both are free again, and others were not disturbed.
+    // The places of both are free again, and the other clients were not disturbed.
     stack.until("free", |state| state["leases"].as_array().is_some_and(Vec::is_empty)).await;
     let mut client = Client::connect(&stack, "bob").await;
     let (streamed, _) = client.ask_afresh("back").await;
@@ -136,7 +136,7 @@ async fn frames_beyond_the_gateways_quotas_close_the_connection_with_their_code(
 }
 
 #[tokio::test]
-async fn who_has_no_good_token_is_unauthorized() {
+async fn a_client_without_a_good_token_is_unauthorized() {
     let data = tempfile::tempdir().expect("a directory");
     let stack = StackOptions::default().data_dir(data.path()).start().await;
     let elsewhere = Stack::quick().await;
@@ -188,7 +188,7 @@ async fn who_has_no_good_token_is_unauthorized() {
         let refused = Client::with_headers(&stack, "", headers).await;
         assert_eq!(refused.err().map(|status| status.as_u16()), Some(401), "{headers:?}");
     }
-    // As a user pool's, and as other issuers', audiences are.
+    // The audience may be where user pools put it or where other issuers put it.
     for changes in [json!({}), json!({ "client_id": null, "aud": claims["client_id"] })] {
         let bearer = format!("Bearer {}", signed(changes));
         Client::with_headers(&stack, "", &[("Authorization", &bearer)]).await.expect("let in").close().await;

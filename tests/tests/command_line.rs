@@ -1,4 +1,4 @@
-//! `cargo run`'s options and exit codes: each mistake is one clear sentence.
+//! The options and exit codes of `cargo run`. Each mistake gets one clear sentence.
 
 use std::process::{Command, Output, Stdio};
 

@@ -1,4 +1,4 @@
-//! Places, sessions, heartbeats: who is connected.
+//! Places, sessions and heartbeats decide which clients are connected.
 
 use serde_json::json;
 use tests::{Client, Stack, StackOptions, new_id};
@@ -22,7 +22,7 @@ async fn a_heartbeat_tells_when_the_lease_ends_and_renews_it_once_the_client_has
     client.ask_afresh("hello").await;
     client.send(&json!({ "action": "heartbeat" })).await;
     let renewed = client.receive_type("heartbeat").await;
-    // RFC 3339 of one form: text order is time order.
+    // All times have one form of RFC 3339, so the order of texts is the order of times.
     assert!(renewed["leaseExpiresAt"].as_str() > Some(&first), "{renewed} after {first}");
 }
 
@@ -47,7 +47,7 @@ async fn a_session_takes_its_own_place_back_and_the_old_socket_is_told() {
     let closing = old.receive().await;
     assert_eq!((&closing["type"], &closing["code"]), (&json!("closing"), &json!("replaced")), "{closing}");
     assert_eq!(old.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1000));
-    // The old one's $disconnect comes after all this, and changes nothing.
+    // The old connection's $disconnect comes after all this and changes nothing.
     stack.until("one connection", |state| state["connections"] == 1).await;
     let (streamed, _) = new.ask_afresh("after").await;
     assert_eq!(streamed, "response for after");
@@ -58,7 +58,7 @@ async fn a_session_takes_its_own_place_back_and_the_old_socket_is_told() {
 #[tokio::test]
 async fn another_window_takes_the_place_over_and_the_first_is_told() {
     let stack = StackOptions::default().param("MaxClients", 1).param("MockLatencyMs", 0).start().await;
-    // Who holds no place connects as anybody does, and is refused as anybody is.
+    // With `takeover`, a user without a place connects or is refused as always.
     let mut first = Client::take_over(&stack, "alice", "one").await.expect("a free place");
     let full = Client::take_over(&stack, "bob", "one").await;
     assert_eq!(full.err().map(|status| status.as_u16()), Some(503));
@@ -66,15 +66,15 @@ async fn another_window_takes_the_place_over_and_the_first_is_told() {
     let mut second = Client::take_over(&stack, "alice", "two").await.expect("the user's own place");
     let closing = first.receive().await;
     assert_eq!((&closing["type"], &closing["code"]), (&json!("closing"), &json!("replaced")), "{closing}");
-    assert_eq!(closing["message"], "You went on in another window");
+    assert_eq!(closing["message"], "You continued in another window");
     assert_eq!(first.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1000));
     assert_eq!(second.ask_afresh("after").await.0, "response for after");
-    // From now on it is the second session's: it comes back without asking, and the first does not.
+    // From now on the place belongs to the second session. It comes back without asking, and the first does not.
     let refused = Client::try_connect(&stack, "alice", Some("one")).await;
     assert_eq!(refused.err().map(|status| status.as_u16()), Some(409));
     let mut back = Client::connect_with_session(&stack, "alice", "two").await;
     assert_eq!(second.receive().await["code"], "replaced");
-    // A window that names no session can take it, too; nobody can take it back from it without asking.
+    // A window that names no session can take the place too. Nobody can take it back without asking.
     let mut nameless = Client::with_query(&stack, "alice", "?takeover=true").await.expect("the user's own place");
     assert_eq!(back.receive().await["code"], "replaced");
     let refused = Client::try_connect(&stack, "alice", Some("two")).await;
@@ -138,10 +138,10 @@ async fn no_more_than_the_allowed_messages_of_a_client_wait() {
     assert_eq!((&error["code"], &error["id"]), (&json!("too_many_pending"), &json!(ids[3])), "{error}");
     assert!(error["retryAfterMs"].as_u64().is_some_and(|ms| ms > 0), "{error}");
 
-    // One that waits is not one more.
+    // A repetition of a waiting message does not count again.
     client.send_message(&ids[0], &conversation, "!slow 700").await;
     assert_eq!(client.receive().await["duplicate"], true);
-    // An answer makes room, at once.
+    // An answer makes room at once.
     client.receive_type("reply").await;
     client.send_message(&ids[3], &conversation, "now").await;
     let accepted = client.receive_type("accepted").await;

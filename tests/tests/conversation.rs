@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use insta::assert_json_snapshot;
 use serde_json::{Value, json};
 use tests::{Client, Stack, StackOptions, new_id};
 
@@ -13,30 +14,64 @@ async fn a_message_is_accepted_streamed_and_answered() {
     let (id, conversation) = (new_id(), alice.rest.new_conversation().await);
     alice.send_message(&id, &conversation, "hello there").await;
 
+    let named = |frame: &Value, times: &[&str]| -> Value {
+        let text = frame.to_string().replace(&id, "ID").replace(&conversation, "CONVERSATION");
+        let mut frame: Value = serde_json::from_str(&text).expect("JSON");
+        times.iter().for_each(|time| *frame.pointer_mut(time).expect("a time") = "TIME".into());
+        frame
+    };
     let accepted = alice.receive().await;
-    assert_eq!(accepted["type"], "accepted");
-    assert_eq!(accepted["id"], id);
-    assert_eq!(accepted["duplicate"], false);
-    let message = &accepted["message"];
-    assert_eq!(message["id"], id);
-    assert_eq!(message["conversationId"], conversation);
-    assert_eq!(message["role"], "user");
-    assert_eq!(message["type"], "text");
-    assert_eq!(message["text"], "hello there");
-    assert_eq!(message["status"], "queued");
-    let created_at = message["createdAt"].as_str().expect("a time");
+    let created_at = accepted["message"]["createdAt"].as_str().expect("a time");
     assert!(created_at.len() == "2026-01-02T03:04:05.678Z".len() && created_at.ends_with('Z'), "{created_at}");
+    assert_json_snapshot!(named(&accepted, &["/message/createdAt"]), @r#"
+    {
+      "duplicate": false,
+      "id": "ID",
+      "message": {
+        "conversationId": "CONVERSATION",
+        "createdAt": "TIME",
+        "id": "ID",
+        "parentId": "",
+        "role": "user",
+        "status": "queued",
+        "text": "hello there",
+        "type": "text"
+      },
+      "type": "accepted"
+    }
+    "#);
 
     let (streamed, reply) = alice.answer(&id).await;
     assert_eq!(streamed, "response for hello there");
-    assert_eq!(reply["type"], "reply");
-    assert_eq!(reply["message"]["status"], "done");
-    let replies = reply["replies"].as_array().expect("replies");
-    assert_eq!(replies.len(), 1, "{reply}");
-    assert_eq!(replies[0]["text"], "response for hello there");
-    assert_eq!(replies[0]["role"], "assistant");
-    assert_eq!(replies[0]["replyTo"], id);
-    assert_eq!(replies[0]["conversationId"], conversation);
+    assert_json_snapshot!(named(&reply, &["/message/createdAt", "/replies/0/createdAt"]), @r#"
+    {
+      "id": "ID",
+      "message": {
+        "conversationId": "CONVERSATION",
+        "createdAt": "TIME",
+        "id": "ID",
+        "parentId": "",
+        "role": "user",
+        "status": "done",
+        "text": "hello there",
+        "type": "text"
+      },
+      "replies": [
+        {
+          "conversationId": "CONVERSATION",
+          "createdAt": "TIME",
+          "id": "ID-0",
+          "parentId": "ID",
+          "replyTo": "ID",
+          "role": "assistant",
+          "status": "done",
+          "text": "response for hello there",
+          "type": "text"
+        }
+      ],
+      "type": "reply"
+    }
+    "#);
 }
 
 #[tokio::test]
@@ -69,7 +104,7 @@ async fn messages_of_one_conversation_are_answered_in_their_order() {
     let mut client = Client::connect(&stack, "dave").await;
     let conversation = client.rest.new_conversation().await;
     let ids: Vec<String> = (0..10).map(|_| new_id()).collect();
-    // Without waiting for anything; the first takes longest.
+    // The client does not wait for anything. The first answer takes longest.
     for (index, id) in ids.iter().enumerate() {
         client.send_message(id, &conversation, &format!("!slow {}", (10 - index) * 10)).await;
     }
@@ -110,7 +145,7 @@ async fn an_id_sent_again_is_one_message_with_one_answer() {
     client.receive_type("accepted").await;
     let (_, reply) = client.answer(&id).await;
 
-    // Another text, another conversation: that is another message, and needs an id of its own.
+    // A message with another text or in another conversation is another message and needs an id of its own.
     let other = client.rest.new_conversation().await;
     for (conversation, text) in [(&conversation, "twice"), (&other, "once")] {
         client.send_message(&id, conversation, text).await;
@@ -118,7 +153,7 @@ async fn an_id_sent_again_is_one_message_with_one_answer() {
         assert_eq!((&refused["type"], &refused["code"]), (&json!("error"), &json!("bad_request")), "{refused}");
         assert_eq!(refused["id"], id);
     }
-    // The same frame: the first message each time, its reply once more, and no second answer.
+    // The same frame gets the first message each time, and its reply once more, but no second answer.
     for _ in 0..2 {
         client.send_message(&id, &conversation, "once").await;
         let accepted = client.receive().await;
@@ -132,7 +167,7 @@ async fn an_id_sent_again_is_one_message_with_one_answer() {
             |frame: &Value| [frame["id"].clone(), frame["message"]["id"].clone(), frame["replies"][0]["id"].clone()];
         assert_eq!((&again["type"], ids(&again)), (&json!("reply"), ids(&reply)), "{again}");
     }
-    // An answer of its own to a later message shows that nothing else was under way.
+    // A later message gets its own answer, which shows that nothing else was under way.
     let (streamed, _) = client.ask(&conversation, "next").await;
     assert_eq!(streamed, "response for next");
     let (history, _) = client.rest.all(&format!("/api/conversations/{conversation}/messages")).await;
@@ -158,7 +193,7 @@ async fn a_failure_is_told_again_too() {
 }
 
 #[tokio::test]
-async fn who_comes_back_and_sends_again_is_told_what_ended_meanwhile() {
+async fn a_client_that_comes_back_and_sends_again_is_told_how_its_message_ended() {
     let stack = Stack::quick().await;
     let (id, mut client) = (new_id(), Client::connect(&stack, "alice").await);
     let conversation = client.rest.new_conversation().await;
@@ -181,7 +216,7 @@ async fn an_id_sent_many_times_at_once_is_one_message() {
         client.send_message(&id, &conversation, "again").await;
     }
     let (mut accepted, mut duplicates, mut ended, mut replies) = (0, 0, 0, Vec::new());
-    // One reply, and one more for each repetition that found it ended.
+    // There is one reply, and one more for each repetition that found the message ended.
     while (accepted, duplicates, replies.len()) != (1, 19, 1 + ended) {
         let frame = client.receive().await;
         match frame["type"].as_str() {

@@ -1,4 +1,4 @@
-//! What the documentation shows is what there is, and works.
+//! The documentation shows what exists, and its examples work.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ fn the_client_that_is_shown_is_the_one_that_is_there() {
     assert!(read("docs/protocol.md").contains(&shown), "docs/protocol.md must show docs/client.js as it is");
 }
 
-/// Where there is Node. One older than 22 has its WebSocket behind an option.
+/// Node, if it is installed. Before version 22, its WebSocket needs an option.
 fn node() -> Option<Command> {
     let has_websocket = Command::new("node").args(["-p", "typeof WebSocket"]).output().ok()?;
     let mut node = Command::new("node");
@@ -27,7 +27,7 @@ fn node() -> Option<Command> {
 #[tokio::test]
 async fn the_minimal_client_gets_its_answer() {
     let Some(mut node) = node() else {
-        println!("There is no Node here to run it with");
+        println!("Node is not installed; install Node.js to run the example client");
         return;
     };
     let stack = Stack::quick().await;
@@ -37,7 +37,7 @@ async fn the_minimal_client_gets_its_answer() {
     assert_eq!(said, "response for hello there\n", "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What begins the keys of objects, and is no folder.
+/// These begin keys of objects and are not folders.
 const KEY_PREFIXES: [&str; 2] = ["media/", "uploads/"];
 
 fn is_path(text: &str) -> bool {

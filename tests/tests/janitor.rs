@@ -1,11 +1,11 @@
-//! What the schedule does: it runs once a minute, so this takes one.
+//! The schedule runs the janitor once a minute, so this test takes one.
 
 use futures_util::future::{join, join_all};
 use serde_json::json;
 use tests::{Client, StackOptions};
 
 #[tokio::test]
-async fn who_has_lost_a_place_is_told_why_before_the_socket_is_closed() {
+async fn a_client_that_has_lost_its_place_is_told_why_before_its_socket_is_closed() {
     let stack = StackOptions::default()
         .param("MockLatencyMs", 0)
         .param("FirstMessageSeconds", 2)
@@ -25,12 +25,12 @@ async fn who_has_lost_a_place_is_told_why_before_the_socket_is_closed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_session_that_connects_many_times_at_once_every_socket_but_one_is_closed() {
-    // The one that is left says nothing, and must not be let go for it before the others.
+async fn a_session_that_connects_many_times_at_once_keeps_one_open_socket() {
+    // The connection that is left sends nothing, and must not lose its place for that before the others are closed.
     let stack = StackOptions::default().param("MockLatencyMs", 0).param("FirstMessageSeconds", 600).start().await;
     let connecting = (0..20).map(|_| Client::try_connect(&stack, "alice", Some("phone")));
     let clients: Vec<Client> = join_all(connecting).await.into_iter().map(|client| client.expect("let in")).collect();
-    // Those that were replaced before their own handshake was over could not be told at once.
+    // Connections that were replaced before their own handshake was over could not be told at once.
     let kept = stack.state().await["leases"][0]["connectionId"].clone();
     stack.until("all others are closed", |state| state["connections"] == 1).await;
     let told = join_all(clients.into_iter().map(async |mut client| {

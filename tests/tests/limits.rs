@@ -12,7 +12,7 @@ fn statuses(refused: &[u16]) -> BTreeSet<u16> {
     refused.iter().copied().collect()
 }
 
-/// Those let in, and the statuses of the others.
+/// Splits connects into the clients that got in and the statuses of the others.
 fn split(results: Vec<Result<Client, http::StatusCode>>) -> (Vec<Client>, Vec<u16>) {
     let mut refused = Vec::new();
     let clients = results.into_iter().filter_map(|result| result.map_err(|status| refused.push(status.as_u16())).ok());
@@ -24,7 +24,7 @@ fn leases(state: &Value) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_300_users_at_once_exactly_50_get_in_and_all_of_them_can_talk() {
+async fn when_300_users_connect_at_once_exactly_50_get_in_and_all_of_them_can_talk() {
     let stack = Stack::quick().await;
     for round in 0..2 {
         let users: Vec<String> = (0..300).map(|number| format!("r{round}-{number}")).collect();
@@ -43,7 +43,7 @@ async fn of_300_users_at_once_exactly_50_get_in_and_all_of_them_can_talk() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_100_connections_of_one_user_at_once_exactly_1_gets_in() {
+async fn when_one_user_connects_100_times_at_once_exactly_1_gets_in() {
     let stack = Stack::quick().await;
     for round in 0..3 {
         // Each tab has a session of its own, or none.
@@ -67,7 +67,7 @@ async fn a_session_that_connects_many_times_at_once_has_one_survivor_that_can_ta
     for _ in 0..3 {
         let connecting = (0..20).map(|_| Client::try_connect(&stack, "alice", Some("phone")));
         let (clients, refused) = split(join_all(connecting).await);
-        // Each one that got in took over from another.
+        // Each client that got in took over from another.
         assert_eq!((clients.len(), refused.len()), (20, 0), "{refused:?}");
         let state = stack.state().await;
         assert_eq!(leases(&state), 1, "{state:#}");
@@ -80,7 +80,8 @@ async fn a_session_that_connects_many_times_at_once_has_one_survivor_that_can_ta
                     survivors += 1;
                     client.close().await;
                 }
-                // Told and closed; or, replaced before its own handshake was over, not to be told, but out.
+                // It was told and closed. Or it was replaced before its own handshake was over; then it could not be
+                // told, but it is out.
                 Ok(frame) => assert!(frame["code"] == "replaced" || frame["code"] == "lease_expired", "{frame}"),
                 Err(_) => {}
             }
@@ -115,12 +116,13 @@ async fn while_200_users_come_and_go_there_are_never_more_than_50_and_then_a_fre
                             if (user + round) % 3 == 0 {
                                 client.ask_afresh("quick").await;
                             }
-                            // Some say good-bye, some just go.
+                            // Some clients close their socket, and some just disappear.
                             if user % 2 == 0 {
                                 client.close().await;
                             }
                         }
-                        // Full, or its own last connection has not been noticed to be gone.
+                        // All places are taken, or the stack has not noticed yet that this user's last connection is
+                        // gone.
                         Err(status) => assert!([503, 409].contains(&status.as_u16()), "{status}"),
                     }
                 }
@@ -185,7 +187,7 @@ async fn a_silent_client_is_out_in_time_heartbeats_or_not_and_its_place_is_free_
     let mut silent = Client::connect(&stack, "alice").await;
     silent.send(&json!({ "action": "heartbeat" })).await;
     let ends = silent.receive_type("heartbeat").await["leaseExpiresAt"].as_str().expect("a time").to_owned();
-    // Bob keeps trying: refused as long as the lease lasts, and in with the first try after.
+    // Bob keeps trying. He is refused while the lease lasts, and gets in with the first try after that.
     let mut tries = 0;
     let bob = loop {
         silent.try_send(&json!({ "action": "heartbeat" })).await;
@@ -217,10 +219,11 @@ async fn exactly_500_messages_are_processed_at_once_and_all_are_answered() {
     assert_eq!((clients.len(), refused), (50, vec![]));
     let talks = clients.into_iter().map(async |mut client| {
         let ids: Vec<String> = (0..14).map(|_| new_id()).collect();
-        // Ten conversations; four messages more wait behind others or for a free worker.
+        // Each client sends 14 messages in as many conversations. 700 messages are more than 500 workers, so the rest
+        // wait for a free one.
         let mut conversations = Vec::new();
         for _ in &ids {
-            // One after the other: 700 at once would be more than the account runs.
+            // One after the other, because 700 at once would be more than the account runs.
             conversations.push(client.rest.new_conversation().await);
         }
         for (id, conversation) in ids.iter().zip(&conversations) {

@@ -9,7 +9,7 @@ use tests::{Client, Stack, StackOptions, new_id};
 
 const MIB: usize = 1024 * 1024;
 
-/// The end of a sent message with media.
+/// Sends a message with media. Gives its last frame.
 async fn send(client: &mut Client, conversation: &str, key: &str, text: Option<&str>) -> (Value, Value) {
     let id = new_id();
     let mut frame = json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "media": key });
@@ -33,7 +33,7 @@ async fn refused(client: &mut Client, conversation: &str, key: &str, code: &str)
     );
 }
 
-/// What the first bytes are of.
+/// The type that the first bytes show.
 fn recognise(bytes: &[u8]) -> &'static str {
     match bytes {
         [0x89, b'P', b'N', b'G', ..] => "image/png",
@@ -83,7 +83,7 @@ async fn media_is_uploaded_sent_answered_and_downloaded() {
                 (recognise(&bytes), &json!(content_type))
             );
         }
-        // By the API, which leads there.
+        // The API redirects to the object.
         for key in [key.as_str(), replies[1]["media"]["key"].as_str().expect("a key")] {
             let path = format!("/api/media/{key}");
             let response = client.rest.request(Method::GET, &path).send().await.expect("an answer");
@@ -91,7 +91,7 @@ async fn media_is_uploaded_sent_answered_and_downloaded() {
             assert_ne!(recognise(&response.bytes().await.expect("a body")), "nothing known");
         }
     }
-    // History has it all, with addresses of its own.
+    // The history has all of it, with addresses of its own.
     let (history, _) = client.rest.all(&format!("/api/conversations/{conversation}/messages")).await;
     let media: Vec<_> = history.iter().filter(|message| message["media"].is_object()).collect();
     assert_eq!((history.len(), media.len()), (11, 8));
@@ -101,7 +101,7 @@ async fn media_is_uploaded_sent_answered_and_downloaded() {
 }
 
 #[tokio::test]
-async fn what_is_not_yours_not_there_used_or_not_what_it_says_is_refused() {
+async fn an_upload_of_another_user_that_is_missing_used_or_of_a_wrong_type_is_refused() {
     let stack = Stack::quick().await;
     let mut alice = Client::connect(&stack, "alice").await;
     let mut mallory = Client::connect(&stack, "mallory").await;
@@ -113,7 +113,7 @@ async fn what_is_not_yours_not_there_used_or_not_what_it_says_is_refused() {
     refused(&mut mallory, &own, &key, "media_not_found").await;
     mallory.rest.get(&format!("/api/media/{key}")).await.expect_problem(404);
     send(&mut alice, &conversation, &key, None).await;
-    // Used once, by whichever message.
+    // An upload can be used once, by one message.
     refused(&mut alice, &conversation, &key, "media_not_found").await;
     refused(&mut mallory, &own, &key, "media_not_found").await;
     mallory.rest.get(&format!("/api/media/{key}")).await.expect_problem(404);
@@ -126,7 +126,7 @@ async fn what_is_not_yours_not_there_used_or_not_what_it_says_is_refused() {
     ] {
         let key = Upload::done(&alice.rest, content_type, &bytes).await;
         refused(&mut alice, &conversation, &key, "bad_request").await;
-        // It stays until it expires.
+        // The upload stays until it expires.
         assert_eq!(
             alice.rest.request(Method::GET, &format!("/api/media/{key}")).send().await.expect("it").status(),
             200
@@ -163,7 +163,7 @@ async fn a_message_that_is_sent_again_has_its_upload_still() {
     let key = Upload::done(&client.rest, "image/png", &fixture("picture.png")).await;
     let id = new_id();
     let frame = json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "media": key });
-    // At once, as a client does that was not answered: one message, and nothing refused.
+    // All at once, as from a client that got no answer. There is one message, and nothing is refused.
     for _ in 0..5 {
         client.send(&frame).await;
     }
@@ -229,7 +229,7 @@ async fn storage_itself_refuses_what_was_not_allowed() {
     assert_ne!(wider, policy);
     let (status, body) = upload.clone().with("policy", &engine.encode(wider)).send(picture.clone()).await;
     assert_eq!(status, 403, "{body}");
-    // One byte more than declared, and none at all.
+    // One byte more than declared, and no bytes at all.
     let (status, body) = upload.send([picture.clone(), vec![0]].concat()).await;
     assert!(status == 400 && body.contains("EntityTooLarge"), "{status} {body}");
     let (status, body) = upload.send(Vec::new()).await;
@@ -246,7 +246,7 @@ async fn a_policy_and_an_address_expire() {
     let picture = fixture("picture.png");
     let late = Upload::new(&rest, "image/png", picture.len()).await;
     let key = Upload::done(&rest, "image/png", &picture).await;
-    // Where it leads, without going there.
+    // Gives the address that the API redirects to.
     let no_redirects =
         reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
     let token = stack.token("alice").await;
@@ -254,7 +254,7 @@ async fn a_policy_and_an_address_expire() {
     assert_eq!(lead.status(), 302);
     let url = lead.headers()["location"].to_str().expect("a URL").to_owned();
     assert_eq!(download(&url).await.0, 200);
-    // The one thing here that only time brings.
+    // Only time brings the expiry about.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(download(&url).await.0, 403);
     let (status, body) = late.send(picture).await;
@@ -368,7 +368,8 @@ async fn a_page_of_another_origin_may_upload_and_download() {
 
 #[tokio::test]
 async fn addresses_are_signed_for_the_host_that_browsers_see() {
-    // A storage of its own, as a MinIO beside the stack: functions reach it by one name, browsers by another.
+    // The storage is a stack of its own, like a MinIO beside the stack. Functions reach it by one name, browsers by
+    // another.
     let storage = Stack::quick().await;
     let public = format!("http://localhost:{}", storage.port());
     let stack = StackOptions::default()
@@ -390,10 +391,10 @@ async fn addresses_are_signed_for_the_host_that_browsers_see() {
         let url = media["url"].as_str().expect("a URL");
         assert!(url.starts_with(&public), "{url}");
         assert_eq!(download(url).await.0, 200, "{url}");
-        // Under another name it is worth nothing: the host is signed.
+        // Under another host name the address is refused, because the signature covers the host.
         assert_eq!(download(&url.replace("//localhost:", "//127.0.0.1:")).await.0, 403, "{url}");
     }
-    // And all of it is there, not here.
+    // All objects are there, and none is here.
     let calls = |state: Value| state["bill"]["calls"]["worker"]["s3"].clone();
     assert_eq!(calls(stack.state().await), Value::Null);
     assert!(calls(storage.state().await)["PutObject"].as_u64() >= Some(2), "{:#}", storage.state().await["bill"]);

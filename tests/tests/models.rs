@@ -57,7 +57,7 @@ async fn a_client_that_does_not_read_holds_up_nobody_and_has_all_its_answers_in_
     };
     let deadline = Instant::now() + Duration::from_secs(85);
     let history = loop {
-        // It lives, and does not read.
+        // The client is alive and does not read.
         deaf.try_send(&json!({ "action": "heartbeat" })).await;
         let began = Instant::now();
         let (streamed, _) = other.ask_afresh("quick").await;
@@ -74,7 +74,7 @@ async fn a_client_that_does_not_read_holds_up_nobody_and_has_all_its_answers_in_
         .filter_map(|m| m["replyTo"].as_str())
         .collect();
     assert_eq!(answered.len(), ids.len());
-    // It reads again: what it is told is right, and it can go on.
+    // The client reads again. All that it is told is right, and it can go on.
     let id = new_id();
     deaf.send_message(&id, &conversations[0], "hello").await;
     loop {
@@ -96,7 +96,7 @@ async fn cancelling_stops_an_answer_wherever_it_is() {
     let (running, waiting) = (new_id(), new_id());
     client.send_message(&running, &conversation, "!slow 30000").await;
     client.receive_type("accepted").await;
-    // It waits behind the other, in the same conversation.
+    // This message waits behind the other in the same conversation.
     client.send_message(&waiting, &conversation, "and then?").await;
     client.receive_type("accepted").await;
     stack.until("at work", |state| state["inFlight"]["worker"]["now"] == 1).await;
@@ -151,10 +151,10 @@ async fn an_openai_compatible_endpoint_answers_with_the_key_of_the_environment()
     assert!(requests.iter().all(|(authorization, _)| authorization == "Bearer the-key"), "{requests:?}");
     let messages = requests[1].1["messages"].as_array().expect("messages");
     assert_eq!(messages.len(), 3, "{messages:?}");
-    // The picture goes along by an address that the endpoint can read.
+    // The picture is in the request as an address that the endpoint can read.
     let url = messages[2]["content"][1]["image_url"]["url"].as_str().expect("a URL");
     assert_eq!(tests::media::download(url).await.0, 200, "{url}");
-    // Usage and times, counted and not printed.
+    // Tokens and times are counted in the metrics and do not appear in the log.
     let state = stack.state().await;
     let metrics = &state["metrics"]["worker"];
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What a message follows, over the public contract.
+//! Parents of messages, over the public contract.
 
 use serde_json::{Value, json};
 use tests::{Client, Endpoint, Stack, StackOptions, new_id};
@@ -31,12 +31,12 @@ async fn every_message_and_answer_says_what_it_follows_wherever_it_is_shown() {
     assert_eq!(answer["parentId"], reply["id"]);
     let (accepted, second) = ask(&mut client, &conversation, "second", &Value::Null).await;
     assert_eq!(accepted["message"]["parentId"], answer["id"]);
-    // Edited: the same parent, by name.
+    // An edited message has the same parent, by name.
     let (_, edited) = ask(&mut client, &conversation, "second, edited", &answer["id"]).await;
     assert_eq!(edited["message"]["parentId"], answer["id"]);
     let (_, anew) = ask(&mut client, &conversation, "anew", &json!("")).await;
     assert_eq!(anew["message"]["parentId"], "");
-    // null is as good as absent.
+    // `null` counts as absent.
     let id = new_id();
     let mut nothing = frame(&id, &conversation, "and on", &Value::Null);
     nothing["parentId"] = Value::Null;
@@ -68,7 +68,7 @@ async fn every_message_and_answer_says_what_it_follows_wherever_it_is_shown() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_followed_is_refused_and_a_repetition_is_still_one() {
+async fn a_parent_that_is_not_there_is_refused_and_a_repetition_is_still_one() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "alice").await;
     let (conversation, other) = (client.rest.new_conversation().await, client.rest.new_conversation().await);

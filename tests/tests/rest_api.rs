@@ -1,4 +1,4 @@
-//! The REST API over the public contract: each call, each error, pages while others write.
+//! The REST API over the public contract: each call, each error, and pages while others write.
 
 use std::collections::BTreeSet;
 
@@ -74,7 +74,7 @@ async fn a_conversation_is_made_found_renamed_and_deleted() {
     ] {
         answer.expect_problem(404);
     }
-    // No body is an empty one.
+    // An absent body counts as an empty one.
     let made = alice.send(alice.request(Method::POST, "/api/conversations")).await.expect(201);
     assert_eq!(made["title"], "New conversation");
 }
@@ -102,7 +102,7 @@ async fn titles_have_1_to_100_characters_in_any_script() {
 }
 
 #[tokio::test]
-async fn bodies_that_cannot_be_are_refused_and_say_why() {
+async fn wrong_bodies_are_refused_and_the_answer_says_why() {
     let stack = Stack::quick().await;
     let alice = stack.rest("alice").await;
     let path = format!("/api/conversations/{}", alice.new_conversation().await);
@@ -210,7 +210,7 @@ async fn conversations_are_listed_by_last_use_page_by_page_while_others_are_made
     let updated: Vec<_> = listed.iter().map(|item| item["updatedAt"].as_str().expect("a time")).collect();
     assert!(updated.is_sorted_by(|one, next| one >= next), "{updated:?}");
 
-    // The one used last comes first; then page on while new ones are made.
+    // The conversation that was used last comes first. The pages follow while new ones are made.
     client.ask(&made[17], "hello").await;
     let reading = rest.all("/api/conversations?limit=7");
     let making = join_all((0..40).map(|_| rest.new_conversation()));
@@ -264,13 +264,13 @@ async fn history_is_complete_in_both_orders_page_by_page_while_more_is_said() {
     let answers: Vec<&Value> = all.iter().filter(|message| message["role"] == "assistant").collect();
     assert!(answers.iter().map(|a| a["replyTo"].as_str().expect("an id")).eq(first.iter()), "answers in their order");
 
-    // Others are said while it is read: what was there is read once, and what came meanwhile at most once.
+    // Others write while it is read. Items that were there are read once, and newer ones at most once.
     let by_three = format!("{messages}?limit=3");
     let ((read, _), more) = tokio::join!(rest.all(&by_three), say(30));
     let seen: BTreeSet<&str> = ids(&read).into_iter().collect();
     assert_eq!(seen.len(), read.len());
     assert!(all.iter().all(|message| seen.contains(message["id"].as_str().expect("an id"))));
-    // What has come since the last one known is told by `after`.
+    // `after` gives everything that came since the last known item.
     let (since, _) = rest.all(&format!("{messages}?limit=11&after={}", ids(&all)[119])).await;
     let said: Vec<&str> =
         since.iter().filter(|m| m["role"] == "user").map(|m| m["id"].as_str().expect("an id")).collect();
@@ -294,7 +294,7 @@ async fn a_long_conversation_is_deleted_with_all_that_it_held_and_waiting_messag
     let path = format!("/api/conversations/{conversation}");
     assert_eq!(client.rest.delete(&path).await.status, 204);
     client.rest.get(&path).await.expect_problem(404);
-    // It is not answered into nothing.
+    // The message is not answered into a deleted conversation.
     let end = client.answer(&slow).await.1;
     assert_eq!((&end["type"], &end["code"]), (&json!("error"), &json!("conversation_not_found")), "{end}");
     let id = new_id();
@@ -366,7 +366,7 @@ async fn the_document_has_every_call_of_the_contract_and_the_api_serves_no_other
     for call in contract {
         assert!(documented.contains(call), "{call} is missing in {documented:?}");
     }
-    // What is not documented is not served: all other methods of all paths.
+    // A method that is not documented is not served, on any path.
     let paths: BTreeSet<&str> =
         documented.iter().filter_map(|call| call.split_once(' ')).map(|(_, path)| path).collect();
     for path in paths {
@@ -405,7 +405,7 @@ async fn another_user_finds_nothing_by_any_route() {
     let answer = reply["replies"][0]["id"].as_str().expect("an id").to_owned();
     let user = alice.rest.get("/api/me").await.expect(200)["id"].as_str().expect("an id").to_owned();
 
-    // By every route of the document, with the other's ids.
+    // Tries every route of the document with the other user's ids.
     let mut walked = 0;
     for (method, path, operation) in operations(&stack).await {
         if !path.contains('{') {
@@ -425,7 +425,7 @@ async fn another_user_finds_nothing_by_any_route() {
         }
     }
     assert!(walked >= 10, "{walked}");
-    // By ids and cursors in parameters.
+    // Tries ids and cursors in parameters.
     let own = mallory.rest.new_conversation().await;
     mallory.rest.new_conversation().await;
     mallory.ask(&own, "hello").await;
@@ -441,7 +441,7 @@ async fn another_user_finds_nothing_by_any_route() {
     mallory.rest.get(&format!("/api/conversations?cursor={theirs}")).await.expect_problem(400);
     let theirs = cursor_of(&alice.rest, &format!("/api/conversations/{conversation}/messages")).await;
     mallory.rest.get(&format!("{own}?cursor={theirs}")).await.expect_problem(400);
-    // Over the WebSocket.
+    // Tries the WebSocket.
     let id = new_id();
     mallory.send_message(&id, &conversation, "let me in").await;
     assert_eq!(mallory.receive().await["code"], "conversation_not_found");
@@ -452,6 +452,6 @@ async fn another_user_finds_nothing_by_any_route() {
     }
     mallory.send(&json!({ "action": "cancel", "id": message })).await;
     assert_eq!(mallory.receive().await["code"], "bad_request");
-    // And nothing of it is seen.
+    // None of this has changed anything.
     assert_eq!(texts().await, before);
 }

@@ -1,4 +1,4 @@
-//! What is accepted survives: a stop, a crash of the stack, the death of a worker.
+//! An accepted message survives a stop, a crash of the stack, and the death of a worker.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ async fn a_stop_lets_running_answers_finish_and_frees_the_places() {
     assert_eq!(code, Some(0), "{}", stopped.log());
 
     let stack = on(&data).port(port).start().await;
-    // No session, and no wait: the place was given back.
+    // Alice names no session and need not wait, because the stop gave her place back.
     let mut client = Client::connect(&stack, "alice").await;
     client.send_message(&id, &conversation, "!slow 1500").await;
     let accepted = client.receive().await;
@@ -59,12 +59,12 @@ async fn after_a_crash_accepted_messages_are_answered_and_sessions_come_back() {
 
     let stack = on(&data).param("LeaseSeconds", 5).port(port).start().await;
     let mut alice = Client::connect_with_session(&stack, "alice", "phone").await;
-    // Bob has no session: his lease has to end first, and is not forgotten.
+    // Bob has no session. His lease survived the crash and has to end first.
     let refused = Client::try_connect(&stack, "bob", None).await.err().map(|status| status.as_u16());
     assert_eq!(refused, Some(409));
     let mut answered = Vec::new();
     while answered.len() < ids.len() {
-        // Who waits for an answer stays connected.
+        // A client that waits for an answer stays connected with heartbeats.
         alice.send(&json!({ "action": "heartbeat" })).await;
         while let Some(frame) = alice.receive_within(Duration::from_secs(1)).await {
             match frame["type"].as_str() {
@@ -116,7 +116,7 @@ async fn a_worker_that_dies_before_it_holds_its_message_costs_seconds_to_who_sen
         let sent = Command::new("kill").args([signal, &workers[0].to_string()]).status();
         assert!(sent.is_ok_and(|status| status.success()));
     };
-    // It is given the message and never gets to see it.
+    // The process gets the message and never reads it.
     signal("-STOP");
     let id = new_id();
     client.send_message(&id, &conversation, "two").await;

@@ -12,7 +12,7 @@ async fn with_model(endpoint: &Endpoint) -> Stack {
 }
 
 #[tokio::test]
-async fn who_is_cut_off_in_the_middle_of_an_answer_gets_the_rest_and_the_same_text_as_who_stayed() {
+async fn a_client_that_is_cut_off_during_an_answer_gets_the_same_text_as_one_that_stayed() {
     let stack = Stack::quick().await;
     let text = format!("!slow 1200 {}", "word ".repeat(50));
     let mut stays = Client::connect(&stack, "stays").await;
@@ -30,7 +30,7 @@ async fn who_is_cut_off_in_the_middle_of_an_answer_gets_the_rest_and_the_same_te
     let mut back = Client::connect_with_session(&stack, "goes", "phone").await;
     let (streamed, reply) = back.answer(&id).await;
     assert_eq!((streamed.as_str(), &reply["replies"][0]["text"]), (told.as_str(), &json!(told)));
-    // The same by history, from the last answer that was seen before.
+    // The history gives the same, from the last answer that the client saw before.
     let seen = first["replies"][0]["id"].as_str().expect("an id");
     let (since, _) = back.rest.all(&format!("/api/conversations/{conversation}/messages?after={seen}")).await;
     let since: Vec<_> = since.iter().map(|message| (&message["id"], &message["status"], &message["text"])).collect();
@@ -80,12 +80,12 @@ async fn a_page_that_reloads_at_any_moment_of_an_answer_is_told_all_of_it_and_no
     let mut told_before = false;
     for reload in 0..8 {
         let mut streamed = Streamed::default();
-        // Each time a little later; sometimes before anything was told on this connection.
+        // Each time a little later, and sometimes before anything was told on this connection.
         while streamed.frames < reload % 4 {
             streamed.hear(&page.receive_type("delta").await);
         }
         assert!(whole.starts_with(&streamed.text), "{streamed:?}");
-        // What was told on another connection begins again, and that is said once.
+        // If another connection was told a part, the text begins again, and exactly one delta says so.
         assert!(streamed.restarts <= u64::from(told_before), "{streamed:?}");
         assert!(streamed.frames == 0 || !told_before || streamed.restarts == 1, "{streamed:?}");
         told_before |= streamed.frames > 0;
@@ -95,7 +95,7 @@ async fn a_page_that_reloads_at_any_moment_of_an_answer_is_told_all_of_it_and_no
             page.close().await;
         }
         page = match reload {
-            // Another window, for a change.
+            // Sometimes another window takes over.
             5 => Client::take_over(&stack, "alice", "page").await.expect("the user's own place"),
             _ => Client::connect_with_session(&stack, "alice", "page").await,
         };
@@ -113,7 +113,7 @@ async fn a_page_that_reloads_at_any_moment_of_an_answer_is_told_all_of_it_and_no
 }
 
 #[tokio::test]
-async fn who_comes_back_while_the_model_is_silent_is_told_all_so_far_at_once() {
+async fn a_client_that_comes_back_while_the_model_is_silent_is_told_all_so_far_at_once() {
     let endpoint = Endpoint::start().await;
     let stack = with_model(&endpoint).await;
     let mut page = Client::connect_with_session(&stack, "alice", "page").await;

@@ -1,5 +1,5 @@
-//! The web site as whoever starts the stack sees it: what is said at the terminal, what becomes of processes. And what
-//! the web client is told at `/config.json`.
+//! The web site from the terminal's side: the messages when a stack starts, and the processes of its build. Also the
+//! settings of the web client at `/config.json`.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::{Stack, StackOptions};
 
-/// A stack of nothing but a site, which `run` builds.
+/// A stack with nothing but a site, which `run` builds.
 fn project(run: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a directory");
     let template = format!(
@@ -29,7 +29,7 @@ Resources: {{Q: {{Type: AWS::SQS::Queue}}}}
     dir
 }
 
-/// A stack whose signals and output are this test's own affair.
+/// A stack that is stopped, and whose output is read, by the test itself.
 struct Parley {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
@@ -48,7 +48,7 @@ impl Parley {
         Self { child, stdout }
     }
 
-    /// Waits until it is ready; its URL.
+    /// Waits until the stack is ready and gives its URL.
     fn ready(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("a line");
@@ -61,7 +61,7 @@ impl Parley {
         assert!(sent.is_ok_and(|status| status.success()), "kill -{signal}");
     }
 
-    /// Waits for its end: the exit code and what it has said.
+    /// Waits for its end. Gives the exit code and its output.
     fn end(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
         self.child.stderr.take().expect("it is piped").read_to_string(&mut said).expect("text");
@@ -76,7 +76,7 @@ impl Parley {
     }
 }
 
-/// A file that a build writes: its line, when it is there.
+/// Waits for a file that a build writes and gives its line.
 fn appears(path: &Path) -> String {
     let deadline = Instant::now() + Duration::from_secs(90);
     loop {
@@ -84,7 +84,7 @@ fn appears(path: &Path) -> String {
             Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
             _ => assert!(Instant::now() < deadline, "never there: {}", path.display()),
         }
-        // A file has no event: this is the polling interval.
+        // A file sends no event. This is the polling interval.
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -157,7 +157,7 @@ fn a_stack_that_is_killed_takes_its_build_with_it() {
 }
 
 #[tokio::test]
-async fn of_stacks_that_start_at_once_one_builds_and_all_serve() {
+async fn when_several_stacks_start_at_once_one_builds_and_all_serve() {
     let dir = project("mkdir building && sleep 0.2 && mkdir dist && cp page.html dist/index.html && rmdir building");
     let mut stacks: Vec<_> = (0..3).map(|_| Parley::start(dir.path(), None)).collect();
     for stack in &mut stacks {
@@ -166,7 +166,7 @@ async fn of_stacks_that_start_at_once_one_builds_and_all_serve() {
     }
     let said: String = stacks.into_iter().map(Parley::stop).collect();
     assert_eq!(said.matches("Building the site").count(), 1, "{said}");
-    // Nor does a later one, whose template has another path to the same place.
+    // A later stack does not build either, even if its template has another path to the same place.
     let link = tempfile::tempdir().expect("a directory");
     std::os::unix::fs::symlink(dir.path(), link.path().join("link")).expect("a link");
     let mut later = Parley::start(&link.path().join("link"), None);

@@ -1,4 +1,4 @@
-/** For everybody: by keyboard alone, with a screen reader, in both themes, on a narrow screen. */
+/** The page works for everybody: by keyboard alone, with a screen reader, in both themes, on a narrow screen. */
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { AxeResults } from 'axe-core';
@@ -8,9 +8,9 @@ import { Stack } from './stack';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** What axe finds that is serious. */
+/** The serious findings of axe. */
 async function findings(page: Page): Promise<string[]> {
-  // Past the page's policy, as the browser's own tools are.
+  // axe gets past the page's policy as the browser's own tools do.
   const session = await page.context().newCDPSession(page);
   await session.send('Runtime.evaluate', { expression: axe });
   const results = await page.evaluate(
@@ -104,7 +104,7 @@ test('everything can be done by keyboard alone', async ({ browser, stack, user }
   await keyboard.press('Enter');
   await expect(app.messages.first()).toHaveText(/Edited/);
 
-  // The menu of a conversation: rename by F2, delete by its menu, undo.
+  // The menu of a conversation: renames with F2, deletes by the menu, and undoes that.
   await page.locator('[data-conversation]').first().getByRole('link').focus();
   await keyboard.press('F2');
   await expect(page.getByLabel('Title of the conversation')).toBeFocused();
@@ -158,7 +158,7 @@ test('a narrow screen has everything, without scrolling sideways', async ({ brow
   await app.close();
 });
 
-test('what counts seconds is said once, and the day of a message can be read', async ({ browser, user }) => {
+test('a text that counts seconds is read out once, and the day of a message can be read', async ({ browser, user }) => {
   test.setTimeout(180_000);
   const stack = await Stack.start();
   const app = await App.open(browser, stack, user);
@@ -175,7 +175,7 @@ test('what counts seconds is said once, and the day of a message can be read', a
   await expect(page.getByText('29 February 2020')).toBeVisible();
   expect(await heard(page)).toContain('29 February 2020');
 
-  // What the status says, and what is seen beside it.
+  // The status text, and the visible text beside it.
   const status = page.locator('.holder [role=status]');
   await status.evaluate((element) => {
     const said = new Set<string>();

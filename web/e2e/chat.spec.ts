@@ -31,7 +31,7 @@ test('an answer with code has highlighting and a copy button', async ({ app }) =
 test('without the clipboard interface texts are copied all the same, and when that fails it is said', async ({ app }) => {
   const { page } = app;
   await app.ask('Copy this:\n\n```\ncode\n```\n');
-  // As over plain http: only secure contexts have it.
+  // Plain http is like this: only secure contexts have the clipboard interface.
   await page.evaluate(() => {
     const { clipboard } = navigator;
     Object.assign(window, { pasted: () => clipboard.readText() });
@@ -102,7 +102,7 @@ test('renaming, searching and exporting', async ({ app }) => {
   }
 });
 
-test('deleting, and thinking again', async ({ app, stack, user }) => {
+test('deleting, and undoing it', async ({ app, stack, user }) => {
   const { page } = app;
   await app.ask('Keep me');
   const item = page.locator('[data-conversation]');
@@ -116,7 +116,7 @@ test('deleting, and thinking again', async ({ app, stack, user }) => {
   await page.getByRole('button', { name: 'Undo' }).click();
   await expect(item).toHaveCount(1);
   await remove();
-  // The page is left before the time to think again is over: what was deleted stays deleted.
+  // The page is closed while the deletion can still be undone. The conversation stays deleted.
   await page.goto('about:blank');
   await expect
     .poll(async () => (await stack.call<{ items: unknown[] }>(user, 'GET', '/api/conversations')).items.length)
@@ -148,7 +148,7 @@ test('editing a message and asking again make branches that can be gone through'
   await expect(answer.getByRole('group', { name: 'Answer 2 of 2' })).toBeVisible();
   await expect(app.messages).toHaveCount(2);
 
-  // Nothing is lost: after a reload all of it is there.
+  // After a reload everything is there.
   await page.reload();
   await expect(app.answers.nth(1).getByRole('group', { name: 'Answer 2 of 2' })).toBeVisible();
   await app.messages.nth(1).getByRole('button', { name: 'Previous version' }).click();
@@ -193,7 +193,7 @@ test('a draft that is sent in one tab is gone in the other, and what is typed th
   const first = app;
   const second = await app.tab();
   await expect(second.composer).toBeFocused();
-  // Only one of two windows has the focus, but both of these pages believe that they do.
+  // Only one of two windows has the focus, but both of these pages believe that they have it.
   await second.composer.blur();
   await first.composer.fill('Say it once');
   await expect(second.composer).toHaveValue('Say it once');
@@ -239,7 +239,7 @@ test('a deletion outlives a sign-out, and what is being deleted takes no message
   await page.keyboard.press('Delete');
   await expect(page.locator('[data-conversation]')).toHaveCount(0);
   await page.goBack();
-  await expect(page.getByText('This conversation is not there.')).toBeVisible();
+  await expect(page.getByText('This conversation does not exist.')).toBeVisible();
   await expect(app.composer).toHaveCount(0);
   await page.getByRole('button', { name: 'Undo' }).click();
   await expect(app.composer).toBeVisible();
@@ -317,7 +317,7 @@ test('the page speaks German', async ({ browser, stack, user }) => {
   await app.close();
 });
 
-test('a conversation that is not there says so', async ({ app }) => {
+test('a conversation that does not exist says so', async ({ app }) => {
   await app.page.goto('/c/00000000-0000-4000-8000-000000000000');
-  await expect(app.page.getByText('This conversation is not there.')).toBeVisible();
+  await expect(app.page.getByText('This conversation does not exist.')).toBeVisible();
 });

@@ -7,7 +7,7 @@ export { expect };
 
 const pictures = path.resolve(import.meta.dirname, '../../target/web-tests/screenshots');
 
-/** What a page has done that it must never do. */
+/** Faults that a page must never have. */
 interface Watch {
   violations: string[];
 }
@@ -26,7 +26,7 @@ export const test = base.extend<{ user: string; app: App }, { stack: Stack }>({
   user: async ({}, use, info) => {
     await use(`${info.title.replaceAll(/\W+/g, '-').slice(0, 40)}-${info.workerIndex}-${info.repeatEachIndex}-${info.retry}`);
   },
-  /** Signed in as a user of its own. */
+  /** A page that is signed in as a user of its own. */
   app: async ({ browser, stack, user }, use, info) => {
     const app = await App.open(browser, stack, user);
     await use(app);
@@ -35,7 +35,7 @@ export const test = base.extend<{ user: string; app: App }, { stack: Stack }>({
   },
 });
 
-/** The client as a person uses it. */
+/** The client, used as a person uses it. */
 export class App {
   private constructor(
     readonly context: BrowserContext,
@@ -52,7 +52,7 @@ export class App {
     return app;
   }
 
-  /** A page that is watched: no third party is asked for anything, no policy is violated, no script fails. */
+  /** A page that is watched: it asks no third party for anything, violates no policy, and no script fails. */
   static async on(context: BrowserContext, stack: Stack): Promise<App> {
     const watch: Watch = { violations: [] };
     await context.grantPermissions(['clipboard-read', 'clipboard-write', 'microphone']);
@@ -85,7 +85,7 @@ export class App {
   get answers() {
     return this.page.locator('article[data-answer]');
   }
-  /** How the line is. */
+  /** The phase of the line. */
   get phase() {
     return this.page.locator('.holder[data-phase]');
   }
@@ -100,7 +100,7 @@ export class App {
     await expect(this.composer).toHaveValue('');
   }
 
-  /** Says something and waits for its whole answer. Of a long conversation only what is in sight is there to be counted. */
+  /** Sends a text and waits for its whole answer. In a long conversation only the rows in sight can be counted. */
   async ask(text: string): Promise<void> {
     const log = this.page.locator('.thread');
     const rows = log.getByRole('listitem').and(this.page.locator('[aria-setsize]'));
@@ -129,7 +129,7 @@ function watchPage(page: Page, stack: Stack, watch: Watch): void {
   });
   page.on('request', (request) => {
     const { hostname, protocol } = new URL(request.url());
-    // A provider's page, where somebody signs in, is not ours.
+    // A provider's page, where a user signs in, is not part of the client.
     const ours = page.url() === 'about:blank' || new URL(page.url()).origin === stack.url;
     if (ours && protocol.startsWith('http') && !['127.0.0.1', 'localhost'].includes(hostname)) {
       watch.violations.push(`third party: ${request.url()}`);

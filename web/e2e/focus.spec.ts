@@ -1,4 +1,4 @@
-/** Focus is never lost: what takes it away gives it back, so that the next key goes where one is. */
+/** Focus is never lost. An element that takes the focus gives it back, so the next key goes where the user is. */
 import type { Page } from '@playwright/test';
 import { App, expect, test } from './fixtures';
 
@@ -26,7 +26,7 @@ test('focus stays on the arrow that goes through versions, and the message stays
   await page.keyboard.press('Enter');
   await expect(first.getByRole('group', { name: 'Version 2 of 3' })).toBeVisible();
   await expect(previous).toBeFocused();
-  // The first one is long: what is looked at is where the arrow is, not the end of its branch.
+  // The first branch is long. The view stays at the arrow and does not go to the end of the branch.
   await page.keyboard.press('Enter');
   await expect(first.getByRole('group', { name: 'Version 1 of 3' })).toBeVisible();
   await expect(next).toBeFocused();
@@ -37,7 +37,7 @@ test('focus stays on the arrow that goes through versions, and the message stays
   await expect(next).toBeFocused();
   await expect(page.getByRole('button', { name: 'Go to the latest message' })).toHaveCount(0);
 
-  // And through the attempts at an answer.
+  // The same through the attempts at an answer.
   const answer = app.answers.first();
   await answer.getByRole('button', { name: 'Ask again' }).click();
   await expect(answer.getByRole('group', { name: 'Answer 2 of 2' })).toBeVisible();
@@ -101,7 +101,7 @@ test('hiding and showing the sidebar goes from button to button', async ({ app }
   await expect(show).toBeFocused();
   await page.keyboard.press('Enter');
   await expect(hide).toBeFocused();
-  // Who is elsewhere stays there.
+  // If the focus is elsewhere, it stays there.
   await app.composer.focus();
   await page.keyboard.press('Control+b');
   await expect(page.getByRole('navigation')).toHaveCount(0);
@@ -150,12 +150,12 @@ test('on a narrow screen the sidebar takes focus, keeps it, and gives it back', 
     await page.keyboard.press('Tab');
     expect(await page.evaluate(() => document.activeElement?.closest('main') ?? null)).toBeNull();
   }
-  // The first Escape is the search's.
+  // The first Escape belongs to the search.
   await page.getByLabel('Search titles').fill('something');
   await page.keyboard.press('Escape');
   await expect(page.getByLabel('Search titles')).toHaveValue('');
   await expect(sidebar).toBeVisible();
-  // A menu and a dialog over it have theirs.
+  // A menu, and a dialog over it, get their own Escape.
   await page.getByRole('button', { name: 'Account and settings' }).click();
   await page.keyboard.press('Escape');
   await expect(page.getByRole('menu')).toHaveCount(0);
@@ -195,7 +195,7 @@ test('a toast stays while somebody is at it, and gives focus back', async ({ app
     await page.keyboard.press('Delete');
     await expect(items).toHaveCount(count);
   }
-  // Others that come meanwhile do not take its place.
+  // Toasts that come meanwhile do not push it out.
   await app.page.locator('input[type=file]').setInputFiles(
     ['a', 'b', 'c'].map((name) => ({ name: `${name}.txt`, mimeType: 'text/plain', buffer: Buffer.from('x') })),
   );
@@ -206,7 +206,7 @@ test('a toast stays while somebody is at it, and gives focus back', async ({ app
   await page.keyboard.press('Enter');
   await expect(items).toHaveCount(1);
   expect(await isNowhere(page)).toBe(false);
-  // Focus is on the next toast now; it goes by the key, and focus back to where it was.
+  // The focus is on the next toast now. A key closes that one, and the focus goes back to where it was.
   await page.getByRole('button', { name: 'Close' }).last().focus();
   await page.keyboard.press('Enter');
   await undo.focus();
@@ -215,7 +215,7 @@ test('a toast stays while somebody is at it, and gives focus back', async ({ app
   await expect(page.locator('.toast')).toHaveCount(0);
   await expect(app.composer).toBeFocused();
 
-  // The pointer stops the clock, too.
+  // The pointer stops the clock too.
   await items.first().getByRole('link').focus();
   await page.keyboard.press('Delete');
   await page.locator('.toast').hover();
@@ -235,7 +235,7 @@ for (const [name, width] of [['wide', 1280], ['narrow', 360]] as const) {
     );
     await expect(page.locator('.toast')).toHaveCount(3);
     await app.composer.fill('A line\n'.repeat(40));
-    // A click that is only tried fails where something else would get it.
+    // A trial click fails if another element would get it.
     for (const button of ['Send', 'Attach a file']) await page.getByRole('button', { name: button, exact: true }).click({ trial: true });
     await expect(page.locator('.toast')).toHaveCount(3);
     await app.close();

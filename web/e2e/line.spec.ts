@@ -1,4 +1,4 @@
-/** The line: reloads in mid-answer, crashes of the server, tabs, other browsers, a full house. */
+/** The line: reloads in the middle of an answer, crashes of the server, tabs, other browsers, and no free place. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -181,7 +181,7 @@ test('the same user in a second browser is told, and can continue there', async 
   await second.close();
 });
 
-test('whoever comes when all places are taken waits, and gets in when one is free', async ({ browser, user }) => {
+test('a user who comes when all places are taken waits, and gets in when one is free', async ({ browser, user }) => {
   test.setTimeout(180_000);
   const stack = await Stack.start({ params: { MaxClients: 2 } });
   const guests = [await App.open(browser, stack, `${user}-a`), await App.open(browser, stack, `${user}-b`)];
@@ -189,7 +189,7 @@ test('whoever comes when all places are taken waits, and gets in when one is fre
   const waiting = await App.open(browser, stack, user);
   await expect(waiting.phase).toHaveAttribute('data-phase', 'full');
   await expect(waiting.page.getByText('All 2 places are taken')).toBeVisible();
-  // What is written meanwhile waits too.
+  // A message that is written meanwhile waits too.
   await waiting.say('When I am in');
   await expect(waiting.messages).toHaveAttribute('data-progress', 'sending');
   await waiting.screenshot('full');
@@ -238,7 +238,7 @@ test('a silent client is warned, let go, and back when it writes', async ({ brow
   const app = await App.open(browser, stack, user);
   await app.connected();
   await expect(app.page.getByText(/Send a message within \d s to keep your place/)).toBeVisible();
-  // The janitor comes once a minute; until then the place is lost, though the socket is open.
+  // The janitor runs once a minute. Until then the place is lost, although the socket is open.
   await expect(app.phase).toHaveAttribute('data-phase', 'resting', { timeout: 90_000 });
   await expect(app.page.getByText('your place was given to others')).toBeVisible();
   await app.ask('Here I am');
@@ -255,7 +255,7 @@ test('without a network the page says so, keeps what is sent, and sends it later
   await expect(app.page.getByText('You are offline.')).toBeVisible();
   await app.say('Without one');
   await expect(app.messages.nth(1)).toHaveAttribute('data-progress', 'sending');
-  // Signing out would lose it, and asks.
+  // Signing out would lose the message, so the page asks.
   await app.page.getByRole('button', { name: 'Account and settings' }).click();
   await app.page.getByRole('menuitem', { name: 'Sign out' }).click();
   await expect(app.page.getByRole('dialog')).toContainText('One message is not sent yet.');
@@ -281,7 +281,7 @@ test('an answer that ends while the network is away is there when it is back, in
   await expect(app.page.getByRole('img', { name: 'Answering' })).toHaveCount(0);
 });
 
-test('what is not sent yet is not thrown away by stopping, but by discarding', async ({ app }) => {
+test('stopping keeps a message that is not sent yet, and discarding drops it', async ({ app }) => {
   await app.ask('First');
   await app.ask('Second');
   await app.messages.nth(1).hover();
@@ -318,7 +318,7 @@ test('an administrator sees who is there and closes a connection', async ({ brow
   await guest.page.getByRole('button', { name: 'Connect' }).click();
   await guest.connected();
   await guest.ask('I am back');
-  // Nobody else gets there.
+  // Nobody else gets to that page.
   await guest.page.goto('/admin');
   await expect(guest.page.getByText('Only administrators can see this page.')).toBeVisible();
   await guest.close();

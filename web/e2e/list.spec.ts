@@ -1,4 +1,4 @@
-/** The list of conversations: long ones by keyboard, in order, and true after whatever happens elsewhere. */
+/** The list of conversations: long lists by keyboard, in order, and correct after changes elsewhere. */
 import type { Conversation } from '../src/contract';
 import { App, expect, test } from './fixtures';
 import { gate, ModelEndpoint } from './model';
@@ -7,7 +7,7 @@ import { Stack } from './stack';
 const COUNT = 500;
 const HOUR = 3_600_000;
 
-/** Puts a long list in the server's place. Renames and deletions are kept. */
+/** Answers in the server's place with a long list. Renames and deletions are kept. */
 async function longList(app: App): Promise<{ reads: string[]; items: Conversation[] }> {
   const items = Array.from({ length: COUNT }, (_, index): Conversation => {
     const at = new Date(Date.now() - index * 2 * HOUR).toISOString();
@@ -46,7 +46,7 @@ test('a long list is gone through by keyboard, has its headings, and shows the c
   expect(await links.count()).toBeLessThan(60);
   expect(reads).toContain('c399');
 
-  // By Tab through more of them than are mounted at once, and back. Each one that has focus is in sight.
+  // Goes by Tab through more rows than are mounted at once, and back. Each row with focus is in sight.
   await chosen.focus();
   for (let press = 1; press <= 40; press++) {
     await page.keyboard.press('Tab');
@@ -59,7 +59,7 @@ test('a long list is gone through by keyboard, has its headings, and shows the c
     await page.keyboard.press('Shift+Tab');
     await expect(page.getByRole('link', { name: `Talk ${300 + press}.` })).toBeFocused();
   }
-  // What has focus stays, however far one scrolls.
+  // The row with focus stays, however far the reader scrolls.
   await page.locator('nav .list').hover();
   await page.mouse.wheel(0, -100_000);
   await expect(page.getByRole('link', { name: 'Talk 0.' })).toBeInViewport();
@@ -72,13 +72,13 @@ test('a long list is gone through by keyboard, has its headings, and shows the c
   await page.mouse.wheel(0, 3_200);
   await expect(page.getByRole('heading', { name: 'Older' })).toHaveCount(1);
 
-  // Another one is chosen by the palette.
+  // The palette chooses another one.
   await page.keyboard.press('Control+k');
   await page.keyboard.type('Talk 200.');
   await page.keyboard.press('Enter');
   await expect(page.getByRole('link', { name: 'Talk 200.' })).toBeInViewport();
 
-  // A rename moves it to the front, and focus with it.
+  // A rename moves it to the front, and the focus goes with it.
   await page.getByRole('link', { name: 'Talk 200.' }).focus();
   reads.length = 0;
   await page.keyboard.press('F2');
@@ -92,7 +92,7 @@ test('a long list is gone through by keyboard, has its headings, and shows the c
   await expect(page.getByRole('menuitem', { name: 'Rename' })).toBeFocused();
   await page.keyboard.press('Escape');
 
-  // A search finds what is far away.
+  // A search finds a conversation that is far away.
   await page.getByLabel('Search titles').fill('talk 49');
   await expect(links).toHaveText([/49/, /490/, /491/, /492/, /493/, /494/, /495/, /496/, /497/, /498/, /499/]);
 });
@@ -117,14 +117,14 @@ test('coming back reads only the first page of a long list where no more is new'
   expect(new Set(reads)).toEqual(new Set(['']));
 });
 
-test('a rename and a deletion while the list is being read stay as they are', async ({ app, stack, user }) => {
+test('a rename and a deletion during the reading of the list are kept', async ({ app, stack, user }) => {
   const { page } = app;
   for (const title of ['One', 'Two', 'Three']) await stack.call(user, 'POST', '/api/conversations', { title });
   await page.reload();
   await app.connected();
   const items = page.locator('[data-conversation]');
   await expect(items).toHaveText([/Three/, /Two/, /One/]);
-  // The list of the next connection is read before the changes and comes after them.
+  // The list for the next connection is read before the changes and arrives after them.
   const held = gate();
   const read = gate();
   await page.route('**/api/conversations?*', async (route) => {
@@ -173,7 +173,7 @@ test('the mark of an answer goes when the answer ended while this browser was aw
   const mark = page.getByRole('img', { name: 'Answering' });
   await expect(mark).toHaveCount(1);
   const path = `/api/conversations/${new URL(page.url()).pathname.split('/')[2]}/messages`;
-  // Another conversation is looked at meanwhile.
+  // The user looks at another conversation meanwhile.
   await page.getByRole('button', { name: 'New chat' }).first().click();
   await expect(app.messages).toHaveCount(0);
   await expect(mark).toHaveCount(1);

@@ -1,4 +1,6 @@
-/** Figures that the client keeps: they are written to target/web-tests/measures.json, and docs/web.md shows them. */
+/**
+ * Figures that the client must keep. They are written to target/web-tests/measures.json, and docs/web.md shows them.
+ */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -14,7 +16,7 @@ function note(figures: Record<string, number>): void {
   try {
     all = JSON.parse(readFileSync(file, 'utf8')) as Record<string, number>;
   } catch {
-    // The first ones.
+    // There are no figures yet.
   }
   writeFileSync(file, JSON.stringify({ ...all, ...figures }, null, 2));
 }
@@ -37,7 +39,7 @@ test('the first view loads at most 110 kB of script', async ({ browser, stack, u
   const script = [...scripts.values()].reduce((sum, bytes) => sum + bytes, 0);
   expect(script).toBeLessThanOrEqual(110_000);
 
-  // Once more, as somebody who comes back.
+  // The same for a user who comes back.
   await page.reload();
   await expect(app.composer).toBeVisible();
   await app.connected();
@@ -59,7 +61,7 @@ test('a conversation of 10,000 messages mounts at most 100 rows, and typing stay
   test.setTimeout(180_000);
   const { page } = app;
   const { id } = await stack.call<{ id: string }>(user, 'POST', '/api/conversations', { title: 'Long' });
-  // The page's own work is measured, so the history is made here, in the pages that REST would give.
+  // This measures the page's own work. So the history is made here, in the pages that REST would give.
   const items = Array.from({ length: 10_000 }, (_, index): Message => {
     const question = index % 2 === 0;
     const name = (number: number) => `00000000-0000-4000-8000-${String(number).padStart(12, '0')}`;
@@ -91,7 +93,7 @@ test('a conversation of 10,000 messages mounts at most 100 rows, and typing stay
   let most = 0;
   const loaded = async () => Number(await rows.first().getAttribute('aria-setsize'));
   const scroller = page.locator('.scroller');
-  // Upwards until everything is loaded.
+  // Scrolls up until everything is loaded.
   await scroller.hover();
   await page.mouse.wheel(0, -600);
   await expect
@@ -149,14 +151,14 @@ test('a list of 10,000 conversations mounts at most 60 of them, and searching it
   expect(p95).toBeLessThan(50);
 });
 
-/** From the press of a key to the frame that shows it, in milliseconds. */
+/** The milliseconds from the press of a key to the frame that shows it. */
 async function keystrokeP95(field: Locator): Promise<number> {
   const times = await field.evaluate(async (element) => {
     (element as HTMLElement).focus();
     const measured: number[] = [];
     for (let index = 0; index < 100; index++) {
       const before = performance.now();
-      // A word, and then it is taken back: what is found grows, too.
+      // Types a word and removes it again, so the list of results grows too.
       if (index % 14 < 7) document.execCommand('insertText', false, index % 7 === 6 ? ' ' : 'k');
       else document.execCommand('delete');
       await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));

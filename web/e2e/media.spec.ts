@@ -4,7 +4,7 @@ import type { Page } from '@playwright/test';
 import { App, expect, test } from './fixtures';
 import { gate } from './model';
 
-/** A real PNG, as large as wanted: its pixels are noise, which does not compress. */
+/** A real PNG of any size. Its pixels are noise, which does not compress. */
 function png(side: number): Buffer {
   const chunk = (type: string, data: Buffer) => {
     const body = Buffer.concat([Buffer.from(type, 'latin1'), data]);
@@ -29,7 +29,7 @@ test('a picture is uploaded with progress and answered with text, audio and a pi
   const { page } = app;
   const session = await app.context.newCDPSession(page);
   await session.send('Network.enable');
-  // Slow enough that the progress can be seen.
+  // Slow enough to see the progress.
   await session.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 1_500_000 });
   await page.locator('input[type=file]').setInputFiles({ name: 'noise.png', mimeType: 'image/png', buffer: png(900) });
   const chip = page.locator('.chip');
@@ -53,7 +53,7 @@ test('a picture is uploaded with progress and answered with text, audio and a pi
   await page.keyboard.press('Escape');
   await expect(page.getByRole('dialog')).toHaveCount(0);
 
-  // A further attempt needs a further upload, which nobody has to know.
+  // Another attempt needs another upload. The user does not notice that.
   await answer.hover();
   await answer.getByRole('button', { name: 'Ask again' }).click();
   await expect(answer.getByRole('group', { name: 'Answer 2 of 2' })).toBeVisible();
@@ -97,7 +97,7 @@ test('files can be dropped and pasted', async ({ app }) => {
   }, bytes);
   await expect(page.locator('.chip')).toHaveText([/dropped\.png/, /pasted\.png/]);
 
-  // One message has one file: two are two messages, the text goes with the first.
+  // One message has one file. Two files become two messages, and the text goes with the first.
   await expect(page.locator('.chip[data-state=done]')).toHaveCount(2);
   await app.say('Both');
   await expect(app.messages).toHaveCount(2);
@@ -129,7 +129,7 @@ test('an edit that cannot be sent stays in its field', async ({ app }) => {
   await field.press('Enter');
   await expect(page.getByText('Something went wrong.')).toBeVisible();
   await expect(field).toHaveValue('Look closer');
-  // Nor is it lost by looking elsewhere.
+  // The edit is not lost either when the user looks elsewhere.
   await page.getByRole('button', { name: 'New chat' }).first().click();
   await page.getByRole('link', { name: 'Look' }).click();
   await expect(field).toHaveValue('Look closer');
@@ -176,7 +176,7 @@ function wav(seconds: number): Buffer {
   return Buffer.concat([head, Buffer.alloc(seconds * rate, 128)]);
 }
 
-/** From now on the addresses of files are refused, until a message is asked for once more and brings fresh ones. */
+/** From now on the addresses of files are refused, until the page asks for a message again and gets fresh ones. */
 async function expire(page: Page): Promise<{ renewed: number }> {
   const state = { renewed: 0 };
   await page.route(/X-Amz-Signature/, (route) => {
@@ -242,7 +242,7 @@ test('a double click on "Ask again" about a file sends once', async ({ app }) =>
   const answer = app.answers.first();
   await answer.hover();
   const again = answer.getByRole('button', { name: 'Ask again' });
-  // The second click comes before anything is drawn.
+  // The second click comes before the page has drawn anything.
   await again.evaluate((button: HTMLElement) => (button.click(), button.click()));
   await expect(again).toBeDisabled();
   uploads.open();
@@ -315,7 +315,7 @@ test('the way to the administration and back keeps the conversation, its draft a
   await expect(page.locator('.chip').nth(1)).toHaveAttribute('data-state', 'uploading');
   await expect(app.composer).toHaveValue('With both');
 
-  // What is being sent goes out from there, too.
+  // A message that is being sent goes out from there too.
   await app.composer.press('Enter');
   await visit();
   const sent = page.waitForResponse('**/api/uploads');
@@ -327,7 +327,7 @@ test('the way to the administration and back keeps the conversation, its draft a
   await expect(page.locator('.chip')).toHaveCount(0);
   for (const index of [1, 2]) await expect(app.answers.nth(index)).toHaveAttribute('data-progress', 'done');
 
-  // The page of the administration knows the way back after a reload, too.
+  // After a reload, the administration page still knows the way back.
   await visit();
   await page.reload();
   await back.click();

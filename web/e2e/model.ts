@@ -1,4 +1,4 @@
-/** An endpoint that speaks the OpenAI protocol and says what a test wants, as fast as it wants. */
+/** An endpoint with the OpenAI protocol. A test decides what it says, and how fast. */
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -6,7 +6,7 @@ export interface Asked {
   messages: { role: string; content: unknown }[];
 }
 
-/** The pieces of an answer, in the time that they take. */
+/** The pieces of an answer, with their timing. */
 export type Script = (asked: Asked) => AsyncIterable<string>;
 
 export class ModelEndpoint {
@@ -58,7 +58,7 @@ export async function* paced(text: string, everyMs: number): AsyncIterable<strin
   }
 }
 
-/** A valve: an answer that goes on when the test says so. */
+/** A gate: the answer goes on when the test opens it. */
 export function gate(): { opened: Promise<void>; open(): void } {
   let open = () => {};
   const opened = new Promise<void>((resolve) => (open = resolve));

@@ -1,4 +1,4 @@
-/** Signing in at an OpenID provider: a real one, which knows nothing of Parley. */
+/** Signing in at a real OpenID provider that knows nothing of Parley. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Page } from '@playwright/test';
@@ -7,7 +7,7 @@ import { App, expect, test } from './fixtures';
 import { Stack } from './stack';
 
 const CLIENT = 'parley-web';
-/** A little longer than the client wants a token to be good for: each is renewed soon. */
+/** A little longer than the client wants a token to be valid, so each is renewed soon. */
 const TOKEN_SECONDS = 66;
 
 interface TestProvider {
@@ -30,7 +30,7 @@ async function startProvider({ endsSessions = true } = {}): Promise<TestProvider
         token_endpoint_auth_method: 'none',
         grant_types: ['authorization_code', 'refresh_token'],
         response_types: ['code'],
-        // A port of the loopback is free to choose for a native client, as RFC 8252 has it.
+        // A native client may use any port of the loopback address (RFC 8252).
         redirect_uris: ['http://127.0.0.1/'],
         post_logout_redirect_uris: ['http://127.0.0.1/'],
       },
@@ -67,7 +67,7 @@ async function startProvider({ endsSessions = true } = {}): Promise<TestProvider
   return { issuer, grants, stop };
 }
 
-/** At the provider's page. */
+/** Signs in at the provider's page. */
 async function enter(page: Page, login: string): Promise<void> {
   await page.getByPlaceholder('Enter any login').fill(login);
   await page.getByPlaceholder('and password').fill('any');
@@ -108,7 +108,7 @@ test('the code flow with PKCE, a renewed token, and signing out', async ({ brows
   await expect(app.composer).toBeVisible();
   await app.connected();
 
-  // A provider that cannot be reached has signed nobody out.
+  // A provider that can't be reached has not signed the user out.
   await page.route(`${provider.issuer}/**`, (route) => route.abort());
   await page.waitForFunction(() => {
     const key = Object.keys(localStorage).find((name) => name.startsWith('oidc.user:')) ?? '';
@@ -121,7 +121,7 @@ test('the code flow with PKCE, a renewed token, and signing out', async ({ brows
   await expect(app.composer).toBeVisible();
   await app.connected();
 
-  // The session at the provider ends, too.
+  // The session at the provider ends too.
   await signOut(page);
   await page.getByRole('button', { name: 'Yes, sign me out' }).click();
   await expect(go(page)).toBeVisible();
@@ -148,7 +148,7 @@ test('a link leads to its conversation after signing in, also when signing in is
   await app.ask('Where the link leads');
   const link = page.url();
 
-  // This provider has no page to sign out at, so signing in asks once more.
+  // This provider has no page for signing out, so signing in asks which account to use.
   await signOut(page);
   await expect(page).toHaveURL(`${stack.url}/`);
   await page.goto(link);
@@ -161,7 +161,7 @@ test('a link leads to its conversation after signing in, also when signing in is
   await expect(page).toHaveURL(link);
   await expect(app.messages).toHaveText([/Where the link leads/]);
 
-  // Asked once: then the session at the provider is good again. What has come back never leads elsewhere.
+  // It asks once. Then the session at the provider is used again. A manipulated way back never leads elsewhere.
   await page.evaluate(() => {
     for (const name of Object.keys(localStorage)) if (name.startsWith('oidc.user:')) localStorage.removeItem(name);
   });

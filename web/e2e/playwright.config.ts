@@ -18,7 +18,7 @@ export default defineConfig({
   use: {
     locale: 'en-GB',
     timezoneId: 'Europe/Berlin',
-    // Its recorder asks for what the page's policy forbids, so only on demand.
+    // The recorder makes requests that the page's policy forbids, so traces are only on demand.
     trace: process.env['TRACE'] ? 'retain-on-failure' : 'off',
     screenshot: 'only-on-failure',
     viewport: { width: 1280, height: 800 },

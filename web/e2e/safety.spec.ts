@@ -1,4 +1,4 @@
-/** What comes from people and models is shown, never run; and the page asks nobody else for anything. */
+/** Texts of people and models are shown and never run, and the page sends requests to no other server. */
 import { xssCorpus } from '../src/markdown/xss-corpus';
 import { App, expect, test } from './fixtures';
 
@@ -8,7 +8,7 @@ declare global {
   }
 }
 
-/** Looks at all that is shown of texts: whatever could run, now or when it is clicked, is written down. */
+/** Checks everything that is shown of texts, and notes every part that could run now or after a click. */
 function inspect(): void {
   for (const link of document.querySelectorAll<HTMLAnchorElement>('.md a')) {
     if (!['http:', 'https:', 'mailto:'].includes(new URL(link.href, location.href).protocol)) window.ran.push(link.href);
@@ -34,7 +34,7 @@ test('nothing of an XSS corpus runs, in texts, titles and file names', async ({ 
   await page.goto('/');
   await app.signIn(user);
 
-  // The mock says what it is told: the same text goes through the user's message and the model's answer.
+  // The mock repeats what it gets, so the same text passes through the user's message and the model's answer.
   const texts: string[] = [];
   for (const vector of xssCorpus) {
     const last = texts.length - 1;

@@ -1,4 +1,4 @@
-/** The pictures that the README shows, and those that are looked at. Run with PICTURES=1 they are written to docs/. */
+/** The README's pictures, and pictures for a look by eye. With PICTURES=1 they are written to docs/. */
 import path from 'node:path';
 import { App, expect, test } from './fixtures';
 import { ModelEndpoint, paced } from './model';

@@ -1,4 +1,4 @@
-/** A stack under test: the gateway as a process of its own, as `cargo run` starts it. */
+/** A stack under test: a process of its own, started as `cargo run` starts it. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -10,7 +10,7 @@ const program = path.join(root, 'target/debug/parley');
 export interface StackOptions {
   params?: Record<string, string | number>;
   args?: string[];
-  /** Kept there, for another stack to go on with; otherwise in memory. */
+  /** Keeps the data there, for another stack to use. Without this, the data is in memory. */
   dataDir?: string;
   port?: number;
 }
@@ -23,7 +23,7 @@ export class Stack {
   ) {}
 
   static async start({ params = {}, args = [], dataDir, port = 0 }: StackOptions = {}): Promise<Stack> {
-    if (!existsSync(program)) throw new Error(`${program} is not there: run \`cargo build --workspace\` first`);
+    if (!existsSync(program)) throw new Error(`${program} does not exist: run \`cargo build --workspace\` first`);
     const all = { MockLatencyMs: 0, ...params };
     const child = spawn(
       program,
@@ -34,7 +34,7 @@ export class Stack {
       ],
       { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] },
     );
-    // A test that fails may never come to its end, but its process does.
+    // A test that fails may never reach its end, but its process does.
     process.once('exit', () => child.kill('SIGTERM'));
     const log: string[] = [];
     createInterface({ input: child.stderr }).on('line', (line) => log.push(line));
@@ -56,7 +56,7 @@ export class Stack {
     return this.log.join('\n');
   }
 
-  /** SIGKILL: nothing is said to anybody. */
+  /** Sends SIGKILL, so the stack can tell nobody. */
   async kill(): Promise<void> {
     await this.end('SIGKILL');
   }

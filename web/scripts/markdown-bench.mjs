@@ -1,8 +1,9 @@
-// What streaming Markdown costs in Chromium: script time from the first append to the end, in updates of 32 characters,
-// each shown at once (the worst case: an update per frame). Linear is 4.0 for 64 KiB against 16 KiB.
-// Before that, the XSS corpus in a real browser: nothing outside of the allowlist, no request, no script.
+// Measures the cost of streaming Markdown in Chromium: script time from the first append to the end, in updates of 32
+// characters, each shown at once (the worst case: an update per frame). A linear cost is 4.0 for 64 KiB against 16 KiB.
+// Before that, it runs the XSS corpus in a real browser: nothing outside of the allowlist, no request, no script.
 //   node scripts/markdown-bench.mjs [--frames] [--runs=9] [--only=SHAPE]
-// --frames: also once with real frames (a minute per shape), and what style and layout cost there. Exit code 1: a fence is above 4.5, or a vector got through.
+// With --frames it also runs once with real frames (a minute per shape), and measures style and layout there. The exit
+// code is 1 if a fence is above 4.5, or if a vector got through.
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -144,7 +145,7 @@ try {
   for (const [name, make] of Object.entries(SHAPES)) {
     if (only && !name.startsWith(only)) continue;
     const small = make(16384), large = make(65536);
-    // Warm, so that the compiler does not count for the small one
+    // Warms up, so that the small text does not pay for the compiler
     for (let i = 0; i < 3; i++) await page.evaluate((text) => window.stream(text), large);
     const a = [], b = [];
     for (let i = 0; i < runs; i++) {

@@ -1,4 +1,4 @@
-/** The REST API: one call each, errors as `ApiError`. */
+/** The REST API: one function for each call. Errors are `ApiError`. */
 import type { Auth } from './auth';
 import type { AdminClient, Admission, Conversation, Message, Page, Upload, User } from './contract';
 
@@ -27,7 +27,7 @@ export interface Api {
   adminClients(): Promise<{ capacity: number; items: AdminClient[] }>;
   closeClient(userId: string): Promise<void>;
   adminUsers(username: string, cursor?: string): Promise<Page<User>>;
-  /** How far the server's clock is ahead of this one's, in milliseconds; by the last answer that told. */
+  /** How far the server's clock is ahead of this one, in milliseconds, by the last response that had a date. */
   skewMs(): number | undefined;
 }
 
@@ -40,7 +40,7 @@ export interface MessageQuery {
 
 export function createApi(base: string, auth: Auth): Api {
   let skewMs: number | undefined;
-  // A token that could not be asked for again when the page is closed.
+  // The last token, for calls while the page is being closed: then there is no time to get another.
   let lastToken = '';
 
   async function call<T>(method: string, path: string, body?: unknown, leaving = false): Promise<T> {
@@ -64,7 +64,7 @@ export function createApi(base: string, auth: Auth): Api {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const date = Date.parse(response.headers.get('date') ?? '');
-    // The header has whole seconds, so half of one is the best guess.
+    // The header has whole seconds, so the best guess is half a second more.
     if (!Number.isNaN(date)) skewMs = date + 500 - Date.now();
     return response;
   }

@@ -1,10 +1,10 @@
-/** Puts a text on the clipboard, and says whether it is there. */
+/** Puts a text on the clipboard. Resolves to whether that worked. */
 export async function copyText(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // Plain http has no such interface, and permission may be denied. A selection can be copied all the same.
+    // Plain http has no such interface, and the user may deny the permission. Copying a selection still works.
     return copySelected(text);
   }
 }

@@ -1,10 +1,10 @@
-/** The public contract as this client speaks it: docs/protocol.md has it in words. */
+/** The public contract as this client uses it. docs/protocol.md has it in words. */
 
 export type Status = 'queued' | 'processing' | 'done' | 'failed' | 'cancelled';
 
 export interface Media {
   key: string;
-  /** A presigned address; good for a while, then it has to be asked for again. */
+  /** A presigned address. It works for a limited time; then the client asks for a fresh one. */
   url: string;
   contentType: string;
   bytes: number;
@@ -19,13 +19,13 @@ export interface Message {
   text?: string;
   media?: Media;
   status: Status;
-  /** Of an answer: the message that it answers. */
+  /** For an answer: the message that it answers. */
   replyTo?: string;
-  /** The item that this one follows; '' at the beginning; absent in old items, which follow the one before them. */
+  /** The item that this one follows. '' at the beginning. Absent in old items, which follow the item before them. */
   parentId?: string;
   error?: { code: string; message: string };
   createdAt: string;
-  /** In a frame: the text did not fit, REST has it. */
+  /** In a frame: the text did not fit, and REST has it. */
   truncated?: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** A fresh UUID. `crypto.randomUUID` is for secure contexts alone, and a stack may be used over plain http. */
+/** A fresh UUID. `crypto.randomUUID` exists only in secure contexts, and a stack may be used over plain http. */
 export function newId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;

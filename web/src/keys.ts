@@ -1,35 +1,35 @@
-/** What keys do: the shortcuts that work everywhere on the page, and Enter where one writes. */
+/** The keys: shortcuts that work everywhere on the page, and Enter in a field. */
 
 export const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
 
-/** How the key beside the space bar is called here. */
+/** The name of the key beside the space bar on this machine. */
 export const modifier = isMac ? '⌘' : 'Ctrl';
 
 export type Shortcut = 'palette' | 'newChat' | 'sidebar' | 'focus' | 'help';
 
-/** Devices of which a finger is the first pointer: their keyboards are on the screen. */
+/** Devices whose first pointer is a finger. Their keyboards are on the screen. */
 export const isTouch = () => matchMedia('(pointer: coarse)').matches;
 
 /**
- * The key belongs to an input method, which writes with it: Enter takes over a word, Escape leaves it, arrows choose one.
- * Every handler of such keys in a field leaves them alone. Safari says it by the code 229 and nothing else.
+ * Whether the key belongs to an input method, which uses it to write: Enter accepts a word, Escape leaves it, arrows
+ * choose one. Every handler of such keys in a field must ignore them. Safari reports this only by the code 229.
  */
 export function isComposing(event: KeyboardEvent): boolean {
   return event.isComposing || event.keyCode === 229;
 }
 
 /**
- * In a field of many lines: whether the key sends what was written. Keyboards on a screen have no Shift + Enter, so Enter
- * makes a new line there, and a button sends.
+ * Whether the key sends the text of a field with many lines. Keyboards on a screen have no Shift + Enter, so there
+ * Enter makes a new line, and a button sends.
  */
 export function isSending(event: KeyboardEvent): boolean {
   return event.key === 'Enter' && !event.shiftKey && !isTouch() && !isComposing(event);
 }
 
-/** How a keyboard on the screen labels its Enter key in such a field. */
+/** The label of the Enter key on a screen's keyboard, in such a field. */
 export const enterHint = () => (isTouch() ? 'enter' : 'send');
 
-/** The shortcut that a key press is, if it is one. */
+/** The shortcut of a key press, if it is one. */
 export function shortcutOf(event: KeyboardEvent): Shortcut | undefined {
   const withModifier = isMac ? event.metaKey : event.ctrlKey;
   const key = event.key.toLowerCase();

@@ -8,7 +8,7 @@ startTheme();
 await startLanguage();
 createApp(App).mount('#app');
 
-// A part of an older build that the server does not have any more: the page is loaded anew, once.
+// The server does not have this part of an older build any more. So the page is loaded again, once.
 window.addEventListener('vite:preloadError', () => {
   const key = 'parley.reloaded';
   if (Date.now() - Number(sessionStorage.getItem(key)) < 60_000) return;
@@ -17,7 +17,7 @@ window.addEventListener('vite:preloadError', () => {
 });
 
 if (import.meta.env.PROD && 'serviceWorker' in navigator) {
-  // After the first view: it must not wait for what only the next visit needs.
+  // This comes after the first view, because only the next visit needs it.
   const register = () => void navigator.serviceWorker.register('/sw.js');
   if (document.readyState === 'complete') register();
   else window.addEventListener('load', register);

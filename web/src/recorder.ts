@@ -1,4 +1,4 @@
-/** Recording a voice message with the browser's own recorder, in whichever type it has that the server takes. */
+/** Records a voice message with the browser's own recorder, in a type that the server accepts. */
 import { mediaType } from './chat/uploads';
 
 export interface Recording {
@@ -11,7 +11,7 @@ const TYPES = ['audio/webm;codecs=opus', 'audio/ogg;codecs=opus', 'audio/mp4', '
 
 export const canRecord = (): boolean => typeof MediaRecorder !== 'undefined' && 'mediaDevices' in navigator;
 
-/** Asks for the microphone. Throws when it is refused or there is none. */
+/** Asks for the microphone. Throws if the user refuses it or there is none. */
 export async function record(name: string): Promise<Recording> {
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
   const type = TYPES.find((candidate) => MediaRecorder.isTypeSupported(candidate) && mediaType(candidate));

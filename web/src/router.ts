@@ -1,4 +1,4 @@
-/** Where the page is: a conversation, none, or the admin page. Three paths need no library. */
+/** The place of the page: a conversation, none, or the admin page. Three paths need no library. */
 import { shallowRef } from 'vue';
 
 export type Route = { page: 'chat'; conversation?: string } | { page: 'admin' };
@@ -11,7 +11,7 @@ export function go(to: Route, replace = false): void {
   route.value = to;
 }
 
-/** What was shown before this page, to go back to it: a conversation, or none. */
+/** The place before this page, to go back to: a conversation, or none. */
 export function chatBefore(): Route {
   const { from } = (history.state ?? {}) as { from?: unknown };
   const before = routeOf(from);
@@ -23,14 +23,14 @@ export function pathOf(to: Route): string {
   return to.conversation ? `/c/${encodeURIComponent(to.conversation)}` : '/';
 }
 
-/** Whatever it is given, this is a page of the client, and never an address elsewhere. */
+/** Whatever the path is, this gives a page of the client, and never an address elsewhere. */
 export function routeOf(path: unknown): Route {
   if (path === '/admin') return { page: 'admin' };
   const [, id] = /^\/c\/([^/]+)$/.exec(String(path)) ?? [];
   return id ? { page: 'chat', conversation: decoded(id) } : { page: 'chat' };
 }
 
-/** What is no encoding is no conversation either, and is looked for as it is. */
+/** An id that can't be decoded is looked up as it is, and will not be found. */
 function decoded(id: string): string {
   try {
     return decodeURIComponent(id);

@@ -1,4 +1,4 @@
-/** The browser's storage, which may be full, forbidden or hold something else: then the client goes on without it. */
+/** The browser's storage. It may be full, forbidden or hold something else. Then the client works without it. */
 
 export function readJson<T>(key: string): T | undefined {
   try {
@@ -13,7 +13,7 @@ export function writeJson(key: string, value: unknown): void {
   try {
     localStorage.setItem(key, JSON.stringify(value));
   } catch {
-    // What is stored is a convenience: nothing that was sent depends on it.
+    // Stored values are a convenience. No sent message depends on them.
   }
 }
 

@@ -1,4 +1,4 @@
-// The offline shell: the page's own files, as they were built together. Nothing of the chat is kept here.
+// The offline shell: the page's own files from one build. It keeps nothing of the chat.
 const FILES = /* filled in by the build */ self.__FILES__;
 const CACHE = `parley-${self.__VERSION__}`;
 
@@ -16,7 +16,7 @@ self.addEventListener('fetch', (event) => {
   const url = new URL(request.url);
   if (request.method !== 'GET' || url.origin !== location.origin) return;
   if (request.mode === 'navigate') {
-    // The newest page while there is a network. What is not the client's answers for itself.
+    // The newest page while there is a network. Paths outside of the client are not answered here.
     if (/^\/(api|docs|_local|_aws)(\/|$)/.test(url.pathname)) return;
     event.respondWith(fetch(request).catch(() => caches.match('/index.html')));
   } else if (FILES.includes(url.pathname)) {
@@ -26,7 +26,7 @@ self.addEventListener('fetch', (event) => {
   }
 });
 
-// The configuration as it is now or, offline, as it was last.
+// The present configuration or, offline, the last known one.
 async function fresh(request) {
   const cache = await caches.open(CACHE);
   try {

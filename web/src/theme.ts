@@ -1,4 +1,4 @@
-/** Light, dark, or as the system has it. */
+/** The theme: light, dark, or the system's. */
 import { shallowRef } from 'vue';
 import { readJson, writeJson } from './storage';
 
@@ -8,7 +8,7 @@ const KEY = 'parley.theme';
 const dark = matchMedia('(prefers-color-scheme: dark)');
 
 export const theme = shallowRef<Theme>('system');
-/** What is seen. */
+/** Whether the page is dark now. */
 export const isDark = shallowRef(false);
 
 export function startTheme(): void {

@@ -13,7 +13,7 @@ const UNAUTHORIZED: &str = "Unauthorized";
 async fn main() -> Result<(), Error> {
     let verifier = shared::lambda::start().await.verifier()?;
     if let Err(error) = verifier.warm_up().await {
-        // Not fatal: tried again with the first token.
+        // This is not fatal: the first token makes it try again.
         tracing::warn!("{error}");
     }
     run(service_fn(|event| authorize(&verifier, event))).await
@@ -25,14 +25,16 @@ async fn authorize(
 ) -> Result<ApiGatewayCustomAuthorizerResponse<Value>, Error> {
     let request = event.payload;
     let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
-    // Never the token: whoever reads the log could use it.
+    // The log never has the token: anybody who reads the log could use it.
     let request_id = request.request_context.request_id.as_deref().unwrap_or_default();
     let refuse = |reason: &str| {
         tracing::info!(request = request_id, reason, "Refused a token");
         Err(UNAUTHORIZED.into())
     };
     let Some(token) = token_of(header("authorization"), header("sec-websocket-protocol")) else {
-        return refuse("there is none, neither as header Authorization nor as subprotocol bearer.TOKEN");
+        return refuse(
+            "the handshake has no token, neither in the header Authorization nor as subprotocol bearer.TOKEN",
+        );
     };
     match verifier.verify(token).await {
         Ok(identity) => {
@@ -82,15 +84,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_token_leaves_a_line_that_says_why_and_not_the_token() {
-        // No issuer is asked: they are refused before.
+        // Nobody asks the issuer here: each token is refused before that.
         let config = AuthConfig { issuer: "http://127.0.0.1".to_owned(), audience: "parley".to_owned() };
         let verifier = Verifier::new(config, Arc::new(SystemClock)).expect("a verifier");
-        // {"alg":"HS256"} and {"alg":"ES256"}, without a key's id.
+        // The last two are {"alg":"HS256"} and {"alg":"ES256"}, without a key's id.
         for (header, why) in [
-            (None, "there is none"),
+            (None, "has no token"),
             (Some("Bearer c2VjcmV0LXRva2Vu"), "InvalidToken"),
-            (Some("Bearer eyJhbGciOiJIUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "algorithm is not accepted"),
-            (Some("Bearer eyJhbGciOiJFUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "names no key"),
+            (Some("Bearer eyJhbGciOiJIUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "signature algorithm is not accepted"),
+            (Some("Bearer eyJhbGciOiJFUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "does not say which key signed it"),
         ] {
             let log = Log::default();
             let written = log.clone();

@@ -1,7 +1,7 @@
-//! `cancel`: stops the answer to a message. What came of it is told by a `reply`, from here where nobody had begun with
-//! the message, and otherwise from the worker that has it.
+//! `cancel`: stops the answer to a message. A `reply` tells what came of it. If no worker had begun with the message,
+//! this function sends that `reply`. Otherwise the worker that has the message sends it.
 //!
-//! The route has no response, because there is none to give where all is well; what is wrong is pushed.
+//! The route has no response, because there is nothing to say when all is well. An error is pushed to the client.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ async fn cancel(
     let body = event.body.as_deref().unwrap_or_default();
     let cancelled = async {
         let message = parse_cancel(body)?;
-        // As everywhere: only who holds a place is heard.
+        // As in every route, a client is heard only while it holds a place.
         deps.leases.renew(&speaker.user, &speaker.connection).await?;
         deps.finisher.cancel(&speaker.user, &message).await
     };

@@ -1,5 +1,5 @@
-//! `$connect`: takes a place for the user, or says why not: 409 already connected (with another session, and without
-//! `takeover=true`), 503 all places taken.
+//! `$connect`: takes a place for the user, or refuses with a status. 409: the user is connected with another session,
+//! and the client did not ask for `takeover=true`. 503: all places are taken.
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
@@ -45,7 +45,7 @@ async fn connect(
         }
     };
     if let Some(old) = replaced {
-        // Its place is gone whether it hears of it or not, and the janitor tries again.
+        // The old connection has lost its place even if this call fails. The janitor tries again.
         let told = dismiss(push, &old, ClosingCode::Replaced, REPLACED).await;
         if let Err(error) = told {
             tracing::warn!(connection = %old, "The replaced connection was not closed: {error}");

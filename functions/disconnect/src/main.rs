@@ -1,5 +1,5 @@
-//! `$disconnect`: gives the place back. Best effort: where it does not come, the lease ends by itself; where it comes
-//! late, it finds another connection's lease and changes nothing.
+//! `$disconnect`: gives the place back. AWS does not promise this event. If it never comes, the lease ends by itself.
+//! If it comes late, it finds another connection's lease and changes nothing.
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};

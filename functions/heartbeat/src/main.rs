@@ -1,5 +1,5 @@
-//! `heartbeat`: renews the lease of a client that has spoken, and tells when it ends. Who waits for an answer has it
-//! looked after.
+//! `heartbeat`: renews the client's lease and tells it when the lease ends. If the client waits for an answer, the
+//! heartbeat also checks that the answer is on its way.
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};

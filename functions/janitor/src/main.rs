@@ -1,4 +1,4 @@
-//! Once a minute: closes the sockets of ended leases and drives messages again that have waited too long.
+//! Runs once a minute: closes the sockets of ended leases, and queues messages again that have waited too long.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use serde_json::Value;
@@ -16,8 +16,8 @@ async fn tidy_up(janitor: &Janitor, _due: LambdaEvent<Value>) -> Result<(), Erro
         tracing::info!(?report, "Tidied up");
     }
     if report.failures > 0 {
-        // Seen by whoever watches the function's errors.
-        return Err(format!("{} things were not tidied up", report.failures).into());
+        // The invocation fails, so that the function's error metric shows it.
+        return Err(format!("The janitor failed to tidy up {} things; the log names each", report.failures).into());
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! `/api/admin`: who has the places, closing them, and all users. For members of the group `admin` alone: [`guard`]
-//! stands before everything under this path, what is there and what is not.
+//! `/api/admin`: lists the clients that hold places, closes them, and lists all users. It is for members of the group
+//! `admin`. [`guard`] checks every request under this path, also for paths that do not exist.
 
 use axum::Json;
 use axum::extract::{Path, Request, State};
@@ -30,9 +30,9 @@ const GROUP: &str = "admin";
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Clients {
-    /// Places.
+    /// How many places there are.
     capacity: u32,
-    /// Who has one, by slot.
+    /// The clients that hold one, by slot.
     items: Vec<Client>,
 }
 
@@ -43,11 +43,11 @@ pub(crate) struct Client {
     #[schema(value_type = String)]
     user_id: UserId,
     username: String,
-    /// When the connection was made that has the place now; unknown of those older than this.
+    /// When the client's present connection was made. Absent if the place was taken before this was stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     connected_at: Option<Timestamp>,
-    /// When the place is lost, if nothing is heard before.
+    /// When the client loses its place, if it sends nothing until then.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
     /// Messages that are not answered yet.
@@ -81,18 +81,18 @@ pub(crate) struct UserPage {
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "the documentation of what `Query` reads")]
 pub(crate) struct UsersQuery {
-    /// How many items at most.
+    /// At most this many items.
     #[param(minimum = 1, maximum = 100, default = 20, nullable = false)]
     limit: Option<u32>,
     /// `nextCursor` of the page before; it brings `username` with it.
     #[param(nullable = false)]
     cursor: Option<String>,
-    /// Only those whose name begins so, in small letters or capitals.
+    /// Only users whose name begins with this, in small letters or capitals.
     #[param(max_length = 128, nullable = false)]
     username: Option<String>,
 }
 
-/// Who has a place now.
+/// Lists the clients that hold a place now.
 #[utoipa::path(get, path = "/api/admin/clients", operation_id = "listClients", tag = "admin", responses(
     (status = 200, description = "All places that are taken", body = Clients),
     Always,
@@ -103,8 +103,7 @@ pub(crate) async fn clients(State(deps): State<Deps>) -> Result<Json<Clients>, P
     Ok(Json(Clients { capacity: deps.leases.capacity(), items }))
 }
 
-/// Takes a user's place away. The client is told `closing` and its connection is closed; nothing keeps it from
-/// connecting again.
+/// Takes a user's place away. The client is told `closing` and its connection is closed. The user may connect again.
 #[utoipa::path(delete, path = "/api/admin/clients/{userId}", operation_id = "closeClient",
     tag = "admin", params(("userId" = String, Path)), responses(
     (status = 204, description = "Its place is free"),
@@ -118,13 +117,13 @@ pub(crate) async fn close(State(deps): State<Deps>, Path(user): Path<String>) ->
     let connection = deps.leases.close(&user).await?.ok_or_else(no_place)?;
     let told = dismiss(&*deps.push, &connection, ClosingCode::ClosedByAdmin, CLOSED_BY_ADMIN).await;
     if let Err(error) = told {
-        // Its place is gone whether it hears of it or not, and the janitor tries again.
-        tracing::warn!(%connection, "The connection was not closed: {error}");
+        // The connection has lost its place even if this call fails. The janitor tries again.
+        tracing::warn!(%connection, "The connection could not be closed; the janitor tries again: {error}");
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// All users, by name.
+/// Lists all users by name.
 #[utoipa::path(get, path = "/api/admin/users", operation_id = "listUsers", tag = "admin", params(UsersQuery), responses(
     (status = 200, description = "Some of them", body = UserPage),
     Always,
@@ -148,12 +147,12 @@ pub(crate) async fn users(
     Ok(Json(UserPage { items: page.items.into_iter().map(Into::into).collect(), next_cursor: page.next }))
 }
 
-/// Lets nobody but administrators to what is under this path. A preflight is no request for anything.
+/// Refuses everybody but administrators under this path. A preflight passes: it asks for nothing.
 pub(crate) async fn guard(request: Request, next: Next) -> Response {
     let below = request.uri().path().strip_prefix(PATH);
     let is_guarded = below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     if is_guarded && request.method() != Method::OPTIONS && !is_admin(&request) {
-        return Problem::new(StatusCode::FORBIDDEN, "This is for members of the group admin alone").into_response();
+        return Problem::new(StatusCode::FORBIDDEN, "Only members of the group admin may do this").into_response();
     }
     next.run(request).await
 }
@@ -165,8 +164,7 @@ fn is_admin(request: &Request) -> bool {
     groups.is_some_and(|groups| groups_of(groups).iter().any(|group| group == GROUP))
 }
 
-/// A list as it arrives in a claim: API Gateway makes one text of it, `[admin other]`. Others write JSON, or one name
-/// alone.
+/// Reads a list from a claim. API Gateway writes it as one text, `[admin other]`. Others write JSON, or one name alone.
 fn groups_of(claim: &str) -> Vec<String> {
     let claim = claim.trim();
     if let Ok(groups) = serde_json::from_str(claim) {

@@ -1,4 +1,5 @@
-//! `/api/admission`: tells a browser, which can't see why a handshake was refused, whether one would be now.
+//! `/api/admission`: tells a browser whether its handshake would be accepted now. A browser can't see why one was
+//! refused.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,12 +15,11 @@ use crate::problem::{Always, Problem};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Admission {
     state: AdmissionState,
-    /// Places taken.
+    /// How many places are taken.
     in_use: u32,
-    /// Places.
+    /// How many places there are.
     capacity: u32,
-    /// When to try again: until then at the latest a place is lost by its holder, if nothing is heard of it. 0 when
-    /// open.
+    /// When to try again. By then a place becomes free, unless its holder sends something first. 0 when open.
     retry_after_seconds: u64,
 }
 
@@ -34,7 +34,7 @@ pub(crate) enum AdmissionState {
     Connected,
 }
 
-/// Whether this user could connect now.
+/// Tells whether this user could connect now.
 #[utoipa::path(get, path = "/api/admission", operation_id = "getAdmission", tag = "users", responses(
     (status = 200, description = "Whether there is a place", body = Admission),
     Always,

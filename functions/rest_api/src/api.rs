@@ -1,4 +1,4 @@
-//! All routes and their documentation, from one declaration: what is served is what is documented.
+//! All routes and their documentation. Both come from one declaration, so the documentation can't leave out a route.
 
 use axum::Router;
 use axum::extract::Request;
@@ -24,14 +24,14 @@ use crate::{Deps, admin, admission, conversations, docs, media, messages, users}
     servers((url = "/")),
     modifiers(&Bearer),
     security(("bearer" = [])),
-    // Responses that calls share do not bring their schemas with them.
+    // utoipa does not collect the schemas of responses that calls share, so they are named here.
     components(schemas(Problem, FieldError)),
     tags(
-        (name = "users", description = "Who speaks, and whether there is a place"),
-        (name = "conversations", description = "What messages are said in"),
-        (name = "messages", description = "What was said"),
+        (name = "users", description = "The user of the token, and whether there is a place"),
+        (name = "conversations", description = "Conversations: make, list, rename, delete"),
+        (name = "messages", description = "The messages and answers of a conversation"),
         (name = "media", description = "Images, audio and video"),
-        (name = "admin", description = "Who has the places, and all users; for members of the group `admin`"),
+        (name = "admin", description = "Connected clients and all users; only for members of the group `admin`"),
     )
 )]
 struct Documentation;
@@ -49,7 +49,8 @@ impl Modify for Bearer {
 
 pub(crate) fn router(deps: Deps) -> Router {
     let (router, mut document) = documented().split_for_parts();
-    // A conversation can be made of nothing: a body that may be absent is something else than one that may be null.
+    // A new conversation needs no body at all. utoipa can say only that a body may be null, so the document is changed
+    // here.
     let create = document.paths.paths.get_mut("/api/conversations").and_then(|path| path.post.as_mut());
     if let Some(RefOr::T(body)) = create.and_then(|create| create.request_body.as_mut()) {
         body.required = Some(Required::False);
@@ -59,12 +60,12 @@ pub(crate) fn router(deps: Deps) -> Router {
         .merge(docs::router(document))
         .method_not_allowed_fallback(async |method: Method| unserved(&method, Problem::method_not_allowed()))
         .fallback(async |request: Request| {
-            unserved(request.method(), Problem::not_found(format!("There is no {}", request.uri().path())))
+            unserved(request.method(), Problem::not_found(format!("There is nothing at {}", request.uri().path())))
         })
         .layer(axum::middleware::from_fn(admin::guard))
 }
 
-/// A preflight is no request for anything; what it may be told, the API itself adds.
+/// A preflight asks for nothing, so it is never an error. The HTTP API adds the CORS headers itself.
 fn unserved(method: &Method, problem: Problem) -> Response {
     if method == Method::OPTIONS { StatusCode::NO_CONTENT.into_response() } else { problem.into_response() }
 }

@@ -17,7 +17,7 @@ use crate::Deps;
 use crate::input::{Body, Fields, Query, Speaker};
 use crate::problem::{Always, ByName, OfList, Problem, WithBody};
 
-/// Of a request that deletes: what is left of a long conversation then, the janitor deletes.
+/// How long the request itself deletes. The janitor deletes the rest of a long conversation.
 const SWEEP_FOR: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -50,7 +50,7 @@ pub(crate) struct ConversationPage {
     next_cursor: Option<String>,
 }
 
-/// What a new conversation is made of.
+/// A new conversation.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "the schema of what `Body` reads")]
@@ -72,7 +72,7 @@ pub(crate) struct ConversationChange {
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "the documentation of what `Query` reads")]
 pub(crate) struct PageQuery {
-    /// How many items at most.
+    /// At most this many items.
     #[param(minimum = 1, maximum = 100, default = 20, nullable = false)]
     limit: Option<u32>,
     /// `nextCursor` of the page before.
@@ -80,7 +80,7 @@ pub(crate) struct PageQuery {
     cursor: Option<String>,
 }
 
-/// `limit`, with its default.
+/// Reads `limit`, or takes its default.
 pub(crate) fn limit(query: &mut Fields) -> Limit {
     let parse = |text: &str| Limit::new(text.parse().unwrap_or(0));
     query.parsed("limit", parse).unwrap_or(Limit::DEFAULT)
@@ -108,7 +108,7 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(made)))
 }
 
-/// The user's conversations, the most recently used first.
+/// Lists the user's conversations, the most recently used first.
 #[utoipa::path(get, path = "/api/conversations", operation_id = "listConversations",
     tag = "conversations", params(PageQuery), responses(
     (status = 200, description = "Some of them", body = ConversationPage),
@@ -128,7 +128,7 @@ pub(crate) async fn list(
     Ok(Json(ConversationPage { items: page.items.into_iter().map(Into::into).collect(), next_cursor: page.next }))
 }
 
-/// One conversation.
+/// Gives one conversation.
 #[utoipa::path(get, path = "/api/conversations/{id}", operation_id = "getConversation",
     tag = "conversations", params(("id" = String, Path)), responses(
     (status = 200, description = "As it is now", body = Conversation),
@@ -168,7 +168,7 @@ pub(crate) async fn rename(
     Ok(Json(renamed.into()))
 }
 
-/// Deletes a conversation with its messages and media. It is gone at once; of a long one, the rest is deleted soon
+/// Deletes a conversation with its messages and media. It is gone at once. The messages of a long one are deleted soon
 /// after.
 #[utoipa::path(delete, path = "/api/conversations/{id}", operation_id = "deleteConversation",
     tag = "conversations", params(("id" = String, Path)), responses(
@@ -183,7 +183,7 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Problem> {
     let deletion = deps.conversations.delete(&speaker.user, &ConversationId::parse(&id)?).await?;
     if let Err(error) = deps.conversations.sweep(&deletion, SWEEP_FOR).await {
-        tracing::warn!(conversation = id, "Left to the janitor: {error}");
+        tracing::warn!(conversation = id, "The janitor will delete the rest of the conversation: {error}");
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,5 +1,5 @@
-//! The documentation: the OpenAPI document, and a page that shows it. The page's files come with the binary,
-//! compressed, so that it works offline; all addresses are relative, so that it works under any path.
+//! The documentation: the OpenAPI document and a page that shows it. The binary holds the page's files, compressed, so
+//! the page works offline. All addresses are relative, so it works under any path.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use crate::problem::Problem;
 
 const PAGE: &str = include_str!("docs.html");
 
-/// The files that the page needs, of all that the bundle has.
+/// The page needs these files of the bundle and no others.
 const FILES: [&str; 3] = ["favicon-32x32.png", "swagger-ui-bundle.js", "swagger-ui.css"];
 
-/// They change with the program.
+/// The files change only with the program.
 const CACHE: &str = "public, max-age=3600";
 
 pub(crate) fn router(document: OpenApi) -> Router {

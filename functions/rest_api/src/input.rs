@@ -1,4 +1,4 @@
-//! Reading requests: who sends them, their query, their body. What is wrong is said field by field, all of it at once.
+//! Reads requests: the user who sends them, their query, their body. An error names every wrong field at once.
 
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
@@ -17,7 +17,7 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Claims that may hold a name to show, the best first; `sub` always does.
 const NAME_CLAIMS: [&str; 6] = ["username", "cognito:username", "preferred_username", "name", "email", "sub"];
 
-/// Who the token speaks for, which the HTTP API's authorizer has verified.
+/// The user of the token. The HTTP API's authorizer has verified it.
 #[derive(Debug)]
 pub(crate) struct Speaker {
     pub(crate) user: UserId,
@@ -30,7 +30,7 @@ impl<S: Sync> FromRequestParts<S> for Speaker {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
         let unauthorized = || Error::Corrupt {
             key: "requestContext".to_owned(),
-            detail: "no authorizer.jwt.claims.sub: does the route have a JWT authorizer?".to_owned(),
+            detail: "it has no authorizer.jwt.claims.sub: does the route have a JWT authorizer?".to_owned(),
         };
         let Some(RequestContext::ApiGatewayV2(context)) = parts.request_context_ref() else {
             return Err(unauthorized().into());
@@ -43,7 +43,7 @@ impl<S: Sync> FromRequestParts<S> for Speaker {
     }
 }
 
-/// Named values, taken one by one; what can't be taken, or is left over, is an error of its own.
+/// Named values, taken one by one. A value of the wrong kind is an error, and so is a value that nobody took.
 #[derive(Debug)]
 pub(crate) struct Fields {
     values: Map<String, Value>,
@@ -76,7 +76,7 @@ impl Fields {
         }
     }
 
-    /// A text that means something.
+    /// A text that `parse` understands.
     pub(crate) fn parsed<T>(&mut self, field: &'static str, parse: impl Fn(&str) -> Result<T, Error>) -> Option<T> {
         match parse(&self.text(field)?) {
             Ok(value) => Some(value),
@@ -98,7 +98,7 @@ impl Fields {
         value
     }
 
-    /// Of a query: what nobody asked for is ignored, as it is everywhere on the web.
+    /// For a query: ignores parameters that nobody asked for, as the web does everywhere.
     pub(crate) fn ignore_others(&mut self) {
         self.values.clear();
     }
@@ -111,7 +111,7 @@ impl Fields {
     }
 }
 
-/// The query string's parameters; of one that is given several times, all values, with commas.
+/// The query string's parameters. If one is given several times, its values are joined with commas.
 #[derive(Debug)]
 pub(crate) struct Query(pub(crate) Fields);
 
@@ -134,7 +134,7 @@ impl<S: Sync> FromRequestParts<S> for Query {
     }
 }
 
-/// A JSON object; an absent body is an empty one.
+/// A JSON object. An absent body counts as an empty one.
 #[derive(Debug)]
 pub(crate) struct Body(pub(crate) Fields);
 
@@ -144,7 +144,7 @@ impl<S: Sync> FromRequest<S> for Body {
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         let bytes = axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|_| {
-            let detail = format!("A body has at most {MAX_BODY_BYTES} bytes");
+            let detail = format!("The body is too large: at most {MAX_BODY_BYTES} bytes are allowed");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
         })?;
         let values = if bytes.is_empty() {

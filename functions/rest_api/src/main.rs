@@ -1,8 +1,8 @@
-//! The REST API: users, conversations and their history; and who has the places, for administrators. Behind an HTTP API
-//! whose JWT authorizer has verified who speaks.
+//! The REST API: users, conversations and their history, and the connected clients for administrators. It stands behind
+//! an HTTP API whose JWT authorizer has verified the token.
 //!
-//! [`api`] has the routes, each beside its documentation, from which the OpenAPI document is made; [`problem`] what
-//! errors look like; [`input`] how requests are read.
+//! [`api`] has the routes, each beside its documentation. The OpenAPI document is made from them. [`problem`] says what
+//! errors look like, and [`input`] reads requests.
 
 mod admin;
 mod admission;

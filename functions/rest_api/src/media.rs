@@ -1,4 +1,4 @@
-//! `/api/uploads` and `/api/media`: addresses under which browsers reach the storage itself.
+//! `/api/uploads` and `/api/media`: give addresses under which browsers reach the storage itself.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::Deps;
 use crate::input::{Body, Speaker};
 use crate::problem::{Always, ByName, Problem, WithBody};
 
-/// What is to be uploaded.
+/// The file to upload.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[allow(dead_code, reason = "the schema of what `Body` reads")]
@@ -25,7 +25,7 @@ pub(crate) struct NewUpload {
         pattern = "^(image/(png|jpeg|gif|webp|avif)|audio/(mpeg|wav|x-wav|ogg|mp4|aac|flac|webm)|video/(mp4|webm|quicktime))$"
     )]
     content_type: String,
-    /// At most this much can then be uploaded.
+    /// The size of the file. The upload may have this many bytes at most.
     #[schema(minimum = 1)]
     bytes: u64,
 }
@@ -34,7 +34,7 @@ pub(crate) struct NewUpload {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Upload {
-    /// For `sendMessage`, once it is uploaded.
+    /// The key to send in `sendMessage` once the file is uploaded.
     #[schema(value_type = String)]
     key: MediaKey,
     url: String,
@@ -67,7 +67,7 @@ pub(crate) async fn upload(
     Ok((StatusCode::CREATED, Json(upload)))
 }
 
-/// Leads to an upload or to the media of a message, by an address that is good for a while.
+/// Redirects to an upload, or to the media of a message. The address works for a limited time.
 #[utoipa::path(get, path = "/api/media/{key}", operation_id = "getMedia",
     tag = "media", params(("key" = String, Path)), responses(
     (status = 302, description = "There", headers(("location" = String, description = "A fresh presigned GET"))),

@@ -28,16 +28,16 @@ pub(crate) struct MessagePage {
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "the documentation of what `Query` reads")]
 pub(crate) struct HistoryQuery {
-    /// How many items at most.
+    /// At most this many items.
     #[param(minimum = 1, maximum = 100, default = 20, nullable = false)]
     limit: Option<u32>,
-    /// `nextCursor` of the page before; it brings `order` and `after` with it.
+    /// `nextCursor` of the page before. It holds `order` and `after` too.
     #[param(nullable = false)]
     cursor: Option<String>,
-    /// As they came (`asc`), or the newest first.
+    /// `asc`: the oldest first. `desc`: the newest first.
     #[param(pattern = "^(asc|desc)$", default = "asc", nullable = false)]
     order: Option<String>,
-    /// The id of a message or answer: only what came after it.
+    /// The id of a message or answer: gives only what came after it.
     #[param(nullable = false)]
     after: Option<String>,
 }
@@ -54,7 +54,7 @@ fn message_id(text: &str) -> Result<MessageId, Error> {
     MessageId::parse_any(text).ok_or(Error::MessageNotFound)
 }
 
-/// What was said in a conversation: messages and answers in the order in which they came.
+/// Lists the messages and answers of a conversation in the order in which they came.
 #[utoipa::path(get, path = "/api/conversations/{id}/messages", operation_id = "listMessages", tag = "messages",
     params(("id" = String, Path), HistoryQuery),
     responses(
@@ -80,7 +80,7 @@ pub(crate) async fn list(
     Ok(Json(MessagePage { items: Message::of_all(&page.items, &deps.media).await?, next_cursor: page.next }))
 }
 
-/// One message or answer.
+/// Gives one message or answer.
 #[utoipa::path(get, path = "/api/conversations/{id}/messages/{messageId}", operation_id = "getMessage",
     tag = "messages",
     params(("id" = String, Path), ("messageId" = String, Path)),

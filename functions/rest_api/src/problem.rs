@@ -1,5 +1,5 @@
-//! Errors as `application/problem+json` (RFC 9457). Here an error is logged, once, and becomes a response that says
-//! which rule said no, and nothing of the inside.
+//! Errors as `application/problem+json` (RFC 9457). An error is logged here, once. The response says which rule refused
+//! the request, and nothing about the server's internals.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -20,7 +20,7 @@ pub(crate) struct Problem {
     status: u16,
     /// What is wrong with this request.
     detail: String,
-    /// Of 422: each field that can't be as it is.
+    /// With 422: each field that is wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     errors: Vec<FieldError>,
@@ -29,66 +29,66 @@ pub(crate) struct Problem {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct FieldError {
     pub(crate) field: String,
-    /// What is wrong with it.
+    /// What is wrong with the field.
     pub(crate) message: String,
 }
 
-/// What every call can answer.
+/// Responses that every call can give.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "documentation")]
 pub(crate) enum Always {
-    /// No valid token; the HTTP API says so before this is asked
-    #[response(status = 401, headers(("www-authenticate" = String, description = "What is wrong with it")))]
+    /// The token is missing or not valid. The HTTP API says so itself, before the function runs
+    #[response(status = 401, headers(("www-authenticate" = String, description = "What is wrong with the token")))]
     Unauthorized,
-    /// Our fault
+    /// The server failed
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(Problem),
 }
 
-/// What a call that names something can answer.
+/// Responses of a call that names an item.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "documentation")]
 pub(crate) enum ByName {
-    /// Not there, or not yours
+    /// It does not exist, or it belongs to another user
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(Problem),
 }
 
-/// What a call for administrators can answer.
+/// Responses of a call for administrators.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "documentation")]
 pub(crate) enum Forbidden {
-    /// Not a member of the group `admin`
+    /// The user is not a member of the group `admin`
     #[response(status = 403, content_type = "application/problem+json")]
     NotAdmin(Problem),
 }
 
-/// What a call with a cursor and other parameters can answer.
+/// Responses of a call with a cursor and other parameters.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "documentation")]
 pub(crate) enum OfList {
-    /// Not a cursor of this list
+    /// The cursor does not belong to this list
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(Problem),
-    /// A parameter can't be so
+    /// A parameter has a wrong value
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(Problem),
 }
 
-/// What a call with a body can answer.
+/// Responses of a call with a body.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "documentation")]
 pub(crate) enum WithBody {
-    /// Not one JSON object
+    /// The body is not one JSON object
     #[response(status = 400, content_type = "application/problem+json")]
     Malformed(Problem),
-    /// Too large
+    /// The body, or the file that it describes, is too large
     #[response(status = 413, content_type = "application/problem+json")]
     TooLarge(Problem),
-    /// Not JSON
+    /// The body is not JSON
     #[response(status = 415, content_type = "application/problem+json")]
     NotJson(Problem),
-    /// A field can't be so
+    /// A field has a wrong value
     #[response(status = 422, content_type = "application/problem+json")]
     Invalid(Problem),
 }
@@ -104,12 +104,15 @@ impl Problem {
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "The path does not have this method; see the header Allow")
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "This path does not allow this method; the header Allow lists those that it does",
+        )
     }
 
     pub(crate) fn invalid(errors: Vec<FieldError>) -> Self {
         let fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
-        let detail = format!("Not as it must be: {}", fields.join(", "));
+        let detail = format!("Some fields have wrong values: {}", fields.join(", "));
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
     }
 }
@@ -154,5 +157,49 @@ impl IntoResponse for Problem {
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_json_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn a_problem_names_each_wrong_field() {
+        let wrong = |field: &str, message: &str| FieldError { field: field.to_owned(), message: message.to_owned() };
+        let problem = Problem::invalid(vec![wrong("title", "must be a string"), wrong("titel", "is not known")]);
+        assert_json_snapshot!(problem, @r#"
+        {
+          "type": "about:blank",
+          "title": "Unprocessable Entity",
+          "status": 422,
+          "detail": "Some fields have wrong values: title, titel",
+          "errors": [
+            {
+              "field": "title",
+              "message": "must be a string"
+            },
+            {
+              "field": "titel",
+              "message": "is not known"
+            }
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_failure_of_the_server_shows_no_internals() {
+        let error = Error::Service { operation: "PutItem", detail: "table secret-name".to_owned() };
+        assert_json_snapshot!(Problem::from(error), @r#"
+        {
+          "type": "about:blank",
+          "title": "Internal Server Error",
+          "status": 500,
+          "detail": "Something went wrong on our side; try again"
+        }
+        "#);
     }
 }

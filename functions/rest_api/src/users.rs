@@ -28,7 +28,7 @@ impl From<shared::users::User> for User {
     }
 }
 
-/// Who the token speaks for. The first call of a new user creates it.
+/// Gives the user of the token. The first call of a new user creates it.
 #[utoipa::path(get, path = "/api/me", operation_id = "getMe", tag = "users", responses(
     (status = 200, description = "The user", body = User),
     Always,

@@ -1,11 +1,15 @@
 //! `sendMessage`: admits a message, queues it and answers `accepted`.
 //!
-//! Admission comes first and is durable; a crash before the queue is healed by the client, which sends the id again.
+//! The message is stored before it is queued. If this function crashes in between, the client sends the same id again,
+//! and then the message is queued.
 //!
-//! Who sends a message again that has ended is told its `reply` or `error` again, by a worker. From here it would come
-//! before `accepted`, which is this function's response, and this function would have to be allowed to post to
-//! connections. Nobody who asks is left untold: a message that is read here as not ended ends after this read, and the
-//! address to tell it at is read after that; by then the asking connection has the place, or has lost it to another.
+//! A client may send a message again that has already ended. Then a worker tells the `reply` or `error` again. This
+//! function does not: its frame would arrive before `accepted`, which is its response, and it would need the permission
+//! to post to connections.
+//!
+//! No client that asks is left without the end. If this function reads the message as not ended, then the message ends
+//! later, and the function that ends it reads the address to tell after that. By then the asking connection has the
+//! place, or has lost it to another.
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
@@ -56,8 +60,8 @@ async fn accept(
             Admission::Duplicate(message) => (message, true),
         };
         if message.status.is_final() {
-            // Whoever has not heard of the end hears of it now, from the worker: behind what it is telling at the
-            // moment.
+            // The queue hands this job to a worker after the one that it is working on, so the end is told again after
+            // that.
             deps.queue.tell(message, event.request_context.request_id.as_deref().unwrap_or_default()).await?;
         } else {
             deps.queue.send(&Job::from(message)).await?;

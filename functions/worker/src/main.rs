@@ -1,4 +1,4 @@
-//! Answers queued messages: SQS in, the model asked, the answer stored and told.
+//! The worker takes messages from SQS, asks the model, stores the answer and tells the client.
 
 use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
@@ -16,7 +16,7 @@ async fn work(answerer: &Answerer, event: LambdaEvent<SqsEvent>) -> Result<SqsBa
     let deadline = Timestamp(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
     let mut response = SqsBatchResponse::default();
     for record in event.payload.records {
-        // In a FIFO batch nothing may be answered after a failure.
+        // In a FIFO batch, a failure also fails all records after it.
         let ahead_failed = !response.batch_item_failures.is_empty();
         if ahead_failed || !answer(answerer, &record, deadline).await {
             let mut failure = BatchItemFailure::default();
@@ -31,15 +31,18 @@ async fn answer(answerer: &Answerer, record: &SqsMessage, deadline: Timestamp) -
     let job: Job = match serde_json::from_str(record.body.as_deref().unwrap_or_default()) {
         Ok(job) => job,
         Err(error) => {
-            // Back to the queue, and in the end to the dead-letter queue, where somebody can look at it.
-            tracing::error!(message = record.message_id, "Not a job: {error}");
+            // SQS tries it again and moves it to the dead-letter queue in the end, where somebody can look at it.
+            tracing::error!(
+                message = record.message_id,
+                "This is not a job; it will end in the dead-letter queue: {error}"
+            );
             return false;
         }
     };
     match answerer.run(&job, record.receipt_handle.as_deref().unwrap_or_default(), deadline).await {
         Ok(()) => true,
         Err(error) => {
-            tracing::warn!(message = %job.message_id, "Not answered, it is tried again: {error}");
+            tracing::warn!(message = %job.message_id, "The message could not be answered; SQS will deliver it again: {error}");
             false
         }
     }

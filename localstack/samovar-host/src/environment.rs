@@ -27,6 +27,9 @@ pub(super) fn of(spec: &FunctionSpec, region: &str, runtime_api: String, instanc
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
     environment.extend(spec.environment.clone());
+    if let Some(token) = environment.get_mut("AWS_SESSION_TOKEN") {
+        *token = format!("{token}/{instance}");
+    }
 
     // …but these always have Lambda's values.
     environment.extend(

@@ -18,7 +18,7 @@ pub(super) struct Event {
 
 /// The process's result for an invocation.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum RuntimeAnswer {
     Response(Bytes),
     Error(Bytes),
     /// A response above the limit, with its size.

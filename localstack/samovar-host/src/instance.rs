@@ -18,10 +18,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::error::{InvokeError, MAX_RESPONSE_BYTES};
-use super::exchange::{Answer, CallRefused, Event, base_path};
+use super::exchange::{CallRefused, Event, RuntimeAnswer, base_path};
 use super::function::Function;
 use super::output::{self, Tail};
-use super::pool::{Handle, Job, Message, Pool, Reply};
+use super::pool::{Handle, Invocation, Job, Message, Pool, Reply};
 use super::process::{self, Program, Started};
 use super::{clock, environment};
 
@@ -118,7 +118,10 @@ impl Instance {
             tokio::select! {
                 // A response that has arrived counts, even if the process has exited or its time has run out meanwhile.
                 biased;
-                Some(message) = self.inbox.recv() => self.handle_message(message),
+                Some(message) = self.inbox.recv() => match message {
+                    Message::Kill => self.kill(&mut process),
+                    message => self.handle_message(message),
+                },
                 status = process.child.wait() => break StopReason::Exited(status.unwrap_or_default()),
                 () = tokio::time::sleep_until(self.deadline) => match self.overdue() {
                     Some(end) => break end,
@@ -177,6 +180,7 @@ impl Instance {
                 let verdict = self.answered(&request_id, answer);
                 let _ = reply.send(verdict);
             }
+            Message::Kill => {}
             Message::InitError { report, reply } => {
                 let starting = matches!(self.phase, Phase::Starting);
                 if starting {
@@ -185,6 +189,12 @@ impl Instance {
                 }
                 let _ = reply.send(if starting { Ok(()) } else { Err(CallRefused::State) });
             }
+        }
+    }
+
+    fn kill(&self, process: &mut Process) {
+        if let Err(error) = process.child.start_kill() {
+            tracing::debug!("{}: process {} could not be killed: {error}", self.name(), process.pid);
         }
     }
 
@@ -205,21 +215,26 @@ impl Instance {
             deadline_epoch_ms: (clock::since_epoch() + timeout).as_millis(),
             payload: job.payload.clone(),
         };
+        let invocation = Invocation { request_id: job.request_id.clone(), event: job.payload.clone() };
         match poll.send(Ok(event)) {
-            Ok(()) => self.phase = Phase::Working(job),
+            Ok(()) => {
+                self.pool.works_on(self.index, self.handle.id(), Some(invocation));
+                self.phase = Phase::Working(job);
+            }
             // The poll's connection was closed. The invocation waits for the next poll, or for the process's exit.
             Err(_) => self.parked = Some(job),
         }
     }
 
-    fn answered(&mut self, request_id: &str, answer: Answer) -> Result<(), CallRefused> {
+    fn answered(&mut self, request_id: &str, answer: RuntimeAnswer) -> Result<(), CallRefused> {
         match std::mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Working(job) if job.request_id == request_id => {
                 let result = match answer {
-                    Answer::Response(payload) => Ok(payload),
-                    Answer::Error(payload) => Err(InvokeError::FunctionError { payload }),
-                    Answer::TooLarge(bytes) => Err(InvokeError::FunctionError { payload: too_large(bytes) }),
+                    RuntimeAnswer::Response(payload) => Ok(payload),
+                    RuntimeAnswer::Error(payload) => Err(InvokeError::FunctionError { payload }),
+                    RuntimeAnswer::TooLarge(bytes) => Err(InvokeError::FunctionError { payload: too_large(bytes) }),
                 };
+                self.pool.works_on(self.index, self.handle.id(), None);
                 job.finish(result, Some(self.handle.clone()));
                 Ok(())
             }

@@ -78,6 +78,7 @@ use pool::{Job, Limits, Pool};
 pub use error::{InvokeError, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
 pub use function::{FunctionSpec, FunctionState, InFlight};
 pub use metrics::{Statistic, Statistics};
+pub use pool::Invocation;
 
 /// The function host. Clones are handles of the same host. Dropping the last one stops its processes.
 #[derive(Debug, Clone)]
@@ -129,6 +130,19 @@ impl Host {
     /// The metrics that functions have written, by function and metric.
     pub fn metrics(&self) -> Statistics {
         self.pool.output.metrics.statistics()
+    }
+
+    /// The invocation that a process of `function` works on. `instance` is the process's id: the end of its session
+    /// token, see [`FunctionSpec::environment`].
+    pub fn invocation(&self, function: &str, instance: &str) -> Option<Invocation> {
+        self.pool.invocation(function, instance)
+    }
+
+    /// Kills a process of `function` with SIGKILL, as a crash would end it. Nothing happens if there is none.
+    pub fn kill(&self, function: &str, instance: &str) {
+        if let Some((_, handle)) = self.pool.find(function, instance) {
+            handle.kill();
+        }
     }
 
     /// Refuses new invocations, lets running ones finish for `grace`, then stops and reaps every process.

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::clock;
 use super::error::InvokeError;
-use super::exchange::{Answer, CallRefused, Event};
+use super::exchange::{CallRefused, Event, RuntimeAnswer};
 use super::function::{Function, FunctionSpec, FunctionState, InFlight};
 use super::output::Output;
 use super::process::Spawner;
@@ -79,8 +79,26 @@ struct Slots {
     cold_starts: u64,
     /// The most recently used instance is the last one.
     idle: Vec<Handle>,
-    /// All instances by their id, each with its process id once it has one.
-    by_id: HashMap<Arc<str>, (Handle, Option<u32>)>,
+    /// All instances by their id.
+    by_id: HashMap<Arc<str>, Known>,
+}
+
+/// An instance as others know it.
+#[derive(Debug)]
+struct Known {
+    handle: Handle,
+    /// `None` until the process is started.
+    pid: Option<u32>,
+    invocation: Option<Invocation>,
+}
+
+/// An invocation that a process works on.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// Lambda's id of the invocation.
+    pub request_id: String,
+    /// The function's event.
+    pub event: Bytes,
 }
 
 impl Pool {
@@ -169,13 +187,15 @@ impl Pool {
 
     /// Makes the instance visible to the Runtime API.
     pub(super) fn enlist(&self, index: usize, handle: Handle) {
-        self.lock().functions[index].by_id.insert(Arc::clone(handle.id()), (handle, None));
+        self.lock().functions[index]
+            .by_id
+            .insert(Arc::clone(handle.id()), Known { handle, pid: None, invocation: None });
     }
 
     /// The instance that a path of the Runtime API names.
     pub(super) fn find(&self, name: &str, id: &str) -> Option<(Arc<Function>, Handle)> {
         let index = self.index(name)?;
-        let handle = self.lock().functions[index].by_id.get(id)?.0.clone();
+        let handle = self.lock().functions[index].by_id.get(id)?.handle.clone();
         Some((Arc::clone(&self.functions[index]), handle))
     }
 
@@ -183,9 +203,21 @@ impl Pool {
     pub(super) fn started(&self, index: usize, id: &str, pid: u32) {
         let slots = &mut self.lock().functions[index];
         slots.cold_starts += 1;
-        if let Some((_, process)) = slots.by_id.get_mut(id) {
-            *process = Some(pid);
+        if let Some(known) = slots.by_id.get_mut(id) {
+            known.pid = Some(pid);
         }
+    }
+
+    /// Records the invocation that an instance works on.
+    pub(super) fn works_on(&self, index: usize, id: &str, invocation: Option<Invocation>) {
+        if let Some(known) = self.lock().functions[index].by_id.get_mut(id) {
+            known.invocation = invocation;
+        }
+    }
+
+    pub(super) fn invocation(&self, name: &str, id: &str) -> Option<Invocation> {
+        let index = self.index(name)?;
+        self.lock().functions[index].by_id.get(id)?.invocation.clone()
     }
 
     /// Takes an instance off the idle list. Returns false if it was not on it: an invocation is assigned to it, or
@@ -233,7 +265,7 @@ impl Pool {
 
 impl Slots {
     fn pids(&self) -> impl Iterator<Item = u32> {
-        self.by_id.values().filter_map(|(_, pid)| *pid)
+        self.by_id.values().filter_map(|known| known.pid)
     }
 
     fn state(&self, limit: Option<u32>) -> FunctionState {
@@ -322,8 +354,17 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, CallRefused>>;
 pub(super) enum Message {
     Assign(Box<Job>),
     Next(Reply<Event>),
-    Answer { request_id: String, answer: Answer, reply: Reply<()> },
-    InitError { report: String, reply: Reply<()> },
+    Answer {
+        request_id: String,
+        answer: RuntimeAnswer,
+        reply: Reply<()>,
+    },
+    InitError {
+        report: String,
+        reply: Reply<()>,
+    },
+    /// The process is to die now, as in a crash.
+    Kill,
 }
 
 /// A sender to an instance's task. It is cheap to clone, and does not show whether the instance is still alive.
@@ -358,13 +399,17 @@ impl Handle {
         self.ask(Message::Next).await.unwrap_or(Err(CallRefused::State))
     }
 
-    pub(super) async fn answer(&self, request_id: String, answer: Answer) -> Result<(), CallRefused> {
+    pub(super) async fn answer(&self, request_id: String, answer: RuntimeAnswer) -> Result<(), CallRefused> {
         let message = |reply| Message::Answer { request_id, answer, reply };
         self.ask(message).await.unwrap_or(Err(CallRefused::RequestId))
     }
 
     pub(super) async fn init_error(&self, report: String) -> Result<(), CallRefused> {
         self.ask(|reply| Message::InitError { report, reply }).await.unwrap_or(Err(CallRefused::State))
+    }
+
+    pub(super) fn kill(&self) {
+        let _ = self.messages.send(Message::Kill); // It may be dead already.
     }
 
     /// Returns `None` if the instance is gone, or ends before it answers.

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::clock;
 use super::error::MAX_RESPONSE_BYTES;
-use super::exchange::{Answer, CallRefused, Event};
+use super::exchange::{CallRefused, Event, RuntimeAnswer};
 use super::function::Function;
 use super::pool::{Handle, Pool};
 
@@ -80,11 +80,11 @@ async fn response(
 ) -> Result<(StatusCode, axum::Json<Value>), ApiError> {
     match collect(body).await? {
         Collected::Whole(payload) => {
-            caller.instance.answer(request.request, Answer::Response(payload)).await?;
+            caller.instance.answer(request.request, RuntimeAnswer::Response(payload)).await?;
             Ok(accepted())
         }
         Collected::TooLarge(bytes) => {
-            caller.instance.answer(request.request, Answer::TooLarge(bytes)).await?;
+            caller.instance.answer(request.request, RuntimeAnswer::TooLarge(bytes)).await?;
             Err(ApiError::TooLarge)
         }
     }
@@ -97,8 +97,8 @@ async fn error(
     body: Body,
 ) -> Result<(StatusCode, axum::Json<Value>), ApiError> {
     let answer = match collect(body).await? {
-        Collected::Whole(report) => Answer::Error(as_json(report, &headers)),
-        Collected::TooLarge(bytes) => Answer::TooLarge(bytes),
+        Collected::Whole(report) => RuntimeAnswer::Error(as_json(report, &headers)),
+        Collected::TooLarge(bytes) => RuntimeAnswer::TooLarge(bytes),
     };
     caller.instance.answer(request.request, answer).await?;
     Ok(accepted())

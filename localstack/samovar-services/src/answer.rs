@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 /// The answer of a service.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Answer {
     /// The status of the HTTP response.
     pub status: u16,
@@ -37,7 +37,7 @@ impl From<Answer> for Response<Body> {
 }
 
 /// A response that cannot be finished, so that the connection breaks.
-pub(crate) fn broken() -> Response<Body> {
+pub fn broken() -> Response<Body> {
     let error = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     Response::new(Body::from_stream(futures_util::stream::once(async { Err::<Bytes, _>(error) })))
 }

@@ -2,61 +2,94 @@
 //! would belong here too.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
 use super::answer::Answer;
+use super::credentials::Caller;
 use super::faults::{Call, Fault, Faults, Heard, Hook};
 use super::meter::Meter;
 
 /// The door. Clones are the same door.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Door {
+pub struct Door {
     pub(crate) meter: Arc<Meter>,
     pub(crate) faults: Arc<Faults>,
+    calls: Arc<AtomicU64>,
 }
 
 impl Door {
+    /// The faults that are injected here.
+    pub fn faults(&self) -> &Arc<Faults> {
+        &self.faults
+    }
+
+    /// Decides about an event of `caller` that is no call to a service, such as an invocation. It is not counted.
+    pub async fn decide(&self, caller: &str, service: &'static str, operation: &str, body: Bytes) -> Fault {
+        let Some(hook) = self.faults.hook() else { return Fault::none() };
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let (caller, operation) = (caller.to_owned(), operation.to_owned());
+        hook.decide(Call { number, caller, instance: None, service, operation, body }).await
+    }
+
     /// Begins a call to a service. The call is counted, unless a fault keeps it from the service.
-    pub(crate) async fn enter(&self, caller: &str, service: &'static str, operation: &str, body: &Bytes) -> Passage {
-        let hook = self.faults.hook();
-        let fault = match &hook {
+    pub async fn enter(&self, caller: Caller, service: &'static str, operation: &str, body: &Bytes) -> Passage {
+        let (hook, fault) = match self.faults.hook() {
             Some(hook) => {
-                let (caller, operation, body) = (caller.to_owned(), operation.to_owned(), body.clone());
-                hook.decide(Call { caller, service, operation, body }).await
+                let Caller { function, instance } = caller.clone();
+                let (operation, body) = (operation.to_owned(), body.clone());
+                let number = self.calls.fetch_add(1, Ordering::Relaxed);
+                let call = Call { number, caller: function, instance, service, operation, body };
+                let fault = hook.decide(call.clone()).await;
+                (Some((hook, call)), fault)
             }
-            None => Fault::none(),
+            None => (None, Fault::none()),
         };
         if !fault.dropped {
-            self.meter.count(caller, service, operation);
+            self.meter.count(&caller.function, service, operation);
         }
-        Passage { caller: caller.to_owned(), hook, fault }
+        Passage { hook, fault }
     }
 }
 
 /// A call that has passed the door and is not answered yet.
 #[derive(Debug)]
-pub(crate) struct Passage {
-    caller: String,
-    hook: Option<Arc<dyn Hook>>,
+pub struct Passage {
+    hook: Option<(Arc<dyn Hook>, Call)>,
     fault: Fault,
 }
 
 impl Passage {
     /// Whether the service must not execute the call.
-    pub(crate) fn dropped(&self) -> bool {
+    pub fn dropped(&self) -> bool {
         self.fault.dropped
     }
 
+    /// Whether the service must execute the call a second time.
+    pub fn repeated(&self) -> bool {
+        self.fault.repeated && !self.fault.dropped
+    }
+
+    /// Whether a read that may see an old state sees one.
+    pub(crate) fn stale(&self) -> bool {
+        self.fault.stale
+    }
+
+    /// Whether there is somebody who may ask for old states.
+    pub(crate) fn watched(&self) -> bool {
+        self.hook.is_some()
+    }
+
     /// Must be called once the service has executed the call.
-    pub(crate) fn executed(&self, answer: &Answer) {
-        if let Some(hook) = &self.hook {
-            hook.executed(&self.caller, answer);
+    pub fn executed(&self, answer: &Answer) {
+        if let Some((hook, call)) = &self.hook {
+            hook.executed(call, answer);
         }
     }
 
     /// The answer that the caller receives. `None` means that the connection breaks without an answer.
-    pub(crate) async fn heard<Response: From<Answer>>(self, answer: Option<Response>) -> Option<Response> {
+    pub async fn heard<Response: From<Answer>>(self, answer: Option<Response>) -> Option<Response> {
         match (self.fault.heard, answer) {
             (Heard::TheAnswer, Some(answer)) => Some(answer),
             (Heard::Instead(answer), _) => Some(answer.into()),

@@ -3,8 +3,9 @@
 //! The engine's calls block on its lock and on the disk, so they run off the async threads. A timer deletes items whose
 //! TTL has expired. Nothing depends on its timing.
 
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -158,6 +159,31 @@ impl StaleReads {
     pub(super) fn answering(&self, operation: &str, body: &[u8]) -> Option<DynamoDb> {
         let old = self.0.read().unwrap_or_else(PoisonError::into_inner).clone()?;
         may_be_stale(operation, body).then_some(old)
+    }
+}
+
+/// The answers that reads got which may see an old state, so that the same read can see it again.
+#[derive(Debug, Default)]
+pub(super) struct EarlierReads(Mutex<HashMap<(String, Bytes), Answer>>);
+
+/// The answers that are remembered. When there are more, all are forgotten.
+const EARLIER_READS: usize = 4096;
+
+impl EarlierReads {
+    pub(super) fn answer(&self, operation: &str, body: &Bytes) -> Option<Answer> {
+        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.get(&(operation.to_owned(), body.clone())).cloned()
+    }
+
+    pub(super) fn remember(&self, operation: &str, body: Bytes, answer: &Answer) {
+        if answer.status != 200 || !may_be_stale(operation, &body) {
+            return;
+        }
+        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= EARLIER_READS {
+            answers.clear();
+        }
+        answers.insert((operation.to_owned(), body), answer.clone());
     }
 }
 

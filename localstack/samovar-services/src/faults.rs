@@ -16,9 +16,13 @@ use super::answer::Answer;
 /// One call to one service.
 #[derive(Debug, Clone)]
 pub struct Call {
+    /// The call's number among those that pass one door, so that the parts of its life can be matched.
+    pub number: u64,
     /// The calling function, according to its access key.
     pub caller: String,
-    /// `dynamodb`, `sqs` or `s3`.
+    /// The process that made the call, if its credentials tell it. A presigned URL is used by somebody else.
+    pub instance: Option<String>,
+    /// `dynamodb`, `sqs` or `s3`; users of this crate may have their own.
     pub service: &'static str,
     /// The operation, such as `PutItem`.
     pub operation: String,
@@ -31,8 +35,8 @@ pub trait Hook: fmt::Debug + Send + Sync {
     /// Decides about this call. The call waits for the decision.
     fn decide(&self, call: Call) -> BoxFuture<'_, Fault>;
 
-    /// Notes that the service has executed a call of `caller`. The caller has not received the answer yet.
-    fn executed(&self, _caller: &str, _answer: &Answer) {}
+    /// Notes that the service has executed a call. The caller has not received the answer yet.
+    fn executed(&self, _call: &Call, _answer: &Answer) {}
 }
 
 /// The fate of one call.
@@ -40,6 +44,11 @@ pub trait Hook: fmt::Debug + Send + Sync {
 pub struct Fault {
     /// The service does not execute the call.
     pub dropped: bool,
+    /// The service executes the call twice, as if the network had doubled it. The caller receives the first answer.
+    /// S3 and calls that are dropped are not doubled.
+    pub repeated: bool,
+    /// A read that may see an old state sees the one of the same read's previous answer.
+    pub stale: bool,
     /// The caller's result.
     pub heard: Heard,
 }
@@ -66,17 +75,17 @@ impl Fault {
 
     /// The service does not execute the call, and the caller receives this error.
     pub fn refused(answer: Answer) -> Self {
-        Self { dropped: true, heard: Heard::Instead(answer) }
+        Self { dropped: true, heard: Heard::Instead(answer), ..Self::default() }
     }
 
     /// The service does not execute the call, and the caller receives no regular answer.
     pub fn dropped(heard: Heard) -> Self {
-        Self { dropped: true, heard }
+        Self { dropped: true, heard, ..Self::default() }
     }
 
-    /// The service executes the call, but its answer is lost.
+    /// The service executes the call, and the caller receives something else than its answer.
     pub fn lost(heard: Heard) -> Self {
-        Self { dropped: false, heard }
+        Self { heard, ..Self::default() }
     }
 }
 
@@ -160,8 +169,8 @@ mod tests {
             async move { fault }.boxed()
         }
 
-        fn executed(&self, caller: &str, answer: &Answer) {
-            self.seen.lock().expect("seen").push(format!("{caller} heard {}", answer.status));
+        fn executed(&self, call: &Call, answer: &Answer) {
+            self.seen.lock().expect("seen").push(format!("{} heard {}", call.caller, answer.status));
         }
     }
 

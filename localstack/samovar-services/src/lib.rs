@@ -13,7 +13,7 @@
 mod answer;
 mod clock;
 mod credentials;
-mod door;
+pub mod door;
 pub mod dynamodb;
 pub mod faults;
 mod ids;
@@ -33,11 +33,11 @@ use http::{HeaderMap, HeaderValue, Response};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use answer::Answer;
-pub use credentials::{SECRET_KEY, SESSION_TOKEN, access_key};
+pub use answer::{Answer, broken};
+pub use credentials::{Caller, SECRET_KEY, SESSION_TOKEN, access_key};
 
 use door::Door;
-use dynamodb::{DynamoDb, StaleReads};
+use dynamodb::{DynamoDb, EarlierReads, StaleReads};
 use faults::Faults;
 use meter::Meter;
 use queues::Queues;
@@ -62,6 +62,7 @@ pub struct Services {
     /// The faults to inject at the door.
     pub faults: Arc<Faults>,
     door: Door,
+    earlier_reads: EarlierReads,
 }
 
 impl Services {
@@ -77,7 +78,13 @@ impl Services {
             meter,
             faults,
             door,
+            earlier_reads: EarlierReads::default(),
         })
+    }
+
+    /// The door of these services, for others that functions call.
+    pub fn door(&self) -> &Door {
+        &self.door
     }
 
     /// Serves only the services until `stop`, then lets open requests finish.
@@ -106,7 +113,7 @@ impl Services {
     }
 
     /// Makes one call to one service. `None` means that the connection breaks without an answer.
-    async fn call(&self, caller: &str, target: &str, body: Bytes) -> Option<Answer> {
+    async fn call(&self, caller: Caller, target: &str, body: Bytes) -> Option<Answer> {
         let (service, operation) = match target.split_once('.') {
             Some(("DynamoDB_20120810", operation)) => ("dynamodb", operation),
             Some(("AmazonSQS", operation)) => ("sqs", operation),
@@ -119,11 +126,23 @@ impl Services {
             }
         };
         let passage = self.door.enter(caller, service, operation, &body).await;
-        let answer = if passage.dropped() { None } else { Some(self.execute(service, operation, body).await) };
-        if let Some(answer) = &answer {
-            passage.executed(answer);
+        if passage.dropped() {
+            return passage.heard(None).await;
         }
-        passage.heard(answer).await
+        let earlier = if passage.watched() { Some(&self.earlier_reads) } else { None };
+        let old = earlier.filter(|_| passage.stale()).and_then(|earlier| earlier.answer(operation, &body));
+        let answer = match old {
+            Some(answer) => answer,
+            None => self.execute(service, operation, body.clone()).await,
+        };
+        if passage.repeated() {
+            self.execute(service, operation, body.clone()).await;
+        }
+        if let Some(earlier) = earlier {
+            earlier.remember(operation, body, &answer);
+        }
+        passage.executed(&answer);
+        passage.heard(Some(answer)).await
     }
 
     async fn execute(&self, service: &str, operation: &str, body: Bytes) -> Answer {
@@ -138,9 +157,8 @@ impl Services {
 }
 
 async fn handle(State(services): State<Arc<Services>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let caller = credentials::caller(text("authorization"));
-    let Some(answer) = services.call(caller, text("x-amz-target"), body).await else { return answer::broken() };
+    let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Some(answer) = services.call(Caller::of(&headers), target, body).await else { return answer::broken() };
     let mut response = Response::from(answer);
     let headers = response.headers_mut();
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));

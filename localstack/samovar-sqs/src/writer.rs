@@ -26,7 +26,7 @@ const MAX_GROUP: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Writer {
-    jobs: Sender<Job>,
+    commands: Sender<WriterCommand>,
     _thread: JoinHandle<()>,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Writer {
 pub(super) struct Commit(Option<oneshot::Receiver<Result<(), Error>>>);
 
 #[derive(Debug)]
-enum Job {
+enum WriterCommand {
     Write { changes: Vec<Change>, done: oneshot::Sender<Result<(), Error>> },
     Close { done: oneshot::Sender<Result<(), Error>> },
 }
@@ -57,31 +57,31 @@ impl Commit {
 
 impl Writer {
     pub(super) fn start(connection: Connection) -> Result<Self, OpenError> {
-        let (jobs, inbox) = channel();
+        let (commands, inbox) = channel();
         let thread = std::thread::Builder::new()
             .name("sqs-writer".to_owned())
             .spawn(move || run(connection, &inbox))
             .map_err(OpenError::Thread)?;
-        Ok(Self { jobs, _thread: thread })
+        Ok(Self { commands, _thread: thread })
     }
 
     /// Must be called with the state's lock held: the order of the calls is the order in the file.
     pub(super) fn submit(&self, changes: Vec<Change>) -> Commit {
         let (done, commit) = oneshot::channel();
         // A writer that is gone drops `done`, and the waiting side sees that.
-        let _ = self.jobs.send(Job::Write { changes, done });
+        let _ = self.commands.send(WriterCommand::Write { changes, done });
         Commit(Some(commit))
     }
 
     /// Writes the waiting changes, then closes the file.
     pub(super) fn close(&self) -> Commit {
         let (done, commit) = oneshot::channel();
-        let _ = self.jobs.send(Job::Close { done });
+        let _ = self.commands.send(WriterCommand::Close { done });
         Commit(Some(commit))
     }
 }
 
-fn run(mut connection: Connection, inbox: &Receiver<Job>) {
+fn run(mut connection: Connection, inbox: &Receiver<WriterCommand>) {
     let mut failure: Option<Error> = None;
     let mut synchronous = "";
     while let Ok(first) = inbox.recv() {
@@ -89,8 +89,8 @@ fn run(mut connection: Connection, inbox: &Receiver<Job>) {
         let mut closing = None;
         for job in std::iter::once(first).chain(inbox.try_iter().take(MAX_GROUP)) {
             match job {
-                Job::Write { changes, done } => group.push((changes, done)),
-                Job::Close { done } => {
+                WriterCommand::Write { changes, done } => group.push((changes, done)),
+                WriterCommand::Close { done } => {
                     closing = Some(done);
                     break;
                 }

@@ -75,6 +75,10 @@ pub struct Options {
     #[arg(long)]
     pub release: bool,
 
+    /// Kill processes and let calls to services fail, about one in a hundred, as this number decides
+    #[arg(long, value_name = "SEED")]
+    pub chaos: Option<u64>,
+
     /// Serve the files of the web site as they are, without building them
     #[arg(long, hide_short_help = true)]
     pub no_site_build: bool,

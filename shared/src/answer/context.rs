@@ -1,13 +1,14 @@
-//! How much of a conversation a model is told: the last turns that fit a budget, beginning with what a user said.
+//! Decides how much of a conversation the model gets: the last turns that fit a budget, starting with a turn of the
+//! user.
 
 use crate::messages::Role;
 use crate::model::Turn;
 
-/// Bytes of text that are about a token, in most languages and of most models; estimated rather too high, because a
-/// request that is too long is refused as a whole.
+/// About how many bytes of text make a token, in most languages and for most models. The estimate is rather too high,
+/// because an endpoint refuses a request that is too long as a whole.
 const BYTES_PER_TOKEN: usize = 3;
 
-/// What a turn costs beside its text, and what a picture does.
+/// The tokens that a turn costs beside its text, and the tokens of a picture.
 const TURN_TOKENS: usize = 8;
 const MEDIA_TOKENS: usize = 800;
 
@@ -16,7 +17,7 @@ pub(super) fn tokens(turn: &Turn) -> usize {
     TURN_TOKENS + media + turn.text.len().div_ceil(BYTES_PER_TOKEN)
 }
 
-/// The last turns within the budget; the very last always.
+/// The last turns within the budget. The very last one is always among them.
 pub(super) fn within(budget_tokens: usize, turns: &[Turn]) -> Vec<Turn> {
     let mut left = budget_tokens;
     let mut first = turns.len();
@@ -28,7 +29,7 @@ pub(super) fn within(budget_tokens: usize, turns: &[Turn]) -> Vec<Turn> {
         left = left.saturating_sub(cost);
         first = index;
     }
-    // An answer without its question would be the model talking to itself.
+    // An answer without its question would look like the model talking to itself.
     let asked = turns[first..].iter().position(|turn| turn.role == Role::User).unwrap_or(0);
     turns[first + asked..].to_vec()
 }
@@ -54,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_answered_is_always_told() {
+    fn the_message_to_answer_is_always_told() {
         assert_eq!(within(1, &talk(&[10, 10, 9000])).len(), 1);
         assert_eq!(within(0, &talk(&[1])).len(), 1);
         assert!(within(100, &[]).is_empty());

@@ -1,11 +1,11 @@
-//! Ending messages and telling their users how: what all functions do that have to do with answers, with a model or
-//! without.
+//! Ends messages and tells their users. All functions that end a message use this, whether or not they have a model.
 //!
-//! An end is told, or owed, or nobody is there to hear of it. Telling is tried for a short while. What could not be
-//! told to whoever is connected is written down in that user's item, and the job is done: the conversation goes on. The
-//! janitor has it told again, every minute, until it was told or nobody is connected any more; who connects then reads
-//! the history, which had it first. Dying between the end and either of these brings the job back, and with it this. So
-//! nothing is marked as told of which nobody has heard.
+//! In the end, the user is told, or the telling is owed, or nobody is connected to be told. Telling is tried for a
+//! short while. If the connected user can't be told, that is written down in the user's item, and the job is done, so
+//! the conversation goes on. The janitor has the end told again, every minute, until somebody was told or the user is
+//! no longer connected. A user who connects later reads the history, which had the end first. If the worker dies
+//! between the end and either of these, the job comes back, and telling starts again. So no end is marked as told
+//! before anybody has heard of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::protocol::{Message, ServerFrame};
 use crate::push::Push;
 use crate::{Error, Result};
 
-/// How long a connection is tried to which an end can't be told. Meanwhile its conversation waits; then it is owed.
+/// How long telling an end is tried. The conversation waits meanwhile. After that the telling is owed.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -47,11 +47,15 @@ impl Finisher {
     }
 
     pub(super) async fn end_unanswered(&self, claim: Claim) -> Result<()> {
-        self.end_now(claim, Ending::Failed { code: "reply_failed", message: "It could not be answered".to_owned() })
-            .await
+        self.end_now(
+            claim,
+            Ending::Failed { code: "reply_failed", message: "The message could not be answered".to_owned() },
+        )
+        .await
     }
 
-    /// Stops the answer to a message: at once where nobody has begun with it, otherwise whoever works on it does.
+    /// Stops the answer to a message. If nobody has begun with the message, it ends at once. Otherwise the worker that
+    /// has it stops.
     ///
     /// # Errors
     /// [`Error::MessageNotFound`] when this user has no such message.
@@ -71,17 +75,18 @@ impl Finisher {
         }
     }
 
-    /// A message whose conversation was deleted while it waited. Its user is told, if it was still waited for.
+    /// Tells the user that the conversation of a message was deleted while the message waited. Does so only if the
+    /// message was still counted.
     pub(crate) async fn tell_deleted(&self, user: &UserId, message: &MessageId) -> Result<()> {
         if self.leases.uncount(user, std::slice::from_ref(message)).await? == 0 {
             return Ok(());
         }
         let frame = ServerFrame::error(Some(message.clone()), &Error::ConversationNotFound);
-        // The conversation is gone for whoever asks; that is as good as being told.
+        // If this can't be told, it does not matter: the user finds the conversation gone.
         self.deliver(user, &frame.to_json()).await.map(|_| ())
     }
 
-    /// For a redelivery, or who asks for it: makes sure that an end was counted and told.
+    /// For a redelivery, or for a user who asks: makes sure that an end was counted and told.
     pub(super) async fn tell_again(&self, message: &StoredMessage, answers: &[StoredMessage]) -> Result<()> {
         if !message.told {
             self.messages.uncount(message).await?;
@@ -89,7 +94,7 @@ impl Finisher {
         self.tell_or_owe(message, answers, true).await
     }
 
-    /// Tells the user, wherever connected now, how a message ended. Nobody connected: history tells.
+    /// Tells the user, at the present connection, how a message ended. If nobody is connected, the history has it.
     pub(super) async fn tell(&self, message: &StoredMessage, answers: &[StoredMessage]) -> Result<()> {
         self.tell_or_owe(message, answers, false).await
     }
@@ -115,17 +120,17 @@ impl Finisher {
         if again { self.leases.settle(&message.user, &message.id).await } else { Ok(()) }
     }
 
-    /// `false`: whoever is connected could not be told. Where nobody is, history tells.
+    /// `false`: a user is connected and could not be told. If nobody is connected, the history has the end.
     ///
-    /// Why doesn't matter. A connection that is gone may be one whose handshake is still pending; one that does not
-    /// read, one of a throttled account; and what failed may have arrived, and then is told twice.
+    /// The reason does not matter. A connection that seems gone may have a pending handshake. One that takes no more
+    /// frames may belong to a throttled account. A post that failed may have arrived, and then the user is told twice.
     async fn deliver(&self, user: &UserId, frame: &str) -> Result<bool> {
         let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
             let Some(address) = self.leases.address(user).await? else { return Ok(true) };
             let Err(error) = self.push.post(&address, frame.to_owned()).await else { return Ok(true) };
             if began.elapsed() + pause > PATIENCE {
-                tracing::info!(connection = %address, "It can't be told for now, and is owed: {error}");
+                tracing::info!(connection = %address, "The user could not be told; the janitor tries again: {error}");
                 return Ok(false);
             }
             tokio::time::sleep(pause).await;

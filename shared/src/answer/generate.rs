@@ -1,4 +1,4 @@
-//! Asking the model: again while it fails for the moment, until it is out of time or told to stop.
+//! Asks the model. If it fails for the moment, it is asked again, until the time is up or the message is cancelled.
 
 use std::time::Duration;
 
@@ -14,17 +14,18 @@ use crate::media::Sample;
 use crate::messages::{Claim, Ending, Measured, Reply, Status, StoredMessage};
 use crate::model::{ModelError, Piece, Prompt, Turn};
 
-/// Pauses between tries of a model that failed for the moment.
+/// Pauses between the tries of a model that failed for the moment.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 
-/// How often a message is looked at for having been cancelled: it is to stop within about a second.
+/// How often the worker checks whether the message was cancelled. An answer should stop within about a second.
 const LOOK_EVERY: Duration = Duration::from_millis(600);
 
-/// Of an answer, what is kept: it has to fit an item of 400 KB. A model that goes on is not listened to any longer.
+/// The most bytes of an answer that are kept, because an item has at most 400 KB. A model that goes on longer is cut
+/// off.
 const MAX_TEXT_BYTES: usize = 256 * 1024;
 
-/// What came of asking.
+/// The result of asking.
 #[derive(Debug)]
 pub(super) struct Generated {
     pub(super) how: How,
@@ -38,7 +39,7 @@ pub(super) enum How {
     Done,
     Cancelled,
     Failed(String),
-    /// The time was over. Whether that is a failure, only who knows where the time went can say.
+    /// The time was up. Only the caller, who knows what used the time, can say whether that is a failure.
     OutOfTime(&'static str),
 }
 
@@ -53,7 +54,7 @@ impl How {
 }
 
 impl Answerer {
-    /// The writer comes back while it has told one unbroken text.
+    /// Gives the writer back if it has told one unbroken text.
     pub(super) async fn generate(
         &self,
         turns: Vec<Turn>,
@@ -72,7 +73,7 @@ impl Answerer {
             let mut pieces = self.model.answer(Prompt { turns: turns.clone(), attempt });
             let failure = loop {
                 let piece = tokio::select! {
-                    // What was cancelled or is out of time stops, even where pieces never cease.
+                    // A cancelled answer, or one whose time is up, stops even if the pieces never pause.
                     biased;
                     () = &mut cancelled => {
                         generated.how = How::Cancelled;
@@ -95,7 +96,7 @@ impl Answerer {
                         generated.measured.first_ms.get_or_insert_with(|| elapsed_ms(began));
                         generated.text.push_str(&piece);
                         if enough {
-                            tracing::warn!(message = %claim.message.id, "The model was cut off at {MAX_TEXT_BYTES} bytes");
+                            tracing::warn!(message = %claim.message.id, "The answer is cut off at {MAX_TEXT_BYTES} B");
                             break None;
                         }
                     }
@@ -108,18 +109,19 @@ impl Answerer {
             let pause = match failure {
                 None => break,
                 Some(ModelError::Final { told, reason }) => {
-                    // The endpoint's words are for whoever runs this: they may name keys and accounts.
+                    // The endpoint's words go only to the log, for the operator, because they may name keys and
+                    // accounts.
                     let reference = &claim.message.id;
                     tracing::warn!(message = %reference, reason, "The model failed for good");
                     generated.how = How::Failed(format!("{told}. The reference of this failure is {reference}"));
                     break;
                 }
                 Some(ModelError::Transient { reason, retry_after }) => {
-                    tracing::info!(message = %claim.message.id, attempt, reason, "The model failed, it is asked again");
+                    tracing::info!(message = %claim.message.id, attempt, reason, "The model failed and is asked again");
                     retry_after.unwrap_or_else(|| self.backoff(attempt))
                 }
             };
-            // Another try gives another text: what was told of this one can't be continued.
+            // The next try gives another text, so the text that was told can't be continued.
             if !generated.text.is_empty() {
                 writer = None;
                 generated.text.clear();
@@ -141,7 +143,7 @@ impl Answerer {
         (generated, writer)
     }
 
-    /// Full jitter, so that those whom a model refused together do not come back together.
+    /// Full jitter: messages that a model refused together do not come back together.
     fn backoff(&self, attempt: u32) -> Duration {
         let ceiling = FIRST_BACKOFF.saturating_mul(1 << attempt.min(16)).min(LONGEST_BACKOFF);
         let jitter = self.random.below(u32::try_from(ceiling.as_millis() / 2).unwrap_or(u32::MAX));
@@ -155,18 +157,20 @@ impl Answerer {
         }
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        looks.tick().await; // the first is at once, and the claim has just looked
+        looks.tick().await; // the first tick is at once, and the claim has just checked
         loop {
             looks.tick().await;
             match self.messages.is_cancelled(message).await {
                 Ok(true) => return,
                 Ok(false) => {}
-                Err(error) => tracing::debug!(%error, message = %message.id, "Could not look whether it is cancelled"),
+                Err(error) => {
+                    tracing::debug!(%error, message = %message.id, "Could not check whether the message is cancelled")
+                }
             }
         }
     }
 
-    /// Stores the media of an answer, under keys that a repetition would use too.
+    /// Stores the media of an answer. A repeated attempt uses the same keys.
     pub(super) async fn store(&self, claim: &Claim, generated: Generated) -> Result<Ending> {
         let message = &claim.message;
         let cancelled = match generated.how {
@@ -178,7 +182,8 @@ impl Answerer {
             How::Done => false,
         };
         let mut replies = Vec::new();
-        // Of a cancelled answer, what there was; of a finished one its text, even if the model had nothing to say.
+        // A cancelled answer keeps its text so far, if there is any. A finished one keeps its text even if the model
+        // said nothing.
         if !cancelled || !generated.text.is_empty() {
             replies.push(Reply { text: generated.text, media: None });
         }

@@ -1,27 +1,28 @@
-//! What the worker does with a queued message: answers it, tells its user, exactly once as far as anybody can see.
+//! The worker's part: answers a queued message and tells its user. Nobody can see that it happens more than once.
 //!
-//! The queue gives a conversation's messages to one worker at a time, in the order they were queued. They were numbered
-//! in the order of admission, and the two may differ by a race. So a worker answers, in number order, every unanswered
-//! message up to the one it was called for; who comes later finds it answered. Answers come in the order of history.
+//! The queue gives a conversation's messages to one worker at a time, in the order in which they were queued. They were
+//! numbered in the order of admission, and a race can make the two orders differ. So a worker answers, in number order,
+//! every unanswered message up to the one in its job. A later worker finds those answered. So answers come in the order
+//! of the history.
 //!
-//! A worker that dies comes back through the queue: it holds its job before it claims anything, and only for seconds at
-//! a time. (Who dies before that, [`Rescuer`] sees to.) Whoever repeats an attempt streams no deltas, because it can't
-//! know which were seen; the `reply` is authoritative and carries everything. Ending is fenced by the claim, telling is
-//! remembered: a redelivery of a told message does nothing, unless its sender, who has sent it again, asked to be told
-//! again.
+//! If a worker dies, its job comes back through the queue. A worker holds its job before it claims anything, and holds
+//! it only for seconds at a time. ([`Rescuer`] helps when a worker dies before that.) A worker that repeats an attempt
+//! streams no deltas, because it can't know which ones the client has seen. The `reply` is authoritative and has
+//! everything. Ending is fenced by the claim, and telling is remembered. So a redelivery of a message that was told
+//! does nothing, unless its sender has sent it again to be told again.
 //!
-//! What kills its workers does not keep its conversation waiting: a claim counts attempts, and who claims a message for
-//! the `MAX_ATTEMPTS`th time more ends it as failed, whichever job it came with. An attempt that ends in order
-//! without an answer (a service that fails, time that another message has used up) is given back and does not count. A
-//! message fails for want of time only where it had all of an invocation's time to itself; the others stay pending, and
-//! their job comes back.
+//! A message that kills its workers does not keep its conversation waiting. Each claim counts an attempt. A worker that
+//! claims a message for which `MAX_ATTEMPTS` attempts are already counted ends it as failed, whichever job it came
+//! with. If an attempt stops in order without an answer (a service failed, or another message used up the time), it is
+//! given back and does not count. A message fails for want of time only if it had all of an invocation's time to
+//! itself. Other messages stay pending, and their job comes back.
 //!
-//! The hold is renewed at a third of it and tried again for as long as it lasts, so one call that fails costs nothing.
-//! An attempt that has lost its message ends before another can begin, and its writer with it: nothing of it is told
-//! behind its successor's reply.
+//! The hold is renewed after a third of its time and retried for as long as it lasts, so a single failed call costs
+//! nothing. An attempt that has lost its message ends before another can begin, and its writer ends with it. So it
+//! tells nothing after its successor's reply.
 //!
-//! Cancelling is a mark on the message. Whoever works on it looks for the mark while the model talks; if nobody does
-//! yet, who cancels claims it and ends it at once.
+//! Cancelling sets a mark on the message. The worker that has the message checks for the mark while the model talks. If
+//! no worker has it yet, `cancel` claims the message and ends it at once.
 
 mod context;
 mod finisher;
@@ -54,32 +55,32 @@ use crate::{Error, Result, metrics};
 use generate::How;
 use writer::Writer;
 
-/// How long a dead worker's message stays away; renewed at a third of it while the worker lives.
+/// How long a dead worker's message stays away from other workers. A live worker renews the hold after a third of it.
 const HOLD: Duration = Duration::from_secs(12);
 
-/// Between two tries to hold it.
+/// The pause between two tries to renew the hold.
 const HOLD_AGAIN: Duration = Duration::from_millis(250);
 
-/// When a message that could not be answered now is tried again.
+/// After this long, a message that could not be answered is tried again.
 const RETRY_IN: Duration = Duration::from_secs(2);
 
-/// Workers that may die of a message before it is given up: it may be what kills them.
+/// How many workers may die of a message before it is given up. The message itself may be what kills them.
 pub(crate) const MAX_ATTEMPTS: u32 = 3;
 
-/// What is refused where a worker of the other lane may be at a message.
+/// The operation that is refused if a worker of the other lane may have the message.
 const CLAIM: &str = "claim";
 
-/// Whoever asks once more how a message ended is first answered `accepted`, by the route's response, which is on its
-/// way.
+/// A client that asks again how a message ended first gets `accepted` as the route's response. That response is still
+/// on its way.
 const TELL_AFTER: Duration = Duration::from_millis(100);
 
-/// Kept back from the invocation's time, for ending and telling.
+/// The part of the invocation's time that is kept for ending and telling.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// Assumed where the host gives no usable deadline (`cargo lambda watch` sends a constant from 1970).
+/// The time to assume if the host gives no usable deadline (`cargo lambda watch` sends a constant from 1970).
 const DEFAULT_TIME: Duration = Duration::from_secs(60);
 
-/// Lambda's longest timeout: a deadline beyond it is none.
+/// Lambda's longest timeout. A deadline beyond it is not a real one.
 const LONGEST_TIME: Duration = Duration::from_secs(900);
 
 #[derive(Debug, Clone)]
@@ -91,7 +92,7 @@ pub struct Answerer {
     pub(crate) queue: Queue,
     pub(crate) push: Arc<dyn Push>,
     pub(crate) model: Arc<dyn Model>,
-    /// What a model is told of a conversation at most.
+    /// The most tokens of a conversation that the model gets.
     pub(crate) context_tokens: usize,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<Random>,
@@ -101,43 +102,43 @@ impl Answerer {
     /// Answers `job`, received with `receipt_handle`, in the time until `deadline`.
     ///
     /// # Errors
-    /// When it is to be tried again: the message goes back to the queue.
+    /// If the job must be tried again. The message then goes back to the queue.
     pub async fn run(&self, job: &Job, receipt_handle: &str, deadline: Timestamp) -> Result<()> {
         let stop_at = self.stop_at(deadline);
         let held = Notify::new();
         let result = tokio::select! {
-            // Boxed: as one type, the futures of all calls below would be too deep for the compiler.
+            // The future is boxed because the nested types of all calls below would be too deep for the compiler.
             result = Box::pin(self.answer(job, stop_at, &held)) as BoxFuture<'_, Result<()>> => result,
             lost = self.keep(receipt_handle, &held) => Err(lost),
         };
-        // Where the other lane has it, soon is too soon.
+        // If the other lane has the message, a quick retry would be too early.
         let elsewhere = matches!(result, Err(Error::Contended { operation: CLAIM, .. }));
         if result.is_err()
             && let Err(error) = self.queue.hold(receipt_handle, if elsewhere { HOLD } else { RETRY_IN }).await
         {
-            tracing::debug!(%error, message = %job.message_id, "Could not shorten the wait for the next try");
+            tracing::debug!(%error, message = %job.message_id, "The wait for the next try could not be shortened");
         }
         result
     }
 
-    /// Holds the message while it is answered; returns only when it can't be held any more: it is another's, or will be
-    /// before the next try could help. Says so once it is `held`.
+    /// Holds the message while it is answered. Returns only when the message can't be held any more: another worker has
+    /// it, or will have it before the next try could help. Signals `is_held` once the message is held.
     async fn keep(&self, receipt_handle: &str, is_held: &Notify) -> Error {
         let lost = |detail: &str| Error::Service { operation: "ChangeMessageVisibility", detail: detail.to_owned() };
         let mut held_until = Instant::now() + HOLD;
         loop {
             let began = Instant::now();
             let held = timeout(HOLD / 3, self.queue.hold(receipt_handle, HOLD)).await;
-            match held.unwrap_or_else(|_| Err(lost("it was not answered in time"))) {
+            match held.unwrap_or_else(|_| Err(lost("SQS did not answer in time"))) {
                 Ok(true) => {
                     held_until = began + HOLD;
                     is_held.notify_one();
                     sleep(HOLD / 3).await;
                 }
-                Ok(false) => return lost("the message has come back to the queue"),
+                Ok(false) => return lost("the message has gone back to the queue"),
                 Err(error) if Instant::now() + HOLD / 6 >= held_until => return error,
                 Err(error) => {
-                    tracing::info!(%error, "The message could not be held longer, it is tried again");
+                    tracing::info!(%error, "The hold on the message could not be renewed; it is tried again");
                     sleep(HOLD_AGAIN).await;
                 }
             }
@@ -151,7 +152,7 @@ impl Answerer {
         now.plus(time.saturating_sub(MARGIN).max(time / 2))
     }
 
-    /// In number order, so that whatever a message follows is answered before it is.
+    /// Answers in number order, so a message is answered after everything that it follows.
     async fn answer(&self, job: &Job, stop_at: Timestamp, held: &Notify) -> Result<()> {
         let mut log = self.messages.log(&job.conversation_id, job.seq).await?;
         let messages = log.messages_up_to(job.seq);
@@ -173,10 +174,11 @@ impl Answerer {
             }
             match self.messages.claim_in(job.lane(), message).await? {
                 Claimed::Yes(claim) => self.answer_one(claim, index == 0, &mut log, stop_at).await?,
-                // Another worker was faster; it tells.
+                // Another worker was faster. It tells the user.
                 Claimed::Ended(message) => log.put(message, Vec::new()),
                 Claimed::Deleted => self.finisher.tell_deleted(&message.user, &message.id).await?,
-                // Whoever has it answers it, and what comes after it must wait: here, or in the lane where it is.
+                // The other lane's worker answers this message. Later messages must wait: in this lane's next job, or
+                // in that lane.
                 Claimed::Elsewhere if job.rescue => return Ok(()),
                 Claimed::Elsewhere => return Err(Error::Contended { operation: CLAIM, attempts: 1 }),
             }
@@ -184,18 +186,18 @@ impl Answerer {
         Ok(())
     }
 
-    /// `alone`: no other message has had any of the time.
+    /// `alone`: no other message has used any of the invocation's time.
     async fn answer_one(&self, claim: Claim, alone: bool, log: &mut Log, stop_at: Timestamp) -> Result<()> {
         let id = claim.message.id.clone();
         if claim.attempts > MAX_ATTEMPTS {
-            tracing::error!(message = %id, "Given up: {MAX_ATTEMPTS} workers began with it and did not end");
+            tracing::error!(message = %id, "Gave up: {MAX_ATTEMPTS} workers began it and none ended it");
             return self.finisher.end_unanswered(claim).await;
         }
         let result = self.attempt(claim.clone(), alone, log, stop_at).await;
         if result.is_err()
             && let Err(error) = self.messages.put_back(&claim).await
         {
-            tracing::debug!(%error, message = %id, "It counts as an attempt that killed its worker");
+            tracing::debug!(%error, message = %id, "The attempt counts, because it could not be given back");
         }
         result
     }
@@ -213,12 +215,12 @@ impl Answerer {
         let ending = self.store(&claim, generated).await?;
         let end = self.messages.end(claim, ending, Some(measured), log.last_seq());
         let ended = match writer {
-            // The last delta is on its way while the end is written; the reply waits for both.
+            // The last delta may still be on its way while the end is written. The reply waits for both.
             Some(writer) => tokio::join!(end, writer.finish()).0?,
             None => end.await?,
         };
         let Some((message, answers)) = ended else {
-            // Another worker has it, or it was deleted.
+            // Another worker has the message, or it was deleted.
             if self.messages.find(&message.user, &message.id).await?.is_none() {
                 self.finisher.tell_deleted(&message.user, &message.id).await?;
             }

@@ -1,9 +1,9 @@
-//! What a model is told: the message that is to be answered, and above it what it follows, up to the beginning or as
-//! much as the budget has room for. Nothing beside that path, whatever else was said in the conversation.
+//! The text that the model gets: the message to answer, and above it the items that it follows, up to the beginning or
+//! to the end of the budget. Nothing beside that path is in it, whatever else the conversation has.
 //!
-//! A path goes from turn to turn: a parent that is an answer stands for its message with all of its answers. So does a
-//! parent that had no answer yet when it was followed; by the time its follower is answered, it has. What was never
-//! answered is no part of the talk, and the path goes on above it.
+//! A path goes from turn to turn. A parent that is an answer stands for its message with all of its answers. So does a
+//! message that had no answer yet when it became a parent, because it is answered before the messages that follow it. A
+//! message that was never answered is left out, and the path goes on above it.
 
 use super::{Answerer, context};
 use crate::Result;
@@ -11,13 +11,13 @@ use crate::messages::{Log, PAGE, StoredMessage};
 use crate::model::{Shown, Turn};
 
 impl Answerer {
-    /// The turns that lead to `message`, the oldest first, and the message itself.
+    /// The turns that lead to `message`, the oldest first, and then the message itself.
     pub(super) async fn path(&self, log: &mut Log, message: &StoredMessage) -> Result<Vec<Turn>> {
         let mut turns = vec![self.turn(message).await?];
         let mut tokens = context::tokens(&turns[0]);
         let (mut at, mut looked_at) = (message.follows(), 1);
         while at > 0 && looked_at < PAGE && tokens < self.context_tokens {
-            // Gone: its conversation is being deleted.
+            // The item is gone, because its conversation is being deleted.
             let Some(said) = log.said_at(at).await? else { break };
             at = said.message.follows();
             looked_at += 1 + said.answers.len();

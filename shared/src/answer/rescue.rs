@@ -1,22 +1,22 @@
-//! What waits although nobody has begun with it.
+//! Rescues messages that wait although no worker has begun with them.
 //!
-//! A worker that dies while it has a message costs seconds: it claims nothing before it holds its job, and what it
-//! holds comes back when the hold ends. One that dies before that (while it starts, or is throttled) costs the queue's
-//! own visibility timeout, which AWS wants to be no shorter than the function's, and all that time the queue gives out
-//! nothing of the conversation's group.
+//! A worker that dies while it has a message costs seconds: it claims nothing before it holds its job, and the job
+//! comes back when the hold ends. A worker that dies before that (while it starts, or because it is throttled) costs
+//! the queue's own visibility timeout. AWS wants that to be at least as long as the function's timeout. All that time
+//! the queue hands out nothing of the conversation's group.
 //!
-//! So a client that waits has its message queued once more, by a heartbeat, in another group: the conversation's rescue
-//! lane. There may now be two workers, and the claim keeps them apart:
+//! So a heartbeat of a client that waits queues the message once more, in another group: the conversation's rescue
+//! lane. Now there may be two workers, and the claim keeps them apart:
 //!
-//! - *One answer.* As ever: only the token of the last claim ends a message.
-//! - *Nobody is interrupted.* A claim of one lane is not taken by the other. The ordinary lane gets it when whoever
-//!   claimed in the rescue lane must be dead; the rescue lane never gets what was begun in the ordinary one, whose hold
-//!   brings it back.
-//! - *Order.* Both answer a conversation in number order and stop at what the other has. The rescuer's job is then
-//!   done; an ordinary one comes back, because it may be for a later message.
+//! - *One answer.* As always, only the token of the last claim ends a message.
+//! - *Nobody is interrupted.* One lane does not take a claim of the other. The ordinary lane takes a message that was
+//!   claimed in the rescue lane only when that worker must be dead. The rescue lane never takes a message that was
+//!   begun in the ordinary lane: the hold there brings it back.
+//! - *Order.* Both lanes answer a conversation in number order and stop at a message that the other lane has. The
+//!   rescue job is then done. An ordinary job comes back, because it may be for a later message.
 //!
-//! A job too many finds its message ended and does nothing. So a long queue, in which messages wait as well, is not a
-//! reason to know more.
+//! A surplus job finds its message ended and does nothing. So the rescuer need not know whether a message waits because
+//! of a dead worker or because the queue is long.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,10 +29,11 @@ use crate::messages::{Messages, Status};
 use crate::queue::Queue;
 use crate::{Error, Result};
 
-/// A worker begins well before that, with a cold start and all.
+/// A healthy worker begins well before this, even with a cold start.
 pub(super) const RESCUE_AFTER: Duration = Duration::from_secs(8);
 
-/// Of a heartbeat's time: its client waits for it. What is not seen by then, the next one looks at.
+/// The part of a heartbeat's time that this may take, because the client waits for the heartbeat. The next heartbeat
+/// looks at the rest.
 const LOOK_FOR: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone)]
@@ -44,10 +45,10 @@ pub struct Rescuer {
 }
 
 impl Rescuer {
-    /// Queues again what of this user's nobody has begun with for too long.
+    /// Queues this user's messages again that have waited too long without a worker.
     ///
     /// # Errors
-    /// Where its time was over before it had seen all, or a service failed.
+    /// If the time was up before all messages were looked at, or a service failed.
     pub async fn look_after(&self, user: &UserId) -> Result<()> {
         let looked = tokio::time::timeout(LOOK_FOR, self.look(user)).await;
         looked.unwrap_or_else(|_| Err(Error::OutOfTime { at: self.clock.now() }))
@@ -63,12 +64,12 @@ impl Rescuer {
             }
             let Some(message) = self.messages.find(user, id).await? else { continue };
             match message.status {
-                // What is behind it waits for it.
+                // Later messages of the conversation wait for this one.
                 Status::Processing => {
                     at_work.insert(message.conversation);
                 }
                 Status::Queued if !at_work.contains(&message.conversation) => {
-                    tracing::warn!(message = %id, "Nobody has begun with it, it is queued again");
+                    tracing::warn!(message = %id, "No worker has begun with the message; it is queued again");
                     self.queue.rescue(&message).await?;
                 }
                 _ => {}

@@ -1,23 +1,23 @@
-//! The one writer of an answer's deltas: numbers them without gaps, sends the first at once, and gathers what comes
-//! while one is under way or [`GATHER`] has not passed.
+//! The one writer of an answer's deltas. It numbers them without gaps and sends the first at once. It gathers text
+//! while a delta is under way and until [`GATHER`] has passed.
 //!
-//! A user is told on the connection that is theirs now, and each connection is told one whole text. So the writer keeps
-//! all of the text, and how much of it its present listener was told. Where another connection is the user's, the text
-//! begins again there, with a delta that says so (`restart`). The numbers just go on.
+//! The user is told at the present connection, and each connection is told one whole text. So the writer keeps the
+//! whole text, and how much of it the present listener was told. If the user has another connection, the text begins
+//! again there, with a delta that says so (`restart`). The numbers just continue.
 //!
-//! When does it notice? A post that finds its connection gone looks for the user at once. While the model is silent,
-//! nothing is posted, so every [`AGAIN`] it looks where the user is. That makes a page that reloads show the answer
-//! within half a second of its connection being open. What it meets there:
+//! How does the writer notice another connection? If a post finds its connection gone, it looks for the user at once.
+//! While the model is silent, nothing is posted, so the writer looks every [`AGAIN`] where the user is. That makes a
+//! page that reloads show the answer within half a second of its connection being open. The writer may find:
 //!
-//! - **Nobody.** The user is away. It looks again after [`AGAIN`], and loses nothing.
-//! - **The same connection, gone.** Its handshake is still pending (a place is taken before the connection opens), or
-//!   its line has just broken. It tries again after [`AGAIN`], for as long as the answer goes on: neither can be told
-//!   from the other.
-//! - **A post that failed for an unknown reason.** It may have arrived. So to the same connection the very same delta
-//!   is sent again under its number, whatever that one meets; a client that has it drops the second. What has come
-//!   meanwhile goes under the next number. To another connection, the text begins again anyway.
-//! - **A client that reads slowly, or an account that is throttled.** The delta was not taken. What has come meanwhile
-//!   goes along with the next.
+//! - **Nobody.** The user is away. The writer looks again after [`AGAIN`] and loses nothing.
+//! - **The same connection, gone.** Its handshake is still pending (a client takes its place before the connection
+//!   opens), or its line has just broken. These two look alike. So the writer tries again after [`AGAIN`], for as long
+//!   as the answer goes on.
+//! - **A post that failed for an unknown reason.** The delta may have arrived. So the writer sends the very same delta
+//!   to the same connection again, under its number, however often that fails. A client that has it drops the second.
+//!   Newer text goes under the next number. On another connection the text begins again anyway.
+//! - **A client that reads slowly, or an account that is throttled.** The gateway did not take the delta. The next try
+//!   has the newer text too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,17 +33,17 @@ use crate::messages::Claim;
 use crate::protocol::ServerFrame;
 use crate::push::{Push, PushError};
 
-/// Between two deltas of one answer.
+/// The time between two deltas of one answer.
 const GATHER: Duration = Duration::from_millis(80);
 
-/// Between two tries to reach a user, and two looks for a user to whom nothing is to be told just now.
+/// The pause between two tries to reach a user, and between two looks for the user while there is nothing to tell.
 pub(super) const AGAIN: Duration = Duration::from_millis(300);
 
-/// Text in one delta: in JSON at most six times as many bytes, which fits a frame.
+/// The most bytes of text in one delta. In JSON they become at most six times as many, which fits a frame.
 pub(super) const MAX_DELTA_BYTES: usize = 16 * 1024;
 
-/// Dropped before it has finished, it stops at once: who has lost a message, or begins its answer anew, tells nothing
-/// more of it.
+/// If it is dropped before it has finished, it stops at once: a worker that has lost its message, or begins its answer
+/// anew, tells nothing more of this text.
 #[derive(Debug)]
 pub(super) struct Writer {
     pieces: Option<mpsc::UnboundedSender<String>>,
@@ -57,12 +57,12 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    /// `None` where a part of the answer may have been told before.
+    /// `None` if a part of the answer may have been told before.
     pub(super) fn start(answerer: &Answerer, claim: &Claim) -> Option<Self> {
         if claim.repeated {
             return None;
         }
-        // Unbounded, but what is in it is at most one answer.
+        // The channel is unbounded, but it holds at most one answer.
         let (pieces, received) = mpsc::unbounded_channel();
         let state = State {
             leases: answerer.leases.clone(),
@@ -81,13 +81,13 @@ impl Writer {
     }
 
     pub(super) fn write(&self, piece: &str) {
-        // The task ends only after the sender.
+        // The task ends only after the sender is dropped.
         if let Some(pieces) = &self.pieces {
             let _ = pieces.send(piece.to_owned());
         }
     }
 
-    /// Sends what is left. After it, no delta of this answer is under way.
+    /// Sends what is left. When this returns, no delta of this answer is under way.
     pub(super) async fn finish(mut self) {
         self.pieces = None;
         if let Err(error) = (&mut self.task).await {
@@ -101,22 +101,22 @@ struct State {
     push: Arc<dyn Push>,
     user: UserId,
     id: MessageId,
-    /// All of the answer so far.
+    /// The whole answer so far.
     text: String,
-    /// Where the user is, as far as is known.
+    /// The user's present connection, as far as the writer knows.
     address: Option<ConnectionId>,
-    /// Who was told the first `told` bytes of the text.
+    /// The connection that was told the first `told` bytes of the text.
     listener: Option<ConnectionId>,
     told: usize,
-    /// Of the next delta.
+    /// The number of the next delta.
     seq: u64,
-    /// Somebody may have been told something.
+    /// The user may have been told something.
     begun: bool,
-    /// A delta of which nobody knows whether the listener has it.
+    /// A delta that the listener may or may not have.
     unsure: Option<Delta>,
 }
 
-/// A frame, and how much of the text is told with it.
+/// A frame, and how much of the text has been told once it arrives.
 #[derive(Clone)]
 struct Delta {
     frame: String,
@@ -134,7 +134,7 @@ impl State {
         }
     }
 
-    /// Takes in what comes, until something can be done at `next_at`. `false`: it was the last.
+    /// Takes in text until something can be done at `next_at`. `false`: the text is complete.
     async fn gather(&mut self, pieces: &mut mpsc::UnboundedReceiver<String>, next_at: Instant) -> bool {
         let look_at = Instant::now() + AGAIN;
         loop {
@@ -154,7 +154,7 @@ impl State {
         }
     }
 
-    /// Tells all that is left to tell to where the user is now. When to go on.
+    /// Tells the user's present connection all that is left to tell. Gives the time to go on.
     async fn tell(&mut self) -> Duration {
         if self.address.is_none() || self.told == self.text.len() {
             self.look().await;
@@ -181,11 +181,11 @@ impl State {
                 }
                 Err(PushError::Slow | PushError::Throttled) => {
                     self.unsure = sent_before.then_some(delta);
-                    // Perhaps the user has left it for another.
+                    // The user may have left this connection for another.
                     self.address = None;
                 }
                 Err(PushError::Failed(error)) => {
-                    tracing::debug!(%error, message = %self.id, "A delta may not have been sent, it is sent again");
+                    tracing::debug!(%error, message = %self.id, "A delta may not have arrived; it is sent again");
                     self.unsure = Some(delta);
                     self.begun = true;
                     self.address = None;
@@ -200,7 +200,7 @@ impl State {
         self.address = self.leases.address(&self.user).await.unwrap_or_default();
     }
 
-    /// Whoever has not been told the text so far is told it from the beginning.
+    /// If this is another connection, the text begins again for it.
     fn turn_to(&mut self, address: &ConnectionId) {
         if self.listener.as_ref() != Some(address) {
             self.listener = Some(address.clone());

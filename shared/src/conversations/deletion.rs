@@ -1,13 +1,13 @@
-//! Deleting a conversation, however long it is.
+//! Deletes a conversation, however long it is.
 //!
-//! One transaction takes the conversation away from its user and puts it among those being deleted. From then on it is
-//! not found, nothing can be added to it (every write that adds is conditioned on the conversation), and whoever comes
-//! by can delete some more of what it held: the request itself, for a moment, and then the janitor, until nothing is
-//! left. Of a message its name and its media go before the message itself, so a crash leaves nothing that the next
-//! round does not find.
+//! One transaction takes the conversation away from its user and puts it among those being deleted. From then on nobody
+//! finds it, and nothing can be added to it, because every write that adds is conditioned on the conversation. Any
+//! function can then delete more of what it held: first the request, for a moment, and then the janitor, until nothing
+//! is left. A message's id and media go before the message itself, so after a crash the next round finds everything
+//! that is left.
 //!
-//! Messages that still wait stay counted until a worker or the janitor comes to them, finds them gone and tells their
-//! user.
+//! Messages that still wait stay counted. A worker or the janitor finds them gone, takes them off the count and tells
+//! their user.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,13 +20,13 @@ use crate::ids::{ConversationId, MediaKey, UserId};
 use crate::messages::{Role, StoredMessage, conversation_key, id_key, media_key, seq_key, user_key};
 use crate::{Error, Result};
 
-/// The key of all conversations that are being deleted.
+/// The partition key of all conversations that are being deleted.
 const DELETED: &str = "deleted";
 
-/// Messages deleted in one round; twice as many items.
+/// How many messages one round deletes. Each has two items.
 const ROUND: i32 = 100;
 
-/// Items in one BatchWriteItem.
+/// How many items one BatchWriteItem takes.
 const BATCH: usize = 25;
 
 /// A conversation that is being deleted.
@@ -36,7 +36,7 @@ pub struct Deletion {
     pub user: UserId,
 }
 
-/// What deleting a conversation writes.
+/// The parts of the transaction that deletes a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Conversation,
@@ -47,7 +47,7 @@ impl Conversations {
     /// Takes a conversation away from its user.
     ///
     /// # Errors
-    /// [`Error::ConversationNotFound`] when it is not there or not this user's.
+    /// [`Error::ConversationNotFound`] when it does not exist or belongs to another user.
     pub async fn delete(&self, user: &UserId, id: &ConversationId) -> Result<Deletion> {
         let taken = Delete::builder()
             .table_name(&self.config.table)
@@ -68,8 +68,8 @@ impl Conversations {
         }
     }
 
-    /// Some of the conversations that are being deleted, each by itself, beginning with another one each time: those
-    /// that can't be deleted are never all there is to see.
+    /// Some of the conversations that are being deleted. Each is a result of its own. The list begins with another one
+    /// each time, so conversations that can't be deleted never hide all others.
     pub async fn deletions(&self) -> Result<Vec<Result<Deletion>>> {
         let somewhere = conversation_key(&ConversationId::generate(&self.random));
         let mut deletions = self.deletions_where("sk > :somewhere", &somewhere).await?;
@@ -98,7 +98,7 @@ impl Conversations {
         Ok(output.items().iter().map(read).collect())
     }
 
-    /// Deletes what the conversation held, for at most `time`. Whether nothing is left.
+    /// Deletes what the conversation held, for at most `time`. Gives whether nothing is left.
     pub async fn sweep(&self, deletion: &Deletion, time: Duration) -> Result<bool> {
         let stop_at = self.clock.now().plus(time);
         while self.sweep_some(deletion).await? {
@@ -110,7 +110,7 @@ impl Conversations {
         Ok(true)
     }
 
-    /// One round; whether there was anything.
+    /// Deletes one round. Gives whether there was anything to delete.
     async fn sweep_some(&self, deletion: &Deletion) -> Result<bool> {
         let pk = conversation_key(&deletion.conversation);
         let output = self
@@ -153,7 +153,7 @@ impl Conversations {
             let output = dynamo::conditional(&self.random, "BatchWriteItem", || {
                 self.db.batch_write_item().request_items(&self.config.table, batch.clone()).send()
             });
-            // DynamoDB may leave some for another call.
+            // DynamoDB may leave some items for another call.
             let left = output.await?.and_then(|output| output.unprocessed_items?.remove(&self.config.table));
             if let Some(left) = left.filter(|left| !left.is_empty()) {
                 requests.extend(left);

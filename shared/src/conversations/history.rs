@@ -1,5 +1,5 @@
-//! Reading a conversation. It is a log that only grows at its end, so a page never loses or repeats what was there
-//! before.
+//! Reads a conversation. It is a log that grows only at its end, so a page never loses or repeats an item that was
+//! there before.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,38 +13,38 @@ use crate::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// As they came.
+    /// The oldest first.
     #[default]
     Asc,
     Desc,
 }
 
-/// Which part of a conversation to read.
+/// The part of a conversation to read.
 #[derive(Debug, Clone, Default)]
 pub struct Range {
-    /// A cursor brings its own.
+    /// A cursor has its own order.
     pub order: Option<Order>,
-    /// Only what came after this message or answer.
+    /// Only items that came after this message or answer.
     pub after: Option<MessageId>,
     pub cursor: Option<String>,
 }
 
-/// Where a reading goes on, and what was asked for when it began.
+/// Where a reading goes on, and what the client asked for when it began.
 #[derive(Serialize, Deserialize)]
 struct Position {
     order: Order,
-    /// Only what has a higher number.
+    /// Only items with a higher number.
     after: u64,
     seq: u64,
 }
 
-/// Of an item beside its text: ids, times, words.
+/// The bytes of an item beside its text: ids, times, words.
 const ITEM_BYTES: usize = 1024;
 
-/// Of an address that is signed with a session's token.
+/// The bytes of an address that is signed with a session's token.
 const ADDRESS_BYTES: usize = 4096;
 
-/// Of an item as it is answered, at most.
+/// The most bytes of an item in an answer.
 fn bytes(message: &StoredMessage) -> usize {
     let error = message.error.as_ref().map_or(0, |(_, detail)| wire_bytes(detail));
     let media = message.media.as_ref().map_or(0, |_| ADDRESS_BYTES);
@@ -53,8 +53,8 @@ fn bytes(message: &StoredMessage) -> usize {
 
 impl Conversations {
     /// # Errors
-    /// [`Error::ConversationNotFound`] and [`Error::MessageNotFound`] when the conversation, or what to read after, is
-    /// not there or not this user's.
+    /// [`Error::ConversationNotFound`] or [`Error::MessageNotFound`] when the conversation or the item to read after
+    /// does not exist or belongs to another user.
     pub async fn history(
         &self,
         user: &UserId,
@@ -75,7 +75,7 @@ impl Conversations {
                     || after.is_some_and(|after| after != position.after)
                 {
                     return Err(Error::bad_request(
-                        "The cursor is of a reading in another order or after another message",
+                        "This cursor belongs to another order or after; leave both out, or begin without a cursor",
                     ));
                 }
                 position
@@ -107,9 +107,9 @@ impl Conversations {
     /// One message or answer.
     ///
     /// # Errors
-    /// [`Error::ConversationNotFound`] or [`Error::MessageNotFound`] when it is not there or not this user's.
+    /// [`Error::ConversationNotFound`] or [`Error::MessageNotFound`] when it does not exist or belongs to another user.
     pub async fn message(&self, user: &UserId, id: &ConversationId, message: &MessageId) -> Result<StoredMessage> {
-        // First, because what is being deleted may be there still.
+        // This comes first, because items of a conversation that is being deleted may still be there.
         self.get(user, id).await?;
         self.find(user, id, message).await
     }

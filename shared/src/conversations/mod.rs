@@ -1,7 +1,7 @@
 //! Conversations: made, listed, renamed, read and deleted. Their items are in the table of [`crate::messages`].
 //!
-//! A conversation is found under its user's key and nowhere else: another user's is not there. Everything that belongs
-//! to it is read only after it was found so.
+//! A conversation is found under its user's key and nowhere else, so another user does not find it. Its items are read
+//! only after the conversation was found.
 
 mod deletion;
 mod history;
@@ -26,7 +26,8 @@ use crate::{Error, Result};
 pub use deletion::Deletion;
 pub use history::{Order, Range};
 
-/// Sorts a user's conversations by their last use. Only they have its sort key, so nothing else is in it.
+/// The index that sorts a user's conversations by their last use. Only conversations have its sort key, so it holds
+/// nothing else.
 const BY_USE: &str = "by_updated_at";
 
 #[derive(Debug, Clone)]
@@ -34,7 +35,7 @@ pub struct Conversation {
     pub id: ConversationId,
     pub title: String,
     pub created_at: Timestamp,
-    /// When a message was last sent, or the title changed.
+    /// When a message was last sent or the title was changed.
     pub updated_at: Timestamp,
 }
 
@@ -46,7 +47,7 @@ impl Title {
     pub const MAX_CHARS: usize = 100;
 
     /// # Errors
-    /// When it is empty or too long.
+    /// When the title is empty or too long.
     pub fn parse(text: &str) -> Result<Self> {
         match text.chars().count() {
             1..=Self::MAX_CHARS => Ok(Self(text.to_owned())),
@@ -96,7 +97,8 @@ impl Conversations {
         let now = self.clock.now();
         let id = ConversationId::generate(&self.random);
         let conversation = Conversation { id, title: title.0, created_at: now, updated_at: now };
-        // The SDK repeats a call whose answer was lost: the same item again, unless it has been used already.
+        // The SDK repeats a call whose answer was lost. It writes the same item again, unless the conversation has been
+        // used already.
         conditional(&self.random, "PutItem", || {
             self.db
                 .put_item()
@@ -116,7 +118,7 @@ impl Conversations {
     }
 
     /// # Errors
-    /// [`Error::ConversationNotFound`] when it is not there or not this user's.
+    /// [`Error::ConversationNotFound`] when it does not exist or belongs to another user.
     pub async fn get(&self, user: &UserId, id: &ConversationId) -> Result<Conversation> {
         let output = self
             .db
@@ -132,7 +134,7 @@ impl Conversations {
     }
 
     /// # Errors
-    /// [`Error::ConversationNotFound`] when it is not there or not this user's.
+    /// [`Error::ConversationNotFound`] when it does not exist or belongs to another user.
     pub async fn rename(&self, user: &UserId, id: &ConversationId, title: Title) -> Result<Conversation> {
         let renamed = conditional(&self.random, "UpdateItem", || {
             self.db
@@ -152,7 +154,7 @@ impl Conversations {
         Conversation::read(&item)
     }
 
-    /// The most recently used first.
+    /// Lists the user's conversations, the most recently used first.
     pub async fn list(&self, user: &UserId, limit: Limit, cursor: Option<&str>) -> Result<Page<Conversation>> {
         let list = List::of(user, "conversations");
         let start = cursor.map(|cursor| list.position::<Position>(cursor)).transpose()?.map(|position| {

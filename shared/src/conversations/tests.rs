@@ -1,4 +1,4 @@
-//! Conversations against the real engine: order, pages, what is whose, and deleting while others write.
+//! Conversations against the real engine: order, pages, owners, and deletions while others write.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -59,7 +59,7 @@ impl Scene {
         self.function.messages.end(claim, ending, None, message.seq).await.expect("an end")
     }
 
-    /// All pages, and how many there were.
+    /// Reads all pages, and counts them.
     async fn read(&self, conversation: &ConversationId, order: Order, limit: u32) -> (Vec<StoredMessage>, usize) {
         let mut range = Range { order: Some(order), ..Range::default() };
         let (mut read, mut pages) = (Vec::new(), 0);
@@ -139,7 +139,7 @@ async fn history_is_in_the_order_in_which_it_came_both_ways() {
     assert_eq!(scene.after(&talk, &message_id(2)).await, came[2..]);
     assert_eq!(scene.after(&talk, &message_id(1).answer(0)).await, came[3..]);
     assert!(scene.after(&talk, &message_id(3).answer(0)).await.is_empty());
-    // What a model is told has each message with its answers.
+    // The model gets each message with its answers.
     let mut log = scene.function.messages.log(&talk, third.seq).await.expect("a log");
     let mut turns = Vec::new();
     for seq in 1..=6 {
@@ -174,7 +174,7 @@ async fn one_message_or_answer_is_found_by_its_id() {
 }
 
 #[tokio::test]
-async fn a_cursor_goes_on_with_the_reading_that_it_came_from_and_no_other() {
+async fn a_cursor_continues_only_the_reading_that_it_came_from() {
     let scene = Scene::new().await;
     let (talk, other) = (scene.conversation().await, scene.conversation().await);
     for id in 0..4 {
@@ -184,7 +184,7 @@ async fn a_cursor_goes_on_with_the_reading_that_it_came_from_and_no_other() {
     let one = Limit::new(1).expect("a limit");
     let range = Range { order: Some(Order::Desc), after: Some(message_id(0)), cursor: None };
     let cursor = conversations.history(&scene.alice, &talk, &range, one).await.expect("a page").next;
-    // It brings what was asked for, and may be asked the same again.
+    // The cursor holds what was asked for. The client may ask for the same again.
     for range in
         [Range { cursor: cursor.clone(), ..range.clone() }, Range { cursor: cursor.clone(), ..Range::default() }]
     {
@@ -229,7 +229,7 @@ async fn a_message_that_arrives_while_an_answer_is_stored_takes_the_number_and_n
 }
 
 #[tokio::test]
-async fn of_a_deleted_conversation_nothing_is_found_at_once_and_nothing_is_left_in_the_end() {
+async fn a_deleted_conversation_is_gone_at_once_and_nothing_of_it_is_left_in_the_end() {
     let scene = Scene::new().await;
     let (talk, kept) = (scene.conversation().await, scene.conversation().await);
     let mut last = scene.say(&kept, 1000).await;
@@ -258,7 +258,7 @@ async fn of_a_deleted_conversation_nothing_is_found_at_once_and_nothing_is_left_
     let said = scene.function.messages.admit(&scene.alice, &connection("c"), &draft, &scene.stack.limits).await;
     not_found("admit", said.err());
 
-    // No time at all: one round, and the rest is left to others, of whom there may be several at once.
+    // With no time at all, this does one round and leaves the rest to others. Several of them may run at once.
     assert!(!conversations.sweep(&deletion, Duration::ZERO).await.expect("a round"));
     let left = conversations.deletions().await.expect("a list");
     let left = left.into_iter().collect::<Result<Vec<_>, _>>().expect("deletions");
@@ -311,7 +311,7 @@ async fn an_answer_that_comes_after_the_deletion_is_not_stored() {
     assert!(scene.function.conversations.sweep(&deletion, LONG).await.expect("a sweep"));
     let state = scene.stack.snapshot();
     assert!(state.messages.is_empty() && state.answers.is_empty() && state.names.is_empty(), "{state:?}");
-    assert_eq!(state.users["alice"].pending.len(), 1, "it is waited for, until its user is told");
+    assert_eq!(state.users["alice"].pending.len(), 1, "the message stays counted until its user is told");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
-//! What every use of DynamoDB here shares: attribute values in and out, and the one way a conditional write or a
-//! [`Transaction`] is tried: contention is retried with jitter, a failed condition is an answer, anything else is an
-//! error.
+//! What all code that uses DynamoDB here shares: reading and writing attribute values, and one way to try a conditional
+//! write or a [`Transaction`]. Contention is retried with jitter, a failed condition is a result, and anything else is
+//! an error.
 
 mod transaction;
 
@@ -18,7 +18,7 @@ pub use transaction::{Refusal, Transaction, Write};
 
 pub type Item = HashMap<String, AttributeValue>;
 
-/// Tries of one write against concurrent transactions on the same items, before giving up.
+/// How often one write is tried against concurrent transactions on the same items.
 const MAX_ATTEMPTS: u32 = 10;
 
 pub fn text(value: impl Into<String>) -> AttributeValue {
@@ -33,7 +33,7 @@ pub fn time(value: Timestamp) -> AttributeValue {
     number(value.0)
 }
 
-/// Reading an item: a missing or mistyped attribute is a bug that names the item.
+/// Reads an item. A missing or mistyped attribute is a bug, and the error names the item.
 #[derive(Debug, Clone, Copy)]
 pub struct Attributes<'a>(pub &'a Item);
 
@@ -65,16 +65,16 @@ impl<'a> Attributes<'a> {
 
     fn corrupt(&self, name: &str) -> Error {
         let part = |key: &str| self.optional_text(key).unwrap_or_default().to_owned();
-        Error::Corrupt { key: format!("{}/{}", part("pk"), part("sk")), detail: format!("no valid `{name}`") }
+        Error::Corrupt { key: format!("{}/{}", part("pk"), part("sk")), detail: format!("it has no valid `{name}`") }
     }
 }
 
-/// The SDK's builders fail only when a required member was not set: a bug.
+/// The SDK's builders fail only if a required member was not set. That is a bug.
 pub(crate) fn built<T>(result: std::result::Result<T, BuildError>) -> Result<T> {
     result.map_err(|error| Error::Corrupt { key: "request".to_owned(), detail: error.to_string() })
 }
 
-/// Codes that mean "somebody else is writing this" or "slower", in errors and in cancellation reasons.
+/// Codes that mean "somebody else is writing this" or "slow down", in errors and in cancellation reasons.
 pub fn is_contention(code: Option<&str>) -> bool {
     matches!(
         code,
@@ -91,7 +91,7 @@ pub fn is_contention(code: Option<&str>) -> bool {
     )
 }
 
-/// Sends a single conditional write, again while it is contended. `Ok(None)`: its condition said no.
+/// Sends a single conditional write and repeats it while it is contended. `Ok(None)`: its condition failed.
 pub async fn conditional<T, E, F>(random: &Random, operation: &'static str, send: impl Fn() -> F) -> Result<Option<T>>
 where
     F: Future<Output = std::result::Result<T, SdkError<E>>>,
@@ -108,7 +108,7 @@ where
     Err(Error::Contended { operation, attempts: MAX_ATTEMPTS })
 }
 
-/// Full jitter: spreads those who met once, so that they don't meet again.
+/// Full jitter: writers that met once spread out, so that they do not meet again.
 pub(crate) async fn pause(random: &Random, attempt: u32) {
     let ceiling_ms = 10u32 << attempt.min(6);
     tokio::time::sleep(Duration::from_millis(u64::from(1 + random.below(ceiling_ms)))).await;

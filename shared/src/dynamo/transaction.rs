@@ -1,7 +1,7 @@
-//! Writes that happen together or not at all, each under a name, its part of the transaction. Whoever is refused asks
-//! by that name which condition said no: positions would move with every write that is added.
+//! Writes that happen together or not at all. Each write has a name, its part of the transaction. After a refusal, the
+//! caller asks by that name which condition failed. Positions would change with every write that is added.
 //!
-//! Each use has an enum of its parts. Several writes may be one part, where none of them has a condition.
+//! Each use has an enum of its parts. Several writes may be one part if none of them has a condition.
 
 use std::fmt::Debug;
 
@@ -29,12 +29,13 @@ pub enum Write {
     Delete(DeleteBuilder),
 }
 
-/// The parts whose condition said no, each with its item as it was at that moment.
+/// The parts whose condition failed, each with its item as it was at that moment.
 #[derive(Debug)]
 pub struct Refusal<Part>(Vec<(Part, Item)>);
 
 impl<Part: Copy + PartialEq> Refusal<Part> {
-    /// The item of a part whose condition said no; empty where there was none, or where the write does not ask for it.
+    /// The item of a part whose condition failed. It is empty if there was no item, or if the write does not ask for
+    /// it.
     pub fn by(&self, part: Part) -> Option<&Item> {
         self.0.iter().find(|(refused, _)| *refused == part).map(|(_, item)| item)
     }
@@ -59,7 +60,7 @@ impl<Part: Copy + PartialEq + Debug> Transaction<Part> {
         self.writes.push((part, write.into()));
     }
 
-    /// Writes all or nothing. `Ok(Err(_))`: a condition said no. Contention is retried.
+    /// Writes all or nothing. `Ok(Err(_))`: a condition failed. Contention is retried.
     pub async fn send(self, db: &Client, random: &Random) -> Result<std::result::Result<(), Refusal<Part>>> {
         let mut parts = Vec::new();
         let mut items = Vec::new();
@@ -73,9 +74,9 @@ impl<Part: Copy + PartialEq + Debug> Transaction<Part> {
                 Err(error) => error,
             };
             match failure(error, &parts) {
-                Failure::Refused(refusal) => return Ok(Err(refusal)),
-                Failure::Contended => pause(random, attempt).await,
-                Failure::Other(error) => return Err(error),
+                TransactionFailure::Refused(refusal) => return Ok(Err(refusal)),
+                TransactionFailure::Contended => pause(random, attempt).await,
+                TransactionFailure::Other(error) => return Err(error),
             }
         }
         Err(Error::Contended { operation: OPERATION, attempts: MAX_ATTEMPTS })
@@ -118,27 +119,27 @@ impl From<DeleteBuilder> for Write {
     }
 }
 
-enum Failure<Part> {
+enum TransactionFailure<Part> {
     Refused(Refusal<Part>),
     Contended,
     Other(Error),
 }
 
-fn failure<Part: Copy>(error: SdkError<TransactWriteItemsError>, parts: &[Part]) -> Failure<Part> {
+fn failure<Part: Copy>(error: SdkError<TransactWriteItemsError>, parts: &[Part]) -> TransactionFailure<Part> {
     let understood = match error.as_service_error() {
         Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => {
             cancellation(cancelled.cancellation_reasons(), parts)
         }
-        _ => is_contention(error.code()).then_some(Failure::Contended),
+        _ => is_contention(error.code()).then_some(TransactionFailure::Contended),
     };
-    understood.unwrap_or_else(|| Failure::Other(Error::service(OPERATION, &error)))
+    understood.unwrap_or_else(|| TransactionFailure::Other(Error::service(OPERATION, &error)))
 }
 
 /// DynamoDB gives one reason for each write, in the order of the writes.
-fn cancellation<Part: Copy>(reasons: &[CancellationReason], parts: &[Part]) -> Option<Failure<Part>> {
-    // Contention first: beside it, DynamoDB need not have evaluated every condition.
+fn cancellation<Part: Copy>(reasons: &[CancellationReason], parts: &[Part]) -> Option<TransactionFailure<Part>> {
+    // Contention is checked first: if there is any, DynamoDB may not have evaluated every condition.
     if reasons.iter().any(|reason| is_contention(reason.code())) {
-        return Some(Failure::Contended);
+        return Some(TransactionFailure::Contended);
     }
     let refused: Vec<(Part, Item)> = parts
         .iter()
@@ -146,7 +147,7 @@ fn cancellation<Part: Copy>(reasons: &[CancellationReason], parts: &[Part]) -> O
         .filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"))
         .map(|(part, reason)| (*part, reason.item().cloned().unwrap_or_default()))
         .collect();
-    (!refused.is_empty()).then_some(Failure::Refused(Refusal(refused)))
+    (!refused.is_empty()).then_some(TransactionFailure::Refused(Refusal(refused)))
 }
 
 #[cfg(test)]
@@ -161,8 +162,8 @@ mod tests {
         Third,
     }
 
-    /// Cancelled for these reasons, with the items `a`, `b` and `c`.
-    fn cancelled(codes: [&str; 3]) -> Option<Failure<Part>> {
+    /// A transaction that was cancelled for these reasons, with the items `a`, `b` and `c`.
+    fn cancelled(codes: [&str; 3]) -> Option<TransactionFailure<Part>> {
         let reason = |(code, name)| CancellationReason::builder().code(code).item("name", text(name)).build();
         let reasons: Vec<_> = codes.into_iter().zip(["a", "b", "c"]).map(reason).collect();
         cancellation(&reasons, &[Part::First, Part::Second, Part::Third])
@@ -170,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_read_by_part() {
-        let Some(Failure::Refused(refusal)) = cancelled(["None", "ConditionalCheckFailed", "None"]) else {
+        let Some(TransactionFailure::Refused(refusal)) = cancelled(["None", "ConditionalCheckFailed", "None"]) else {
             panic!("not refused")
         };
         assert_eq!(refusal.by(Part::Second).and_then(|item| item.get("name")), Some(&text("b")));
@@ -180,11 +181,11 @@ mod tests {
     #[test]
     fn beside_contention_nothing_is_a_refusal() {
         let contended = cancelled(["ConditionalCheckFailed", "None", "TransactionConflict"]);
-        assert!(matches!(contended, Some(Failure::Contended)));
+        assert!(matches!(contended, Some(TransactionFailure::Contended)));
     }
 
     #[test]
-    fn what_is_neither_is_an_error() {
+    fn a_reason_that_is_neither_refusal_nor_contention_is_an_error() {
         assert!(cancelled(["None", "ValidationError", "None"]).is_none());
     }
 }

@@ -1,20 +1,20 @@
-//! Tidying up, once a minute: what nobody else is left to do.
+//! The janitor cleans up, once a minute, where no other function will.
 //!
-//! No limit depends on it: a place is free the moment its lease ends, whoever is told. It closes the sockets of those
-//! whose lease has ended or has passed to another connection, after telling them; deletes items that mean nothing any
-//! more; drives messages again that have waited too long, because a crash came between table and queue, or no worker
-//! could live with them; goes on deleting what deleted conversations held; and deletes media that no message came to
-//! have.
+//! No limit depends on it: a place is free the moment its lease ends, whoever is told. The janitor does the following.
+//! It closes the sockets of connections whose lease has ended or has passed to another connection, after telling them.
+//! It deletes items that have no use any more. It queues messages again that have waited too long, because a function
+//! crashed between table and queue or because workers died of them. It continues to delete what deleted conversations
+//! held. It deletes media that no message refers to.
 //!
-//! Each step is bounded and stands alone. What fails for one message, one socket, one user or one deletion is counted
-//! and keeps nothing else waiting; what takes longer than `EACH` is cut off. Users and deletions are looked after
-//! side by side, so that neither can use up the other's time, and both begin with another one each minute, so that
-//! whoever was not reached in one run is in a later one. Nothing is remembered between runs but what the tables say. A
-//! socket is forgotten only when it is closed for certain, or when no connection can be as old as it is.
+//! Each step is bounded and stands alone. If one message, socket, user or deletion fails, the failure is counted and
+//! nothing else waits for it. A step that takes longer than `EACH` is cut off. Users and deletions are handled side by
+//! side, so neither can use up the other's time. Both begin with another one each minute, so those that one run did not
+//! reach are reached by a later one. A run remembers nothing beyond the tables. It forgets a socket only when the
+//! socket is closed for certain, or when no connection can be as old.
 //!
-//! Every write is conditioned on what was seen, and in an order that a crash can't hurt: a socket is closed before its
-//! item goes, a message is counted before it is queued again. So it is harmless to run twice at once, and to be cut off
-//! anywhere.
+//! Every write is conditioned on what was read, and the order is such that a crash does no harm: a socket is closed
+//! before its item goes, and a message is counted before it is queued again. So two runs at once are harmless, and a
+//! run may be cut off anywhere.
 
 #[cfg(test)]
 mod tests;
@@ -37,30 +37,31 @@ use crate::push::{CLOSED_BY_ADMIN, Push, REPLACED, dismiss};
 use crate::queue::{Job, Queue};
 use crate::{Error, Result};
 
-/// A lease that ended less than this ago is left alone: by another machine's clock it may still last.
+/// A lease that ended less than this ago is left alone. By another machine's clock it may still last.
 const CLOCK_SKEW: Duration = Duration::from_secs(1);
 
-/// A message that waits longer is looked after; longer than a worker may take, so that none is at work on it. Each time
-/// it is queued again, it is given twice as long.
+/// A message that waits longer is looked after. This is longer than a worker may take, so no worker has it. Each time
+/// it is queued again, it gets twice as long.
 const STUCK_AFTER: Duration = Duration::from_secs(90);
 
-/// A message that has no answer by then is given up: its sender has long gone. Until then a long queue is no
-/// reason to give up on what waits in it.
+/// A message that has no answer by then is given up: its sender has long gone. Until then a long queue is no reason to
+/// give up the messages in it.
 const LONGEST_WAIT: Duration = Duration::from_secs(12 * 3600);
 
-/// A replaced connection may not be open yet: it is while its own `$connect` runs, which the API waits 29 s for.
+/// A replaced connection may not be open yet. It opens only after its own `$connect` has run, and the API waits 29 s
+/// for that.
 const OPEN_BY: Duration = Duration::from_secs(35);
 
 /// The API ends each connection after two hours.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(2 * 3600 + 300);
 
-/// Nothing is begun any more after this long: with what is under way then, well within the function's timeout of 50 s.
+/// After this long a run begins nothing more. The work under way still ends well within the function's timeout of 50 s.
 const RUN_FOR: Duration = Duration::from_secs(30);
 
-/// For one user, or one deletion.
+/// How long one user or one deletion may take.
 const EACH: Duration = Duration::from_secs(10);
 
-/// Users looked after at once.
+/// How many users are handled at once.
 const SIDE_BY_SIDE: usize = 16;
 
 /// What a run did.
@@ -71,9 +72,9 @@ pub struct Report {
     pub given_up: u32,
     /// Deleted conversations of which nothing is left.
     pub deleted: u32,
-    /// Objects that no message came to have.
+    /// Objects that no message refers to.
     pub dropped: u32,
-    /// What failed, of all that was tried; the next run tries again.
+    /// How many things failed. The next run tries them again.
     pub failures: u32,
 }
 
@@ -101,12 +102,12 @@ impl Report {
         }
     }
 
-    /// Counts what failed; the value of what did not.
+    /// Counts a failure, or gives the value.
     fn note<T>(&mut self, of: &dyn Display, result: Result<T>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
-                tracing::warn!(%of, "Not tidied up: {error}");
+                tracing::warn!(%of, "Could not tidy up; the next run tries again: {error}");
                 self.failures += 1;
                 None
             }
@@ -118,7 +119,7 @@ impl Janitor {
     /// Looks after everybody, once.
     ///
     /// # Errors
-    /// When the leases can't be read; what fails for one user is counted and does not keep the others waiting.
+    /// If the leases can't be read. A failure of one user is counted, and the others do not wait for it.
     pub async fn run(&self) -> Result<Report> {
         let stop_at = Instant::now() + RUN_FOR;
         let (users, deletions, held) =
@@ -142,7 +143,7 @@ impl Janitor {
         Ok(reports.fold(Report::default(), async |total, one| total.plus(one)).await)
     }
 
-    /// Goes on with the conversations that are being deleted.
+    /// Continues to delete the conversations that are being deleted.
     async fn sweep(&self, stop_at: Instant) -> Report {
         let mut report = Report::default();
         let deletions = self.conversations.deletions().await;
@@ -151,7 +152,7 @@ impl Janitor {
                 break;
             }
             let Some(deletion) = report.note(&"a deleted conversation", deletion) else { continue };
-            // Of a long one, a part: the next run goes on.
+            // A long conversation is deleted in parts. The next run continues.
             let swept = tokio::time::timeout(EACH, self.conversations.sweep(&deletion, EACH / 2)).await;
             let swept = swept.unwrap_or_else(|_| Err(self.cut_off()));
             report.deleted += u32::from(report.note(&deletion.conversation, swept).unwrap_or(false));
@@ -193,7 +194,7 @@ impl Janitor {
                 report.note(&message, unstuck);
             }
         }
-        // To whoever is not connected any more, history tells.
+        // A user who is not connected any more finds the end in the history.
         for (message, _) in lease.untold.iter().filter(|_| lease.expires_at > now) {
             let told = self.have_told(user, message, now).await;
             report.note(message, told);
@@ -208,7 +209,7 @@ impl Janitor {
         }
     }
 
-    /// Queues an end that its user has not been told.
+    /// Queues a job that tells a user how a message ended.
     async fn have_told(&self, user: &UserId, message: &MessageId, now: Timestamp) -> Result<()> {
         match self.messages.find(user, message).await? {
             Some(message) => self.queue.tell(&message, &format!("janitor {now}")).await,
@@ -240,9 +241,9 @@ impl Janitor {
         let mut closed = Ok(());
         if !lease.is_released() {
             let (code, message) = if lease.spoken {
-                (ClosingCode::LeaseExpired, "Nothing was heard of you for too long")
+                (ClosingCode::LeaseExpired, "Your client has sent nothing for too long; connect again")
             } else {
-                (ClosingCode::FirstMessage, "You sent no message in time")
+                (ClosingCode::FirstMessage, "You have sent no message in time; connect again to send one")
             };
             closed = dismiss(&*self.push, &lease.connection, code, message).await;
             report.closed += u32::from(closed.is_ok());
@@ -257,22 +258,22 @@ impl Janitor {
         let message = match self.messages.find(user, id).await? {
             Some(message) if !message.status.is_final() => message,
             Some(message) => return self.messages.uncount(&message).await,
-            // Deleted, with its conversation.
+            // The message was deleted with its conversation.
             None => return self.finisher.tell_deleted(user, id).await,
         };
         if message.claimed_at.is_some_and(|at| now.since(at) < STUCK_AFTER) {
-            return Ok(()); // a worker is at it
+            return Ok(()); // a worker has it
         }
         let waited = now.since(message.created_at);
         let hopeless = message.attempts >= MAX_ATTEMPTS || waited > LONGEST_WAIT;
         if hopeless {
-            tracing::error!(message = %id, redriven = message.redriven, "Given up after {} s", waited.as_secs());
+            tracing::error!(message = %id, redriven = message.redriven, "Gave up after {} s", waited.as_secs());
             self.finisher.give_up(&message).await?;
             report.given_up += 1;
         } else if waited > STUCK_AFTER * (1 << message.redriven.min(16))
             && self.messages.count_redrive(&message).await?
         {
-            tracing::warn!(message = %id, "Waited for {} s, queued again", waited.as_secs());
+            tracing::warn!(message = %id, "The message has waited for {} s and is queued again", waited.as_secs());
             self.queue.send_again(&Job::from(&message), message.redriven + 1).await?;
             report.redriven += 1;
         }

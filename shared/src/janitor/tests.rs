@@ -1,5 +1,5 @@
-//! The janitor against the real engines, with a clock that the test moves. That it runs on its schedule and closes real
-//! sockets, the end-to-end tests show.
+//! The janitor against the real engines, with a clock that the test moves. The end-to-end tests show that it runs on
+//! its schedule and closes real sockets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Scene {
         Self::on(Stack::start(5, LEASE, FIRST_MESSAGE)).await
     }
 
-    /// Where uploads and the media of answers can be stored.
+    /// A place to store uploads and the media of answers.
     async fn with_storage() -> Self {
         Self::on(Stack::with_storage(5, LEASE, FIRST_MESSAGE)).await
     }
@@ -48,7 +48,7 @@ impl Scene {
         self.answerer.leases.connect(&user(name), &connection(socket), &Handshake::of("s")).await.expect("an answer")
     }
 
-    /// Admitted by the connection `name` of user `name`, and then not queued: its function died.
+    /// The connection `name` of user `name` had a message admitted. It was never queued, because the function died.
     async fn say(&self, name: &str, id: u32) -> StoredMessage {
         self.stack.make_conversations(name, [id]);
         let (user, connection) = (user(name), connection(name));
@@ -65,13 +65,13 @@ impl Scene {
         key
     }
 
-    /// User `u` sends it.
+    /// User `u` sends the picture.
     async fn show(&self, id: u32, key: &MediaKey) -> Result<Admission, Error> {
         let draft = Draft { media: Some(key.clone()), ..draft(id, 1) };
         self.answerer.messages.admit(&user("u"), &connection("u"), &draft, &self.stack.limits).await
     }
 
-    /// Longer than media are held.
+    /// Waits for longer than media are held.
     fn wait_for_held(&self) {
         self.stack.clock.advance(Duration::from_secs(3600) + SECOND);
     }
@@ -80,7 +80,7 @@ impl Scene {
         self.janitor.run().await.expect("a run")
     }
 
-    /// Works on what is queued.
+    /// Works on the queued jobs.
     async fn work(&self) {
         for (job, receipt) in self.stack.receive().await {
             let deadline = self.answerer.clock.now().plus(LEASE);
@@ -93,7 +93,7 @@ impl Scene {
         self.answerer.messages.find(&user(name), &message_id(id)).await.expect("a read").expect("the message")
     }
 
-    /// A worker takes the message and is never heard of again.
+    /// A worker takes the message and then dies.
     async fn begin(&self, message: &StoredMessage) {
         assert!(matches!(self.answerer.messages.claim(message).await, Ok(Claimed::Yes(_))));
     }
@@ -130,7 +130,7 @@ async fn a_message_that_never_reached_the_queue_is_queued_and_answered() {
 }
 
 #[tokio::test]
-async fn two_at_once_queue_a_message_once_and_leave_one_of_nothing() {
+async fn two_runs_at_once_queue_a_message_once_and_delete_everything_once() {
     let scene = Scene::new().await;
     for name in ["a", "b", "c"] {
         scene.connect(name, name).await;
@@ -145,7 +145,7 @@ async fn two_at_once_queue_a_message_once_and_leave_one_of_nothing() {
     let (one, two) = (one.expect("a run"), two.expect("a run"));
     assert_eq!((one.redriven + two.redriven, one.failures + two.failures), (2, 0), "{one:?} {two:?}");
     assert_eq!(scene.stack.receive().await.len(), 2);
-    // Told at least once; what has ended is gone, what waits is still counted.
+    // Each is told at least once. Items of ended leases are gone, and waiting messages are still counted.
     for (name, code) in [("a", "lease_expired"), ("b", "lease_expired"), ("c", "first_message")] {
         assert_eq!(scene.frames(name)[0]["code"], code);
         assert!(scene.connections.closed(&connection(name)) > 0);
@@ -211,7 +211,7 @@ async fn an_answered_message_that_is_still_counted_is_counted_no_longer() {
     let message = scene.say("u", 1).await;
     let Ok(Claimed::Yes(claim)) = scene.answerer.messages.claim(&message).await else { panic!("not claimed") };
     scene.answerer.messages.end(claim, Ending::text("hi"), None, message.seq).await.expect("an end");
-    // As an end leaves it whose user item was being taken just then.
+    // The end leaves this behind if the user item was being taken just then.
     scene.stack.count_pending("u", &message.id, message.created_at);
     scene.stack.clock.advance(STUCK_AFTER + SECOND);
     scene.tidy_up().await;
@@ -309,7 +309,7 @@ async fn a_replaced_connection_is_closed_even_when_it_opens_only_later() {
     let scene = Scene::new().await;
     scene.connect("u", "first").await;
     assert!(matches!(scene.connect("u", "second").await, Connected::Granted { replaced: Some(_), .. }));
-    // Whoever took the place has died, or found nothing to close yet.
+    // The function that took the place has died, or found no socket to close yet.
     scene.tidy_up().await;
     assert_eq!(scene.frames("first")[0]["code"], "replaced");
     assert!(scene.frames("second").is_empty());
@@ -324,13 +324,13 @@ async fn a_replaced_connection_is_closed_even_when_it_opens_only_later() {
 }
 
 #[tokio::test]
-async fn a_client_that_an_administrator_has_closed_is_told_so_even_when_that_one_could_not() {
+async fn a_client_that_an_administrator_has_closed_is_told_so_even_if_the_request_could_not() {
     let scene = Scene::new().await;
     scene.connect("u", "first").await;
     scene.connect("u", "second").await;
     let closed = scene.answerer.leases.close(&user("u")).await.expect("an answer");
     assert_eq!(closed, Some(connection("second")));
-    // Whoever closed it died before telling it.
+    // The function that closed the client died before telling it.
     scene.tidy_up().await;
     assert_eq!(scene.frames("first")[0]["code"], "replaced");
     let closing = &scene.frames("second")[0];
@@ -343,7 +343,7 @@ async fn a_client_that_an_administrator_has_closed_is_told_so_even_when_that_one
 }
 
 #[tokio::test]
-async fn whoever_comes_back_after_the_end_of_a_lease_has_the_old_socket_closed() {
+async fn the_old_socket_of_a_user_who_comes_back_after_the_end_of_a_lease_is_closed() {
     let scene = Scene::new().await;
     scene.connect("u", "old").await;
     scene.stack.clock.advance(FIRST_MESSAGE + SECOND);
@@ -356,17 +356,17 @@ async fn whoever_comes_back_after_the_end_of_a_lease_has_the_old_socket_closed()
 }
 
 #[tokio::test]
-async fn what_a_deleted_conversation_left_behind_is_deleted_and_who_waits_for_an_answer_is_told() {
+async fn the_rest_of_a_deleted_conversation_is_deleted_and_a_user_who_waits_for_an_answer_is_told() {
     let scene = Scene::new().await;
     scene.connect("u", "u").await;
     let message = scene.say("u", 1).await;
     scene.begin(&message).await;
-    // The request that deleted it died at once.
+    // The request that deleted the conversation died at once.
     scene.janitor.conversations.delete(&user("u"), &message.conversation).await.expect("deleted");
     assert_eq!(scene.tidy_up().await, Report { deleted: 1, ..Report::default() });
     let state = scene.stack.snapshot();
     assert!(state.messages.is_empty() && state.names.is_empty() && state.deleted.is_empty(), "{state:?}");
-    // And so did the worker that had the message.
+    // The worker that had the message died too.
     assert!(scene.frames("u").is_empty());
     scene.stack.clock.advance(STUCK_AFTER + SECOND);
     scene.connect("u", "u2").await;
@@ -381,7 +381,7 @@ async fn what_a_deleted_conversation_left_behind_is_deleted_and_who_waits_for_an
 async fn an_end_that_could_not_be_told_is_told_once_it_can_be() {
     let scene = Scene::new().await;
     scene.connect("u", "u").await;
-    // As long as its handshake is pending, or its account is throttled; and longer than a worker waits.
+    // The handshake is pending or the account is throttled, for longer than a worker waits.
     scene.connections.keep_waiting(&connection("u"));
     let message = scene.say("u", 1).await;
     scene.answerer.queue.send(&Job::from(&message)).await.expect("queued");

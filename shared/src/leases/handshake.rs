@@ -1,23 +1,23 @@
-//! What a client says of itself when it connects.
+//! What a client says about itself when it connects.
 
 use crate::ids::SessionId;
 use crate::{Error, Result};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Handshake {
-    /// The client instance: it takes its own place back.
+    /// The client instance. It may take its own place back.
     pub session: Option<SessionId>,
-    /// It takes the place of another session of its user, too.
+    /// The client may take the place of another session of its user too.
     pub takeover: bool,
-    /// As its token calls its user: shown, and nothing else.
+    /// The user's name in the token. It is shown and has no other use.
     pub username: Option<String>,
 }
 
 impl Handshake {
-    /// From the query's `session` and `takeover`.
+    /// Reads the query's `session` and `takeover`.
     ///
     /// # Errors
-    /// [`Error::BadRequest`] where one of them is not as it must be.
+    /// [`Error::BadRequest`] if one of them is malformed.
     pub fn parse(session: Option<&str>, takeover: Option<&str>) -> Result<Self> {
         let takeover = match takeover {
             None | Some("false") => false,
@@ -27,19 +27,19 @@ impl Handshake {
         Ok(Self { session: session.map(SessionId::parse).transpose()?, takeover, username: None })
     }
 
-    /// Of one session.
+    /// The handshake of one session.
     #[cfg(test)]
     pub(crate) fn of(session: &str) -> Self {
         Self { session: Some(crate::testing::session(session)), ..Self::default() }
     }
 
-    /// Of one session, which takes the place of any other.
+    /// The handshake of one session that takes the place of any other.
     #[cfg(test)]
     pub(crate) fn taking_over(session: &str) -> Self {
         Self { takeover: true, ..Self::of(session) }
     }
 
-    /// Whether the place that this session has may be taken.
+    /// Whether this client may take the place that this session has.
     pub(super) fn may_replace(&self, session: Option<&SessionId>) -> bool {
         self.takeover || (session.is_some() && session == self.session.as_ref())
     }
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn who_names_no_session_has_none_in_common_with_another() {
+    fn two_clients_that_name_no_session_have_none_in_common() {
         assert!(!Handshake::default().may_replace(None));
         assert!(!Handshake::of("a").may_replace(None));
         assert!(!Handshake::of("a").may_replace(Handshake::of("b").session.as_ref()));

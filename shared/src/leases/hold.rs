@@ -8,11 +8,12 @@ use crate::dynamo::{Transaction, conditional, number, text, time};
 use crate::ids::{ConnectionId, UserId};
 use crate::{Error, Result};
 
-/// Takeovers that a closing follows before it gives up.
+/// How many takeovers a close follows before it gives up.
 const MAX_ATTEMPTS: u32 = 10;
 
 impl Leases {
-    /// Makes the lease last `LeaseSeconds` from now; a silent client's lease stays as it is. Answers when it ends.
+    /// Makes the lease last `LeaseSeconds` from now, and gives its end. The lease of a client that has sent no message
+    /// keeps its end.
     ///
     /// # Errors
     /// [`Error::LeaseExpired`] when this connection holds no lease.
@@ -24,12 +25,12 @@ impl Leases {
         self.extend(user, &lease).await
     }
 
-    /// A message was heard again (it had been admitted before): it renews as a new one does.
+    /// Renews the lease for a message that had been admitted before. A repetition renews as a new message does.
     pub(crate) async fn heard(&self, user: &UserId, lease: &Lease) -> Result<Timestamp> {
         self.extend(user, lease).await
     }
 
-    /// Both items or neither (I5).
+    /// Writes both items or neither (I5).
     async fn extend(&self, user: &UserId, lease: &Lease) -> Result<Timestamp> {
         let now = self.clock.now();
         let expires_at = now.plus(self.config.lease);
@@ -74,7 +75,8 @@ impl Leases {
         Ok(true)
     }
 
-    /// Ends the lease of whoever has this user's place. Its connection is to be told and closed; `None`: there is none.
+    /// Ends the lease of the connection that has this user's place. The caller tells that connection and closes it.
+    /// `None` if nobody has the place.
     pub async fn close(&self, user: &UserId) -> Result<Option<ConnectionId>> {
         for _ in 0..MAX_ATTEMPTS {
             let now = self.clock.now();
@@ -98,7 +100,7 @@ impl Leases {
                 self.free_slot(lease.slot, &lease.connection).await?;
                 return Ok(Some(lease.connection));
             }
-            // It was taken over meanwhile: whoever has it now is meant.
+            // Another session took the place over meanwhile. Its lease is the one to end now.
         }
         Err(Error::Contended { operation: "close", attempts: MAX_ATTEMPTS })
     }

@@ -1,52 +1,52 @@
-//! Places: who may communicate. Owns the table `connections`.
+//! Places: they decide which clients may communicate. This module owns the table `connections`.
 //!
 //! There are `MaxClients` slot items and one item per user. A lease is a slot item and a user item that name each
-//! other, the connection, the session and the moment it ends. Time is compared in every condition; DynamoDB's TTL only
-//! sweeps.
+//! other, the connection, the session and the end of the lease. Every condition compares the end with the present time.
+//! DynamoDB's TTL only removes old items.
 //!
 //! # Why it holds
 //!
-//! - **I1, never more than `MaxClients` leases.** A lease needs a slot, slots are numbered below `MaxClients`, and a
-//!   slot is only written when it is absent, ended, or named by the very connection that writes (or that is taken
-//!   over).
-//! - **I2, never two leases of a user.** There is one item per user, under the same rule. Both are taken in one
-//!   transaction.
-//! - **I3, only a holder is heard.** `Leases::admitting` puts the condition "this user item names this connection and
-//!   has not ended" into the very transaction that stores a message.
-//! - **I4, fencing.** Renewing and releasing are conditioned on the connection id. A `$disconnect` that comes late
-//!   names a connection that no item names any more, and changes nothing.
-//! - **I5, a user item never outlives its slot.** What gives, moves or lengthens a lease writes both items in one
-//!   transaction, with the same end; only [`Leases::release`] ends the user item first and frees the slot then. So as
-//!   long as a user item lives, so does its slot, and a connection with both items has both until it ends. Two writes
-//!   would not do, in either order: functions overlap, and each brings the time at which it began. One that is late
-//!   would shorten the slot under a user item that another has lengthened.
-//! - **I6, a crash leaves at worst a lease that ends by itself.** Every write leaves a state in which the others hold.
-//! - **I7, a free place is never refused.** "Full" is only answered after a consistent read of every slot saw none
+//! - **I1, never more than `MaxClients` leases.** A lease needs a slot, and slots are numbered below `MaxClients`. A
+//!   connection writes a slot only if the slot is absent, has ended, or names that connection or the one that it takes
+//!   over.
+//! - **I2, never two leases of a user.** There is one item per user, under the same rule. A lease takes both items in
+//!   one transaction.
+//! - **I3, only a holder is heard.** The transaction that stores a message has the condition "this user item names this
+//!   connection and has not ended" (`Leases::admitting`).
+//! - **I4, fencing.** Renewing and releasing are conditioned on the connection id. A late `$disconnect` names a
+//!   connection that is in no item any more, so it changes nothing.
+//! - **I5, a user item never outlives its slot.** Every write that gives, moves or lengthens a lease writes both items
+//!   in one transaction, with the same end. Only a release ends the user item first and frees the slot then. So while a
+//!   user item lives, its slot lives too, and a connection that has both items has both until they end. Two separate
+//!   writes would not do, in either order. Functions overlap, and each brings the time at which it began, so a late
+//!   function would shorten the slot under a user item that another has lengthened.
+//! - **I6, a crash leaves at worst a lease that ends by itself.** After every single write the other invariants hold.
+//! - **I7, a free place is never refused.** The answer "full" comes only after a consistent read of every slot saw none
 //!   free.
 //!
-//! The first lease lasts `FirstMessageSeconds` and only an accepted message makes it renewable ("spoken"). A session
-//! that takes its place back keeps that state and, if silent, its deadline: reconnecting is not speaking. So does a
-//! session that asked for the place of another one of its user (`takeover`): the place moves, in the same transaction,
-//! and the session with it. A connection's session never changes, so a condition on the connection is one on the
-//! session too: of two sessions that take over at once, one moves the place and the other finds it moved, and moves it
-//! on.
+//! The first lease lasts `FirstMessageSeconds`. Only an accepted message makes a lease renewable ("spoken"). A session
+//! that takes its place back keeps that state. If it has not spoken, it also keeps its deadline, because reconnecting
+//! is not speaking. The same holds for a session that takes the place of another session of its user (`takeover`): one
+//! transaction moves the place and changes the session. A connection's session never changes, so a condition on the
+//! connection is a condition on the session too. If two sessions take over at once, one moves the place first. The
+//! other finds it moved and moves it again.
 //!
-//! A connection that loses its place to another of its user is written down in the write that takes it (`replaced`):
-//! its socket is closed by whoever took the place or, should that one die, or should the socket not be open yet, by the
-//! janitor. A client that reconnects in a loop would make that list, and the janitor's work, as long as it likes. So
-//! the list is kept short (`MAX_REPLACED`): the write that adds a connection forgets the oldest. A socket that is
-//! forgotten and yet open has no place, so nothing that it sends is heard, and the API closes it when it is idle. The
-//! write is conditioned on the connection whose item was read, and only a takeover adds to the list: it can't have
-//! grown meanwhile.
+//! A connection can lose its place to another connection of its user. The write that takes the place also writes the
+//! loser down (`replaced`). The connection that took the place closes the loser's socket. The janitor closes it if that
+//! function dies or if the socket is not open yet. A client that reconnects in a loop would make this list, and the
+//! janitor's work, ever longer. So the list is short (`MAX_REPLACED`): the write that adds a connection drops the
+//! oldest. A socket that was dropped and is still open has no place, so nothing that it sends is heard, and the API
+//! closes it when it is idle. The write is conditioned on the connection in the item that was read. Only a takeover
+//! adds to the list, and a takeover changes that connection, so the list can't have grown meanwhile.
 //!
-//! An administrator may end anybody's lease ([`Leases::close`]). That is a release by somebody else: fenced on the
-//! connection that was found, and its socket is written down like that of one that was replaced.
+//! An administrator may end anybody's lease ([`Leases::close`]). This works like a release: it is fenced on the
+//! connection that was found, and it writes that connection's socket down as a takeover does.
 //!
 //! # What it costs
 //!
-//! A connect is one transaction on a random slot. When that slot is taken, slots are read a hundred at a time in random
-//! order until a free one is seen: how many reads that takes depends on the share of free places, not on their number.
-//! No item is written by more than one client, so there is no hot key.
+//! A connect is one transaction on a random slot. If that slot is taken, the connect reads slots a hundred at a time,
+//! in random order, until it sees a free one. The number of reads depends on the share of free places, not on their
+//! number. No item is written by more than one client, so there is no hot key.
 
 mod handshake;
 mod hold;
@@ -76,10 +76,10 @@ pub use occupancy::{Admittance, Holder, Occupancy};
 pub(crate) use pending::Admitting;
 pub(crate) use take::MAX_REPLACED;
 
-/// How long an ended item may lie before TTL may sweep it: unanswered messages are counted in it.
+/// How long an ended item stays before TTL may remove it. It stays because it counts unanswered messages.
 const KEEP_ENDED: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
-/// The end of a lease that was given back.
+/// The end of a lease that its client gave back.
 const RELEASED: Timestamp = Timestamp(0);
 
 #[derive(Debug, Clone)]
@@ -90,7 +90,7 @@ pub struct Leases {
     random: Arc<Random>,
 }
 
-/// A user item: the lease as its holder sees it.
+/// A user item: the lease from its holder's side.
 #[derive(Debug, Clone)]
 pub struct Lease {
     pub slot: u32,
@@ -98,17 +98,17 @@ pub struct Lease {
     pub session: Option<SessionId>,
     pub expires_at: Timestamp,
     pub username: Option<String>,
-    /// Since when this connection has the place; a takeover makes it anew.
+    /// Since when this connection has the place. A takeover sets it anew.
     pub connected_at: Option<Timestamp>,
-    /// Has sent a message; only then a heartbeat renews.
+    /// The client has sent a message, so a heartbeat renews the lease.
     pub spoken: bool,
     /// Messages admitted and not yet answered, each with the moment it was admitted.
     pub pending: Vec<(MessageId, Timestamp)>,
-    /// Messages that have ended, and the user could not be told, each with the moment of the last try.
+    /// Messages that have ended without the user being told, each with the moment of the last try.
     pub untold: Vec<(MessageId, Timestamp)>,
-    /// Connections that had this place before and may still be open, each with the moment it was lost.
+    /// Connections that had this place before and may still be open, each with the moment when it lost the place.
     pub replaced: Vec<(ConnectionId, Timestamp)>,
-    /// Of those, the one that an administrator closed last.
+    /// The one of them that an administrator closed last.
     pub closed: Option<ConnectionId>,
 }
 
@@ -116,10 +116,10 @@ pub struct Lease {
 pub enum Connected {
     Granted {
         expires_at: Timestamp,
-        /// The connection that this user had before: its socket is to be told and closed.
+        /// The connection that this user had before. The caller tells it and closes its socket.
         replaced: Option<ConnectionId>,
     },
-    /// This user is connected, with another session.
+    /// This user is connected with another session.
     AlreadyConnected,
     Full,
 }
@@ -129,7 +129,7 @@ impl Leases {
         Self { db, config, clock, random }
     }
 
-    /// The user's item, ended or not.
+    /// The user's item, whether or not the lease has ended.
     pub async fn find(&self, user: &UserId) -> Result<Option<Lease>> {
         let output = self
             .db
@@ -143,13 +143,13 @@ impl Leases {
         output.item().map(Lease::read).transpose()
     }
 
-    /// Where the user can be reached now.
+    /// The connection at which the user can be reached now.
     pub async fn address(&self, user: &UserId) -> Result<Option<ConnectionId>> {
         let now = self.clock.now();
         Ok(self.find(user).await?.filter(|lease| lease.expires_at > now).map(|lease| lease.connection))
     }
 
-    /// The key under which [`crate::messages`] reads a user's lease together with its own items.
+    /// The key by which [`crate::messages`] reads a user's lease in one request with its own items.
     pub(crate) fn key_of(&self, user: &UserId) -> (&str, Item) {
         (&self.config.table, Item::from([("pk".to_owned(), text(user_key(user)))]))
     }
@@ -167,7 +167,7 @@ impl Leases {
 impl Lease {
     pub(crate) fn read(item: &Item) -> Result<Self> {
         let attributes = Attributes(item);
-        // The oldest first: a map has no order of its own.
+        // Sorted with the oldest first, because a map has no order.
         let moments = |name: &str| {
             let entries = attributes.map(name).into_iter().flatten().map(|(id, since)| {
                 let since = since.as_n().ok().and_then(|text| text.parse().ok()).unwrap_or(0);
@@ -198,7 +198,7 @@ impl Lease {
         self.pending.iter().cloned()
     }
 
-    /// Given back rather than ended.
+    /// The client gave the lease back, so it did not end by time.
     pub(crate) fn is_released(&self) -> bool {
         self.expires_at == RELEASED
     }
@@ -208,7 +208,7 @@ impl Lease {
     }
 }
 
-/// The two items of a lease, in the transactions that write both.
+/// The two items of a lease, for the transactions that write both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     User,

@@ -1,5 +1,5 @@
-//! How full it is: what a browser, which can't see why a handshake was refused, asks for. And who has the places, for
-//! administrators.
+//! How many places are taken. A browser asks for this, because it can't see why its handshake was refused.
+//! Administrators ask which clients hold the places.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,14 @@ use crate::clock::Timestamp;
 use crate::dynamo::Attributes;
 use crate::ids::UserId;
 
-/// What a user who wants to connect would meet now.
+/// What a user who wants to connect would find now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Occupancy {
     pub state: Admittance,
     pub in_use: u32,
     pub capacity: u32,
-    /// When a place, or this user's own, ends at the latest if nobody is heard of before; nothing when there is one
-    /// now.
+    /// A place ends by this time, unless its holder sends something. If the user is connected, this is their own place.
+    /// `None` if there is a free place now.
     pub free_at: Option<Timestamp>,
 }
 
@@ -28,14 +28,14 @@ pub enum Admittance {
     Connected,
 }
 
-/// Who has a place.
+/// A client that holds a place.
 #[derive(Debug, Clone)]
 pub struct Holder {
     pub user: UserId,
     pub lease: Lease,
 }
 
-/// What is read of a user item: all but the moments that only other users of it need.
+/// The attributes of a user item to read: all except the moments, which only other uses need.
 const SHOWN: &str =
     "slot_no, connection_id, session_id, expires_at, username, connected_at, spoken, pending, untold, replaced";
 
@@ -45,7 +45,8 @@ impl Leases {
         self.config.max_clients
     }
 
-    /// Who has the places, by slot. Reads every slot, and then who has them: a user who leaves in between is left out.
+    /// The clients that hold places, by slot. Reads every slot and then the users. A user who leaves in between is left
+    /// out.
     pub async fn holders(&self) -> Result<Vec<Holder>> {
         let taken = self.taken(0..self.config.max_clients).await?;
         let slots: HashMap<String, u32> = taken.iter().map(|taken| (user_key(&taken.user), taken.slot)).collect();

@@ -1,5 +1,5 @@
-//! The messages of a client that are not answered yet, counted in its user item; and those of whose end it is still to
-//! be told.
+//! The messages of a client that are not answered yet, counted in its user item. Also the ended messages that the user
+//! has yet to be told about.
 
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};
@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::dynamo::{conditional, number, text, time};
 use crate::ids::{MessageId, UserId};
 
-/// The writes of both items of a lease that admit a message of its holder.
+/// The writes to both items of a lease that admit a message of its holder.
 #[derive(Debug)]
 pub(crate) struct Admitting {
     pub(crate) user_item: UpdateBuilder,
@@ -18,8 +18,8 @@ pub(crate) struct Admitting {
 }
 
 impl Leases {
-    /// The writes that admit a message of `lease`'s holder, for the caller's transaction. They hold only while the
-    /// lease does (I3) and fewer than `max_pending` messages wait, and they renew it.
+    /// The writes that admit a message of `lease`'s holder, for the caller's transaction. They succeed only while the
+    /// connection has the lease (I3) and fewer than `max_pending` messages wait. They also renew the lease.
     pub(crate) fn admitting(
         &self,
         user: &UserId,
@@ -54,8 +54,8 @@ impl Leases {
         Admitting { user_item, slot_item }
     }
 
-    /// The write that takes an answered message off its sender's count, for the caller's transaction. It fails only
-    /// when there is no such count, and then [`Self::uncount`] does nothing too.
+    /// The write that takes an answered message off its sender's count, for the caller's transaction. It fails only if
+    /// there is no such count, and then [`Self::uncount`] does nothing either.
     pub(crate) fn uncounting(&self, user: &UserId, message: &MessageId) -> UpdateBuilder {
         Update::builder()
             .table_name(&self.config.table)
@@ -65,7 +65,8 @@ impl Leases {
             .expression_attribute_names("#message", message.key())
     }
 
-    /// Takes messages off their sender's count that were answered, or were deleted. How many were still counted.
+    /// Takes messages that were answered or deleted off their sender's count. Gives how many of them were still
+    /// counted.
     pub(crate) async fn uncount(&self, user: &UserId, messages: &[MessageId]) -> Result<usize> {
         let mut uncounted = 0;
         for message in messages {
@@ -85,8 +86,8 @@ impl Leases {
         Ok(uncounted)
     }
 
-    /// Its user could not be told how a message has ended, and is to be told later. Without a user item nobody is
-    /// connected who would have to be.
+    /// Writes down that the user could not be told how a message ended and must be told later. Without a user item
+    /// nobody is connected, so there is nobody to tell.
     pub(crate) async fn owe(&self, user: &UserId, message: &MessageId) -> Result<()> {
         conditional(&self.random, "UpdateItem", || {
             self.db
@@ -103,7 +104,7 @@ impl Leases {
         .map(|_| ())
     }
 
-    /// The user knows of its end, or nobody is there to know it.
+    /// Removes that note: the user knows how the message ended, or nobody is connected to be told.
     pub(crate) async fn settle(&self, user: &UserId, message: &MessageId) -> Result<()> {
         conditional(&self.random, "UpdateItem", || {
             self.db

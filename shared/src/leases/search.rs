@@ -1,7 +1,7 @@
-//! Finding a free slot: consistent reads, a hundred at a time, in random order, until one shows a free slot.
+//! Finds a free slot: reads slots consistently, a hundred at a time, in random order, until one is free.
 //!
-//! Random, because clients that search at once should not fight for the same slot; a hundred, because that is what one
-//! BatchGetItem reads, and with a share f of slots free, a batch misses them all with probability (1-f)^100.
+//! The order is random so that clients that search at once do not fight for the same slot. A hundred is what one
+//! BatchGetItem reads. If a share f of the slots is free, a batch misses them all with probability (1-f)^100.
 
 use aws_sdk_dynamodb::types::KeysAndAttributes;
 
@@ -11,7 +11,7 @@ use crate::dynamo::{Attributes, Item, built, text};
 use crate::ids::UserId;
 use crate::{Error, Result};
 
-/// Keys in one BatchGetItem.
+/// How many keys one BatchGetItem takes.
 const BATCH: usize = 100;
 
 /// A slot that is taken.
@@ -23,7 +23,7 @@ pub(super) struct Taken {
 }
 
 impl Leases {
-    /// Some free slots in random order; none only when every slot was seen taken (I7).
+    /// Some free slots in random order. There are none only if every slot was seen taken (I7).
     pub(super) async fn free_slots(&self) -> Result<Vec<u32>> {
         let mut slots: Vec<u32> = (0..self.config.max_clients).collect();
         self.random.shuffle(&mut slots);
@@ -38,7 +38,7 @@ impl Leases {
         Ok(Vec::new())
     }
 
-    /// Of these slots, the ones that are taken.
+    /// The slots among these that are taken.
     pub(super) async fn taken(&self, slots: impl Iterator<Item = u32>) -> Result<Vec<Taken>> {
         let now = self.clock.now();
         let items = self.read(slots.map(slot_key).collect(), "slot_no, user_id, expires_at").await?;
@@ -51,7 +51,7 @@ impl Leases {
         Ok(taken.into_iter().filter(|taken| taken.expires_at > now).collect())
     }
 
-    /// The items with these keys, a hundred at a time, of each these attributes and its key.
+    /// Reads the items with these keys, a hundred at a time. Gives the key and these attributes of each.
     pub(super) async fn read(&self, keys: Vec<String>, attributes: &str) -> Result<Vec<Item>> {
         let mut keys: Vec<Item> = keys.into_iter().map(|key| Item::from([("pk".to_owned(), text(key))])).collect();
         let mut items = Vec::new();
@@ -68,7 +68,7 @@ impl Leases {
                 .send()
                 .await
                 .map_err(|error| Error::service("BatchGetItem", &error))?;
-            // DynamoDB may leave keys for another call.
+            // DynamoDB may leave some keys for another call.
             let left = output.unprocessed_keys().and_then(|tables| tables.get(&self.config.table));
             keys.extend(left.into_iter().flat_map(|left| left.keys().iter().cloned()));
             let found = output.responses.and_then(|mut tables| tables.remove(&self.config.table));

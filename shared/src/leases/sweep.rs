@@ -1,4 +1,4 @@
-//! For the janitor: everybody's leases, and what may be forgotten of them.
+//! For the janitor: lists all leases and deletes what is no longer needed.
 
 use super::{Lease, Leases, USER_KEY, slot_key, user_key};
 use crate::dynamo::{Attributes, Item, conditional, number, text, time};
@@ -6,7 +6,8 @@ use crate::ids::{ConnectionId, UserId};
 use crate::{Error, Result};
 
 impl Leases {
-    /// All user items, ended ones too, each by itself: one that can't be read says nothing about the others.
+    /// All user items, also ended ones. Each is a result of its own, so one that can't be read does not hide the
+    /// others.
     pub async fn all(&self) -> Result<Vec<Result<(UserId, Lease)>>> {
         let mut pages = self
             .db
@@ -26,8 +27,8 @@ impl Leases {
         Ok(all)
     }
 
-    /// Deletes what an ended lease left behind, unless it has been taken again, messages still wait, or a socket may
-    /// still be open.
+    /// Deletes what an ended lease left behind. It keeps the items if the lease was taken again, if messages still
+    /// wait, or if a socket may still be open.
     pub async fn forget(&self, user: &UserId, ended: &Lease) -> Result<()> {
         let now = self.clock.now();
         conditional(&self.random, "DeleteItem", || {
@@ -58,7 +59,7 @@ impl Leases {
         .map(|_| ())
     }
 
-    /// The socket of a replaced connection is closed for certain.
+    /// Forgets a replaced connection. The caller knows for certain that its socket is closed.
     pub async fn forget_replaced(&self, user: &UserId, connection: &ConnectionId) -> Result<()> {
         conditional(&self.random, "UpdateItem", || {
             self.db

@@ -1,4 +1,4 @@
-//! Taking a place: by a new client, by a session whose line broke, or from another session of the same user.
+//! Takes a place for a new client, for a session whose line broke, or from another session of the same user.
 
 use std::collections::HashMap;
 
@@ -11,13 +11,13 @@ use crate::clock::Timestamp;
 use crate::dynamo::{Refusal, Transaction, number, text, time};
 use crate::ids::{ConnectionId, UserId};
 
-/// Connections that are written down as replaced, of one user. One more takes the place of the oldest.
+/// How many replaced connections of one user are written down. One more drops the oldest.
 pub(crate) const MAX_REPLACED: usize = 100;
 
-/// Of a list that is longer, what one write takes away: an expression has a limit, too.
+/// How many connections one write drops from a list that is too long. Expressions have a size limit.
 const AT_ONCE: usize = 20;
 
-/// What a takeover changes in both items.
+/// The change that a takeover makes to both items.
 const MOVE: &str = "SET connection_id = :new, expires_at = :expires, #ttl = :ttl";
 
 impl Leases {
@@ -25,7 +25,7 @@ impl Leases {
     pub async fn connect(&self, user: &UserId, connection: &ConnectionId, handshake: &Handshake) -> Result<Connected> {
         let mut slot = self.random.below(self.config.max_clients);
         let mut free = Vec::new();
-        // What an earlier connection of this user left, if that has not been tidied up yet.
+        // The lease that an earlier connection of this user left, if the janitor has not deleted it yet.
         let mut ended: Option<Lease> = None;
         loop {
             let expires_at = self.clock.now().plus(self.config.first_message);
@@ -37,11 +37,11 @@ impl Leases {
             };
             if let Some(item) = refusal.by(Part::User) {
                 if item.is_empty() {
-                    ended = None; // tidied up meanwhile
+                    ended = None; // the janitor deleted it meanwhile
                     continue;
                 }
                 let held = Lease::read(item)?;
-                // An answer to an earlier try of this very call was lost.
+                // This very call was tried before, and the answer to that try was lost.
                 if &held.connection == connection {
                     return Ok(Connected::Granted { expires_at: held.expires_at, replaced: None });
                 }
@@ -69,8 +69,8 @@ impl Leases {
         }
     }
 
-    /// Takes `slot` and the user's item, both or neither. The item is free when it is absent, was given back, or is as
-    /// it was left when the lease `ended`.
+    /// Takes `slot` and the user's item, both or neither. The user's item is free if it is absent, was given back, or
+    /// has not changed since the lease `ended` was read.
     async fn take(
         &self,
         user: &UserId,
@@ -81,7 +81,7 @@ impl Leases {
         expires_at: Timestamp,
     ) -> Result<std::result::Result<(), Refusal<Part>>> {
         let now = self.clock.now();
-        // An update, not a put: messages that are still being answered stay counted.
+        // This is an update and not a put, because it must keep the count of messages that still wait for an answer.
         let mut user_item = Update::builder()
             .table_name(&self.config.table)
             .key("pk", text(user_key(user)))
@@ -129,7 +129,8 @@ impl Leases {
         transaction.send(&self.db, &self.random).await
     }
 
-    /// Moves `held` to another connection of its user, which `handshake` may. `None`: it is not as it was.
+    /// Moves `held` to another connection of its user, which `handshake` allows. `None`: the lease has changed since it
+    /// was read.
     async fn take_over(
         &self,
         user: &UserId,
@@ -141,7 +142,8 @@ impl Leases {
         let expires_at = if held.spoken { now.plus(self.config.lease) } else { held.expires_at };
         let moved = |key: String| {
             self.held_by(key, &held.connection, now)
-                // A message that was accepted meanwhile made it last longer.
+                // The condition on `spoken` fails if a message was accepted meanwhile: that message made the lease last
+                // longer.
                 .condition_expression("connection_id = :connection AND expires_at > :now AND spoken = :spoken")
                 .expression_attribute_values(":spoken", AttributeValue::Bool(held.spoken))
                 .expression_attribute_names("#ttl", "ttl")
@@ -157,8 +159,9 @@ impl Leases {
     }
 }
 
-/// Completes the update of a user item with what the handshake said of its client, and since when it is there;
-/// `replaced` is the lease whose connection is written down in it, for which the oldest ones have to go.
+/// Completes the update of a user item with the handshake's session and username, and with the time of the connect.
+/// `replaced` is the lease whose connection this update writes down. If its list is full, the oldest connections are
+/// dropped.
 fn introduced(
     mut item: UpdateBuilder,
     mut set: String,

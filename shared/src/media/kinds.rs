@@ -1,9 +1,9 @@
-//! The types of media that are taken: those that a browser can show. Whether an object is what it says is seen from its
-//! first bytes.
+//! The accepted types of media: those that a browser can show. The first bytes of an object show whether it has the
+//! type that it claims.
 
 use crate::{Error, Result};
 
-/// Bytes that are looked at: enough for every format's mark, also behind a box or two.
+/// How many bytes are checked: enough for every format's mark, even behind a container's first boxes.
 pub(crate) const HEAD_BYTES: u64 = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,19 +22,19 @@ impl Kind {
         }
     }
 
-    /// Of one of the types below.
+    /// The kind of this content type, if it is one of the types below.
     pub(crate) fn of(content_type: &str) -> Option<Self> {
         TYPES.iter().find(|known| known.content_type == content_type).map(|known| known.kind)
     }
 }
 
-/// A type of media that is taken.
+/// An accepted type of media.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MediaType {
     pub(crate) content_type: &'static str,
     pub(crate) kind: Kind,
     pub(crate) extension: &'static str,
-    /// What its bytes are recognised as: containers hold sound and pictures alike.
+    /// The types that its bytes are recognised as. Containers hold sound and pictures alike.
     recognised_as: &'static [&'static str],
 }
 
@@ -73,7 +73,7 @@ impl MediaType {
     }
 
     /// # Errors
-    /// When it is none of them.
+    /// When it is not an accepted type.
     pub(crate) fn parse(content_type: &str) -> Result<&'static Self> {
         TYPES.iter().find(|known| known.content_type.eq_ignore_ascii_case(content_type)).ok_or_else(|| {
             let known: Vec<_> = TYPES.iter().map(|known| known.content_type).collect();
@@ -81,7 +81,7 @@ impl MediaType {
         })
     }
 
-    /// Whether an object that begins like this can be of this type.
+    /// Whether an object that begins with these bytes can be of this type.
     pub(crate) fn agrees_with(&self, head: &[u8]) -> bool {
         infer::get(head).is_some_and(|found| self.recognised_as.contains(&found.mime_type()))
     }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nothing_agrees_with_nothing() {
+    fn bytes_of_no_known_format_agree_with_no_type() {
         for head in [&b""[..], b"<svg onload=alert(1)>", b"#!/bin/sh", b"%PDF-1.7", b"MZ\x90\0", &[0; 64]] {
             assert!(TYPES.iter().all(|known| !known.agrees_with(head)), "{head:?}");
         }

@@ -1,20 +1,19 @@
-//! Images, audio and video: straight to storage and back, by addresses that are signed here. No function holds an
-//! object.
+//! Images, audio and video go straight to storage and back, by addresses that are signed here. No function holds a
+//! whole object that a user uploads.
 //!
 //! | object | what it is |
 //! |---|---|
 //! | `uploads/USER/KEY` | uploaded and not used; the bucket's lifecycle deletes it |
 //! | `media/USER/KEY` | part of a conversation, and deleted with it |
 //!
-//! A key has meaning only together with its user, whose objects are the only ones that it can name. An upload is used
-//! by copying it, before the message that has it is admitted; media of an answer are stored before the answer.
-//! Everything under `media/` is reachable from an item all the same, at any moment: from the message or answer that has
-//! it or, until there is one, from a note that it is about to be there. Of a note to which no message came, the janitor
-//! deletes the object within two hours ([`crate::messages`] says in `held` why that can't go wrong). That an upload is
-//! used once, admission sees to.
+//! A key has meaning only together with its user: it can name only that user's objects. An upload becomes used when it
+//! is copied, before its message is admitted. Media of an answer are stored before the answer. Still, at every moment
+//! an item leads to each object under `media/`: the message or answer that has the object or, before that, a note that
+//! it is about to be written. If no message comes to a note, the janitor deletes the object within two hours. `held` in
+//! [`crate::messages`] argues why that is safe. Admission makes sure that an upload is used once.
 //!
-//! Two clients: one for work, one that only signs, for the address under which browsers see the storage. A signature
-//! covers the host, so an address made for another host can't be repaired afterwards.
+//! There are two clients: one for the work, and one that only signs for the address under which browsers see the
+//! storage. A signature covers the host, so an address that was signed for another host can't be repaired.
 
 mod kinds;
 mod samples;
@@ -42,7 +41,7 @@ pub use upload::Upload;
 
 use kinds::{HEAD_BYTES, MediaType};
 
-/// Objects that S3 deletes in one call.
+/// How many objects one call of S3 deletes.
 const DELETE_BATCH: usize = 1000;
 
 /// An object that is part of a conversation.
@@ -62,7 +61,7 @@ impl Attachment {
 #[derive(Debug, Clone)]
 pub struct Media {
     s3: Client,
-    /// Signs for the address that browsers see; never called.
+    /// Signs for the address that browsers see. It is never called.
     public: Client,
     credentials: Option<SharedCredentialsProvider>,
     region: Region,
@@ -80,7 +79,7 @@ impl Media {
         random: Arc<Random>,
     ) -> Result<Self> {
         let own = aws_sdk_s3::config::Builder::from(aws);
-        // The SDK's own setting; here it only decides how a bucket is addressed.
+        // This is the SDK's own setting. Here it only decides how a bucket is addressed.
         let endpoint = lookup("AWS_ENDPOINT_URL_S3").or_else(|| lookup("AWS_ENDPOINT_URL"));
         let own = own.force_path_style(endpoint.is_some_and(|url| !is_aws(&url))).build();
         let public = aws_sdk_s3::config::Builder::from(aws)
@@ -102,11 +101,11 @@ impl Media {
     /// Makes an upload part of a conversation.
     ///
     /// # Errors
-    /// [`Error::MediaNotFound`] when this user has no such upload; [`Error::MediaMismatch`] when it is not what it
-    /// says.
+    /// [`Error::MediaNotFound`] when this user has no such upload. [`Error::MediaMismatch`] when its bytes are not of
+    /// its type.
     pub async fn take(&self, user: &UserId, key: &MediaKey) -> Result<Attachment> {
         let upload = object("uploads", user, key);
-        // The first bytes bring with them what there is to know about the whole.
+        // The answer to a read of the first bytes also says how large the whole object is.
         let head = self
             .s3
             .get_object()
@@ -122,7 +121,7 @@ impl Media {
         let content_type = head.content_type().unwrap_or_default().to_owned();
         let bytes = head.content_range().and_then(total).ok_or_else(|| Error::Corrupt {
             key: upload.clone(),
-            detail: "storage did not say how large it is".to_owned(),
+            detail: "the storage did not say how large the object is".to_owned(),
         })?;
         let first = head.body.collect().await.map_err(|error| Error::service("GetObject", &error))?;
         let agrees = MediaType::parse(&content_type).is_ok_and(|known| known.agrees_with(&first.into_bytes()));
@@ -158,7 +157,7 @@ impl Media {
         Ok(Attachment { key, content_type: sample.content_type.to_owned(), bytes })
     }
 
-    /// What a browser does with a presigned POST.
+    /// Uploads as a browser does with a presigned POST.
     #[cfg(test)]
     pub(crate) async fn put_upload(&self, user: &UserId, key: &MediaKey, sample: Sample) {
         let put = self.s3.put_object().bucket(&self.config.bucket).key(object("uploads", user, key));
@@ -172,7 +171,7 @@ impl Media {
         delete.send().await.expect("DeleteObject");
     }
 
-    /// The keys of all objects that are part of a conversation, or are to be.
+    /// The keys of all objects that are part of a conversation or will be.
     #[cfg(test)]
     pub(crate) async fn stored(&self) -> Vec<String> {
         let list = self.s3.list_objects_v2().bucket(&self.config.bucket).prefix("media/").send().await;
@@ -180,12 +179,12 @@ impl Media {
         list.expect("ListObjectsV2").contents().iter().filter_map(key).collect()
     }
 
-    /// An address that gives the object to whoever has it, for a while.
+    /// An address that gives the object, for a while, to anybody who has the address.
     pub async fn link(&self, user: &UserId, key: &MediaKey) -> Result<String> {
         self.sign_get(object("media", user, key)).await
     }
 
-    /// The same for an object that may be one of a conversation or not be used yet.
+    /// The same for an object that is part of a conversation or not used yet.
     ///
     /// # Errors
     /// [`Error::MediaNotFound`] when it is neither.
@@ -208,7 +207,7 @@ impl Media {
         Ok(request.map_err(|error| Error::service("presign", &error))?.uri().to_owned())
     }
 
-    /// Deletes objects of conversations. What is gone already is as good.
+    /// Deletes objects of conversations. An object that is already gone counts as deleted.
     pub async fn delete(&self, user: &UserId, keys: &[MediaKey]) -> Result<()> {
         for keys in keys.chunks(DELETE_BATCH) {
             let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(object("media", user, key)).build());
@@ -225,7 +224,7 @@ impl Media {
     }
 }
 
-/// A user's object; the user's id need not be fit for a path.
+/// The path of a user's object. The user's id may have characters that do not fit a path.
 fn object(folder: &str, user: &UserId, key: &MediaKey) -> String {
     use std::fmt::Write as _;
     let digest = Sha256::digest(user.as_str());
@@ -236,7 +235,7 @@ fn object(folder: &str, user: &UserId, key: &MediaKey) -> String {
     format!("{folder}/{user}/{key}")
 }
 
-/// The whole's size in `bytes 0-99/1234`.
+/// The size of the whole object in `bytes 0-99/1234`.
 fn total(content_range: &str) -> Option<u64> {
     content_range.rsplit_once('/')?.1.parse().ok()
 }
@@ -247,7 +246,7 @@ fn is_aws(endpoint: &str) -> bool {
     host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
 }
 
-/// The SDK's builders fail only when a required member was not set.
+/// The SDK's builders fail only if a required member was not set.
 fn bug(error: aws_sdk_s3::error::BuildError) -> Error {
     Error::Corrupt { key: "request".to_owned(), detail: error.to_string() }
 }

@@ -1,15 +1,15 @@
-//! What the mock model answers with: a tone that plays and a picture that shows, made here.
+//! The media in the mock model's answers, made here: a tone that plays and a picture that shows.
 
 use std::f32::consts::TAU;
 
-/// Samples a second; one byte each would do for a tone, two are what every player takes.
+/// Samples a second. One byte each would do for a tone, but every player takes two.
 const RATE: u32 = 8_000;
 const SECONDS: f32 = 0.5;
 
-/// Pixels a side.
+/// Pixels of each side.
 const SIDE: u32 = 64;
 
-/// A small object, whole in memory.
+/// A small object that is whole in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
     pub content_type: &'static str,

@@ -1,5 +1,5 @@
-//! Presigned POST: a browser uploads straight to storage, which itself refuses another key, another type or too many
-//! bytes. The SDK signs no POST policies, so the policy is made here, and signed with the SDK's own signature
+//! Presigned POSTs: a browser uploads straight to storage, and the storage itself refuses another key, another type or
+//! too many bytes. The SDK signs no POST policies. So the policy is made here and signed with the SDK's own signature
 //! functions.
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use crate::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct Upload {
     pub key: MediaKey,
-    /// Takes a `multipart/form-data` POST: these fields, and the file last, as `file`.
+    /// Takes a `multipart/form-data` POST: first these fields, then the file as `file`.
     pub url: String,
     pub fields: BTreeMap<String, String>,
     pub expires_at: Timestamp,
@@ -31,7 +31,7 @@ impl Media {
     /// Allows this user to upload one object of this type and at most this size.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the type is not taken or the size is none.
+    /// [`Error::Invalid`] when the type is not accepted or the size is out of range.
     pub async fn upload(&self, user: &UserId, content_type: &str, bytes: u64) -> Result<Upload> {
         let known = MediaType::parse(content_type)?;
         if !(1..=self.config.max_bytes).contains(&bytes) {
@@ -56,7 +56,7 @@ impl Media {
         if let Some(token) = credentials.session_token() {
             fields.insert("x-amz-security-token".to_owned(), token.to_owned());
         }
-        // Each field exactly as it is given here, and no others.
+        // The policy demands each field exactly as it is here, and allows no others.
         let mut conditions: Vec<Value> = fields.iter().map(|(name, value)| json!({ name: value })).collect();
         conditions.push(json!({ "bucket": self.config.bucket }));
         conditions.push(json!(["content-length-range", 1, bytes]));

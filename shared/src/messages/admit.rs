@@ -1,16 +1,15 @@
-//! Admission: the one write that decides whether a message is accepted.
+//! Admission: one write decides whether a message is accepted.
 //!
-//! A transaction over the sender's lease (still held, few enough pending), its slot (renewed with it), the conversation
-//! (the next number), the id (new), the message (`queued`) and the upload that it uses, if any (not used before).
-//! Either all of it is there or nothing is; which of the conditions said no is read from the refusal itself.
+//! It is one transaction over the sender's lease (still held, and few enough messages wait), its slot (renewed with the
+//! lease), the conversation (the next number), the id (new), the message (`queued`) and the upload that it uses, if any
+//! (not used before). Either all of it is written or nothing is. The refusal itself says which condition failed.
 //!
-//! What can't be had with the first read is looked for before: the upload, and a parent that is not the latest item. By
-//! then it is known that the id is new: a repetition has used its upload already, and followed what was the latest
-//! then.
+//! Two things need a read before that: the upload, and a parent that is not the latest item. They are looked up only
+//! after the id is known to be new. A repetition has already used its upload, and its parent was settled the first
+//! time.
 //!
-//! An id that was used names its message for as long as the conversation is there, and what a message says never
-//! changes. So whether a frame repeats its message can be told at any time, and by anybody alike: it says the same, or
-//! it is refused.
+//! A used id names its message for as long as the conversation exists, and the content of a message never changes. So
+//! every attempt, at any time, judges a repeated frame alike: it says the same, or it is refused.
 
 use std::time::Duration;
 
@@ -25,40 +24,41 @@ use crate::ids::{ConnectionId, ConversationId, MediaKey, MessageId, UserId};
 use crate::leases::{Admitting, Lease};
 use crate::{Error, Result};
 
-/// When to try again after `too_many_pending`: about the time of an answer.
+/// When to try again after `too_many_pending`: after about the time of one answer.
 const RETRY_AFTER_MS: u64 = 1000;
 
-/// Admissions that met a concurrent one of the same conversation and are tried again.
+/// How often an admission is tried again after it met a concurrent one of the same conversation.
 const MAX_ATTEMPTS: u32 = 32;
 
-/// What an admission writes.
+/// The parts of an admission's transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
-    /// The sender's lease, and how many of their messages wait.
+    /// The sender's lease with the number of messages that wait.
     Lease,
     Slot,
     /// The conversation's next number.
     Number,
-    /// Which message the id names.
+    /// The item that says which message the id names.
     Id,
     Message,
-    /// That the upload is used.
+    /// The item that says that the upload is used.
     Upload,
 }
 
-/// What a client wants to send, checked.
+/// A checked message that a client wants to send.
 #[derive(Debug)]
 pub struct Draft {
     pub id: MessageId,
     pub conversation: ConversationId,
-    /// May be empty where there is media.
+    /// May be empty if there is media.
     pub text: String,
     pub media: Option<MediaKey>,
     pub follows: Follows,
 }
 
 impl Draft {
-    /// Says what the stored message says. What it follows was settled the first time.
+    /// Whether this draft has the content of the stored message. Its parent does not matter: that was settled the first
+    /// time.
     fn repeats(&self, first: &StoredMessage) -> bool {
         let Self { id, conversation, text, media, follows: _ } = self;
         id.key() == first.id.key()
@@ -71,12 +71,12 @@ impl Draft {
 #[derive(Debug)]
 pub enum Admission {
     New(StoredMessage),
-    /// The id was used before: that message, as it is now.
+    /// The id was used before, for this message, which is in its present state.
     Duplicate(StoredMessage),
 }
 
 impl Messages {
-    /// Accepts `draft` from `connection`, or says why not.
+    /// Accepts `draft` from `connection`, or says why it can't.
     pub async fn admit(
         &self,
         user: &UserId,
@@ -104,13 +104,13 @@ impl Messages {
             if let Some(key) = draft.media.as_ref().filter(|_| media.is_none()) {
                 self.hold(user, key, &hold).await?;
                 let taken = self.media.take(user, key).await;
-                // Of what is used, the upload itself may have expired.
+                // An upload that another message used may itself have expired by now.
                 if matches!(taken, Err(Error::MediaNotFound)) && self.is_used(user, key).await? {
                     return Err(Error::MediaUsed);
                 }
                 media = Some(taken?);
             }
-            // What a client has named stays where it is; what is the latest may be another the next time.
+            // A parent that the client named stays where it is. The latest item may be another one at the next attempt.
             if let Follows::Item(_) = &draft.follows {
                 parent = Some(follows.clone());
             }
@@ -171,7 +171,8 @@ impl Messages {
                 return Err(Error::MediaUsed);
             }
             if let Some(Some(lease)) = held {
-                // It counts until it has ended, which workers and the janitor see to; none is taken off for being old.
+                // A message counts until it has ended. Workers and the janitor end it. None is taken off the count
+                // because it is old.
                 return Err(Error::TooManyPending {
                     pending: lease.pending.len(),
                     limit: limits.max_pending_per_client,
@@ -180,7 +181,7 @@ impl Messages {
             } else if refusal.is_by(Part::Slot) {
                 return Err(Error::LeaseExpired);
             } else {
-                // Another message or answer of this conversation took the number; or it was deleted.
+                // Another message or answer of this conversation took the number, or the conversation was deleted.
                 let ceiling_ms = 2u32 << attempt.min(5);
                 tokio::time::sleep(Duration::from_millis(u64::from(self.random.below(ceiling_ms)))).await;
             }
@@ -188,7 +189,8 @@ impl Messages {
         Err(Error::Contended { operation: "admit", attempts: MAX_ATTEMPTS })
     }
 
-    /// The message that `draft` repeats, which is heard as a new one is. Another message under a used id is not.
+    /// The message that `draft` repeats. A repetition renews the lease as a new message does. Another message under a
+    /// used id does not.
     async fn repetition(&self, user: &UserId, lease: &Lease, draft: &Draft, first: StoredMessage) -> Result<Admission> {
         if !draft.repeats(&first) {
             return Err(Error::IdUsed);
@@ -197,7 +199,7 @@ impl Messages {
         Ok(Admission::Duplicate(first))
     }
 
-    /// The sender's lease and the conversation's end, in one read of two tables.
+    /// Reads the sender's lease and the conversation's end in one request for two tables.
     async fn lease_and_conversation(
         &self,
         user: &UserId,
@@ -265,7 +267,7 @@ impl Messages {
         let seq = attributes.number("seq")?;
         self.message_at(&conversation, seq).await?.ok_or_else(|| Error::Corrupt {
             key: format!("{}/{}", conversation_key(&conversation), seq_key(seq)),
-            detail: "an id names it and it is not there".to_owned(),
+            detail: "the id names a message that does not exist".to_owned(),
         })
     }
 }

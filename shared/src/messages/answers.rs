@@ -1,4 +1,4 @@
-//! What the worker does to messages: claims, ends, and marks them told.
+//! The worker's writes to messages: claim, end, mark as told.
 
 use std::time::Duration;
 
@@ -11,52 +11,52 @@ use crate::ids::MessageId;
 use crate::media::Attachment;
 use crate::{Error, Result};
 
-/// Tries to take numbers for answers while messages arrive.
+/// How often taking numbers for answers is tried while messages arrive.
 const MAX_ATTEMPTS: u32 = 32;
 
-/// What ending a message writes.
+/// The parts of the transaction that ends a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Message,
-    /// The numbers of its answers, where it has any.
+    /// The numbers of its answers, if it has any.
     Numbers,
-    /// Off its sender's count, where there is one.
+    /// Takes the message off its sender's count, if there is a count.
     Count,
     Answer,
 }
 
-/// A message under one attempt to answer it.
+/// The right to answer a message, held by one attempt.
 #[derive(Debug, Clone)]
 pub struct Claim {
     pub message: StoredMessage,
     pub(super) token: String,
-    /// An attempt before this one was cut off; it may have told part of an answer.
+    /// An earlier attempt was cut off. It may have told part of an answer.
     pub repeated: bool,
-    /// Attempts so far, this one among them, without those that were given back.
+    /// The number of attempts so far, with this one and without those that were given back.
     pub attempts: u32,
 }
 
 #[derive(Debug)]
 pub enum Claimed {
     Yes(Claim),
-    /// It has ended meanwhile: as it is now.
+    /// The message has ended meanwhile. This is its present state.
     Ended(StoredMessage),
-    /// A worker of the other lane may be at it.
+    /// A worker of the other lane may be working on it.
     Elsewhere,
-    /// With its conversation.
+    /// The message was deleted with its conversation.
     Deleted,
 }
 
-/// The way by which a job reached its worker. Each is a message group of its own for every conversation.
+/// The way by which a job reached its worker. Each lane is a message group of its own for every conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Lane {
     #[default]
     Ordinary,
-    /// For what waits behind a delivery whose worker died before it began.
+    /// For messages that wait behind a delivery whose worker died before it began.
     Rescue,
 }
 
-/// By then, whoever claimed a message in the rescue lane is dead: no invocation lasts longer.
+/// After this long, a worker that claimed a message in the rescue lane is dead: no invocation lasts longer.
 const RESCUE_LASTS: Duration = Duration::from_secs(90);
 
 /// How a message ends.
@@ -65,7 +65,7 @@ pub enum Ending {
     Done {
         replies: Vec<Reply>,
     },
-    /// With what there was of an answer.
+    /// The answer so far is kept.
     Cancelled {
         replies: Vec<Reply>,
     },
@@ -75,12 +75,12 @@ pub enum Ending {
     },
 }
 
-/// What an answer took.
+/// What an answer cost in tokens and time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// As the model counted; some don't.
+    /// The tokens as the model counted them. Some models do not count.
     pub usage: Option<Usage>,
-    /// To the first piece of text, and in all.
+    /// Until the first piece of text, and until the end.
     pub first_ms: Option<u64>,
     pub total_ms: u64,
 }
@@ -100,21 +100,22 @@ pub struct Reply {
 }
 
 impl Ending {
-    /// One text.
+    /// A reply that is one text.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Done { replies: vec![Reply { text: text.into(), media: None }] }
     }
 }
 
 impl Messages {
-    /// [`Self::claim_in`] the ordinary lane.
+    /// [`Self::claim_in`] with the ordinary lane.
     pub async fn claim(&self, message: &StoredMessage) -> Result<Claimed> {
         self.claim_in(Lane::Ordinary, message).await
     }
 
-    /// Takes a message to answer it. Within a lane, whoever claims last holds it: the queue gives a message to one
-    /// worker of a lane at a time, so an earlier holder is dead or has lost it. What was begun in the other lane is
-    /// left to that one; a claim in the rescue lane for as long as its worker can live.
+    /// Takes a message to answer it. Within a lane, the last worker that claims a message holds it: the queue gives a
+    /// message to one worker of a lane at a time, so an earlier holder is dead or has lost it. A claim does not take a
+    /// message that was begun in the other lane. It takes one that was begun in the rescue lane only when that worker
+    /// must be dead.
     pub async fn claim_in(&self, lane: Lane, message: &StoredMessage) -> Result<Claimed> {
         let may_repeat = match lane {
             Lane::Ordinary => "(attribute_not_exists(rescued_at) OR rescued_at < :dead)",
@@ -131,7 +132,7 @@ impl Messages {
         }
     }
 
-    /// Takes a message where this condition holds; whether that can be a repetition.
+    /// Takes a message if this condition holds. Also says whether this may be a repeated attempt.
     async fn take(
         &self,
         message: &StoredMessage,
@@ -177,8 +178,8 @@ impl Messages {
         Ok(Some(Claim { attempts: message.attempts, message, token, repeated }))
     }
 
-    /// Gives a claim back, which then is no attempt: nobody has died of the message. What was told of an answer stays
-    /// told.
+    /// Gives a claim back, so that the attempt does not count: no worker has died of the message. The parts of an
+    /// answer that were told stay told.
     pub async fn put_back(&self, claim: &Claim) -> Result<()> {
         let Claim { message, token, .. } = claim;
         conditional(&self.random, "UpdateItem", || {
@@ -199,7 +200,7 @@ impl Messages {
         .map(|_| ())
     }
 
-    /// Marks a message as cancelled, unless it has ended. A claim comes back where nobody had begun with it.
+    /// Marks a message as cancelled, unless it has ended. Gives a claim if nobody had begun with the message.
     pub async fn cancel(&self, message: &StoredMessage) -> Result<Option<Claim>> {
         let marked = conditional(&self.random, "UpdateItem", || {
             self.db
@@ -222,8 +223,8 @@ impl Messages {
         }
     }
 
-    /// Whether a message is marked as cancelled, or gone altogether. Consistently: a replica that is late may not have
-    /// the message yet, and that is not its end.
+    /// Whether a message is marked as cancelled or was deleted. The read is consistent: a late replica may not have the
+    /// message yet, and that must not look like a deletion.
     pub async fn is_cancelled(&self, message: &StoredMessage) -> Result<bool> {
         let output = self
             .db
@@ -239,9 +240,9 @@ impl Messages {
         Ok(output.item().is_none_or(|item| Attributes(item).flag("cancelled")))
     }
 
-    /// Ends a message and stores its answers under the next numbers, all or nothing; takes it off its sender's count.
-    /// `None`: the claim was lost, or the conversation deleted. `last_seq` is the last number in use, as far as is
-    /// known.
+    /// Ends a message, stores its answers under the next numbers and takes it off its sender's count, all or nothing.
+    /// `None`: the claim was lost, or the conversation was deleted. `last_seq` is the last number in use that the
+    /// caller knows.
     pub async fn end(
         &self,
         claim: Claim,
@@ -251,7 +252,7 @@ impl Messages {
     ) -> Result<Option<(StoredMessage, Vec<StoredMessage>)>> {
         let Claim { message, token, .. } = claim;
         let mut last_seq = last_seq.max(message.seq);
-        // Not if the user item is gone, and the count with it.
+        // `false` once it is known that the user item, and the count in it, are gone.
         let mut counted = true;
         for _ in 0..MAX_ATTEMPTS {
             let (message, answers) = self.ended(&message, &ending, last_seq);
@@ -260,7 +261,7 @@ impl Messages {
                 transaction.add(Part::Numbers, self.taking_numbers(last, last_seq));
             }
             if counted {
-                // With it, so that a client that has its answer may send the next at once.
+                // In the same transaction, so that a client that has its answer can send its next message at once.
                 transaction.add(Part::Count, self.leases.uncounting(&message.user, &message.id));
             }
             for answer in &answers {
@@ -292,7 +293,7 @@ impl Messages {
         Err(Error::Contended { operation: "end", attempts: MAX_ATTEMPTS })
     }
 
-    /// A message and its answers as they are to be stored.
+    /// The message and its answers in the form in which they will be stored.
     fn ended(&self, message: &StoredMessage, ending: &Ending, last_seq: u64) -> (StoredMessage, Vec<StoredMessage>) {
         let mut message = message.clone();
         match ending {
@@ -300,7 +301,7 @@ impl Messages {
                 let done = matches!(ending, Ending::Done { .. });
                 message.status = if done { Status::Done } else { Status::Cancelled };
                 message.first_answer = (!replies.is_empty()).then_some(last_seq + 1);
-                // The first answer follows its message, each further one the one before.
+                // The first answer follows its message. Each further answer follows the one before.
                 let before = |index: usize| match index.checked_sub(1) {
                     None => Parent::of(&message),
                     Some(index) => Parent { id: Some(message.id.answer(index)), seq: last_seq + 1 + index as u64 },
@@ -366,7 +367,7 @@ impl Messages {
         update.update_expression(set)
     }
 
-    /// For answers, of which this is the last.
+    /// Takes the numbers for answers. `last` is the last of them.
     fn taking_numbers(&self, last: &StoredMessage, last_seq: u64) -> UpdateBuilder {
         Update::builder()
             .table_name(&self.config.table)
@@ -380,7 +381,7 @@ impl Messages {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
     }
 
-    /// Counts that a message is queued again; `false` where somebody else did, or it has moved on.
+    /// Counts that a message is queued again. `false`: somebody else counted it, or its status has changed.
     pub async fn count_redrive(&self, message: &StoredMessage) -> Result<bool> {
         let counted = conditional(&self.random, "UpdateItem", || {
             self.db
@@ -402,7 +403,7 @@ impl Messages {
         Ok(counted.await?.is_some())
     }
 
-    /// Its end was told; a redelivery need not tell it again.
+    /// Writes down that the user was told how the message ended, so that a redelivery need not tell it again.
     pub async fn mark_told(&self, message: &StoredMessage) -> Result<()> {
         conditional(&self.random, "UpdateItem", || {
             self.db
@@ -419,7 +420,7 @@ impl Messages {
         .map(|_| ())
     }
 
-    /// For a redelivered message that has ended: off its sender's count, should that have been missed.
+    /// For a redelivered message that has ended: takes it off its sender's count if that was missed.
     pub async fn uncount(&self, message: &StoredMessage) -> Result<()> {
         let id: &MessageId = &message.id;
         self.leases.uncount(&message.user, std::slice::from_ref(id)).await.map(|_| ())

@@ -1,21 +1,21 @@
-//! Objects that are written before what refers to them.
+//! Notes about objects that are written before anything refers to them.
 //!
-//! A message and an answer are stored after their media, because nothing may refer to an object that is not there. The
-//! message may then be refused, the conversation be deleted meanwhile, or the function die: an object would lie there
-//! that nothing leads to. So there is a note of each object under `media/` before there is the object. Whoever has
-//! stored a reference to it takes the note away. A note that is older than [`HOLD_FOR`] is looked at by the janitor: if
-//! the object is used, the note goes; if not, the object goes, and then the note.
+//! A message or an answer is stored after its media, because nothing may refer to an object that does not exist. After
+//! the object is written, the message may be refused, the conversation may be deleted, or the function may die. Then
+//! the object would stay, and nothing would lead to it. So each object under `media/` gets a note before it is written.
+//! The function that stores a reference to the object removes the note. The janitor looks at notes that are older than
+//! [`HOLD_FOR`]: if the object is used, it removes the note; if not, it deletes the object and then the note.
 //!
-//! **Nothing is left behind.** An object has a note before it is there. There is one note for an object, with the token
-//! of whoever noted it last, and it goes in two ways: by the hand of that one, after its reference was stored; or after
-//! the object was found to be used or was deleted. Whoever noted the object before, and is late, finds another token
-//! and leaves the note.
+//! **No object is left behind.** An object has a note before it exists. An object has one note, with the token of the
+//! function that noted it last. The note goes in two ways. That function removes it after it has stored its reference.
+//! Or the janitor removes it after it found the object used or deleted it. A function that noted the object earlier and
+//! comes late finds another token and leaves the note.
 //!
-//! **Nothing is deleted that is referred to.** No function lives as long as [`HOLD_FOR`], so whoever stores a reference
-//! has noted the object less than that ago. The janitor reads whether the object is used (`media#KEY`), and then marks
-//! the note as dropped, on the condition that its token is the one that it has read. If somebody has noted the object
-//! again meanwhile, the condition says no; and nobody else can still store a reference. Once the note is marked, noting
-//! the object again is refused until the note is gone, and the object with it.
+//! **No object that is in use is deleted.** No function lives as long as [`HOLD_FOR`], so a function that stores a
+//! reference has noted the object less than that ago. The janitor reads whether the object is used (`media#KEY`). Then
+//! it marks the note as dropped, on the condition that the note still has the token that it read. If a function has
+//! noted the object again meanwhile, the condition fails. If the condition holds, no function can still store a
+//! reference. From the mark until the note and the object are gone, no function can note the object again.
 
 use aws_sdk_dynamodb::types::builders::PutBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, Put};
@@ -26,13 +26,13 @@ use crate::dynamo::{Attributes, Item, conditional, text, time};
 use crate::ids::{MediaKey, UserId};
 use crate::{Error, Result};
 
-/// The key of all objects that are held.
+/// The partition key of all notes.
 const HELD: &str = "held";
 
 /// Longer than any function lives.
 const HOLD_FOR: std::time::Duration = std::time::Duration::from_secs(3600);
 
-/// Looked at in one run of the janitor.
+/// How many notes one run of the janitor looks at.
 const ROUND: usize = 200;
 
 /// An object that nothing has referred to for too long.
@@ -41,7 +41,7 @@ pub struct Held {
     user: UserId,
     key: MediaKey,
     token: String,
-    /// Somebody has begun to delete it.
+    /// The janitor has begun to delete the object.
     dropped: bool,
 }
 
@@ -49,7 +49,7 @@ impl Messages {
     /// Notes an object that is about to be written.
     ///
     /// # Errors
-    /// When it is just being deleted.
+    /// When the object is just being deleted.
     pub(crate) async fn hold(&self, user: &UserId, key: &MediaKey, token: &str) -> Result<()> {
         let held = conditional(&self.random, "PutItem", || {
             self.db
@@ -67,19 +67,20 @@ impl Messages {
         held.await?.map(|_| ()).ok_or(Error::Contended { operation: "hold", attempts: 1 })
     }
 
-    /// The same for media of an answer.
+    /// Notes media of an answer in the same way.
     pub async fn hold_answer(&self, claim: &Claim, key: &MediaKey) -> Result<()> {
         self.hold(&claim.message.user, key, &claim.token).await
     }
 
-    /// A reference to the object is stored. Should this fail, the janitor will find it so.
+    /// Removes the note, because a reference to the object is stored. If this fails, the janitor finds the object used
+    /// and removes the note.
     pub(super) async fn unhold(&self, user: &UserId, key: &MediaKey, token: &str) {
         if let Err(error) = self.forget_held(user, key, token).await {
-            tracing::debug!(%error, media = %key, "The note of an object that is used was left to the janitor");
+            tracing::debug!(%error, media = %key, "A used object still has its note; the janitor will remove it");
         }
     }
 
-    /// That an object is used.
+    /// The item that says that the object is used.
     pub(super) fn using(&self, user: &UserId, key: &MediaKey) -> PutBuilder {
         Put::builder().table_name(&self.config.table).item("pk", text(user_key(user))).item("sk", text(media_key(key)))
     }
@@ -88,7 +89,7 @@ impl Messages {
         Ok(self.get(user_key(user), media_key(key)).await?.is_some())
     }
 
-    /// Some of what is held for too long, each by itself.
+    /// Some of the objects that were held for too long. Each is a result of its own.
     pub async fn held(&self) -> Result<Vec<Result<Held>>> {
         let before = Timestamp(self.clock.now().0 - i64::try_from(HOLD_FOR.as_millis()).unwrap_or(i64::MAX));
         let mut items = self
@@ -112,7 +113,7 @@ impl Messages {
         Ok(held)
     }
 
-    /// Deletes an object that is not used, and the note of it. Whether there was such an object.
+    /// Deletes an object that is not used, and its note. Gives whether it deleted one.
     pub async fn drop_held(&self, held: &Held) -> Result<bool> {
         if !held.dropped {
             if self.is_used(&held.user, &held.key).await? {
@@ -133,7 +134,7 @@ impl Messages {
                     .send()
             });
             if dropped.await?.is_none() {
-                return Ok(false); // noted again, or used, or somebody else has done it
+                return Ok(false); // noted again, used, or deleted by another run
             }
         }
         self.media.delete(&held.user, std::slice::from_ref(&held.key)).await?;

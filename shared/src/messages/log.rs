@@ -1,4 +1,4 @@
-//! A conversation as the worker reads it: its end first, and of what lies above only what a path leads to.
+//! A conversation as the worker reads it: first its end, and above that only the items to which a path leads.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use crate::dynamo::text;
 use crate::ids::{ConversationId, MessageId};
 use crate::{Error, Result};
 
-/// Items read at once: the last ones up to the message that is to be answered, and a page above.
+/// How many items one read takes: the last ones up to the message to answer, and then pages above.
 pub const PAGE: usize = 60;
 
-/// Answers that a message can have: their ids end in one digit.
+/// The most answers that a message can have: their ids end in one digit.
 const MOST_ANSWERS: u64 = 10;
 
 /// A message with all of its answers.
@@ -20,7 +20,7 @@ pub struct Said {
     pub answers: Vec<StoredMessage>,
 }
 
-/// The items of a conversation that were read so far, by number.
+/// The items of a conversation that have been read so far, by number.
 #[derive(Debug)]
 pub struct Log {
     messages: Messages,
@@ -29,7 +29,7 @@ pub struct Log {
 }
 
 impl Messages {
-    /// The end of a conversation: its last items up to number `seq`, and all that came after it.
+    /// Reads the end of a conversation: its last items up to number `seq`, and everything after it.
     pub async fn log(&self, conversation: &ConversationId, seq: u64) -> Result<Log> {
         let mut log = Log { messages: self.clone(), conversation: conversation.clone(), items: BTreeMap::new() };
         log.read_down(None, seq).await?;
@@ -38,24 +38,24 @@ impl Messages {
 }
 
 impl Log {
-    /// The highest number in use, as far as is known.
+    /// The highest number in use that is known.
     pub fn last_seq(&self) -> u64 {
         self.items.last_key_value().map_or(0, |(seq, _)| *seq)
     }
 
-    /// The messages (not answers) up to a number that were read, in order.
+    /// The messages (not answers) that have been read, up to a number, in order.
     pub fn messages_up_to(&self, seq: u64) -> Vec<StoredMessage> {
         let items = self.items.range(..=seq).map(|(_, item)| item);
         items.filter(|item| item.role == Role::User).cloned().collect()
     }
 
-    /// What has just been stored.
+    /// Adds what has just been stored.
     pub fn put(&mut self, message: StoredMessage, answers: Vec<StoredMessage>) {
         self.items.extend(answers.into_iter().chain([message]).map(|item| (item.seq, item)));
     }
 
-    /// The message with its answers that the item of this number is, or is an answer of. `None`: there is no such item;
-    /// it was deleted, with its conversation.
+    /// The message with its answers that has this number, or one of whose answers has it. `None`: there is no such
+    /// item, because its conversation was deleted.
     pub async fn said_at(&mut self, seq: u64) -> Result<Option<Said>> {
         let Some(item) = self.item(seq).await? else { return Ok(None) };
         let message = match item.reply_to.clone() {
@@ -73,7 +73,7 @@ impl Log {
         let Some(first) = message.first_answer else { return Ok(Vec::new()) };
         let (mut answers, mut read) = (Vec::new(), false);
         for seq in first..first + MOST_ANSWERS {
-            // Beyond the end there is nothing, unless another worker has just put it there.
+            // There is nothing beyond the end, unless another worker has just stored something there.
             if !read && !self.items.contains_key(&seq) && (seq == first || seq <= self.last_seq()) {
                 self.read_up(seq).await?;
                 read = true;
@@ -93,7 +93,7 @@ impl Log {
         Ok(self.items.get(&seq).cloned())
     }
 
-    /// The message of an answer: it lies before it, mostly not far.
+    /// The message that an answer belongs to. It comes before the answer, usually close to it.
     async fn asked(&mut self, answer: &StoredMessage, id: &MessageId) -> Result<Option<StoredMessage>> {
         let near = self.items.range(..answer.seq).rev().find(|(_, item)| &item.id == id);
         if let Some((_, message)) = near {
@@ -104,7 +104,7 @@ impl Log {
         Ok(found)
     }
 
-    /// Reads downwards, from number `from` or from the end, a page of those up to number `seq`.
+    /// Reads one page downwards, of the items up to number `seq`. It starts at number `from` or at the end.
     async fn read_down(&mut self, from: Option<u64>, seq: u64) -> Result<()> {
         let query = self.messages.db.query().table_name(&self.messages.config.table);
         let query = match from {
@@ -132,7 +132,7 @@ impl Log {
         Ok(())
     }
 
-    /// Reads as many as a message can have answers.
+    /// Reads as many items as a message can have answers.
     async fn read_up(&mut self, from: u64) -> Result<()> {
         let output = self
             .messages

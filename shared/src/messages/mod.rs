@@ -1,4 +1,4 @@
-//! A message's life. Owns the table `chat`.
+//! A message's life. This module owns the table `chat`.
 //!
 //! | item | pk | sk |
 //! |---|---|---|
@@ -11,21 +11,22 @@
 //! | object that nothing refers to yet | `held` | `KEY#USER` (`held`) |
 //! | conversation being deleted | `deleted` | `conv#CONVERSATION` |
 //!
-//! A conversation is a log: its messages and answers are numbered 1, 2, 3… as they come. The number is taken in the
-//! transaction that stores the item, so that order is one and the same for history and the worker, whatever clocks say,
-//! and what came after an item is what has a higher number. An id names one message of its user as long as its
-//! conversation exists ([`Admission::Duplicate`]); nothing is keyed by another user's id.
+//! A conversation is a log: its messages and answers are numbered 1, 2, 3… as they come. The transaction that stores an
+//! item takes its number. So history and the worker have one and the same order, whatever the clocks say, and items
+//! that came after another item have higher numbers. An id names one message of its user for as long as its
+//! conversation exists ([`Admission::Duplicate`]). No key has another user's id in it.
 //!
-//! What is said is a tree all the same: each item follows another one of its conversation, its parent
-//! (`parent`). The model is told the path of parents.
+//! The talk is a tree all the same: each item follows another item of its conversation, its parent (`parent`). The
+//! model is told the path of parents.
 //!
-//! A message is `queued`, then `processing` under one attempt's token, then for good `done`, `failed` or `cancelled`.
-//! The write that ends it is conditioned on that token: of two workers that hold the same message, one can answer. A
-//! claim counts the attempt in the same write, before anything can go wrong with it, and only who still lives can give
-//! it back: so attempts that are counted are at least those that killed their workers.
+//! A message is `queued`, then `processing` under the token of one attempt, and then for good `done`, `failed` or
+//! `cancelled`. The write that ends it is conditioned on that token, so of two workers that hold the same message only
+//! one can answer. A claim counts the attempt in the same write, before anything can go wrong. Only a worker that is
+//! still alive can give the attempt back. So the count is never lower than the number of workers that the message
+//! killed.
 //!
-//! Every read is consistent. On a replica that is late, what has just been admitted, claimed or ended would not be
-//! there, and each reader takes "not there" for an answer. Tests let any other read see empty tables.
+//! Every read is consistent. A late replica would not have an item that has just been written, and the reader would
+//! take "not there" for an answer. In tests, any read that is not consistent sees empty tables.
 
 mod admit;
 mod answers;
@@ -96,7 +97,7 @@ impl Messages {
         let Some(message) = self.find(user, &question).await? else { return Ok(None) };
         let Some(first) = message.first_answer else { return Ok(None) };
         let answer = self.message_at(&message.conversation, first + index as u64).await?;
-        // A number beyond the last answer is another item's.
+        // A number beyond the last answer belongs to another item.
         Ok(answer.filter(|answer| answer.id.key() == id.key()))
     }
 
@@ -149,7 +150,7 @@ impl Status {
             .find(|status| status.as_str() == text)
     }
 
-    /// Nothing more will happen to it.
+    /// Nothing will change any more.
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Queued | Self::Processing)
     }
@@ -161,29 +162,29 @@ pub struct StoredMessage {
     pub id: MessageId,
     pub user: UserId,
     pub conversation: ConversationId,
-    /// The place in the conversation.
+    /// The item's place in the conversation.
     pub seq: u64,
     pub role: Role,
     pub text: String,
     pub status: Status,
     pub reply_to: Option<MessageId>,
-    /// What it follows; nothing where it was stored before there were parents.
+    /// The item that this one follows. `None` for items that were stored before there were parents.
     pub parent: Option<Parent>,
-    /// Where the answers to this message begin.
+    /// The number of the first answer to this message.
     pub first_answer: Option<u64>,
     /// Code and message of a failure.
     pub error: Option<(String, String)>,
     pub media: Option<Attachment>,
     pub created_at: Timestamp,
-    /// When a worker last began with it.
+    /// When a worker last began with this message.
     pub claimed_at: Option<Timestamp>,
-    /// How often workers began with it and did not give it back.
+    /// How often workers began with this message and did not give it back.
     pub attempts: u32,
-    /// Its sender wants no answer any more.
+    /// The sender wants no answer any more.
     pub cancelled: bool,
-    /// How often it was queued again for having waited too long.
+    /// How often the message was queued again because it had waited too long.
     pub redriven: u32,
-    /// Its end was told to the user (or there was nobody to tell).
+    /// The user was told how the message ended, or nobody was connected to be told.
     pub told: bool,
 }
 
@@ -200,7 +201,7 @@ impl StoredMessage {
             text: attributes.optional_text("text").unwrap_or_default().to_owned(),
             status: Status::parse(status).ok_or_else(|| Error::Corrupt {
                 key: attributes.optional_text("id").unwrap_or_default().to_owned(),
-                detail: format!("unknown status `{status}`"),
+                detail: format!("its status `{status}` is unknown"),
             })?,
             reply_to: attributes.optional_text("reply_to").map(|_| stored_id(&attributes, "reply_to")).transpose()?,
             parent: Parent::read(&attributes)?,
@@ -218,7 +219,7 @@ impl StoredMessage {
         })
     }
 
-    /// The number of what it follows; 0 at the beginning.
+    /// The number of the item that this one follows, or 0 at the beginning.
     pub(crate) fn follows(&self) -> u64 {
         self.parent.as_ref().map_or(self.seq.saturating_sub(1), |parent| parent.seq)
     }
@@ -266,19 +267,19 @@ fn attachment(attributes: &Attributes<'_>) -> Result<Option<Attachment>> {
 fn stored_id(attributes: &Attributes<'_>, name: &str) -> Result<MessageId> {
     let text = attributes.text(name)?;
     MessageId::parse_any(text)
-        .ok_or_else(|| Error::Corrupt { key: text.to_owned(), detail: format!("no valid `{name}`") })
+        .ok_or_else(|| Error::Corrupt { key: text.to_owned(), detail: format!("it has no valid `{name}`") })
 }
 
 pub(crate) fn user_key(user: &UserId) -> String {
     format!("user#{user}")
 }
 
-/// Of a conversation among its user's items, and of its messages.
+/// The key of a conversation among its user's items, and of its messages.
 pub(crate) fn conversation_key(conversation: &ConversationId) -> String {
     format!("conv#{conversation}")
 }
 
-/// That an object is used: once.
+/// The key of the item that says that an object is used. It makes a second use fail.
 pub(crate) fn media_key(key: &MediaKey) -> String {
     format!("media#{key}")
 }
@@ -287,7 +288,7 @@ pub(crate) fn id_key(id: &MessageId) -> String {
     format!("msg#{}", id.key())
 }
 
-/// Digits enough that text order is number order.
+/// The number with enough digits that the order of texts is the order of numbers.
 pub(crate) fn seq_key(seq: u64) -> String {
     format!("{seq:012}")
 }

@@ -1,5 +1,5 @@
-//! Admission against the real engine: who is heard, how much, once, and in which order. What the model in
-//! `leases/tests/model` finds by chance, these say by name.
+//! Admission against the real engine: which connections are heard, how many messages they may send, and in which order.
+//! The model in `leases/tests/model` finds such cases by chance. These tests name them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::{Error, Result};
 const LEASE: Duration = Duration::from_secs(60);
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 
-/// `u` is connected with `c`.
+/// User `u` is connected with connection `c`.
 pub(super) async fn connected() -> (Stack, Function) {
     let stack = Stack::start(5, LEASE, FIRST_MESSAGE);
     stack.make_conversations("u", 0..30);
@@ -118,7 +118,7 @@ async fn another_message_under_a_used_id_is_refused_and_changes_nothing() {
     {
         let refused = say(&stack, &function, other).await;
         assert!(matches!(refused, Err(Error::IdUsed)), "{refused:?}");
-        // Not even its lease lasts longer.
+        // Even its lease lasts no longer.
         assert_eq!(stack.snapshot(), before);
     }
     assert_eq!(Error::IdUsed.code(), "bad_request");
@@ -135,7 +135,7 @@ async fn two_users_may_use_the_same_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_30_messages_at_once_exactly_as_many_are_accepted_as_may_be_pending() {
+async fn thirty_messages_at_once_are_accepted_up_to_the_pending_limit_exactly() {
     let (stack, function) = connected().await;
     let outcomes = say_all(&stack, &function, (0..30).map(|number| draft(number, number))).await;
     let stored = outcomes.iter().filter(|outcome| matches!(outcome, Ok(Admission::New(_)))).count();
@@ -173,7 +173,7 @@ async fn a_message_counts_until_it_has_ended_however_long_that_takes() {
 }
 
 #[tokio::test]
-async fn what_is_pending_stays_pending_when_its_user_connects_anew() {
+async fn pending_messages_stay_pending_when_their_user_connects_anew() {
     let (mut stack, function) = connected().await;
     stack.limits.max_pending_per_client = 1;
     new(say(&stack, &function, draft(1, 0)).await);
@@ -194,14 +194,14 @@ async fn only_the_holder_of_an_unexpired_lease_is_heard() {
     assert!(stack.snapshot().messages.is_empty());
 }
 
-/// How a lease can be lost.
+/// The ways to lose a lease.
 #[derive(Debug, Clone, Copy)]
 enum Loss {
     Released,
     TakenOver,
-    /// Given back by a function that died before it freed the slot.
+    /// A function gave the lease back and died before it freed the slot.
     HalfReleased,
-    /// And the user is back, elsewhere.
+    /// The same, and the user has connected again with another connection.
     HalfReleasedAndBack,
 }
 
@@ -273,7 +273,7 @@ async fn another_users_conversation_is_not_found_and_not_written_to() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_workers_with_one_message_one_answers_it() {
+async fn two_workers_with_one_message_give_one_answer() {
     let (stack, function) = connected().await;
     let message = new(say(&stack, &function, draft(1, 0)).await);
     let Claimed::Yes(first) = function.messages.claim(&message).await.expect("a claim") else { panic!("it is queued") };

@@ -18,7 +18,8 @@ use super::{Model, ModelError, Piece, Prompt, Turn, Usage, told, unreachable};
 use crate::Error;
 use crate::messages::Role;
 
-/// To the connection, and to the beginning of an answer; a stream that falls silent is ended by the worker's own time.
+/// The time to connect, and the time until an answer begins. A stream that falls silent later is ended by the worker's
+/// own time limit.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -52,7 +53,7 @@ impl Model for Bedrock {
                         Some(told) => {
                             ModelError::Final { told, reason: Error::service("ConverseStream", &error).to_string() }
                         }
-                        // Whatever the refusal is called.
+                        // These statuses refuse, whatever name the refusal has.
                         None if let Some(status @ (401 | 403 | 404)) = status => ModelError::Final {
                             told: told::of_status(status),
                             reason: Error::service("ConverseStream", &error).to_string(),
@@ -67,8 +68,8 @@ impl Model for Bedrock {
     }
 }
 
-/// Bedrock wants the roles by turns: what one side said several times is one message. It takes no pictures by address,
-/// so of media it is told that there was some.
+/// Bedrock wants the roles to alternate, so consecutive turns of one side become one message. It takes no pictures by
+/// address, so it is told only that there was some media.
 fn messages(turns: &[Turn]) -> Vec<Message> {
     let mut said: Vec<(ConversationRole, Vec<ContentBlock>)> = Vec::new();
     for turn in turns {
@@ -77,7 +78,7 @@ fn messages(turns: &[Turn]) -> Vec<Message> {
             Some(media) if turn.text.is_empty() => format!("[{}]", media.kind.as_str()),
             _ => turn.text.clone(),
         };
-        // Blank text is refused.
+        // Bedrock refuses blank text.
         let text = if text.trim().is_empty() { "…".to_owned() } else { text };
         match said.last_mut() {
             Some((last, blocks)) if *last == role => blocks.push(ContentBlock::Text(text)),
@@ -91,7 +92,7 @@ fn messages(turns: &[Turn]) -> Vec<Message> {
 type Events = EventReceiver<ConverseStreamOutput, ConverseStreamOutputError>;
 
 fn pieces(events: Events) -> BoxStream<'static, Result<Piece, ModelError>> {
-    /// What has been seen of the stream.
+    /// What has been read of the stream so far.
     struct Reading {
         events: Events,
         finished: bool,
@@ -136,7 +137,7 @@ fn counted(usage: &TokenUsage) -> Usage {
     Usage { input_tokens: tokens(usage.input_tokens()), output_tokens: tokens(usage.output_tokens()) }
 }
 
-/// What another try can't change is final: a request that is refused, a model that is not there or not allowed.
+/// A refused request, or a model that is missing or not allowed, is final, because another try can't change it.
 fn classify<E: std::error::Error + 'static, R: std::fmt::Debug + 'static>(
     code: Option<&str>,
     error: &SdkError<E, R>,
@@ -162,7 +163,7 @@ mod tests {
     use super::*;
     use crate::testing::endpoint::{Endpoint, Step, status};
 
-    /// One event as Bedrock frames it, padding (`p`) and all.
+    /// One event in Bedrock's framing, with its padding (`p`).
     fn event(kind: &str, payload: &Value) -> Step {
         framed("event", ":event-type", kind, payload)
     }
@@ -231,7 +232,7 @@ mod tests {
         let usage = Usage { input_tokens: 9, output_tokens: 4 };
         let expected = [Piece::Text("Hel".to_owned()), Piece::Text("lo 🙂".to_owned()), Piece::Usage(usage)];
         assert_eq!(pieces.expect("an answer"), expected);
-        // The request: roles by turns, no blank text, signed.
+        // The request has alternating roles and no blank text, and it is signed.
         let requests = endpoint.requests();
         let path = "post /model/anthropic.claude-3-haiku-20240307-v1%3a0/converse-stream ";
         assert!(requests[0].head.starts_with(path), "{}", requests[0].head);
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_pass_is_told_from_what_will_not() {
+    async fn passing_failures_are_told_from_lasting_ones() {
         let refusal = |line: &str, kind: &str| {
             status(line, &format!("x-amzn-errortype: {kind}:http://internal.amazon.com/\r\n"), "{\"message\":\"no\"}")
         };

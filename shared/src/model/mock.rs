@@ -1,6 +1,6 @@
-//! The mock model, with the manners that the contract gives it: it says `response for …` after its latency, word by
-//! word; to audio it adds a tone, to images and video a tone and a picture. A text starting `!fail` makes it fail for
-//! good, `!flaky N` fail N times and then answer, `!slow MS` take that long.
+//! The mock model, as the contract describes it. It says `response for …` after its latency, word by word. To audio it
+//! adds a tone, to images and video a tone and a picture. A text that starts with `!fail` makes it fail for good,
+//! `!flaky N` fail N times and then answer, and `!slow MS` take that long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::config::MockLatency;
 use crate::ids::Random;
 use crate::media::{Kind, Sample};
 
-/// Width of the range that latencies are drawn from, in milliseconds.
+/// The width in milliseconds of the range from which latencies are drawn.
 const SPREAD_MS: u32 = 1000;
 
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Model for Mock {
         };
         stream::once(async move {
             tokio::time::sleep(latency).await;
-            // One piece at a time, as a model has them: whoever sends the first gets to it before the second is there.
+            // One piece at a time, as a real model has them: the worker can send the first before the second exists.
             stream::iter(pieces).then(async |piece| {
                 tokio::task::yield_now().await;
                 piece
@@ -85,7 +85,7 @@ fn order(text: &str) -> Option<(&str, Option<u64>)> {
     Some((word, parts.next().and_then(|number| number.parse().ok())))
 }
 
-/// Words, each with the space behind it: together they are the text.
+/// The words, each with the space behind it. Together they are the text.
 fn words(text: &str) -> impl Iterator<Item = String> {
     text.split_inclusive(char::is_whitespace).map(str::to_owned).collect::<Vec<_>>().into_iter()
 }

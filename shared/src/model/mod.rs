@@ -1,7 +1,7 @@
-//! What answers: a conversation in, a stream of text out. Errors say whether another try can help.
+//! Models: a conversation goes in, and a stream of text comes out. Errors say whether another try can help.
 //!
-//! The words of an error are the endpoint's own. They are for the log and never for users: some name keys, accounts and
-//! roles. Others repeat what they were asked, which is nobody's business but the user's, so that is taken out before
+//! The words of an error are the endpoint's own. They are for the log and never for users, because some name keys,
+//! accounts and roles. Some also repeat the prompt, which only the user may read, so those parts are removed before
 //! they are logged (`ModelError::discreet`).
 
 mod bedrock;
@@ -43,7 +43,7 @@ impl Turn {
     }
 }
 
-/// Media of a turn, as a model can look at it.
+/// Media of a turn, in the form in which a model can look at it.
 #[derive(Debug, Clone)]
 pub struct Shown {
     pub kind: Kind,
@@ -55,21 +55,21 @@ pub struct Shown {
 pub enum Piece {
     Text(String),
     Media(Sample),
-    /// At the end, from models that count.
+    /// Comes at the end, from models that count.
     Usage(Usage),
 }
 
 #[derive(Debug, Clone)]
 pub struct Prompt {
-    /// The last turns, the message to answer last.
+    /// The last turns. The last one is the message to answer.
     pub turns: Vec<Turn>,
-    /// Tries of this message before, in this invocation.
+    /// How often this message has been tried before in this invocation.
     pub attempt: u32,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// Another try may help, not before the time that the model gave.
+    /// Another try may help, but not before the time that the model gave.
     #[error("{reason}")]
     Transient { reason: String, retry_after: Option<Duration> },
     /// Another try can't help.
@@ -77,17 +77,17 @@ pub enum ModelError {
     Final { told: &'static str, reason: String },
 }
 
-/// The words for a user whose message failed. An endpoint's own words are for the log.
+/// Texts for a user whose message failed. The endpoint's own words go only to the log.
 pub(crate) mod told {
     pub(crate) const REFUSES_CONNECTIONS: &str = "The model can't be reached: its address refuses connections";
     pub(crate) const UNKNOWN_NAME: &str = "The model can't be reached: the name of its address is not known";
-    pub(crate) const WEB_PAGE: &str = "The model's endpoint answered with a web page; its address is not right";
+    pub(crate) const WEB_PAGE: &str = "The model's endpoint answered with a web page; its address is wrong";
     pub(crate) const NO_ACCESS: &str = "The model's endpoint refused this stack's access";
     pub(crate) const NO_SUCH_MODEL: &str = "The model's endpoint does not know the model";
     pub(crate) const REFUSED: &str = "The model's endpoint refused the request";
     pub(crate) const FAILED_AS_TOLD: &str = "The mock model was told to fail";
 
-    /// For a response of this status.
+    /// The text for a response with this status.
     pub(crate) fn of_status(status: u16) -> &'static str {
         match status {
             401 | 403 => NO_ACCESS,
@@ -97,17 +97,17 @@ pub(crate) mod told {
     }
 }
 
-/// Of an endpoint's words, what is logged.
+/// How much of an endpoint's words is logged.
 const MAX_REASON_CHARS: usize = 500;
 
-/// As much in common with a prompt is taken for a part of it.
+/// A run of this many characters that is also in the prompt counts as a part of the prompt.
 const REPEATED_CHARS: usize = 12;
 
-/// A prompt that is shorter than this can't be told from other words.
+/// A shorter prompt can't be told from other words.
 const SHORTEST_CHARS: usize = 4;
 
 impl ModelError {
-    /// The same error for a log: cut to a bound, and without what the model was told.
+    /// The same error for the log: cut to a maximum length, and without the model's prompt.
     pub(crate) fn discreet(self, turns: &[Turn]) -> Self {
         match self {
             Self::Final { told, reason } => Self::Final { told, reason: discreet(&reason, turns) },
@@ -122,8 +122,8 @@ impl ModelError {
     }
 }
 
-/// Whether nobody is at an address, by the causes of a failed request: no name, or no listener. The resolver's error
-/// has no type.
+/// Whether nobody listens at an address, judged by the causes of a failed request: the name is unknown or the port is
+/// closed. The resolver's error has no type.
 fn unreachable(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.into_iter().find_map(|cause| {
@@ -140,15 +140,15 @@ fn unreachable(error: &(dyn std::error::Error + 'static)) -> Option<&'static str
 }
 
 pub trait Model: Send + Sync + fmt::Debug {
-    /// The provider's name, as `LLM_PROVIDER` has it.
+    /// The provider's name as in `LLM_PROVIDER`.
     fn name(&self) -> &'static str;
 
     /// The answer, piece by piece as it comes.
     fn answer(&self, prompt: Prompt) -> BoxStream<'static, Result<Piece, ModelError>>;
 }
 
-/// Without the parts of `reason` that `turns` have, too: their texts and the addresses of their media, as they are or
-/// as JSON writes them, whole or cut off.
+/// Removes the parts of `reason` that are also in `turns`: their texts and the addresses of their media, plain or as
+/// JSON writes them, whole or cut off.
 fn discreet(reason: &str, turns: &[Turn]) -> String {
     let told = turns.iter().flat_map(|turn| [Some(&turn.text), turn.media.as_ref().map(|media| &media.url)]).flatten();
     let told: Vec<String> = told.flat_map(|text| [text.clone(), as_json(text)]).collect();
@@ -174,7 +174,7 @@ fn discreet(reason: &str, turns: &[Turn]) -> String {
     kept
 }
 
-/// A text as it is within JSON.
+/// A text as JSON writes it.
 fn as_json(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     quoted[1..quoted.len() - 1].to_owned()
@@ -188,7 +188,7 @@ fn windows(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// # Errors
-/// When its key can't be had.
+/// When the model's key can't be read.
 pub async fn from_config(config: ModelConfig, aws: &SdkConfig, random: Arc<Random>) -> Result<Arc<dyn Model>> {
     Ok(match config.provider {
         Provider::Mock { latency } => Arc::new(Mock::new(latency, random)),

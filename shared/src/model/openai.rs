@@ -1,8 +1,8 @@
 //! Any endpoint that speaks OpenAI's chat completions, streamed.
 //!
-//! Endpoints differ in what they leave out, so an event is read leniently: `choices` may be null or empty, `usage`
-//! missing, fields unknown. A stream is whole when a choice said why it finished, or `[DONE]` came; one that just ends
-//! was cut off.
+//! Endpoints differ in what they leave out, so an event is read leniently: `choices` may be null or empty, `usage` may
+//! be missing, and unknown fields are allowed. A stream is whole if a choice said why it finished, or if `[DONE]` came.
+//! A stream that just ends was cut off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,11 +22,11 @@ use crate::media::Kind;
 use crate::messages::Role;
 use crate::{Error, Result};
 
-/// To the connection, and from one piece to the next: an endpoint that falls silent is asked again.
+/// The time to connect, and the time from one piece to the next. An endpoint that falls silent is asked again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Of an error's body, what is shown in logs.
+/// How much of an error's body is logged.
 const MAX_ERROR_CHARS: usize = 300;
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ struct Endpoint {
 
 impl OpenAi {
     /// # Errors
-    /// When the key can't be had.
+    /// When the key can't be read.
     pub async fn new(config: OpenAiConfig, aws: &SdkConfig) -> Result<Self> {
         let http = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
@@ -79,8 +79,8 @@ impl Model for OpenAi {
 }
 
 impl Endpoint {
-    /// An answer's beginning. Where the key is refused, it is asked once more with the key as it is now, if that is
-    /// another.
+    /// The beginning of an answer. If the endpoint refuses the key, the key is read again, and if it has changed the
+    /// endpoint is asked once more.
     async fn open(&self, turns: &[Turn]) -> Result<Response, ModelError> {
         let messages: Vec<Value> = turns.iter().filter_map(message).collect();
         let body = json!({
@@ -94,9 +94,7 @@ impl Endpoint {
         if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             let renewed = self.key.renew(key.as_ref()).await;
             if let Some(key) = renewed.map_err(|error| ModelError::transient(error.to_string()))? {
-                tracing::info!(
-                    "The model's endpoint refused the key, which has been changed: asked again with the new one"
-                );
+                tracing::info!("The model's endpoint refused the key; it is asked again with the key's new value");
                 response = self.send(&body, Some(&key)).await?;
             }
         }
@@ -113,8 +111,8 @@ impl Endpoint {
     }
 }
 
-/// A turn as the protocol has it: pictures as parts, by address. Sound and films are not for every model: of them, the
-/// text.
+/// A turn in the protocol's form. Pictures are parts with an address. Not every model takes sound and films, so only
+/// their text is sent.
 fn message(turn: &Turn) -> Option<Value> {
     let role = if turn.role == Role::User { "user" } else { "assistant" };
     let picture = turn.media.as_ref().filter(|media| media.kind == Kind::Image && turn.role == Role::User);
@@ -135,7 +133,8 @@ fn message(turn: &Turn) -> Option<Value> {
 async fn accepted(response: Response) -> Result<Response, ModelError> {
     let status = response.status();
     if status.is_success() {
-        // A page for people: a proxy's or a portal's, or not the endpoint's path. It will be the same the next time.
+        // The answer is a web page: it comes from a proxy or a portal, or the path is not the endpoint's. The next try
+        // would get the same.
         let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
         if content_type.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html")) {
             return Err(ModelError::Final { told: told::WEB_PAGE, reason: told::WEB_PAGE.to_owned() });
@@ -152,7 +151,7 @@ async fn accepted(response: Response) -> Result<Response, ModelError> {
     })
 }
 
-/// What did not reach the endpoint. Where nobody is at home, another try within a minute changes nothing.
+/// A request that did not reach the endpoint. If nobody listens there, another try within a minute changes nothing.
 fn unsent(error: &reqwest::Error) -> ModelError {
     match unreachable(error) {
         Some(told) => ModelError::Final { told, reason: chain(error) },
@@ -165,7 +164,7 @@ fn is_transient(status: StatusCode) -> bool {
         || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS)
 }
 
-/// The error's message, or what there is.
+/// The message of the error, or the start of the body.
 fn explain(body: &str) -> String {
     let message = serde_json::from_str::<Value>(body).ok();
     let message = message.as_ref().and_then(|error| error["error"]["message"].as_str()).unwrap_or(body);
@@ -176,7 +175,7 @@ fn explain(body: &str) -> String {
 struct Event {
     choices: Option<Vec<Choice>>,
     usage: Option<Counted>,
-    /// Some endpoints tell an error in the middle of a stream.
+    /// Some endpoints report an error in the middle of a stream.
     error: Option<Value>,
 }
 
@@ -200,7 +199,7 @@ struct Counted {
 }
 
 fn pieces(response: Response) -> BoxStream<'static, Result<Piece, ModelError>> {
-    // The parser joins what the network has split, also within a character, takes CR LF, and skips comments.
+    // The parser joins what the network has split, also within a character. It takes CR LF and skips comments.
     let events = response.bytes_stream().eventsource();
     let state = (events, Reading::default());
     stream::unfold(state, |(mut events, mut reading)| async move {
@@ -224,7 +223,7 @@ fn pieces(response: Response) -> BoxStream<'static, Result<Piece, ModelError>> {
 
 #[derive(Default)]
 struct Reading {
-    /// To be handed out, the next one last.
+    /// Pieces to hand out, with the next one last.
     ready: Vec<Result<Piece, ModelError>>,
     /// A choice has said why it finished.
     finished: bool,
@@ -240,7 +239,9 @@ impl Reading {
         let event: Event = match serde_json::from_str(data) {
             Ok(event) => event,
             Err(error) => {
-                return self.fail(ModelError::transient(format!("The model's endpoint sent no JSON: {error}")));
+                return self.fail(ModelError::transient(format!(
+                    "The model's endpoint sent an event that is not JSON: {error}"
+                )));
             }
         };
         if let Some(error) = event.error {
@@ -279,7 +280,8 @@ mod tests {
 
     const ARN: &str = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:key-AbCdEf";
 
-    /// What comes of asking once, of a model whose key was "one" at the start and then becomes each of these.
+    /// Asks once, a model whose key was "one" at the start and then becomes each of these. Gives the result and the
+    /// requests.
     async fn ask(keys: &[&str], model: &Endpoint) -> (Vec<Result<Piece, ModelError>>, usize) {
         let secret = |key: &&str| status("200 OK", "", &json!({ "SecretString": key }).to_string());
         let secrets = Endpoint::start(["one"].iter().chain(keys).map(secret).collect());

@@ -1,12 +1,11 @@
-//! A model's key, by the ARN of a Secrets Manager secret or an SSM parameter.
+//! Reads a model's key by the ARN of a Secrets Manager secret or an SSM parameter.
 //!
-//! It is read once at start and kept. A key is changed now and then, and a worker outlives the change: where the
-//! endpoint refuses the key that is kept, it is read again, once for each request that was refused ([`Key::renew`]). Of
-//! several requests that are refused at once, each that was sent with the old key finds the new one, whoever has
-//! fetched it.
+//! The key is read once at start and kept. Keys are changed now and then, and a worker outlives the change. So when the
+//! endpoint refuses the kept key, the key is read again, once for each refused request ([`Key::renew`]). If several
+//! requests are refused at once, each that was sent with the old key finds the new one, whichever of them fetched it.
 //!
-//! One call each, by hand: signed with the SDK's own signature crate. The SDK's clients for the two are among
-//! its largest crates, and would make every build minutes longer.
+//! Each service needs one call, made by hand and signed with the SDK's own signature crate. The SDK's clients for the
+//! two are among its largest crates and would make every build minutes longer.
 
 use std::fmt;
 use std::sync::{PoisonError, RwLock};
@@ -37,7 +36,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The key that is used now.
+/// The key in use.
 #[derive(Debug)]
 pub(super) struct Key {
     source: ApiKey,
@@ -48,7 +47,7 @@ pub(super) struct Key {
 
 impl Key {
     /// # Errors
-    /// When it can't be had.
+    /// When the key can't be read.
     pub(super) async fn read(source: ApiKey, aws: &SdkConfig, http: &reqwest::Client) -> Result<Self> {
         let kept = RwLock::new(read(&source, aws, http).await?);
         Ok(Self { source, aws: aws.clone(), http: http.clone(), kept })
@@ -58,10 +57,10 @@ impl Key {
         self.kept.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Another key than the one that was `refused`, if there is one.
+    /// A key other than the `refused` one, if there is one.
     ///
     /// # Errors
-    /// When it can't be read again.
+    /// When the key can't be read again.
     pub(super) async fn renew(&self, refused: Option<&Secret>) -> Result<Option<Secret>> {
         if self.get().as_ref() == refused && matches!(self.source, ApiKey::Arn(_)) {
             let read = read(&self.source, &self.aws, &self.http).await?;
@@ -79,12 +78,12 @@ async fn read(key: &ApiKey, aws: &SdkConfig, http: &reqwest::Client) -> Result<O
     }
 }
 
-/// Which call gives the value that an ARN names.
+/// The call that gives the value that an ARN names.
 struct Call {
     service: &'static str,
     target: &'static str,
     body: Value,
-    /// Where the value is in the answer.
+    /// Where the answer has the value.
     value: &'static str,
 }
 

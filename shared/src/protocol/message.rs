@@ -1,7 +1,7 @@
 //! MESSAGE: a message or an answer as clients see it, in frames and in the REST API.
 //!
-//! The one module of this library that knows of OpenAPI: the REST API documents what it serves by the very type that is
-//! served, so the schema is derived here, beside the fields.
+//! Only this module of the library uses OpenAPI. The REST API documents the very type that it serves, so the schema is
+//! derived here, beside the fields.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -33,22 +33,22 @@ pub struct Message {
     media: Option<MessageMedia>,
     /// `queued`, `processing`, `done`, `failed` or `cancelled`
     status: &'static str,
-    /// Of an answer: the message that it answers.
+    /// For an answer: the message that it answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false)]
     reply_to: Option<MessageId>,
-    /// The message or answer that it follows; empty at the beginning of a conversation. Absent from what was stored
-    /// before there were parents: that follows what came before it.
+    /// The message or answer that this one follows, or empty at the beginning of a conversation. Absent for items that
+    /// were stored before there were parents; they follow the item before them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     parent_id: Option<String>,
-    /// Why it failed.
+    /// Why the message failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     error: Option<MessageError>,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    /// In a frame: its text did not fit, and is to be had here.
+    /// In a frame: the text did not fit. This API has it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     truncated: bool,
@@ -60,7 +60,7 @@ pub struct Message {
 pub struct MessageMedia {
     #[schema(value_type = String)]
     key: MediaKey,
-    /// Good for a while; ask again for another.
+    /// Works for a limited time. Read the message again for a fresh one.
     url: String,
     content_type: String,
     bytes: u64,
@@ -73,7 +73,7 @@ pub struct MessageError {
 }
 
 impl Message {
-    /// As clients see it: its media with an address that is good for a while from now.
+    /// The message as clients see it. The address of its media works for a limited time from now.
     pub async fn of(stored: &StoredMessage, media: &Media) -> Result<Self> {
         let url = match &stored.media {
             Some(attachment) => Some(media.link(&stored.user, &attachment.key).await?),
@@ -82,12 +82,12 @@ impl Message {
         Ok(Self::new(stored, url))
     }
 
-    /// Several of them.
+    /// Several messages.
     pub async fn of_all(stored: &[StoredMessage], media: &Media) -> Result<Vec<Self>> {
         futures_util::future::try_join_all(stored.iter().map(|message| Self::of(message, media))).await
     }
 
-    /// `url` is its media's address.
+    /// `url` is the address of its media.
     pub(crate) fn new(stored: &StoredMessage, url: Option<String>) -> Self {
         let media = stored.media.as_ref().zip(url).map(|(attachment, url)| MessageMedia {
             key: attachment.key.clone(),

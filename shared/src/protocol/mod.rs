@@ -1,5 +1,5 @@
-//! The frames on the wire, exactly as the contract has them. A frame stays under the gateway's 128 KB: where an answer
-//! would not fit, long texts are left out and marked `truncated`; history has them.
+//! The frames on the wire, exactly as the contract has them. A frame stays under the gateway's 128 KB. If an answer
+//! would not fit, long texts are left out and marked `truncated`. The history has them.
 
 mod message;
 mod requests;
@@ -13,7 +13,7 @@ use crate::ids::MessageId;
 pub use message::{Message, MessageError, MessageMedia};
 pub use requests::{id_of, parse_cancel, parse_send_message};
 
-/// The largest frame that is sent: below 131,072 bytes, API Gateway's payload limit.
+/// The largest frame that is sent: one byte less than 131,072 bytes, API Gateway's payload limit.
 pub const MAX_FRAME_BYTES: usize = 128 * 1024 - 1;
 
 #[derive(Debug, Serialize)]
@@ -28,7 +28,7 @@ pub enum ServerFrame {
         id: MessageId,
         seq: u64,
         text: String,
-        /// The text begins again here: another connection is told all of it.
+        /// The text begins again here: this is another connection, and it is told the whole text.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         restart: bool,
     },
@@ -74,7 +74,8 @@ impl ServerFrame {
         Self::Error { id, code: error.code().to_owned(), message: error.public_message(), retry_after_ms }
     }
 
-    /// As it is sent. The client has its own text, so that goes first; then the answers', longest first.
+    /// The frame as it is sent. If it is too long, the message's own text is left out first, because the client has it,
+    /// and then the answers' texts, the longest first.
     pub fn to_json(mut self) -> String {
         let mut json = serialize(&self);
         while json.len() > MAX_FRAME_BYTES {
@@ -148,11 +149,32 @@ mod tests {
 
     #[test]
     fn a_reply_that_fits_is_whole() {
-        let frame = reply("question", "answer");
-        assert_eq!(frame["type"], "reply");
-        assert_eq!(frame["message"]["text"], "question");
-        assert_eq!(frame["replies"][0]["text"], "answer");
-        assert!(frame["message"].get("truncated").is_none());
+        insta::assert_json_snapshot!(reply("question", "answer"), @r#"
+        {
+          "id": "6f9619ff-8b86-4011-b42d-00c04fc964ff",
+          "message": {
+            "conversationId": "c",
+            "createdAt": "1970-01-01T00:00:00.000Z",
+            "id": "6f9619ff-8b86-4011-b42d-00c04fc964ff",
+            "role": "user",
+            "status": "done",
+            "text": "question",
+            "type": "text"
+          },
+          "replies": [
+            {
+              "conversationId": "c",
+              "createdAt": "1970-01-01T00:00:00.000Z",
+              "id": "6f9619ff-8b86-4011-b42d-00c04fc964ff",
+              "role": "user",
+              "status": "done",
+              "text": "answer",
+              "type": "text"
+            }
+          ],
+          "type": "reply"
+        }
+        "#);
     }
 
     #[test]
@@ -165,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_beyond_a_frame_is_left_to_history() {
+    fn an_answer_that_fits_no_frame_is_left_to_history() {
         let frame = reply("q", &"x".repeat(200_000));
         assert_eq!(frame["replies"][0]["truncated"], true);
     }

@@ -1,4 +1,4 @@
-//! What clients send: frames read, and what is wrong with them said.
+//! Reads the frames that clients send, and says what is wrong with them.
 
 use serde_json::{Map, Value};
 
@@ -6,20 +6,20 @@ use crate::ids::{ConversationId, MediaKey, MessageId};
 use crate::messages::{Draft, Follows};
 use crate::{Error, Result};
 
-/// What a client sent with `sendMessage`. The error carries the id, if the frame had a usable one.
+/// Reads a `sendMessage` frame. The error carries the id, if the frame had a usable one.
 pub fn parse_send_message(body: &str, max_text_bytes: usize) -> Result<Draft, (Option<MessageId>, Error)> {
     let frame = parse_object(body).map_err(|error| (None, error))?;
     let id = frame_id(&frame);
     draft(&frame, max_text_bytes).map_err(|error| (id, error))
 }
 
-/// The message that a client wants no answer to any more.
+/// Reads a `cancel` frame: the id of the message whose answer the client does not want any more.
 pub fn parse_cancel(body: &str) -> Result<MessageId> {
     let frame = parse_object(body)?;
     MessageId::parse(string(&frame, "id")?.ok_or_else(|| Error::bad_request("id is missing"))?)
 }
 
-/// The id that an answer to this frame can carry, whatever else is wrong with it.
+/// The id for the answer to this frame, whatever else is wrong with the frame.
 pub fn id_of(body: &str) -> Option<MessageId> {
     parse_object(body).ok().as_ref().and_then(frame_id)
 }
@@ -65,7 +65,7 @@ mod tests {
     const ID: &str = "6f9619ff-8b86-4011-b42d-00c04fc964ff";
 
     #[test]
-    fn what_is_wrong_with_a_frame_is_said_with_its_id() {
+    fn an_error_says_what_is_wrong_with_a_frame_and_carries_its_id() {
         let refuse = |body: &str| parse_send_message(body, 10).expect_err(body);
         let frame = |rest: &str| format!(r#"{{"action":"sendMessage","id":"{ID}",{rest}}}"#);
         for (body, code, has_id) in [

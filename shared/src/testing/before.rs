@@ -1,4 +1,4 @@
-//! Something that happens in the middle of an operation: just before one of its calls is executed.
+//! Makes something happen in the middle of an operation, just before one of its calls is executed.
 
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +15,7 @@ pub(crate) struct Before {
 }
 
 impl Before {
-    /// Before the next `operation` that `caller` calls.
+    /// Runs this before the next `operation` that `caller` calls.
     pub(crate) fn install(
         stack: &Stack,
         caller: &'static str,

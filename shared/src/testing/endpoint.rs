@@ -1,4 +1,5 @@
-//! A model's endpoint, or another's, that does what a test tells it, byte by byte: what real ones do, and should not.
+//! An endpoint, of a model or of another service, that does what a test tells it, byte by byte: what real endpoints do,
+//! and what they should not.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::servers;
 
-/// What happens to one request.
+/// A step in the answer to one request.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Send(Vec<u8>),
     Pause(Duration),
-    /// Nothing more until the test says so.
+    /// Sends nothing more until the test says so.
     Await(Arc<Notify>),
-    /// Neither another byte nor an end.
+    /// Sends neither another byte nor an end.
     Hang,
 }
 
@@ -37,12 +38,12 @@ pub(crate) struct Request {
 }
 
 impl Endpoint {
-    /// Each request gets the next script, and those after the last one the last.
+    /// Each request gets the next script. Requests after the last script get the last one again.
     pub(crate) fn start(scripts: Vec<Vec<Step>>) -> Self {
         Self::with_url(|_| scripts)
     }
 
-    /// The same for scripts that name the endpoint.
+    /// The same, for scripts that contain the endpoint's address.
     pub(crate) fn with_url(scripts: impl FnOnce(&str) -> Vec<Vec<Step>>) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("non-blocking");
@@ -110,7 +111,7 @@ async fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, scripts: &[Vec
     Some(())
 }
 
-/// The head of a streamed answer, whose end is the end of the connection.
+/// The head of a streamed answer. The answer ends when the connection does.
 pub(crate) fn stream_head() -> Step {
     Step::Send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n".to_vec())
 }
@@ -131,7 +132,7 @@ pub(crate) fn done() -> Step {
     Step::Send(b"data: [DONE]\n\n".to_vec())
 }
 
-/// An answer that streams these texts as it should.
+/// An answer that streams these texts correctly.
 pub(crate) fn says(texts: &[&str]) -> Vec<Step> {
     let mut steps = vec![stream_head()];
     steps.extend(texts.iter().map(|text| delta(text)));

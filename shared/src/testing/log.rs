@@ -9,7 +9,7 @@ use lambda_runtime::tracing::subscriber;
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Keeps what is logged by default while this runs.
+    /// Keeps what is logged at the default level while this runs.
     pub(crate) fn during<T>(&self, something: impl FnOnce() -> T) -> T {
         let log = self.clone();
         let writer = move || log.clone();

@@ -1,6 +1,6 @@
-//! The stack that this library's tests run against: the tables of `infra/template.yaml` in an embedded DynamoDB behind
-//! the local door, over HTTP, with the SDK that the functions use. The real expressions meet a real engine; only time
-//! is ours.
+//! The stack for this library's tests: the tables of `infra/template.yaml` in an embedded DynamoDB behind the local
+//! door, over HTTP, with the SDK that the functions use. So the real expressions meet a real engine. Only time is
+//! simulated.
 
 mod before;
 pub(crate) mod endpoint;
@@ -45,7 +45,7 @@ pub(crate) use log::Log;
 pub(crate) use push::Connections;
 pub(crate) use snapshot::{MessageItem, SlotItem, Snapshot, UserItem};
 
-/// The names of the template's tables, where the stack is called `tests`.
+/// The names of the template's tables in a stack called `tests`.
 pub(crate) const CONNECTIONS: &str = "tests-ConnectionsTable";
 pub(crate) const CHAT: &str = "tests-ChatTable";
 
@@ -53,10 +53,10 @@ const BUCKET: &str = "media";
 const REGION: &str = "us-east-1";
 const ACCOUNT: &str = "000000000000";
 
-/// Between the SDK's tries.
+/// The pause between the SDK's tries.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// When tests begin.
+/// The time at which tests begin.
 pub(crate) const START: Timestamp = Timestamp(1_800_000_000_000);
 
 /// The tables, empty, behind the door.
@@ -67,12 +67,12 @@ pub(crate) struct Stack {
     pub(crate) config: LeaseConfig,
     pub(crate) limits: AdmissionConfig,
     url: String,
-    /// Where the bucket is, of a stack that has one.
+    /// The address of the bucket, if the stack has one.
     storage: Option<String>,
     stop: CancellationToken,
 }
 
-/// The modules under test, as one function has them.
+/// The modules under test, put together as for one function.
 #[derive(Debug, Clone)]
 pub(crate) struct Function {
     pub(crate) leases: Leases,
@@ -85,7 +85,7 @@ impl Stack {
         Self::with(max_clients, lease, first_message, None)
     }
 
-    /// With a bucket, too.
+    /// The stack with a bucket as well.
     pub(crate) fn with_storage(max_clients: u32, lease: Duration, first_message: Duration) -> Self {
         let (logical_id, name) = ("MediaBucket".to_owned(), BUCKET.to_owned());
         let bucket = samovar_template::Bucket { logical_id, name, cors: vec![], expirations: vec![] };
@@ -99,7 +99,8 @@ impl Stack {
         let clock = Arc::new(samovar_sqs::SystemClock);
         let queues = Sqs::open(Storage::Memory, REGION, ACCOUNT, "http://127.0.0.1", clock).expect("queues in memory");
         let services = Services::new(DynamoDb::Embedded(database.clone()), Queues::Embedded(queues), s3);
-        // A read that does not ask for the present sees the beginning, always: no read here may do with less.
+        // A read that is not consistent always sees the tables as they began. So every read of this library must be
+        // consistent.
         services.stale_reads.see(empty_tables());
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         listener.set_nonblocking(true).expect("non-blocking");
@@ -127,7 +128,7 @@ impl Stack {
         }
     }
 
-    /// A function of its own name, whose SDK tries each call up to `attempts` times.
+    /// A function with a name of its own. Its SDK tries each call up to `attempts` times.
     pub(crate) fn function(&self, name: &str, attempts: u32, seed: u64) -> Function {
         let app = self.app_of(name, attempts, seed, None);
         Function {
@@ -137,7 +138,7 @@ impl Stack {
         }
     }
 
-    /// A function of its own name, which has a queue, too.
+    /// The same, with a queue.
     pub(crate) async fn app(&self, name: &str, attempts: u32, seed: u64) -> App {
         let sqs = aws_sdk_sqs::Client::new(&self.sdk(name, attempts));
         let queue = sqs.create_queue().queue_name("messages.fifo").attributes(QueueAttributeName::FifoQueue, "true");
@@ -172,7 +173,7 @@ impl Stack {
         }
     }
 
-    /// The users, as a function of this name has them.
+    /// The users as a function of this name sees them.
     pub(crate) fn users(&self, name: &str) -> Users {
         self.app_of(name, 3, 1, None).users().expect("users")
     }
@@ -196,7 +197,7 @@ impl Stack {
             .build()
     }
 
-    /// What works on messages, with a mock model that answers at once, telling `connections`.
+    /// A worker with a mock model that answers at once. It tells `connections`.
     pub(crate) async fn answerer(&self, name: &str, connections: &Arc<Connections>) -> Answerer {
         let app = self.app(name, 3, 1).await.pushing_to(connections);
         app.answerer().await.expect("an answerer")
@@ -214,7 +215,7 @@ impl Stack {
         messages.collect()
     }
 
-    /// What the event source does with a job that was worked on.
+    /// What the event source does after a job.
     pub(crate) async fn finished(&self, receipt_handle: &str) {
         self.finishing(receipt_handle).await;
     }
@@ -228,12 +229,12 @@ impl Stack {
         }
     }
 
-    /// What is in the tables, read beside the door: neither counted nor hooked.
+    /// The content of the tables, read without the door, so it is neither counted nor hooked.
     pub(crate) fn snapshot(&self) -> Snapshot {
         Snapshot::read(&self.database)
     }
 
-    /// Writes lease items as they are, to set a scene.
+    /// Writes lease items as given, to set a scene.
     pub(crate) fn put_connections(&self, items: &[Value]) {
         for chunk in items.chunks(25) {
             let puts: Vec<_> = chunk.iter().map(|item| json!({ "PutRequest": { "Item": item } })).collect();
@@ -242,7 +243,7 @@ impl Stack {
         }
     }
 
-    /// Makes conversations of a user, beside the door: those of [`conversation`].
+    /// Makes conversations of a user without the door, those that [`conversation`] names.
     pub(crate) fn make_conversations(&self, user: &str, numbers: impl IntoIterator<Item = u32>) {
         for number in numbers {
             let (id, now) = (conversation(number), self.clock.now().0.to_string());
@@ -255,7 +256,7 @@ impl Stack {
         }
     }
 
-    /// Counts a message in its sender's item, beside the door.
+    /// Counts a message in its sender's item, without the door.
     pub(crate) fn count_pending(&self, user: &str, message: &MessageId, since: Timestamp) {
         let update = json!({
             "TableName": CONNECTIONS, "Key": { "pk": { "S": format!("user#{user}") } },
@@ -266,7 +267,7 @@ impl Stack {
         self.database.update_item(request(update)).expect("UpdateItem");
     }
 
-    /// Makes an item one that was stored before it had these attributes.
+    /// Removes attributes from an item, as if it was stored before they existed.
     pub(crate) fn forget_attributes(&self, pk: &str, sk: &str, names: &[&str]) {
         let update = json!({
             "TableName": CHAT, "Key": { "pk": { "S": pk }, "sk": { "S": sk } },
@@ -275,13 +276,13 @@ impl Stack {
         self.database.update_item(request(update)).expect("UpdateItem");
     }
 
-    /// Deletes one of the chat's items, beside the door.
+    /// Deletes one item of the chat's table, without the door.
     pub(crate) fn delete(&self, pk: &str, sk: &str) {
         let delete = json!({ "TableName": CHAT, "Key": { "pk": { "S": pk }, "sk": { "S": sk } } });
         self.database.delete_item(request(delete)).expect("DeleteItem");
     }
 
-    /// Makes all of a conversation older than parents.
+    /// Makes a whole conversation older than parents.
     pub(crate) fn forget_parents(&self, user: &str, conversation: &ConversationId) {
         let sk = format!("conv#{conversation}");
         self.forget_attributes(&format!("user#{user}"), &sk, &["last_id"]);
@@ -302,7 +303,7 @@ impl Stack {
         })
     }
 
-    /// One item as it is, beside the door.
+    /// One item, read without the door.
     pub(crate) fn item(&self, table: &str, pk: &str, sk: Option<&str>) -> Value {
         let mut key = json!({ "pk": { "S": pk } });
         if let Some(sk) = sk {
@@ -312,7 +313,7 @@ impl Stack {
         serde_json::to_value(response).expect("JSON")["Item"].clone()
     }
 
-    /// DynamoDB calls of a function so far, by operation.
+    /// The DynamoDB calls of a function so far, by operation.
     pub(crate) fn calls(&self, function: &str) -> HashMap<String, u64> {
         let snapshot = self.services.meter.snapshot();
         serde_json::from_value(snapshot[function]["dynamodb"].clone()).unwrap_or_default()
@@ -346,7 +347,7 @@ fn template_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/template.yaml")
 }
 
-/// The tables as the template has them.
+/// The tables of the template.
 fn empty_tables() -> Database {
     let database = Database::memory().expect("a database in memory");
     for table in tables() {
@@ -355,7 +356,7 @@ fn empty_tables() -> Database {
     database
 }
 
-/// The template, where the stack is called `tests`.
+/// The template of a stack called `tests`.
 fn template() -> samovar_template::Template {
     let locals = samovar_template::Locals {
         stack_name: "tests".to_owned(),
@@ -371,7 +372,7 @@ fn request<T: serde::de::DeserializeOwned>(request: Value) -> T {
     serde_json::from_value(request).expect("a request of the engine")
 }
 
-/// What servers run on.
+/// The runtime for servers.
 pub(crate) fn servers() -> &'static tokio::runtime::Runtime {
     static SERVERS: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     SERVERS.get_or_init(|| {
@@ -410,7 +411,7 @@ pub(crate) fn draft(id: u32, conversation_number: u32) -> Draft {
     }
 }
 
-/// Conversations count their messages and answers 1, 2, 3…, and each message has the one id that names it.
+/// Checks that conversations number their messages and answers 1, 2, 3…, and that each message has exactly one id item.
 pub(crate) fn assert_numbered(stack: &Stack) {
     let state = stack.snapshot();
     for ((user, conversation), last) in &state.conversations {

@@ -1,9 +1,9 @@
-//! What the template allows each function is what its code calls, and no more; and no name in it is the same for two
+//! The template allows each function exactly the calls that its code makes, and no name in it would be the same for two
 //! stacks.
 //!
-//! The calls are those of the modules that a function is made of; a transaction needs the permissions of its writes. Of
-//! the storage: an address is signed with the permission of whoever signs it, a copy reads and writes, and without the
-//! list of a bucket what is missing would be forbidden.
+//! The calls are those of the modules in a function. A transaction needs the permissions of its writes. For the
+//! storage: an address is signed with the permissions of its signer, and a copy reads and writes. Without the
+//! permission to list the bucket, S3 answers "forbidden" for a missing object.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::{template, template_path};
 
-/// Per resource, what is called.
+/// The calls, by resource.
 type Calls = &'static [(&'static str, &'static [&'static str])];
 
-/// Each function, and its calls.
+/// Each function and its calls.
 const CALLS: [(&str, Calls); 10] = [
     ("authorizer", &[]),
     (
@@ -80,13 +80,13 @@ const CALLS: [(&str, Calls); 10] = [
             (MEDIA, &["GetObject", "PutObject"]),
             (POST, &["ManageConnections"]),
             (QUEUE, &["ChangeMessageVisibility"]),
-            // Of the event source, as SAM adds it.
+            // The calls of the event source. SAM adds these permissions.
             ("*", &["DeleteMessage", "GetQueueAttributes", "ReceiveMessage"]),
         ],
     ),
 ];
 
-/// The ends of what the resources are called.
+/// The ends of the resources' names.
 const CONNECTIONS: &str = "table/tests-ConnectionsTable";
 const CHAT: &str = "table/tests-ChatTable";
 const BY_USE: &str = "table/tests-ChatTable/index/by_updated_at";
@@ -105,7 +105,7 @@ fn texts(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn each_function_may_do_what_it_does_and_nothing_else() {
+fn each_function_may_make_exactly_the_calls_that_it_makes() {
     let template = template();
     assert_eq!(template.functions.len(), CALLS.len());
     for (name, calls) in CALLS {

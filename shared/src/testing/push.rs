@@ -1,4 +1,4 @@
-//! Connections that remember what they were told.
+//! Connections that remember the frames that they were sent.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use crate::Error;
 use crate::ids::ConnectionId;
 use crate::push::{Push, PushError};
 
-/// What takes longer will not happen.
+/// How long to wait for something before it counts as not happening.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Default)]
@@ -27,25 +27,25 @@ struct State {
     told: Vec<(ConnectionId, Value)>,
     closed: Vec<ConnectionId>,
     broken: HashSet<ConnectionId>,
-    /// Their handshakes are not over.
+    /// The connections whose handshakes are not over.
     pending: HashSet<ConnectionId>,
-    /// How often something was sent to each, whatever came of it.
+    /// How often something was sent to each, with whatever result.
     tries: HashMap<ConnectionId, usize>,
-    /// Posts that are still refused for being too many.
+    /// How many posts are still refused as too many.
     slow: usize,
-    /// What becomes of the next posts whose sender hears of an error: whether they arrive.
+    /// For each of the next posts that fail for their sender: whether the frame arrives all the same.
     lost: Vec<bool>,
 }
 
 impl Connections {
-    /// From now on, nothing can be sent to this one, and nobody knows why.
+    /// From now on, posts to this connection fail for an unknown reason.
     pub(crate) fn break_line(&self, connection: &ConnectionId) {
         self.change(|state| {
             state.broken.insert(connection.clone());
         });
     }
 
-    /// For the management API, this one is gone until it is opened.
+    /// The management API says that this connection is gone, until it is opened.
     pub(crate) fn keep_waiting(&self, connection: &ConnectionId) {
         self.change(|state| {
             state.pending.insert(connection.clone());
@@ -58,17 +58,17 @@ impl Connections {
         });
     }
 
-    /// The line of this one is closed by its client.
+    /// The client closes this connection's line.
     pub(crate) fn hang_up(&self, connection: &ConnectionId) {
         self.change(|state| state.closed.push(connection.clone()));
     }
 
-    /// The next so many posts are too many.
+    /// The next posts, this many, are refused as too many.
     pub(crate) fn slow_down(&self, posts: usize) {
         self.change(|state| state.slow = posts);
     }
 
-    /// The sender of the next post hears of an error, whether it has arrived or not.
+    /// The sender of the next post gets an error, whether or not the frame arrives.
     pub(crate) fn lose_answer(&self, arrives: bool) {
         self.change(|state| state.lost.push(arrives));
     }
@@ -79,7 +79,7 @@ impl Connections {
         state.told.iter().filter(|(to, _)| to == connection).map(|(_, frame)| frame.clone()).collect()
     }
 
-    /// How often something was sent to a connection, whatever came of it.
+    /// How often something was sent to a connection, with whatever result.
     pub(crate) fn tries(&self, connection: &ConnectionId) -> usize {
         self.state.lock().expect("connections").tries.get(connection).copied().unwrap_or(0)
     }
@@ -89,7 +89,7 @@ impl Connections {
         self.state.lock().expect("connections").closed.iter().filter(|closed| *closed == connection).count()
     }
 
-    /// Returns when it is so.
+    /// Returns when the condition holds.
     pub(crate) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         let came_to_be = tokio::time::timeout(PATIENCE, self.wait_until(is_so)).await;
         assert!(came_to_be.is_ok(), "It never came to be: {self:#?}");
@@ -99,7 +99,7 @@ impl Connections {
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);
-            // Before looking, so that no change is missed.
+            // This comes before the check, so that no change is missed.
             changed.as_mut().enable();
             if is_so(self) {
                 return;

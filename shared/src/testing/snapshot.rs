@@ -1,4 +1,4 @@
-//! Both tables at one moment, as plain values: what the rules are checked on.
+//! Both tables at one moment, as plain values. The rules are checked on these.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ pub(crate) struct Snapshot {
     pub(crate) slots: BTreeMap<u32, SlotItem>,
     /// The last number of each user's conversation.
     pub(crate) conversations: BTreeMap<(String, String), u64>,
-    /// Where the message is that a user's id names.
+    /// Where the message is that an id of a user names.
     pub(crate) names: BTreeMap<(String, String), (String, u64)>,
     pub(crate) messages: BTreeMap<(String, u64), MessageItem>,
     /// Conversations that are being deleted.
@@ -23,7 +23,7 @@ pub(crate) struct Snapshot {
     pub(crate) held: BTreeSet<String>,
     /// The ids of the messages that they answer.
     pub(crate) answers: BTreeMap<(String, u64), String>,
-    /// Of every message and answer, and of what it follows, if that is known.
+    /// The ids of all messages and answers, and of the items that they follow, if known.
     pub(crate) ids: BTreeMap<(String, u64), String>,
     pub(crate) parents: BTreeMap<(String, u64), (String, u64)>,
     /// The id that a user's conversation has for its last item.
@@ -141,7 +141,7 @@ impl Snapshot {
 }
 
 impl UserItem {
-    /// Given back by its connection.
+    /// The connection gave its lease back.
     pub(crate) fn is_released(&self) -> bool {
         self.expires_at == Timestamp(0)
     }

@@ -1,10 +1,10 @@
-//! Users, as far as they are known here: who a token names, and since when. Accounts and passwords are the issuer's.
+//! The users that Parley has met: the user that a token names, and since when. Accounts and passwords are the issuer's.
 //!
-//! A user is an item of its own, and one in the directory, which sorts all users by name. The transaction that makes or
-//! renames a user writes both, on condition that the user is as it was read, so that the directory has each user once,
-//! under the name that it has. A user item says where in the directory it is (`listed_as`); one that is older than the
-//! directory does not, and gets there the next time it is met. So whoever is met as before costs one read, and a list
-//! is a query.
+//! A user is an item of its own and an item in the directory, which sorts all users by name. The transaction that
+//! creates or renames a user writes both, on condition that the user's item has not changed since it was read. So the
+//! directory has each user once, under the present name. A user item says where in the directory it is (`listed_as`).
+//! An item that is older than the directory does not, and enters the directory the next time the user is met. So
+//! meeting a user without changes costs one read, and a list is a query.
 
 #[cfg(test)]
 mod tests;
@@ -26,20 +26,20 @@ use crate::{Error, Result};
 
 const USER: &str = "me";
 
-/// The key of the directory.
+/// The partition key of the directory.
 const DIRECTORY: &str = "users";
 
-/// Between name and id in the directory's sort key: lower than what names consist of, so that `ann` comes before `ann
-/// b`.
+/// Stands between name and id in the directory's sort key. It sorts before every character of a name, so `ann` comes
+/// before `ann b`.
 const BEFORE_ID: char = '\u{1}';
 
-/// Of a name in a sort key, which has 1,024 bytes at most, 256 of them for the id.
+/// How much of a name a sort key has. A sort key has at most 1,024 bytes, 256 of them for the id.
 const MAX_NAME_BYTES: usize = 700;
 
-/// Of a beginning that is looked for.
+/// How long the beginning of a name may be in a search.
 pub const MAX_PREFIX_CHARS: usize = 128;
 
-/// Tries to write a user whom others meet at the same time.
+/// How often a write is tried for a user whom others meet at the same time.
 const MAX_ATTEMPTS: u32 = 10;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,12 +49,12 @@ pub struct User {
     pub created_at: Timestamp,
 }
 
-/// What meeting a user writes.
+/// The parts of the transaction that writes a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     User,
     Listing,
-    /// Under the name that it had.
+    /// The listing under the name before.
     OldListing,
 }
 
@@ -72,7 +72,7 @@ pub struct Users {
     random: Arc<Random>,
 }
 
-/// Where a list goes on, and of which names it is.
+/// Where a list goes on, and which names it has.
 #[derive(Serialize, Deserialize)]
 struct Position {
     prefix: String,
@@ -84,7 +84,8 @@ impl Users {
         Self { db, config, clock, random }
     }
 
-    /// The user that a token names, who exists from the first time on. The name is the issuer's, who may change it.
+    /// Gives the user that a token names, and creates it the first time. The name is the issuer's, and the issuer may
+    /// change it.
     pub async fn meet(&self, id: &UserId, username: &str) -> Result<User> {
         let place = place(username, id);
         for _ in 0..MAX_ATTEMPTS {
@@ -103,12 +104,12 @@ impl Users {
             if transaction.send(&self.db, &self.random).await?.is_ok() {
                 return Ok(user);
             }
-            // Somebody else has met the user: of two first times at once, both see the same moment.
+            // Somebody else has met the user. If two first times happen at once, both see the same moment.
         }
         Err(Error::Contended { operation: "meet", attempts: MAX_ATTEMPTS })
     }
 
-    /// Users by name, those whose name begins with `prefix` without regard to case. `reader` is whose list it is.
+    /// Lists users by name, those whose name begins with `prefix` without regard to case. The list belongs to `reader`.
     pub async fn list(
         &self,
         reader: &UserId,
@@ -123,7 +124,11 @@ impl Users {
             Some(position) if prefix.as_ref().is_none_or(|prefix| *prefix == position.prefix) => {
                 (position.prefix, Some(key(DIRECTORY, &position.at)))
             }
-            Some(_) => return Err(Error::bad_request("The cursor is of a list of other names")),
+            Some(_) => {
+                return Err(Error::bad_request(
+                    "This cursor belongs to a list of other names; begin again without a cursor",
+                ));
+            }
         };
         let query = self.db.query().table_name(&self.config.table).expression_attribute_values(":pk", text(DIRECTORY));
         let query = if prefix.is_empty() {
@@ -158,7 +163,7 @@ impl Users {
         output.item.as_ref().map(|item| Known::read(id, item)).transpose()
     }
 
-    /// The user's own item, which is as it was `known`.
+    /// The write of the user's own item, on condition that the item is still as `known`.
     fn writing(&self, user: &User, place: &str, known: Option<&Known>) -> UpdateBuilder {
         let update = Update::builder()
             .table_name(&self.config.table)
@@ -207,7 +212,7 @@ fn read_listed(item: &Item) -> Result<User> {
     Ok(User { id, username: attributes.text("username")?.to_owned(), created_at: attributes.time("created_at")? })
 }
 
-/// Where in the directory a user is.
+/// A user's sort key in the directory.
 fn place(username: &str, id: &UserId) -> String {
     let name = username.to_lowercase();
     let name = &name[..name.floor_char_boundary(MAX_NAME_BYTES)];

@@ -1,4 +1,4 @@
-//! Users against the real engine: met once, listed once, whatever happens at once.
+//! Users against the real engine: each is created once and listed once, whatever happens at once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ async fn all(users: &Users, prefix: Option<&str>, limit: u32) -> (Vec<String>, u
     let limit = Limit::new(limit).expect("a limit");
     let (mut names, mut pages, mut cursor) = (Vec::new(), 0, None);
     loop {
-        // A cursor brings the names along that it is of; they may be said again.
+        // A cursor holds the prefix that it belongs to. The client may send the prefix again.
         let again = prefix.filter(|_| pages % 2 == 0);
         let page = users.list(&user("admin"), again, limit, cursor.as_deref()).await.expect("a page");
         names.extend(page.items.into_iter().map(|user| user.username));
@@ -51,7 +51,7 @@ async fn users_are_listed_by_name_page_by_page_whatever_the_case_of_their_letter
 }
 
 #[tokio::test]
-async fn a_cursor_is_of_its_list_of_its_reader() {
+async fn a_cursor_works_only_for_its_own_list_and_reader() {
     let stack = stack();
     let users = stack.users("rest_api");
     for name in ["ann", "anna", "bob"] {
@@ -69,7 +69,7 @@ async fn a_cursor_is_of_its_list_of_its_reader() {
 }
 
 #[tokio::test]
-async fn whoever_is_met_again_costs_one_read() {
+async fn meeting_a_known_user_costs_one_read() {
     let stack = stack();
     let first = stack.users("first").meet(&user("u"), "ann").await.expect("a user");
     stack.clock.advance(std::time::Duration::from_secs(5));
@@ -85,7 +85,7 @@ async fn a_user_with_another_name_moves_in_the_directory() {
     let renamed = users.meet(&user("u"), "Berta").await.expect("a user");
     assert_eq!(renamed, User { username: "Berta".to_owned(), ..met });
     assert_eq!(all(&users, None, 10).await.0, ["Berta"]);
-    // The same place under another spelling.
+    // This is the same place under another spelling.
     users.meet(&user("u"), "berta").await.expect("a user");
     assert_eq!(all(&users, None, 10).await.0, ["berta"]);
 }
@@ -104,7 +104,7 @@ async fn a_user_from_before_the_directory_is_listed_when_it_is_met() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_first_times_at_once_all_see_the_same_user_and_it_is_listed_once() {
+async fn many_first_times_at_once_all_see_the_same_user_and_list_it_once() {
     let stack = Arc::new(stack());
     let users = stack.users("rest_api");
     let meets = (0..20).map(|number| {

@@ -1,5 +1,5 @@
 /**
- * Who is using the client. There are two ways to sign in, and `/config.json` says which one applies: a user name on the
+ * The user of the client. There are two ways to sign in, and `/config.json` says which one applies: a user name on the
  * local stack, and an OpenID provider (authorization code flow with PKCE) everywhere else. The OpenID library is loaded
  * only where it is needed.
  */
@@ -7,22 +7,22 @@ import type { Config } from '../contract';
 
 export interface Auth {
   mode: 'local' | 'oidc';
-  /** A token that is good for another minute at least. Throws `SignedOut` when nobody is signed in any more. */
+  /** A token that is valid for at least another minute. Throws `SignedOut` if nobody is signed in any more. */
   token(): Promise<string>;
-  /** The last token was refused: get another one. */
+  /** The server refused the last token: get another one. */
   refresh(): Promise<string>;
-  /** `everywhere`: at the provider, too, which may mean to leave the page for the provider's. */
+  /** `everywhere`: also at the provider. Then the browser may leave this page for the provider's. */
   signOut(everywhere: boolean): Promise<void>;
 }
 
-/** Nobody is signed in, or no longer. */
+/** Nobody is signed in, or not any more. */
 export class SignedOut extends Error {
   constructor() {
     super('Signed out');
   }
 }
 
-/** The provider has sent somebody back who is not signed in: they have cancelled it, or something is wrong there. */
+/** The provider has sent the user back without a sign-in: the user cancelled it, or the provider has a problem. */
 export class SignInFailed extends Error {
   constructor(readonly cancelled: boolean) {
     super(cancelled ? 'Cancelled' : 'Sign-in failed');
@@ -36,7 +36,7 @@ export interface Claims {
   groups: string[];
 }
 
-/** What a token says of its holder. Only for display: the server verifies it. */
+/** A token's claims about its user. They are only shown; the server verifies the token. */
 export function claimsOf(token: string): Claims {
   const payload = token.split('.')[1] ?? '';
   const bytes = Uint8Array.from(atob(payload.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
@@ -50,7 +50,7 @@ export function claimsOf(token: string): Claims {
   };
 }
 
-/** The session that is still there from before, if there is one. */
+/** The session from before, if it still exists. */
 export async function restore(config: Config): Promise<Auth | undefined> {
   if (config.auth.mode === 'local') return (await import('./local')).restore();
   return (await import('./oidc')).restore(config);

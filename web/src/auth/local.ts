@@ -3,7 +3,7 @@ import { type Auth, SignedOut } from '.';
 import { readJson, remove, writeJson } from '../storage';
 
 const KEY = 'parley.user';
-/** A token is replaced this long before it ends. */
+/** A token is replaced this long before it expires. */
 const MARGIN_MS = 60_000;
 
 interface Who {

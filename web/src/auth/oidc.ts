@@ -6,12 +6,12 @@ import { go, routeOf } from '../router';
 import { readJson, remove, writeJson } from '../storage';
 
 const MARGIN_SECONDS = 60;
-/** Somebody has signed out here, and the provider could not be told: the next sign-in asks who it is. */
+/** A user has signed out here, and the provider could not be told. So the next sign-in asks which account to use. */
 const ASK = 'parley.askWho';
 
-/** Goes with a sign-in and comes back with it. It stays in this browser's storage. */
+/** Belongs to one sign-in. It stays in this browser's storage until the sign-in comes back. */
 interface SignInState {
-  /** The page that somebody wanted to see. */
+  /** The page that the user wanted to see. */
   path: string;
 }
 
@@ -25,18 +25,18 @@ function manager(config: Config): UserManager {
     response_type: 'code',
     scope: 'openid profile email',
     userStore: new WebStorageStateStore({ store: localStorage }),
-    // Tokens are renewed when one is asked for, with the refresh token: no hidden frames, which the page's policy forbids.
+    // Tokens are renewed with the refresh token when one is needed. The page's policy forbids hidden frames.
     automaticSilentRenew: false,
     monitorSession: false,
   });
 }
 
-/** Finishes a sign-in that has just come back from the provider, or takes up the stored session. */
+/** Finishes a sign-in that has just come back from the provider, or restores the stored session. */
 export async function restore(config: Config): Promise<Auth | undefined> {
   const users = manager(config);
   const query = new URLSearchParams(location.search);
   if (query.has('state') && (query.has('code') || query.has('error'))) {
-    // A code is good once: it must not be there when the page is loaded again.
+    // A code works once, so it must not be in the address when the page is loaded again.
     const url = location.href;
     history.replaceState(null, '', '/');
     try {
@@ -52,12 +52,12 @@ export async function restore(config: Config): Promise<Auth | undefined> {
   return user ? create(users) : undefined;
 }
 
-/** To the page that somebody wanted before they signed in. `routeOf` knows only pages of the client. */
+/** Goes to the page that the user wanted before signing in. `routeOf` knows only pages of the client. */
 function comeBack(state: unknown): void {
   go(routeOf((state as SignInState | undefined)?.path), true);
 }
 
-/** Leaves the page for the provider's. */
+/** Leaves this page for the provider's. */
 export async function signIn(config: Config): Promise<void> {
   const state: SignInState = { path: location.pathname };
   await manager(config).signinRedirect({ state, ...(readJson(ASK) ? { prompt: 'login' } : {}) });
@@ -73,9 +73,9 @@ function create(users: UserManager): Auth {
       const user = await users.signinSilent();
       if (user) return user.access_token;
     } catch (error) {
-      // A provider that can't be reached, or fails, has refused nobody.
+      // If the provider can't be reached or fails, it has not refused the user.
       if (!(error instanceof ErrorResponse)) throw error;
-      // A refresh token may be good once: another tab may have used it.
+      // A refresh token may work only once, and another tab may have used it.
       const now = await users.getUser();
       if (now && now.refresh_token !== before.refresh_token) return now.access_token;
     }
@@ -99,9 +99,10 @@ function create(users: UserManager): Auth {
     async signOut(everywhere) {
       if (!everywhere) return users.removeUser();
       try {
-        // This forgets the user here first. Then it fails where the provider has no such page, or is out of reach.
+        // This removes the user from this browser first. Then it fails if the provider has no such page or can't be
+        // reached.
         const { client_id, post_logout_redirect_uri } = users.settings;
-        // Amazon Cognito has names of its own for what the standard calls otherwise, and others ignore them.
+        // Amazon Cognito uses names of its own here. Other providers ignore them.
         await users.signoutRedirect({ extraQueryParams: { client_id, logout_uri: post_logout_redirect_uri ?? '' } });
       } catch {
         writeJson(ASK, true);
@@ -110,7 +111,7 @@ function create(users: UserManager): Auth {
   };
 }
 
-/** One tab at a time, where the browser can tell them to. */
+/** Runs in one tab at a time, if the browser supports locks. */
 async function alone(run: () => Promise<string>): Promise<string> {
   return 'locks' in navigator ? await navigator.locks.request('parley.renew', run) : run();
 }

@@ -1,6 +1,6 @@
 /**
- * The chat of one user: conversations, threads, uploads and the line, put together. Components read from it and call it;
- * whatever the server says comes in here, once.
+ * The chat of one user: puts conversations, threads, uploads and the line together. Components read from it and call
+ * it. Everything that the server says comes in here, once.
  */
 import { shallowReactive, shallowRef, type ShallowRef } from 'vue';
 import { ApiError, type Api } from '../api';
@@ -31,41 +31,41 @@ export interface Chat {
   running: RunningTexts;
   line: Line;
   lineState: ShallowRef<LineState>;
-  /** Conversations with an answer that was not looked at. */
+  /** Conversations with an answer that the user has not seen. */
   unread: Set<string>;
   /** Messages whose answer has begun. */
   answering: Set<string>;
   toasts: Toasts;
-  /** For screen readers: said once an answer. */
+  /** For screen readers: announces each answer once. */
   announcement: ShallowRef<string>;
   toast(text: string, action?: Action): void;
-  /** Shows a conversation and loads what is missing of it. */
+  /** Shows a conversation and loads the part that is missing. */
   open(id: string): Thread;
-  /** Sends a draft with its files, at the end of the branch that is shown; without a conversation, in a new one. */
+  /** Sends a draft with its files at the end of the branch that is shown. Without a conversation, makes a new one. */
   send(conversation: string | undefined): Promise<void>;
-  /** Conversations whose draft is on its way: an upload may take its time. */
+  /** Conversations whose draft is being sent. An upload may take a while. */
   sending: Set<string | undefined>;
-  /** Turns at whose place something is about to be sent. */
+  /** Turns at whose place a message is about to be sent. */
   busy: Set<string>;
-  /** Sends another text at a turn's place. Says whether it was taken. */
+  /** Sends another text at a turn's place. Resolves to whether it was accepted. */
   edit(thread: Thread, turn: Turn, text: string): Promise<boolean>;
-  /** Opens the editor of a message; without one, closes it and forgets what was written in it. */
+  /** Opens the editor of a message. Without a turn, closes the editor and drops its text. */
   setEditing(thread: Thread, turn: string | undefined): void;
-  /** Sends the same once more at its place. */
+  /** Sends the same message once more at its place. */
   askAgain(thread: Thread, turn: Turn): Promise<boolean>;
-  /** Takes a message back that is not accepted. */
+  /** Removes a message that the server has not accepted. */
   discard(thread: Thread, turn: Turn): void;
   /** Shows the branch that a turn is on. */
   show(thread: Thread, turn: string): void;
-  /** Stops the answers that are asked for. What is not sent yet is no answer, and stays. */
+  /** Stops the answers under way. Messages that are not sent yet stay. */
   stop(thread: Thread): void;
   removeConversation(id: string): void;
-  /** `forget`: what is not sent yet goes, too. Whoever has only lost their token finds it when they are back. */
+  /** `forget`: also drops unsent messages. A user who has only lost the token finds them again later. */
   signOut(forget: boolean): Promise<void>;
   dispose(): void;
 }
 
-/** An announcement is heard whole; nobody wants pages of it. */
+/** A screen reader reads an announcement to its end, and nobody wants to hear pages of it. */
 const ANNOUNCED_CHARACTERS = 400;
 
 export interface ChatOptions {
@@ -109,7 +109,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
   });
   const threads = createThreads(api, outbox, uploads.preview, (ids) => {
     line.expect(ids);
-    // What ended while the line was lost has no frame any more to say so.
+    // The ends that came while the line was lost have no frame any more.
     for (const id of [...answering]) if (threads.hasEnded(id)) ended(id);
   });
 
@@ -117,7 +117,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
 
   function announce(text: string): void {
     const said = text.length > ANNOUNCED_CHARACTERS ? `${text.slice(0, ANNOUNCED_CHARACTERS)}…` : text;
-    // The same text twice would not be heard again.
+    // A screen reader would not read the same text twice.
     announcement.value = said === announcement.value ? `${said}\u00a0` : said;
   }
 
@@ -136,7 +136,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
         wasUsed(event.message.conversationId);
         break;
       case 'answer':
-        // A page of history may have been faster than the last words.
+        // A page of history may have been faster than the last delta.
         if (threads.hasEnded(event.id)) break;
         running.change(event.id, event);
         if (!answering.has(event.id)) {
@@ -156,7 +156,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
       case 'resumed':
         for (const thread of threads.loaded()) {
           thread.stale = true;
-          // An answer that ended meanwhile has no frame any more to say so, wherever it is.
+          // If an answer ended meanwhile, in any conversation, no frame says so any more.
           if (thread.id === shown() || runningIn(thread).length > 0) void refresh(thread);
         }
         void conversations.load();
@@ -172,7 +172,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
   async function replied(message: Message, replies: Message[]): Promise<void> {
     const { conversationId } = message;
     if (replies.some((reply) => reply.truncated)) {
-      // Too long for a frame: history has it.
+      // The answer is too long for a frame. The history has it.
       const whole = replies.map((reply) => (reply.truncated ? api.message(conversationId, reply.id) : reply));
       replies = await Promise.all(whole).catch(() => replies);
     }
@@ -202,7 +202,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
     if (shown() !== thread.id && ran.some((id) => threads.hasEnded(id))) unread.add(thread.id);
   }
 
-  /** One message after the other, each following the one before it. */
+  /** Sends one message after the other. Each follows the one before it. */
   function sendAll(thread: Thread, parent: string | undefined, contents: { text?: string; media?: string }[]): void {
     let parentId = parent;
     for (const content of contents) {
@@ -215,7 +215,8 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
   }
 
   async function mediaAgain(turn: Turn): Promise<string | undefined> {
-    // An upload is good for one message: one that was refused has not used it, a further one needs a further upload.
+    // An upload can be used by one message. A refused message has not used it. A further message needs a further
+    // upload.
     if (turn.outgoing) return turn.outgoing.media;
     const { media } = turn.message;
     if (!media) return undefined;
@@ -248,7 +249,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
     }
   }
 
-  /** Says whether it was taken. */
+  /** Resolves to whether it was accepted. */
   async function sendNow(
     conversation: string | undefined,
     text: string,
@@ -278,10 +279,10 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
       void nameByFirst(thread, text);
     }
     await thread.refreshing;
-    // Where something may have come that is not seen here, the server knows better what is the latest.
+    // If newer items may exist that this page has not seen, the server knows the latest one better.
     const isSure = thread.state.value === 'ready' && (!thread.stale || thread.head.value !== undefined);
     sendAll(thread, isSure ? endOf(thread.path.value) : undefined, contents);
-    // Unless the reader has gone elsewhere meanwhile.
+    // Not if the reader has gone elsewhere meanwhile.
     const isStillHere = route.value.page === 'chat' && shown() === conversation;
     if (conversation === undefined && isStillHere) go({ page: 'chat', conversation: thread.id });
     return true;
@@ -332,7 +333,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
       sending.add(conversation);
       try {
         if (!(await sendNow(conversation, draft.trim(), attachments))) return;
-        // What was written meanwhile is another draft.
+        // Text that was written meanwhile is another draft.
         if (drafts.read(conversation) === draft) drafts.write(conversation, '');
         for (const attachment of attachments) drafts.detach(conversation, attachment);
       } finally {
@@ -355,7 +356,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
     discard(thread, turn) {
       if (progressOf(turn) === 'refused') line.discard(turn.id);
       else line.cancel(turn.id);
-      // The branch that it was to follow stays in sight.
+      // The branch that the message was to follow stays in sight.
       if (thread.head.value === turn.id) thread.head.value = turn.parent || undefined;
     },
     removeConversation(id) {
@@ -382,7 +383,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
     },
   };
 
-  /** A conversation that nobody has named gets its first words as its title. */
+  /** Uses the first words as the title of a conversation that nobody has named. */
   async function nameByFirst(thread: Thread, text: string): Promise<void> {
     const title = titleFrom(text);
     const unnamed = conversations.find(thread.id)?.title === DEFAULT_TITLE;
@@ -391,7 +392,7 @@ export function createChat({ config, auth, api, me, claims, signedOut }: ChatOpt
   }
 }
 
-/** For `catch`: a value instead of one kind of error. */
+/** For `catch`: turns one kind of error into a value. */
 function orThrow<E extends Error, T>(kind: new (...of: never[]) => E, value: T, is: (error: E) => boolean = () => true) {
   return (error: unknown): T => {
     if (error instanceof kind && is(error)) return value;

@@ -5,7 +5,10 @@ import { createConversations, titleFrom, type Change } from './conversations';
 
 const PAGE = 10;
 
-/** A server with a list of conversations. It notes which pages are read, and waits before an answer if it is told to. */
+/**
+ * A server with a list of conversations. It notes which pages are read, and waits before an answer if a test wants
+ * that.
+ */
 class Server {
   /** The most recently used first. */
   items: Conversation[];
@@ -70,7 +73,7 @@ async function started(count: number) {
   return { server, conversations, told, reads, titles, isAsOnServer };
 }
 
-/** The next call of this name waits until it is let go. */
+/** The next call of this name waits until the test lets it go. */
 function hold(server: Server, name: string): { reached: Promise<void>; go(): void } {
   let go = () => {};
   let reach = () => {};
@@ -115,7 +118,7 @@ describe('the list', () => {
   it('does not take for known what was changed here, but not read', async () => {
     const { server, conversations, isAsOnServer } = await started(45);
     server.use('c44');
-    // A whole page of what this tab has put there itself, before the one that it does not know.
+    // This tab has put a whole page there itself, before the one that it does not know.
     for (let index = 0; index < PAGE; index++) await conversations.rename(`c${index + 20}`, `Renamed ${index}`);
     await conversations.load();
     isAsOnServer();

@@ -1,64 +1,67 @@
 /**
- * The list of conversations: most recently used first, with deletions that can be undone for a while.
+ * The list of conversations: the most recently used first, with deletions that can be undone for a while.
  *
- * It is read once as a whole, page by page, because searching needs all titles. After that only what is new is read. The
- * server lists by the last use, and to it a rename is a use, too. So whatever was made, used or renamed since the last time
- * stands before everything that was not: reading ends with the first page whose last item is the very one that was read
- * the last time. Whatever was read the last time, stands before that item and is not there any more, was deleted. One that was
- * deleted elsewhere and stands behind it is noticed when it is opened, and leaves the list then; reading all pages for it
- * with every new connection is not worth that.
+ * It is read once as a whole, page by page, because searching needs all titles. After that only new items are read. The
+ * server sorts by the last use, and a rename counts as a use. So conversations that were made, used or renamed since
+ * the last read stand before all others. Reading ends with the first page whose last item is exactly the one from the
+ * last read. If an item from the last read stood before that item and is not there any more, it was deleted. If it
+ * stood behind that item, its deletion elsewhere is noticed only when it is opened; then it leaves the list. Reading
+ * all pages with every new connection would cost too much.
  *
- * What is changed here while pages are on their way is newer than they are, so it stays as it is here.
+ * A change that is made here while pages are on their way is newer than the pages, so it stays.
  */
 import { computed, shallowReactive, shallowRef, type ComputedRef, type ShallowRef } from 'vue';
 import { ApiError, type Api } from '../api';
 import type { Conversation } from '../contract';
 
-/** The title of a conversation that nobody has named; the server gives it. */
+/** The title that the server gives a conversation that nobody has named. */
 export const DEFAULT_TITLE = 'New conversation';
 const TITLE_CHARACTERS = 60;
 
 export interface Conversations {
-  /** Without those being deleted. */
+  /** All except those being deleted. */
   list: ComputedRef<Conversation[]>;
   state: ShallowRef<'loading' | 'ready' | 'failed'>;
-  /** Not one that is being deleted. */
+  /** Finds none that is being deleted. */
   find(id: string): Conversation | undefined;
-  /** It is deleted, but for the time to think again. */
+  /** Whether it is being deleted and can still be undone. */
   isRemoving(id: string): boolean;
-  /** Reads what is new; the first time, everything. Two at once are one, and it reads what came while it ran, too. */
+  /**
+   * Reads the new items, and everything the first time. Two calls at once share one read, which also reads what came
+   * while it ran.
+   */
   load(): Promise<void>;
   /** Another tab has changed something. */
   take(change: Change): void;
   create(firstText: string): Promise<Conversation>;
   rename(id: string, title: string): Promise<void>;
-  /** Gone from the list at once; from the server by `removeNow`. */
+  /** Removes it from the list at once. `removeNow` deletes it on the server. */
   remove(id: string): void;
   undoRemove(id: string): void;
-  /** The time for second thoughts is over. */
+  /** Deletes it on the server: it can't be undone any more. */
   removeNow(id: string): Promise<void>;
-  /** It was found not to be there. */
+  /** The server does not have it any more. */
   gone(id: string): void;
-  /** Something was said in it just now. */
+  /** A message was sent in it just now. */
   used(id: string): void;
-  /** The page is being closed: what was deleted stays deleted. */
+  /** The page is being closed. Conversations that the user has deleted are deleted on the server now. */
   leave(): void;
 }
 
-/** What other tabs should know. */
+/** A change that other tabs should know. */
 export type Change = { type: 'put'; conversation: Conversation } | { type: 'removed'; id: string };
 
-/** `changed`: for other tabs; `removed`: it is gone from the server. */
+/** `changed` tells other tabs. `removed` runs when the server has deleted it. */
 export function createConversations(api: Api, changed: (change: Change) => void, removed: (id: string) => void): Conversations {
   const all = shallowRef<Conversation[]>([]);
   const state = shallowRef<'loading' | 'ready' | 'failed'>('loading');
   const removing = shallowReactive(new Set<string>());
   const list = computed(() => (removing.size === 0 ? all.value : all.value.filter(({ id }) => !removing.has(id))));
-  /** As the pages had it the last time. */
+  /** The list as the last read found it. */
   let known = new Map<string, Conversation>();
-  /** Renames that are on their way. The last one of a conversation counts. */
+  /** Renames on their way. The last one of a conversation counts. */
   const renames = new Map<string, Promise<Conversation>>();
-  /** What was changed here since the pages that are on their way were asked for. */
+  /** The conversations that were changed here since the pages on their way were requested. */
   const touched = new Set<string>();
   let loading: Promise<void> | undefined;
   let again = false;
@@ -86,10 +89,10 @@ export function createConversations(api: Api, changed: (change: Change) => void,
       for (const item of page.items) pages.set(item.id, item);
       cursor = page.nextCursor;
       last = page.items.at(-1) ?? last;
-      // What is there is shown while the rest comes.
+      // The first pages are shown while the rest is loading.
       if (isFirst && cursor) all.value = withOwn([...pages.values()]);
     } while (cursor && (isFirst || !isKnown(last)));
-    // Behind the pages that were read everything is as it was the last time.
+    // Behind the pages that were read, everything is as the last read found it.
     const end = cursor === undefined || !last ? -Infinity : Date.parse(last.updatedAt);
     const behind = new Map([...known].filter(([id, item]) => !pages.has(id) && Date.parse(item.updatedAt) <= end));
     all.value = withOwn([...pages.values(), ...all.value.filter(({ id }) => behind.has(id))]);
@@ -101,7 +104,7 @@ export function createConversations(api: Api, changed: (change: Change) => void,
     return before !== undefined && before.updatedAt === item?.updatedAt && before.title === item.title;
   }
 
-  /** What was changed here comes first, as it is here. */
+  /** Puts the items that were changed here first, in their present state. */
   function withOwn(items: readonly Conversation[]): Conversation[] {
     const isOwn = ({ id }: Conversation) => touched.has(id) || renames.has(id);
     return [...all.value.filter(isOwn), ...items.filter((item) => !isOwn(item))];
@@ -150,7 +153,7 @@ export function createConversations(api: Api, changed: (change: Change) => void,
       try {
         const conversation = await its;
         if (renames.get(id) !== its) return;
-        // To the server that is a use of it, so it is the most recently used one now.
+        // To the server this is a use, so the conversation is now the most recently used one.
         put(conversation, true);
         changed({ type: 'put', conversation });
       } catch (error) {
@@ -167,7 +170,7 @@ export function createConversations(api: Api, changed: (change: Change) => void,
       if (!removing.has(id)) return;
       try {
         await api.deleteConversation(id).catch((error: unknown) => {
-          // Gone already, by another tab or device: that is what was wanted.
+          // Another tab or device has already deleted it. That is the wanted state.
           if (!(error instanceof ApiError && error.status === 404)) throw error;
         });
         drop(id);
@@ -189,7 +192,7 @@ export function createConversations(api: Api, changed: (change: Change) => void,
   };
 }
 
-/** The first words of what was said, as a title; nothing where there are none. */
+/** The first words of a text as a title, or nothing if there are none. */
 export function titleFrom(text: string): string | undefined {
   const lines = text.split('\n').map((line) => line.replaceAll(/[\p{Cc}\p{Cf}\s]+/gu, ' ').replace(/^[#>*\-\s`~|]+/, '').trim());
   const line = lines.find((candidate) => candidate !== '') ?? '';

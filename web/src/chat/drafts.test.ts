@@ -24,7 +24,7 @@ describe('drafts', () => {
     localStorage.clear();
   });
 
-  /** As the browser does it: the storage is changed, and then the other tabs hear of it. */
+  /** Does as the browser does: the storage changes, and then the other tabs are told. */
   function elsewhere(key: string, text: string): void {
     const oldValue = localStorage.getItem(key);
     const newValue = text === '' ? null : JSON.stringify(text);

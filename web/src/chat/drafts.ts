@@ -1,27 +1,30 @@
-/** What was begun and not sent: for each conversation, over a reload; and of each message that is edited. */
+/**
+ * Texts that were begun and not sent: one for each conversation, kept over a reload, and one for each message that is
+ * being edited.
+ */
 import { shallowReactive } from 'vue';
 import { readJson, remove, writeJson } from '../storage';
 import type { Attachment } from './uploads';
 
 export interface Drafts {
-  /** `undefined`: of a conversation that is not there yet. */
+  /** `undefined` stands for a conversation that does not exist yet. */
   read(conversation: string | undefined): string;
   write(conversation: string | undefined, text: string): void;
-  /** Files that go with the draft. They are in memory alone. */
+  /** Files that go with the draft. They are only in memory. */
   attachments(conversation: string | undefined): readonly Attachment[];
   attach(conversation: string | undefined, attachment: Attachment): void;
   detach(conversation: string | undefined, attachment: Attachment): void;
-  /** The field where drafts are written says whether somebody writes one there. Returns how to stop asking it. */
+  /** The field for drafts says here whether the user is writing one. Returns a function that ends this. */
   attend(isTyped: (conversation: string | undefined) => boolean): () => void;
-  /** By the id of the message that is edited. */
+  /** By the id of the edited message. */
   edits: Map<string, string>;
   dispose(): void;
 }
 
 /**
- * A draft as it is here, after another tab has changed it from `before` to `now`. Where nobody writes it, it is what it
- * is there. A field with the focus keeps its text, with one exception: what was sent or emptied there, and is still the
- * same here, is emptied.
+ * The draft of this tab, after another tab has changed it from `before` to `now`. If nobody is writing here, it becomes
+ * the other tab's text. A field with the focus keeps its text, with one exception: if the other tab sent or emptied
+ * exactly this text, it is emptied here too.
  */
 export function followed(here: string, before: string, now: string, isTyped: boolean): string {
   if (!isTyped) return now;
@@ -41,7 +44,7 @@ export function createDrafts(userId: string): Drafts {
     if (!key?.startsWith(prefix)) return;
     const name = key.slice(prefix.length);
     const before = textOf(oldValue);
-    // What nobody has changed here yet is what was stored.
+    // If nobody has changed it here yet, it is the stored text.
     const here = texts.get(name) ?? before;
     texts.set(name, followed(here, before, textOf(newValue), isTyped(name === 'new' ? undefined : name)));
   }

@@ -1,4 +1,4 @@
-/** A conversation to take away: all of it as JSON, or the branch that is shown as Markdown. */
+/** Exports a conversation: all of it as JSON, or the branch that is shown as Markdown. */
 import type { Conversation, Message } from '../contract';
 import { copyText } from '../clipboard';
 import { momentOf, t } from '../i18n';
@@ -42,7 +42,7 @@ export async function copyMarkdown(chat: Chat, conversation: Conversation): Prom
   chat.toast(isCopied ? t.value.copied : t.value.copyFailed);
 }
 
-/** A title without what file systems don't take. */
+/** A title without characters that file systems refuse. */
 function fileName(title: string): string {
   const name = title.replaceAll(/[\p{Cc}\p{Cf}/\\:*?"<>|.]+/gu, ' ').replaceAll(/\s+/g, ' ').trim();
   return name.slice(0, 80) || 'conversation';

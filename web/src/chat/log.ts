@@ -1,9 +1,9 @@
 /**
- * The items of one conversation that are loaded, in the order of the server's log.
+ * The loaded items of one conversation, in the order of the server's log.
  *
- * Pages come from REST, in order. Frames come as they happen: a message is accepted by one function and answered by
- * another, so their frames may arrive in another order than the log's. So what frames bring is put at the end for now, and
- * everything after `confirmed`, the newest item that a page has brought, is ordered by the next page.
+ * Pages come from REST, in order. Frames come as they happen. One function accepts a message and another answers it, so
+ * their frames may arrive in another order than the log's. So items from frames go to the end for now. `confirmed` is
+ * the newest item of a page, and the next page sorts everything after it.
  */
 import type { Message } from '../contract';
 
@@ -11,7 +11,7 @@ export interface Log {
   items: Message[];
   /** The newest item whose place a page has confirmed. */
   confirmed?: string;
-  /** The conversation's first item is there. */
+  /** Whether the conversation's first item is loaded. */
   complete: boolean;
   /** Where older items go on. */
   cursor?: string;
@@ -19,10 +19,10 @@ export interface Log {
 
 export const emptyLog: Log = { items: [], complete: false };
 
-/** `page` is in order, oldest first, and ends where the log begins. */
+/** `page` is in order, with the oldest first, and ends where the log begins. */
 export function withOlder(log: Log, page: readonly Message[], cursor: string | undefined): Log {
   const later = new Map(log.items.map((item) => [item.id, item]));
-  // A frame may have been faster than the page, or have been missed.
+  // A frame may have been faster than the page, or was missed.
   const ordered = page.map((item) => newer(later.get(item.id), item));
   for (const item of page) later.delete(item.id);
   const items = [...ordered, ...later.values()];
@@ -35,7 +35,7 @@ export function withOlder(log: Log, page: readonly Message[], cursor: string | u
   };
 }
 
-/** `page`: all that came after `confirmed`, in order. */
+/** `page`: everything after `confirmed`, in order. */
 export function withNewer(log: Log, page: readonly Message[]): Log {
   const at = log.items.findIndex((item) => item.id === log.confirmed) + 1;
   const early = new Map(log.items.slice(at).map((item) => [item.id, item]));
@@ -47,7 +47,7 @@ export function withNewer(log: Log, page: readonly Message[]): Log {
   return { ...log, items, ...(confirmed === undefined ? {} : { confirmed }) };
 }
 
-/** What a frame brought: known items take its state, new ones go to the end. */
+/** Takes items from a frame. Known items take the new state, and new ones go to the end. */
 export function withFrame(log: Log, messages: readonly Message[]): Log {
   const items = [...log.items];
   for (const message of messages) {
@@ -58,7 +58,7 @@ export function withFrame(log: Log, messages: readonly Message[]): Log {
   return { ...log, items };
 }
 
-/** A frame that was late does not take an end back, and one that was too long for its text does not take the text away. */
+/** A late frame does not take an end back. A frame that was too small for the text does not remove the text. */
 function newer(before: Message | undefined, after: Message): Message {
   if (!before) return after;
   const ended = ['done', 'failed', 'cancelled'];

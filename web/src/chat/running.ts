@@ -1,11 +1,11 @@
 /**
- * Answers while they grow. The text is kept in pieces and handed on piece by piece, so that a long answer costs what is
- * new in it and not all of it again with every piece.
+ * Answers while they grow. The text is kept and passed on in pieces. So each piece of a long answer costs only its own
+ * length, and not the length of the whole answer.
  */
 export interface RunningText {
   /** All of it so far. */
   whole(): string;
-  /** Calls with all of it now, as a restart, and then with each change. */
+  /** Calls the listener with the whole text so far, as a restart, and then with each change. */
   follow(listener: (change: Change) => void): () => void;
 }
 

@@ -1,4 +1,4 @@
-/** The conversations that were opened: their logs, loaded page by page, and the branch of each that is shown. */
+/** The conversations that were opened: their logs, loaded page by page, and for each the branch that is shown. */
 import { computed, shallowRef, type ComputedRef, type ShallowRef } from 'vue';
 import { ApiError, type Api } from '../api';
 import type { Message } from '../contract';
@@ -13,17 +13,17 @@ export interface Thread {
   log: ShallowRef<Log>;
   state: ShallowRef<'loading' | 'ready' | 'failed' | 'gone'>;
   loadingOlder: ShallowRef<boolean>;
-  /** A turn on the branch that is shown; without one, the newest branch. */
+  /** A turn on the branch that is shown. Without one, it is the newest branch. */
   head: ShallowRef<string | undefined>;
   /** The message that is being edited. */
   editing: ShallowRef<string | undefined>;
   tree: ComputedRef<Tree>;
   path: ComputedRef<Turn[]>;
-  /** There is more above what is loaded. */
+  /** Whether there are older items that are not loaded. */
   hasOlder: ComputedRef<boolean>;
-  /** Frames were missed since it was loaded. */
+  /** Whether frames were missed since it was loaded. */
   stale: boolean;
-  /** It is being loaded. */
+  /** The load under way, if any. */
   refreshing?: Promise<void>;
 }
 
@@ -31,16 +31,19 @@ export interface Threads {
   open(id: string): Thread;
   find(id: string): Thread | undefined;
   loaded(): Iterable<Thread>;
-  /** A conversation that was made just now: there is nothing to load. */
+  /** A conversation that was made just now, so there is nothing to load. */
   openEmpty(id: string): Thread;
-  /** Loads what came since the last time. Two at once are one, and what is missed during one is loaded by it too. */
+  /**
+   * Loads everything since the last time. Two calls at once share one load, which also covers what is missed while it
+   * runs.
+   */
   refresh(thread: Thread): Promise<void>;
-  /** Loads until the branch that is shown has grown at its beginning, or there is no more. */
+  /** Loads until the branch that is shown has grown at its beginning, or until there is no more. */
   loadOlder(thread: Thread): Promise<void>;
   apply(conversation: string, messages: readonly Message[]): void;
-  /** Changes a message that is loaded somewhere. */
+  /** Changes a message, if it is loaded somewhere. */
   change(id: string, change: (message: Message) => Message): void;
-  /** Of a message that is loaded somewhere: whether it has its answer, or will have none. */
+  /** Whether a message that is loaded somewhere has its answer, or will have none. */
   hasEnded(id: string): boolean;
 }
 
@@ -48,7 +51,7 @@ export function createThreads(
   api: Api,
   outbox: ShallowRef<Outgoing[]>,
   preview: Preview,
-  /** After a page: those without an end. */
+  /** After a page: the messages without an end. */
   unanswered: (ids: string[]) => void,
 ): Threads {
   const threads = new Map<string, Thread>();
@@ -59,7 +62,8 @@ export function createThreads(
     const own = computed(() => outbox.value.filter((outgoing) => outgoing.conversationId === id));
     const tree = computed(() => treeOf(log.value.items, log.value.complete, own.value, preview));
     const path = computed(() => pathOf(tree.value, head.value));
-    // The path may have begun, and yet what else begins there is not known before all is loaded.
+    // The path may be complete. But other branches may begin at its start, and that is known only when everything is
+    // loaded.
     const hasOlder = computed(() => !log.value.complete);
     const state = shallowRef<'loading' | 'ready' | 'failed' | 'gone'>('loading');
     const thread: Thread = { id, log, state, loadingOlder: shallowRef(false), head, editing: shallowRef<string>(), tree, path, hasOlder, stale: true };
@@ -81,7 +85,7 @@ export function createThreads(
     } while (cursor);
   }
 
-  /** An end that was missed changes an item, it does not add one: those still waiting are asked for one by one. */
+  /** A missed end changes an item and adds none. So each message that still waits is read again by itself. */
   async function loadEnds(thread: Thread): Promise<void> {
     const waiting = waitingIn(thread.log.value.items);
     const messages = await Promise.all(waiting.map((id) => api.message(thread.id, id)));

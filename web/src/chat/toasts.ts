@@ -1,4 +1,7 @@
-/** Short notices that go by themselves. They wait for as long as somebody is at them, and so does what can be undone. */
+/**
+ * Short notices that disappear by themselves. They wait while the pointer or the focus is on them, and so does an
+ * action that can be undone.
+ */
 import { shallowRef, type ShallowRef } from 'vue';
 
 export interface Toast {
@@ -10,23 +13,23 @@ export interface Toast {
 export interface Action {
   label: string;
   run(): void;
-  /** It was not taken, and cannot be any more. */
+  /** The user did not take the action, and it is now too late. */
   missed?(): void;
 }
 
 export interface Toasts {
   list: ShallowRef<Toast[]>;
   add(text: string, action?: Action): void;
-  /** Takes its action. */
+  /** Takes the toast's action. */
   act(toast: Toast): void;
   dismiss(toast: Toast): void;
-  /** Stops the clocks of all, so that nothing moves while somebody is at one of them. */
+  /** Stops the clocks of all toasts, so that nothing moves while the user is at one of them. */
   hold(): void;
   release(): void;
 }
 
 export const TOAST_MS = 7000;
-/** More than these make room, but for those with an action: it is good until its time is over. */
+/** More toasts than this push out the oldest, except those with an action: these stay until their time is over. */
 const MAX_TOASTS = 3;
 
 export function createToasts(): Toasts {
@@ -44,7 +47,7 @@ export function createToasts(): Toasts {
     clearTimeout(clocks.get(toast.id)?.timer);
     clocks.delete(toast.id);
     list.value = list.value.filter((other) => other !== toast);
-    // Who was at the last one is at none any more.
+    // When the last toast is gone, the user is at none any more.
     if (list.value.length === 0) held = false;
     return true;
   }

@@ -1,13 +1,13 @@
 /**
  * A conversation as its reader sees it: turns in a tree, and one path through it.
  *
- * A turn is a message of the user with its answers. Every item names the item that it follows (`parentId`), so an edited
- * message is a sibling of the one that it was, and nothing is ever rewritten. A turn follows the turn that its parent item
- * belongs to. Turns that follow the same turn are versions of each other: with the same content they are further attempts
- * at an answer, with another content they are edits.
+ * A turn is a message of the user with its answers. Every item names the item that it follows (`parentId`). So an
+ * edited message is a sibling of the first version, and nothing is ever rewritten. A turn follows the turn that its
+ * parent item belongs to. Turns that follow the same turn are versions of each other: with the same content they are
+ * further attempts at an answer, and with other content they are edits.
  *
- * The log is loaded from its end, so a parent may not be there yet. Then `parent` is undefined, and the path begins there
- * until older pages are loaded.
+ * The log is loaded from its end, so a parent may not be loaded yet. Then `parent` is undefined, and the path begins
+ * there until older pages are loaded.
  */
 import type { Media, Message } from '../contract';
 import type { Outgoing } from '../line';
@@ -17,9 +17,9 @@ export interface Turn {
   id: string;
   message: Message;
   answers: Message[];
-  /** The id of the turn that it follows, '' at the beginning, undefined while that is not loaded. */
+  /** The id of the turn that it follows: '' at the beginning, and undefined if that is not loaded. */
   parent: string | undefined;
-  /** Not accepted by the server yet, or refused by it. */
+  /** The server has not accepted it yet, or has refused it. */
   outgoing?: Outgoing;
 }
 
@@ -29,10 +29,10 @@ export interface Tree {
   children: Map<string, string[]>;
 }
 
-/** Shows what was uploaded here, before the server does. */
+/** Shows a file that was uploaded here before the server shows it. */
 export type Preview = (key: string) => Media | undefined;
 
-/** `log`: the items that are loaded, in order. `complete`: it begins with the conversation's first item. */
+/** `log`: the loaded items, in order. `complete`: whether it begins with the conversation's first item. */
 export function treeOf(
   log: readonly Message[],
   complete: boolean,
@@ -70,7 +70,10 @@ export function treeOf(
   return { turns, children };
 }
 
-/** From the earliest turn that is loaded to the end of the branch that `head` is on; without it, of the newest turn's. */
+/**
+ * The path from the earliest loaded turn to the end of the branch with `head`. Without `head`, it is the branch of the
+ * newest turn.
+ */
 export function pathOf(tree: Tree, head: string | undefined): Turn[] {
   let leaf = head === undefined ? undefined : tree.turns.get(head);
   if (leaf) {
@@ -97,11 +100,11 @@ function newest(tree: Tree): Turn | undefined {
 export interface Versions {
   /** Position of this one, from 0. */
   index: number;
-  /** To show instead, each the newest turn of its kind. */
+  /** The turns to switch to, each the newest of its kind. */
   turns: string[];
 }
 
-/** The messages that stand at this turn's place with another content, this one's included. */
+/** The messages at this turn's place with other content, and this one. */
 export function edits(tree: Tree, turn: Turn): Versions {
   const newestOf = new Map<string, string>();
   for (const sibling of siblings(tree, turn)) newestOf.set(contentKey(sibling.message), sibling.id);
@@ -109,7 +112,7 @@ export function edits(tree: Tree, turn: Turn): Versions {
   return { index: keys.indexOf(contentKey(turn.message)), turns: [...newestOf.values()] };
 }
 
-/** The attempts to answer the same message at this place, this one included. */
+/** The attempts to answer the same message at this place, with this one. */
 export function attempts(tree: Tree, turn: Turn): Versions {
   const key = contentKey(turn.message);
   const same = siblings(tree, turn).filter((sibling) => contentKey(sibling.message) === key);
@@ -121,18 +124,18 @@ function siblings(tree: Tree, turn: Turn): Turn[] {
   return (tree.children.get(turn.parent) ?? []).flatMap((id) => tree.turns.get(id) ?? []);
 }
 
-/** An upload that is sent again has another key, so its type and size stand for it. */
+/** A file that is uploaded again has another key, so its type and size stand for it. */
 function contentKey(message: Message): string {
   return JSON.stringify([message.text ?? '', message.media?.contentType, message.media?.bytes]);
 }
 
-/** The item that a message sent now at the end of `path` follows. */
+/** The item that a message at the end of `path` follows if it is sent now. */
 export function endOf(path: readonly Turn[]): string {
   const last = path.at(-1);
   return last?.answers.at(-1)?.id ?? last?.id ?? '';
 }
 
-/** The item that `turn` follows, for a sibling of it. */
+/** The item that `turn` follows, for a sibling of `turn`. */
 export function parentItem(path: readonly Turn[], turn: Turn): string {
   if (turn.message.parentId !== undefined) return turn.message.parentId;
   const index = path.findIndex((other) => other.id === turn.id);
@@ -146,7 +149,7 @@ export function progressOf(turn: Turn): Progress {
   return turn.message.status === 'processing' ? 'answering' : turn.message.status;
 }
 
-/** The model has it, or will. */
+/** Whether the model has the message, or will get it. */
 export function isAsked(turn: Turn): boolean {
   return ['queued', 'answering'].includes(progressOf(turn));
 }

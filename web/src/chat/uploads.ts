@@ -1,10 +1,10 @@
-/** Files on their way to the storage: straight there by a presigned form, with progress. */
+/** Uploads files straight to the storage, by a presigned form, and shows the progress. */
 import { shallowReactive } from 'vue';
 import type { Api } from '../api';
 import type { Media } from '../contract';
 import { newId } from '../ids';
 
-/** What the server takes, and the names that browsers have for it. */
+/** The types that the server accepts, and the names that browsers use for them. */
 const TYPES: Record<string, string> = {
   'audio/mp3': 'audio/mpeg',
   'audio/x-m4a': 'audio/mp4',
@@ -39,30 +39,30 @@ export interface Attachment {
   name: string;
   contentType: string;
   bytes: number;
-  /** Of the file itself, to show it before it is there. */
+  /** The address of the file in this browser, to show it before it is uploaded. */
   previewUrl: string;
   state: 'uploading' | 'done' | 'failed';
-  /** 0 to 1. */
+  /** From 0 to 1. */
   progress: number;
 }
 
 export type Refusal = 'type' | 'large' | 'empty';
 
 export interface Uploads {
-  /** Begins at once. */
+  /** Begins the upload at once. */
   add(file: File): Attachment | Refusal;
   again(attachment: Attachment): void;
   /** Stops the upload and forgets the file. */
   drop(attachment: Attachment): void;
-  /** Resolves to the key when it is done; undefined when it failed or was dropped. */
+  /** Resolves to the key when the upload is done, and to undefined if it failed or was dropped. */
   finished(attachment: Attachment): Promise<string | undefined>;
-  /** Of something that was uploaded here, until the server shows it. */
+  /** The media of an upload of this page, until the server shows it. */
   preview(key: string): Media | undefined;
-  /** The server shows it now: the file itself is not needed any more. */
+  /** The server shows it now, so the file itself is not needed any more. */
   release(key: string): void;
 }
 
-/** What is on its way to the screen may still read the file. */
+/** An image that is just being drawn may still read the file. */
 const RELEASE_MS = 60_000;
 
 interface Running {
@@ -147,7 +147,7 @@ export function createUploads(api: Api, maxBytes: number): Uploads {
   };
 }
 
-/** `fetch` tells nothing of an upload's progress, so this is an XMLHttpRequest. */
+/** `fetch` does not report the progress of an upload, so this is an XMLHttpRequest. */
 function post(url: string, form: FormData, entry: Running, progress: (share: number) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();

@@ -214,7 +214,7 @@ export const de: Texts = {
     disconnected: (name) => `${name} ist getrennt.`,
     users: 'Benutzer',
     searchUsers: 'Benutzernamen suchen',
-    noUsers: 'Kein Benutzername beginnt so.',
+    noUsers: 'Kein Benutzername beginnt damit.',
     createdAt: 'Zuerst gesehen',
     id: 'Kennung',
     moreUsers: 'Mehr',

@@ -1,4 +1,4 @@
-/** All texts of the client, in one object a language. A language is an object of the same shape as English. */
+/** All texts of the client, in one object for each language. Each has the shape of the English one. */
 import { shallowRef } from 'vue';
 import { readJson, writeJson } from '../storage';
 import { en } from './en';
@@ -13,7 +13,7 @@ const KEY = 'parley.language';
 export const t = shallowRef<Texts>(en);
 export const language = shallowRef<Language>('en');
 
-/** The reader's choice, else the browser's, else English. */
+/** Starts with the reader's choice, or else the browser's language, or else English. */
 export async function startLanguage(): Promise<void> {
   const stored = readJson<Language>(KEY);
   const preferred = navigator.languages.map((tag) => tag.slice(0, 2)).find((tag) => tag in languages);
@@ -31,7 +31,7 @@ async function useLanguage(chosen: Language): Promise<void> {
   document.documentElement.lang = chosen;
 }
 
-/** The reader's own habits of writing dates and numbers, in the language of the page. */
+/** The reader's own format of dates and numbers, in the language of the page. */
 const locale = () => navigator.languages.find((tag) => tag.slice(0, 2) === language.value) ?? language.value;
 
 /** The time of day in the reader's zone. */

@@ -1,26 +1,26 @@
 /**
- * Puts answers together from deltas. What comes out can be appended without a thought; what can't be known is not shown.
+ * Puts answers together from deltas. The app can simply append what comes out. Text with a gap is never shown.
  *
- * A delta is taken when its `seq` is the next one. A lower one is a double. A higher one means that something is missing:
- * it is kept aside, the text stays as it is, and either the missing delta comes, or a `restart` brings the whole text, or
- * the `reply` does. Who joins in the middle of an answer is in just that case, with nothing before the gap.
+ * A delta is taken if its `seq` is the next one. A lower one is a double. A higher one means that a delta is missing.
+ * Then it is kept aside and the text stays as it is, until the missing delta comes, or a `restart` with the whole text,
+ * or the `reply`. A client that joins in the middle of an answer is in the same case, with nothing before the gap.
  *
- * During a planned change of connections both are heard. The server turns to the new one with a restart, so once the new
- * one spoke of an answer, what the old one still says of it is late and ignored.
+ * During a planned change of connections, the client hears both. The server turns to the new one with a restart. So
+ * once the new connection has spoken of an answer, deltas of that answer on the old one are late and ignored.
  */
 
 interface Answer {
   readonly connection: number;
   /** The next `seq`. */
   readonly next: number;
-  /** So far; `undefined` while nothing is known. */
+  /** The text so far, or `undefined` while nothing is known. */
   readonly text: string | undefined;
   readonly early: ReadonlyMap<number, string>;
 }
 
 export interface Answers {
   readonly running: ReadonlyMap<string, Answer>;
-  /** The last that ended: a late delta must not bring one back. */
+  /** The answers that ended last, because a late delta must not bring one back. */
   readonly ended: readonly string[];
 }
 
@@ -44,7 +44,7 @@ export const noAnswers: Answers = { running: new Map(), ended: [] };
 
 const unknown: Answer = { connection: 0, next: 0, text: undefined, early: new Map() };
 
-/** Takes a delta that came on `connection`; newer connections have higher numbers. */
+/** Takes a delta that came on `connection`. Newer connections have higher numbers. */
 export function takeDelta(answers: Answers, connection: number, delta: Delta): { answers: Answers; change?: Change } {
   const before = answers.running.get(delta.id) ?? unknown;
   if (answers.ended.includes(delta.id) || connection < before.connection) return { answers };
@@ -55,7 +55,7 @@ export function takeDelta(answers: Answers, connection: number, delta: Delta): {
   if (restart) {
     text = '';
     next = delta.seq;
-    // Numbers that begin again belong to another text.
+    // If the numbers begin again, they belong to another text.
     for (const seq of early.keys()) if (seq <= delta.seq || delta.seq < before.next) early.delete(seq);
   } else if (delta.seq < next) {
     return { answers };
@@ -65,7 +65,7 @@ export function takeDelta(answers: Answers, connection: number, delta: Delta): {
     added += piece;
     early.delete(next++);
   }
-  // A gap this wide does not fill any more.
+  // A gap this wide will not be filled any more.
   if (early.size > MAX_EARLY) early.clear();
   const moved = next > before.next || restart;
   if (moved) text = (text ?? '') + added;
@@ -75,14 +75,14 @@ export function takeDelta(answers: Answers, connection: number, delta: Delta): {
   return { answers: { ...answers, running }, change: { id: delta.id, restart: restart || first, text: added } };
 }
 
-/** The answer is complete, and what still comes of it is late. */
+/** The answer is complete. Any delta that still comes is late. */
 export function end(answers: Answers, id: string): Answers {
   const running = new Map(answers.running);
   running.delete(id);
   return { running, ended: [...answers.ended.filter((other) => other !== id), id].slice(-MAX_ENDED) };
 }
 
-/** The line broke. Another connection begins each answer again, so what there is can't be continued. */
+/** The line broke. The next connection begins each answer again, so the texts so far can't be continued. */
 export function forgetRunning(answers: Answers): Answers {
   return { ...answers, running: new Map() };
 }

@@ -1,8 +1,8 @@
 /**
- * Getting a line, losing it, and changing to a fresh one.
+ * Opens a line, loses it, and changes to a fresh one.
  *
- * A connection is the line from the attempt to open it. Whatever ends it comes through {@link hangUp}, so at no time is
- * there a timer, a question or an entry "on its way" that belongs to a connection that is gone.
+ * A connection is the line from the attempt to open it. Everything that ends it goes through {@link hangUp}. So at no
+ * time does a timer, a question or an entry "on its way" belong to a connection that is gone.
  */
 
 import type { Admission } from '../contract';
@@ -28,9 +28,9 @@ export const OPEN_WITHIN_MS = 15_000;
 export const ASK_WITHIN_MS = 10_000;
 const LOOK_EVERY_MS = 15_000;
 const LONGEST_FULL_MS = 10_000;
-/** So often "connected" is not believed where it may be our own place. */
+/** The client does not believe "connected" this many times, because it may mean the client's own place. */
 const MAX_REFUSALS = 3;
-/** To tell soon whether a place that we came back to is renewable. */
+/** The second heartbeat comes this early, to learn soon whether a place that the session came back to is renewable. */
 const SECOND_BEAT_MS = 5000;
 /** API Gateway ends a connection after two hours. */
 export const RENEW_AFTER_MS = 110 * 60_000;
@@ -56,7 +56,7 @@ function open(t: Turn, { takeover = false, refresh = false }): Connection {
   return { n: connection, open: false, openedAt: 0, failedSuccessors: 0, replaced: false };
 }
 
-/** The handshake failed. Why, a browser can't see; admission tells. */
+/** The handshake failed. A browser can't see why. Admission tells. */
 export function refused(t: Turn): void {
   hangUp(t);
   if (t.s.online) ask(t);
@@ -101,7 +101,7 @@ export function onAdmission(t: Turn, answer: Admission | 'unauthorized' | 'faile
       return;
     }
     case 'connected':
-      // Just after a loss it may be our own place that is meant, and that is not refused to us.
+      // Just after a loss, "connected" may mean our own place, and the server does not refuse us that one.
       if (!looking && s.held && s.refusals < MAX_REFUSALS) {
         s.refusals++;
         backOff(t);
@@ -174,7 +174,10 @@ export function lost(t: Turn): void {
   }
 }
 
-/** The place is no longer ours. Who waits for something gets another; who was silent has to stir first. */
+/**
+ * The place is no longer ours. If the user waits for something, the client gets another place. If the client was
+ * silent, it waits until the user does something.
+ */
 export function letGo(t: Turn, code: 'first_message' | 'lease_expired'): void {
   const { s } = t;
   const silent = code === 'first_message' || s.lease.spoken === false;
@@ -209,7 +212,7 @@ function backOff(t: Turn): void {
   setTimer(t, 'retry', retryAt);
 }
 
-/** Something changed for the better: look at once. */
+/** Something changed for the better, so the client looks at once. */
 export function lookUp(t: Turn): void {
   const { s } = t;
   switch (s.phase.phase) {
@@ -234,11 +237,11 @@ export function become(t: Turn, phase: LineState): void {
   t.s.phase = phase;
 }
 
-/** No connection, no question, no timer. The outbox has its entries back. */
+/** Ends the connection, the question and the timers, and gives the entries back to the outbox. */
 export function hangUp(t: Turn): void {
   const { s } = t;
   if (s.line?.open) {
-    // What ends while we are away, history tells; and the next connection begins each answer again.
+    // The history has the ends that come while we are away. The next connection begins each answer again.
     s.running = new Map();
     s.answers = forgetRunning(s.answers);
   }

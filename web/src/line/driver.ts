@@ -1,7 +1,8 @@
 /**
- * Runs the state machine in a browser: sockets, timers, questions. It decides nothing.
+ * Runs the state machine in a browser, with sockets, timers and questions. It decides nothing.
  *
- * Inputs are taken one after the other: what an effect causes at once (a listener that sends) waits for its turn.
+ * It takes inputs one after the other. If an effect causes an input at once (a listener that sends), that input waits
+ * for its turn.
  */
 
 import type { Admission, ServerFrame } from '../contract';
@@ -13,20 +14,20 @@ import type { Socket, World } from './world';
 export interface DriverOptions {
   websocketUrl: string;
   limits: Limits;
-  /** A token for the next request; `refresh`: another one than before. `null`: nobody is signed in any more. */
+  /** A token for the next request. `refresh`: another one than before. `null`: nobody is signed in any more. */
   token(refresh: boolean): Promise<string | null>;
   /** `GET /api/admission`, or that it answered 401. It may fail. */
   admission(): Promise<Admission | 'unauthorized'>;
-  /** Server's clock minus ours in milliseconds, where responses told it. */
+  /** The server's clock minus ours in milliseconds, if a response has told it. */
   skewMs?: (() => number | undefined) | undefined;
 }
 
 export interface Driver {
   command(command: Command): void;
-  /** Whether anybody sees what comes. */
+  /** Whether the page is visible. */
   setVisible(visible: boolean): void;
   snapshot(): Snapshot;
-  /** Closes the connection, which gives the place back, and does nothing any more. */
+  /** Closes the connection, which gives the place back. After that it does nothing. */
   stop(): void;
 }
 
@@ -166,7 +167,7 @@ export function startDriver(
   };
 }
 
-/** A frame that can't be read (the gateway has some of its own) is at least a sign of life. */
+/** A frame that can't be read (the gateway has some of its own) is still a sign of life. */
 function parse(data: unknown): ServerFrame {
   try {
     const frame = JSON.parse(String(data)) as ServerFrame | null;

@@ -1,4 +1,4 @@
-/** What the server says. */
+/** Handles the frames of the server. */
 
 import type { ClosingCode, Message, ServerFrame } from '../contract';
 import * as answers from './answers';
@@ -9,10 +9,10 @@ import { cancelRunning } from './speech';
 import { backoff, clearTimer, emit, find, withKey, withoutKey, type Turn } from './state';
 import type { LineEvent } from './types';
 
-/** So often a failure on the server's side is not taken for the last word. */
+/** The client does not take a server failure as final until it has happened this often. */
 const MAX_INTERNAL = 3;
 
-/** Of an accepted message, errors that speak of a request about it (a cancel, a copy), not of its end. */
+/** If the message is accepted, these errors are about a request for it (a cancel, a copy), and not about its end. */
 const OF_A_REQUEST = new Set([
   'bad_request',
   'unknown_action',
@@ -49,7 +49,7 @@ export function onFrame(t: Turn, connection: number, frame: ServerFrame): void {
     case 'error':
       return onError(t, connection, frame);
     case 'closing':
-      // Of the old one it is what we want.
+      // On the old connection, this is expected.
       if (connection === s.line?.n) onClosing(t, frame.code);
       return;
   }
@@ -62,14 +62,14 @@ function onAccepted(t: Turn, id: string, duplicate: boolean, message: Message): 
   s.lease = lease.messageAccepted(s.lease, s.limits, t.now);
   const createdAt = Date.parse(message.createdAt);
   if (!duplicate && !Number.isNaN(createdAt)) s.skewMs = createdAt - t.now;
-  // The answer may have overtaken it, or two copies were sent.
+  // The answer may have overtaken `accepted`, or two copies were sent.
   if (answers.hasEnded(s.answers, id) || (!entry && s.running.has(id))) return;
   s.running = withKey(s.running, id, t.now);
   emit(t, { type: 'accepted', id, message, duplicate });
   if (entry?.cancelled) cancelRunning(t, id);
 }
 
-/** A message ended: whatever was waited for has come. */
+/** A message ended, so nothing more is expected for it. */
 function onEnd(t: Turn, event: Extract<LineEvent, { type: 'reply' | 'failed' }>): void {
   const { s } = t;
   s.outbox = outbox.remove(s.outbox, event.id);
@@ -84,7 +84,7 @@ function onError(t: Turn, connection: number, error: Extract<ServerFrame, { type
   const { s } = t;
   const { id, code, message } = error;
   const entry = id === undefined ? undefined : find(s, id);
-  // It was accepted, though we never heard so.
+  // The message was accepted, although the client never heard so.
   const ended = id !== undefined && (entry ? code === 'reply_failed' : !OF_A_REQUEST.has(code));
   if (ended) return onEnd(t, { type: 'failed', id, code, message });
   if (code === 'lease_expired') {
@@ -119,12 +119,12 @@ function onClosing(t: Turn, code: ClosingCode): void {
       s.held = false;
       return become(t, { phase: 'closedByAdmin' });
     case 'replaced':
-      // By our own fresh connection, on its way or given up too early.
+      // Our own fresh connection did this. It is on its way, or was given up too early.
       if (s.line && s.successor) s.line = { ...s.line, replaced: true };
       else if (s.line && s.line.failedSuccessors > 0) lost(t);
       else goElsewhere(t);
       return;
   }
-  return lost(t); // for a reason that we do not know
+  return lost(t); // the reason is unknown
 }
 

@@ -1,5 +1,5 @@
 /**
- * The connection to Parley, as the app uses it. The only module outside may import.
+ * The connection to Parley, as the app uses it. The rest of the app may import only this module.
  *
  * ```ts
  * const line = createLine({ userId, websocketUrl, limits, token, admission });
@@ -10,7 +10,7 @@
  * line.send({ id: crypto.randomUUID(), conversationId, text: 'Hello' });
  * ```
  *
- * How it is made: `tabs.ts` decides which tab has the connection, `driver.ts` runs the state machine of `machine.ts` there.
+ * `tabs.ts` decides which tab has the connection. There, `driver.ts` runs the state machine of `machine.ts`.
  */
 
 export { createLine, type Line, type LineOptions } from './tabs';

@@ -1,4 +1,4 @@
-/** The line against a server that keeps the contract, with everything that may go wrong between them. */
+/** The line against a server that keeps the contract, while everything between them may go wrong. */
 
 import { describe, expect, it } from 'vitest';
 import { createLine, type Line } from './index';
@@ -7,7 +7,7 @@ import { memoryStorage } from './world';
 
 const limits = { leaseSeconds: 60, firstMessageSeconds: 60, maxPendingPerClient: 4 };
 const MINUTE = 60_000;
-/** More of them find rarer things: `LINE_SEEDS=5000 npx vitest run src/line`. */
+/** More seeds find rarer faults: `LINE_SEEDS=5000 npx vitest run src/line`. */
 const SEEDS = Number(process.env['LINE_SEEDS'] ?? 150);
 
 function setUp(seed: number, options: { faults?: Partial<Faults>; skewMs?: number; alone?: boolean } = {}) {
@@ -32,7 +32,7 @@ function setUp(seed: number, options: { faults?: Partial<Faults>; skewMs?: numbe
 
 type Bench = ReturnType<typeof setUp>;
 
-/** Every message is at the server once and in order, and the app knows how each ended. */
+/** Checks that every message is at the server once and in order, and that the app knows how each ended. */
 function expectWhole({ server }: Bench, line: Line, app: ReturnType<Bench['join']>['app'], sent: string[], label: string) {
   expect(app.problems, label).toEqual([]);
   expect(line.outbox, label).toEqual([]);
@@ -228,7 +228,7 @@ describe('a line', () => {
 });
 
 describe('a line that breaks', { timeout: 60_000 }, () => {
-  /** Messages in two conversations, one cancelled, some before the line is open. */
+  /** Messages in two conversations, one of them cancelled, some sent before the line is open. */
   async function script(bench: Bench, onStep?: (steps: number) => void) {
     const { line, app } = bench.join();
     bench.clock.onStep = onStep;

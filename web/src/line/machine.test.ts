@@ -1,4 +1,4 @@
-/** The machine, step by step: what it does about everything that may happen, without a server that answers by itself. */
+/** The machine, step by step: its reaction to everything that may happen, without a server that answers by itself. */
 
 import { describe, expect, it } from 'vitest';
 import type { Admission, Message, ServerFrame } from '../contract';
@@ -62,7 +62,7 @@ function bench(options: { held?: boolean; outbox?: Entry[]; max?: number; skewMs
       now = until;
       return b;
     },
-    /** Everything stands still, and then what is due fires late. */
+    /** Everything stands still, and then the timers fire late. */
     sleep(ms: number) {
       now += ms;
       return b.pass(0);
@@ -96,7 +96,7 @@ function bench(options: { held?: boolean; outbox?: Entry[]; max?: number; skewMs
       return connection;
     },
     frame: (connection: number, frame: ServerFrame) => b.feed({ type: 'frame', connection, frame }),
-    /** What admission was asked for, answered. */
+    /** Answers the question about admission. */
     admission(answer: Partial<Admission> | 'unauthorized' | 'failed') {
       const [question] = b.took('askAdmission');
       expect(question, 'admission is asked').toBeDefined();
@@ -108,7 +108,7 @@ function bench(options: { held?: boolean; outbox?: Entry[]; max?: number; skewMs
       });
       return b;
     },
-    /** A handshake that fails, and what admission says about it. */
+    /** A handshake that fails, and the answer of admission about it. */
     refuse(answer: Partial<Admission> | 'unauthorized' | 'failed') {
       return b.feed({ type: 'closed', connection: b.opening() }).admission(answer);
     },

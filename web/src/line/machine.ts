@@ -1,20 +1,23 @@
 /**
- * The protocol of the client as one pure function: `step(state, input)` gives the next state and what is to be done.
+ * The protocol of the client as one pure function: `step(state, input)` gives the next state and the effects to carry
+ * out.
  *
- * It owns no socket, clock or timer. Whoever runs it (`driver.ts`) feeds it what happened, with the moment and a
- * random number, and carries out the effects in order. So every run can be repeated, and a test can stop it anywhere.
+ * It owns no socket, clock or timer. Its runner (`driver.ts`) feeds it each event with the moment and a random number,
+ * and carries out the effects in order. So every run can be repeated, and a test can stop it anywhere.
  *
  * # Why it holds
  *
- * - **An old socket can't disturb.** Each connection has a number, and so has each question about admission. What carries
- *   a number that is not awaited any more changes nothing.
- * - **Every wait ends.** Whatever is waited for (a socket to open, an answer to a question, a sign of life, `accepted`) has
- *   a timer beside it. A timer that fires is believed even if the clock was turned back meanwhile.
- * - **Nothing is lost.** An entry leaves the outbox when a frame from the server names it as accepted or ended, or when the
- *   user takes back what was never sent. A change of the outbox is stored before anything is sent: its effects come first.
- * - **Nothing is doubled.** An entry keeps its id however often it is sent; the server makes one message of it.
- * - **Nothing is sent into a change of connections.** The server moves our place when it answers the new handshake, before
- *   we hear of it. From asking until the answer the outbox waits.
+ * - **An old socket can't disturb.** Each connection has a number, and so has each question about admission. An input
+ *   with a number that is not awaited any more changes nothing.
+ * - **Every wait ends.** Everything that the machine waits for (a socket to open, an answer to a question, a sign of
+ *   life, `accepted`) has a timer beside it. A timer that fires is believed, even if the clock was turned back
+ *   meanwhile.
+ * - **Nothing is lost.** An entry leaves the outbox when a frame from the server names it as accepted or ended, or when
+ *   the user takes back an entry that was never sent. A change of the outbox is stored before anything is sent: its
+ *   effects come first.
+ * - **Nothing is doubled.** An entry keeps its id however often it is sent, and the server makes one message of it.
+ * - **Nothing is sent into a change of connections.** The server moves our place when it answers the new handshake,
+ *   before we hear of it. From the request until the answer, the outbox waits.
  * - **No storm.** Delays grow until a connection has proved itself with a frame that only a working place gives.
  */
 
@@ -43,7 +46,7 @@ import type { Effect, Input, TimerName } from './types';
 
 export { initial, snapshotOf, type State } from './state';
 
-/** A timer that is later than this fired after a sleep. */
+/** A timer that fires later than this fired after a sleep of the machine. */
 export const SLEPT_MS = 20_000;
 
 export function step(before: State, input: Input): { state: State; effects: Effect[] } {
@@ -129,7 +132,7 @@ function handle(t: Turn, input: Exclude<Input, { type: 'timer' }>): void {
     case 'retryNow':
       if (s.phase.phase === 'open' || s.phase.phase === 'connecting') return;
       s.attempt = 0;
-      // Whoever was refused twice needs another token.
+      // After two refusals the client needs another token.
       return connect(t, { refresh: s.phase.phase === 'signedOut' });
     case 'wake':
       if (s.phase.phase === 'resting') connect(t);
@@ -141,8 +144,8 @@ function onTimer(t: Turn, name: TimerName, due: number): void {
   const { s } = t;
   const urgent = name === 'pong' || name === 'answer';
   if (t.now - due > SLEPT_MS && s.line?.open && !(urgent && s.excused)) {
-    // The machine slept, and what came meanwhile is perhaps still to be read. The line gets a second chance, not a third:
-    // in a hidden tab every timer is late.
+    // The machine slept, and frames that came meanwhile may not be read yet. The line gets a second chance but no
+    // third: in a hidden tab every timer is late.
     s.excused ||= urgent;
     s.outbox = s.outbox.map((entry) => (entry.on === 0 ? entry : { ...entry, sentAt: t.now }));
     clearTimer(t, 'pong');

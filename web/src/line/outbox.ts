@@ -1,12 +1,12 @@
 /**
- * What is to be said and not accepted yet.
+ * The messages that are to be sent and not accepted yet.
  *
- * An entry goes out, and stays until `accepted` names it: a line that breaks in between leaves it where it was, and it goes
- * out again with the same id. The contract makes one message of both.
+ * An entry is sent, and stays until `accepted` names it. If the line breaks in between, the entry is still there and is
+ * sent again with the same id. The contract makes one message of both.
  *
- * Order: the gateway runs frames side by side, so two that follow each other may be admitted the other way round. Of one
- * conversation only one entry is on its way at a time. One that was refused lets the others pass, except those that
- * continue it (`parentId`): without it they would be refused too.
+ * Order: the gateway handles frames side by side, so two frames in a row may be admitted in the other order. So only
+ * one entry of a conversation is on its way at a time. A refused entry lets the others pass, except those that continue
+ * it (`parentId`): without it they would be refused too.
  */
 
 import type { ClientFrame } from '../contract';
@@ -14,10 +14,12 @@ import type { Draft, Entry, Outgoing } from './types';
 
 export type Outbox = readonly Entry[];
 
-/** The gateway closes a connection that sends more: sent again and again, such an entry would break every line. */
+/**
+ * The gateway closes a connection that sends more than this. Such an entry would break every line on which it is sent.
+ */
 export const MAX_FRAME_BYTES = 32 * 1024;
 
-/** `now`, or just after the last entry: the order of the outbox is the order of these. */
+/** `now`, or just after the last entry. The order of the outbox is the order of these times. */
 export function entryOf(draft: Draft, outbox: readonly Outgoing[], now: number): Entry {
   const last = Math.max(0, ...outbox.map((entry) => entry.createdAt));
   return {
@@ -42,7 +44,7 @@ function draftOf({ id, conversationId, text, media, parentId }: Draft): Draft {
 
 const afresh = { on: 0, sentAt: 0, notBefore: 0, failures: 0 } as const;
 
-/** As it comes from storage or from another tab: no connection has it. */
+/** An entry from storage or from another tab. No connection has it. */
 export function restored(entry: Entry): Entry {
   return checked({ ...entry, ...afresh, state: entry.state === 'refused' ? 'refused' : 'waiting' });
 }
@@ -54,7 +56,7 @@ function checked(entry: Entry): Entry {
   return { ...entry, state: 'refused', error: { code: 'too_large', message } };
 }
 
-/** What the app sees of it. */
+/** The entry as the app sees it. */
 export function outgoing(entry: Entry): Outgoing {
   const { createdAt, state, error } = entry;
   return { ...draftOf(entry), createdAt, state, ...(error && { error }) };
@@ -77,13 +79,13 @@ export function change(outbox: Outbox, id: string, patch: Partial<Entry>): Outbo
   return outbox.map((entry) => (entry.id === id ? { ...entry, ...patch } : entry));
 }
 
-/** No connection has them any more. */
+/** No connection has these entries any more. */
 export function takenBack(outbox: Outbox): Outbox {
   if (onItsWay(outbox).length === 0) return outbox;
   return outbox.map((entry) => (entry.on === 0 ? entry : { ...entry, on: 0, sentAt: 0, state: 'waiting' }));
 }
 
-/** It goes out again, as if new. */
+/** The entry is sent again, as if it was new. */
 export function revived(outbox: Outbox, id: string): Outbox {
   return outbox.map((entry) => {
     if (entry.id !== id || entry.state !== 'refused') return entry;
@@ -92,7 +94,9 @@ export function revived(outbox: Outbox, id: string): Outbox {
   });
 }
 
-/** Those that may go out now, in order, `room` at most; and when to look again if nothing happens before. */
+/**
+ * The entries that may be sent now, in order, at most `room` of them, and when to look again if nothing happens before.
+ */
 export function due(outbox: Outbox, now: number, room: number): { ready: Entry[]; lookAt?: number } {
   const ready: Entry[] = [];
   const taken = new Set<string>();

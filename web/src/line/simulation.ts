@@ -1,9 +1,9 @@
 /**
- * For tests: a clock, a server that keeps the contract, and a browser with tabs, all without real time. What is random
- * comes from a seed, so that every run can be repeated.
+ * For tests: a clock, a server that keeps the contract, and a browser with tabs, all without real time. Randomness
+ * comes from a seed, so every run can be repeated.
  *
- * The server is as unkind as the real one may be: it handles frames side by side, so that they overtake each other; lines
- * break with and without anybody noticing; frames get lost or come twice where the contract lets them.
+ * The server is as unkind as the real one may be. It handles frames side by side, so they overtake each other. Lines
+ * break, with and without anybody noticing. Frames get lost or come twice where the contract allows it.
  */
 
 import type { Admission, ClientFrame, ClosingCode, Message, ServerFrame } from '../contract';
@@ -32,7 +32,7 @@ export function createClock() {
   const planned: Planned[] = [];
   const clock = {
     now: 1_750_000_000_000,
-    /** What has happened so far; the measure for "at any moment". */
+    /** The steps so far, for tests that act "at any moment". */
     steps: 0,
     onStep: undefined as ((steps: number) => void) | undefined,
     after(ms: number, run: () => void): Planned {
@@ -63,7 +63,7 @@ export function createClock() {
   return clock;
 }
 
-/** Until promises have had their say. */
+/** Waits until all promises have run. */
 async function settled(): Promise<void> {
   for (let i = 0; i < 12; i++) await Promise.resolve();
 }
@@ -76,7 +76,7 @@ interface Link {
   open: boolean;
   /** As the client sees it. */
   heard: boolean;
-  /** Nothing comes through, and nobody notices. */
+  /** Nothing comes through, and neither side notices. */
   silent: boolean;
   tell(frame: ServerFrame): void;
   end(): void;
@@ -146,7 +146,7 @@ export function createServer(options: {
     messages,
     /** Admitted ids, in order. */
     order: [] as string[],
-    /** The network as the client has it. */
+    /** Whether the client's network works. */
     up: true,
     token: 'good',
     /** The one that the server selects. */
@@ -154,7 +154,7 @@ export function createServer(options: {
     others: 0,
     capacity: 50,
     handshakes: 0,
-    /** How often a handshake was answered so. */
+    /** How often a handshake got each answer. */
     answers: [] as number[],
     faults,
     get session() {
@@ -177,7 +177,7 @@ export function createServer(options: {
           up(() => gone(link));
         },
       };
-      // Each way keeps its order.
+      // Each direction keeps its order.
       const times = { up: 0, down: 0 };
       const way = (direction: 'up' | 'down', callback: () => void) => {
         times[direction] = Math.max(times[direction], clock.now + 1 + random() * 40);
@@ -235,7 +235,7 @@ export function createServer(options: {
       );
     },
 
-    /** Every line breaks; `silently`: nobody is told. */
+    /** Breaks every line. `silently`: neither side is told. */
     breakLines(silently: boolean): void {
       for (const link of [...links]) {
         if (silently) link.silent = true;
@@ -246,7 +246,7 @@ export function createServer(options: {
       }
     },
 
-    /** The place is taken away, and its holder told. */
+    /** Takes the place away and tells its holder. */
     dismiss(code: ClosingCode): void {
       if (!place) return;
       const { link } = place;
@@ -316,7 +316,7 @@ export function createServer(options: {
   }
 
   function receive(link: Link, frame: ClientFrame): void {
-    // A function for each frame, and each takes its time.
+    // Each frame starts a function of its own, and each function takes its time.
     clock.after(random() * 60, () => {
       switch (frame.action) {
         case 'heartbeat': {
@@ -575,7 +575,7 @@ export function createBrowser(clock: Clock, random: () => number, server: Server
 
       return {
         world,
-        /** Stops the tab without a word to it. */
+        /** Stops the tab without telling it. */
         freeze() {
           held ??= [];
         },
@@ -584,7 +584,7 @@ export function createBrowser(clock: Clock, random: () => number, server: Server
           held = undefined;
           callbacks.forEach(run);
         },
-        /** The process is gone; the browser ends what it had. */
+        /** The process is gone, and the browser ends its locks and sockets. */
         crash() {
           alive = false;
           locks.queue = locks.queue.filter((request) => request.tab !== me);

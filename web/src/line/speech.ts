@@ -1,4 +1,4 @@
-/** What the client says: messages of the outbox, cancels, heartbeats. */
+/** The frames that the client sends: messages of the outbox, cancels, heartbeats. */
 
 import * as answers from './answers';
 import * as outbox from './outbox';
@@ -6,7 +6,9 @@ import { PENDING_FOR_MS, beatEvery, clearTimer, find, pending, setTimer, withKey
 
 export const ANSWER_WITHIN_MS = 10_000;
 
-/** Every step ends here: what may go out goes out, and what went out is answered in time or the line is dead. */
+/**
+ * Every step ends here. Entries that may be sent are sent. If a sent entry is not answered in time, the line is dead.
+ */
 export function sendDue(t: Turn): void {
   const { s, now } = t;
   clearTimer(t, 'answer');
@@ -22,7 +24,7 @@ export function sendDue(t: Turn): void {
   if (sent.length > 0) {
     setTimer(t, 'answer', Math.min(now, ...sent.map((entry) => entry.sentAt)) + ANSWER_WITHIN_MS);
   }
-  // Where there is no room, the next reply makes some, or the time of a message that we never heard of again.
+  // If there is no room, the next reply makes some, or the time limit of a message that was never heard of again.
   const roomAt = room <= 0 ? Math.min(...pending(t)) + PENDING_FOR_MS : Infinity;
   const at = Math.min(lookAt ?? Infinity, roomAt);
   if (at > now && at < Infinity && outbox.waiting(s.outbox)) setTimer(t, 'outbox', at);
@@ -46,7 +48,7 @@ export function sendCancel(t: Turn, id: string): void {
   if (t.s.line) t.effects.push({ type: 'sendFrame', connection: t.s.line.n, frame: { action: 'cancel', id } });
 }
 
-/** A heartbeat now, and a sign of life is due. */
+/** Sends a heartbeat now, and expects a sign of life. */
 export function probe(t: Turn): void {
   const { s } = t;
   if (!s.line?.open) return;

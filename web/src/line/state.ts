@@ -1,6 +1,6 @@
 /**
- * The state of the machine, and what every part of a step uses: the step in the making, timers, and the effects that
- * follow from what a step changed.
+ * The state of the machine, and the parts that every step uses: the step in the making, timers, and the effects that
+ * follow from a change of the state.
  */
 
 import * as answers from './answers';
@@ -8,7 +8,7 @@ import { unknownLease, type Lease } from './lease';
 import * as outbox from './outbox';
 import type { Effect, Entry, LineEvent, LineState, Limits, Snapshot, TimerName } from './types';
 
-/** The server's own rule: an unanswered message counts against its sender for so long. */
+/** The server counts an unanswered message against its sender for this long. */
 export const PENDING_FOR_MS = 300_000;
 const FIRST_BACKOFF_MS = 500;
 const LONGEST_BACKOFF_MS = 20_000;
@@ -17,13 +17,13 @@ export interface Connection {
   readonly n: number;
   readonly open: boolean;
   readonly openedAt: number;
-  /** Changes to a fresh connection that failed: the server may have seen one of them all the same. */
+  /** Failed changes to a fresh connection. The server may have seen one of them all the same. */
   readonly failedSuccessors: number;
-  /** Its successor has the place, and will be open in a moment. */
+  /** The successor has the place and will be open in a moment. */
   readonly replaced: boolean;
 }
 
-/** A step copies it and replaces what it changes; what is below is never changed in place. */
+/** A step copies the state and replaces what it changes. Nested values are never changed in place. */
 export interface State {
   readonly limits: Limits;
   readonly session: string;
@@ -32,31 +32,31 @@ export interface State {
   visible: boolean;
   phase: LineState;
   line: Connection | undefined;
-  /** The fresh connection that is to follow the line. */
+  /** The fresh connection that will replace the line. */
   successor: Connection | undefined;
-  /** The connection that the line followed, while frames may be on their way there; 0: none. */
+  /** The connection that the line replaced, while frames may still be on their way there. 0: none. */
   old: number;
   /** The last number given to a connection or a question. */
   counter: number;
-  /** The question about admission that is open; 0: none. */
+  /** The open question about admission. 0: none. */
   asked: number;
-  /** Since a connection has proved itself. */
+  /** The number of attempts since a connection has proved itself. */
   attempt: number;
   refusals: number;
-  /** This session was the last to have the place, as far as we know. */
+  /** This session was the last to have the place, as far as the client knows. */
   held: boolean;
-  /** The line was silent when something was due, and we had slept: it got a second chance. */
+  /** The line was silent when a frame was due, and the machine had slept. So the line got a second chance. */
   excused: boolean;
   /** The token was refused, and this is another one. */
   refreshed: boolean;
-  /** What ends the phase `resting`. */
+  /** The event that ends the phase `resting`. */
   restUntil: 'wake' | 'visible';
   lease: Lease;
   skewMs: number | undefined;
   outbox: outbox.Outbox;
-  /** Wanted cancelled, and not known to have ended; with the moment of the wish. */
+  /** Messages to cancel that are not known to have ended, with the moment of the wish. */
   cancels: ReadonlyMap<string, number>;
-  /** Accepted and not ended; with the moment of the last sign of it. */
+  /** Messages that are accepted and have not ended, with the moment of their last sign. */
   running: ReadonlyMap<string, number>;
   answers: answers.Answers;
   timers: ReadonlyMap<TimerName, number>;
@@ -98,7 +98,7 @@ export function snapshotOf(s: State): Snapshot {
   return { state: shown(s), outbox: s.outbox.map(outbox.outgoing), answers: answers.textsOf(s.answers) };
 }
 
-/** One step: the state in the making, and what is to be done. */
+/** One step: the next state in the making, and the effects to carry out. */
 export interface Turn {
   s: State;
   readonly now: number;
@@ -114,7 +114,7 @@ export function find(s: State, id: string): Entry | undefined {
   return s.outbox.find((entry) => entry.id === id);
 }
 
-/** Of accepted messages that still count against us: when each was last heard of. */
+/** The accepted messages that still count against us: when each was last heard of. */
 export function pending(t: Turn): number[] {
   return [...t.s.running.values()].filter((heard) => heard + PENDING_FOR_MS > t.now);
 }
@@ -147,13 +147,13 @@ export function withoutKey<K, V>(map: ReadonlyMap<K, V>, key: K): ReadonlyMap<K,
   return copy;
 }
 
-/** Who has something to say needs no countdown. */
+/** A user who has something to send needs no countdown. */
 function shown(s: State): LineState {
   if (s.phase.phase !== 'open' || s.lease.deadline === undefined || outbox.waiting(s.outbox)) return s.phase;
   return { phase: 'open', silentDeadline: s.lease.deadline };
 }
 
-/** What follows from the difference of two states, around what the step itself wants done. */
+/** The effects that follow from the difference of two states, around those of the step itself. */
 export function changes(before: State, after: State, effects: Effect[]): Effect[] {
   const first: Effect[] = [];
   if (before.outbox !== after.outbox) {

@@ -1,21 +1,21 @@
 /**
- * The outbox in storage: one item per entry, so that two tabs never overwrite each other's.
+ * The outbox in storage, with one item per entry, so that two tabs never overwrite each other's entries.
  *
- * Storage that is full or forbidden costs the safety of what is stored, not the line.
+ * If storage is full or forbidden, the entries are not safe, but the line works.
  */
 
 import type { Entry } from './types';
 
 export interface Store {
-  /** In the order in which they are to be sent. */
+  /** In the order of sending. */
   entries(): Entry[];
   put(entry: Entry): void;
   remove(id: string): void;
-  /** The session's id, the same until it is cleared; `fresh`: made just now. */
+  /** The session's id, the same until it is cleared. `fresh`: it was made just now. */
   session(make: () => string): { id: string; fresh: boolean };
   /** From now on `who` leads. */
   setLeader(who: string): void;
-  /** Where storage is forbidden, everybody. */
+  /** If storage is forbidden, every tab leads. */
   leads(who: string): boolean;
   clear(): void;
 }
@@ -31,7 +31,7 @@ export function openStore(storage: Storage, userId: string): Store {
     try {
       storage.setItem(key, value);
     } catch {
-      // Full, or forbidden.
+      // Storage is full or forbidden.
     }
   };
   const leader = `${prefix}leader`;
@@ -57,7 +57,7 @@ export function openStore(storage: Storage, userId: string): Store {
   };
 }
 
-/** What an older version or a stranger left is passed over. */
+/** Items of an older version or of another program are ignored. */
 function parseEntry(json: string | null): Entry[] {
   try {
     const entry = JSON.parse(json ?? '') as Partial<Entry> | null;

@@ -6,7 +6,7 @@ import { createApp, createBrowser, createClock, createServer, dice } from './sim
 
 const limits = { leaseSeconds: 60, firstMessageSeconds: 60, maxPendingPerClient: 4 };
 const MINUTE = 60_000;
-/** More of them find rarer things: `LINE_SEEDS=5000 npx vitest run src/line`. */
+/** More seeds find rarer faults: `LINE_SEEDS=5000 npx vitest run src/line`. */
 const SEEDS = Number(process.env['LINE_SEEDS'] ?? 100);
 
 function setUp(seed: number) {
@@ -390,7 +390,7 @@ describe('tabs that come to harm', { timeout: 60_000 }, () => {
     clock.onStep = (step) => onStep?.(step, first);
     const sent = ['a1', 'a2', 'b1', 'a3'];
     for (const [index, id] of sent.entries()) {
-      // While it lives, the first says every other.
+      // While it lives, the first tab sends every second message.
       second.say(id);
       await clock.advance(index === 0 ? 5 : 400);
     }
@@ -438,7 +438,7 @@ describe('tabs that come to harm', { timeout: 60_000 }, () => {
           tab.say(id);
           sent.push(id);
         } else if (roll < 0.5 && tabs.length > 1 && !frozen.has(tab)) {
-          // A tab's own words are in storage before it can crash.
+          // A tab's own messages are in storage before it can crash.
           tab.crash();
           tabs = tabs.filter((other) => other !== tab);
         } else if (roll < 0.6) tabs.push(join());

@@ -1,30 +1,34 @@
 /**
  * The tabs of one browser share one line. One of them leads: it has the socket and runs the machine. The others follow:
- * they hand their commands over and hear what it hears.
+ * they pass their commands to the leader and hear what it hears.
  *
- * # Who leads
+ * # Which tab leads
  *
- * Who holds the Web Lock of this user. The others queue for it, so when the leader's tab is closed or crashes, the browser
- * makes the next one leader. It connects with the same session id, and the server lets it take the place as its own.
+ * The tab that holds the Web Lock of this user leads. The others queue for the lock. So when the leader's tab is closed
+ * or crashes, the browser makes the next tab the leader. It connects with the same session id, and the server lets it
+ * take the session's own place.
  *
- * A tab that freezes keeps its lock. So a follower that is visible and hears nothing for three seconds after it asked
- * steals the lock. The old leader learns of it when it thaws. Until then it may act on what waited for it: so who is granted
- * the lock writes its name into storage, and a leader looks there before it writes, answers or tells. Followers hear only
- * whom they follow: who announced itself last (`lead`), or answered them last (`here`).
+ * A tab that freezes keeps its lock. So a follower steals the lock if it is visible and hears nothing for three seconds
+ * after it asked. The old leader learns of this when it thaws. Until then it may act on events that waited for it. So a
+ * tab that gets the lock writes its name into storage, and a leader reads that name before it writes, answers or tells.
+ * A follower hears only the tab that it follows: the one that announced itself last (`lead`) or answered it last
+ * (`here`).
  *
- * A tab that the browser tells that it will be frozen or put away gives the lock up itself.
+ * If the browser tells a tab that it will be frozen or put away, the tab gives the lock up itself.
  *
- * # Why no command is lost, nor done twice
+ * # Why no command is lost, and none done twice
  *
- * - What is to be sent is written to storage before anybody is told. From then on it survives every tab: each new leader
- *   begins with what it finds there. Only a leader erases it, when the server has accepted it (or the user took it back).
- * - A command is kept by who gave it until a leader acknowledges it, and is told again to each new leader. So those that
- *   are not in storage survive as well, as long as the tab that gave them does. The message of a command carries the entry
- *   itself, because storage may reach other processes later than the message does.
- * - Still a copy too many is possible: told twice, or read after it was accepted. It does no harm. An entry has one id for
- *   life, the server makes one message of one id, and every other command says how things are to be, not what to change.
+ * - An entry to send is written to storage before anybody is told. From then on it survives every tab: each new leader
+ *   begins with the entries that it finds there. Only a leader erases an entry, when the server has accepted it (or the
+ *   user took it back).
+ * - The tab that gave a command keeps it until a leader acknowledges it, and tells it again to each new leader. So
+ *   commands that are not in storage survive too, for as long as their tab does. The message of a command carries the
+ *   entry itself, because storage may reach other processes later than the message does.
+ * - A command may still arrive twice: it was told twice, or it was read after it was accepted. That does no harm. An
+ *   entry has one id for life, and the server makes one message of one id. Every other command names the wanted state
+ *   and not a change.
  *
- * Where Web Locks or BroadcastChannel are missing, each tab leads itself, with a session and an outbox of its own.
+ * If Web Locks or BroadcastChannel are missing, each tab leads itself, with a session and an outbox of its own.
  */
 
 import { startDriver, type Driver, type DriverOptions } from './driver';
@@ -34,7 +38,7 @@ import type { Command, Draft, LineEvent, LineState, Outgoing, Snapshot } from '.
 import { browser, type Channel, type World } from './world';
 
 export interface LineOptions extends DriverOptions {
-  /** Tabs of other users of this browser have nothing to do with ours. */
+  /** Tabs of other users of this browser are separate. */
   userId: string;
   /** For tests. */
   world?: World;
@@ -42,25 +46,25 @@ export interface LineOptions extends DriverOptions {
 
 export interface Line {
   readonly state: LineState;
-  /** In the order of sending; the refused ones where they were. */
+  /** In the order of sending. Refused entries keep their position. */
   readonly outbox: readonly Outgoing[];
-  /** Gives back how to end it. Listeners are told in every tab, whichever has the connection. */
+  /** Returns a function that ends it. Listeners are told in every tab, whichever tab has the connection. */
   subscribe(listener: (event: LineEvent) => void): () => void;
   send(draft: Draft): void;
   /** Takes an unsent message back, or stops the answer to a sent one. */
   cancel(id: string): void;
   resend(id: string): void;
-  /** Forgets a refused one. */
+  /** Removes a refused message. */
   discard(id: string): void;
-  /** History shows that these are queued or being answered. */
+  /** The history shows that these messages are queued or being answered. */
   expect(ids: string[]): void;
   takeOver(): void;
   retryNow(): void;
-  /** The user stirs: types, say. */
+  /** The user does something, for example types. */
   wake(): void;
-  /** For signing out, in all tabs: gives the place back and forgets what was not accepted yet. */
+  /** For signing out, in all tabs: gives the place back and drops the messages that are not accepted yet. */
   close(): void;
-  /** This tab does nothing any more; what was not accepted stays for whoever comes next. */
+  /** This tab stops. Messages that are not accepted yet stay for the next tab. */
   stop(): void;
 }
 
@@ -91,10 +95,10 @@ export function createLine(options: LineOptions): Line {
     state: { phase: 'idle' },
     outbox: store.entries().map(restored).map(outgoing),
   };
-  /** While we lead. */
+  /** Set while this tab leads. */
   let driver: Driver | undefined;
   let term: object | undefined;
-  /** While we follow: whom. */
+  /** Set while this tab follows: the tab that it follows. */
   let leader: string | undefined;
   let channel: Channel | undefined;
   let attempt: AbortController | undefined;
@@ -123,7 +127,7 @@ export function createLine(options: LineOptions): Line {
       try {
         listener(told);
       } catch (error) {
-        // It is the listener's own fault, and is reported as such.
+        // The error is the listener's own and is reported as such.
         queueMicrotask(() => {
           throw error;
         });
@@ -137,7 +141,7 @@ export function createLine(options: LineOptions): Line {
     for (const { id, text } of snapshot.answers) hear({ type: 'answer', id, restart: true, text });
   }
 
-  /** With what the leader does not know yet. */
+  /** The outbox, with the entries that the leader does not know yet. */
   function outbox(): Outgoing[] {
     const known = new Set(mirror.outbox.map((entry) => entry.id));
     const mine = [...given.values()].flatMap((command) => (command.type === 'send' ? [command.entry] : []));
@@ -178,7 +182,7 @@ export function createLine(options: LineOptions): Line {
         driver.command(message.command);
         return post({ kind: 'done', to: message.from, n: message.n });
       case 'lead':
-        // Of two that stole at once, the last to write its name leads. The news of the other is old.
+        // If two tabs stole the lock at once, the last to write its name leads. This message of the other is old.
         if (driver) return;
         return store.leads(message.from) ? follow(message.from, message.snapshot) : ask(true);
       case 'here':
@@ -207,7 +211,7 @@ export function createLine(options: LineOptions): Line {
     leader = from;
     answered();
     adopt(snapshot);
-    // What came before we listened has to be fetched.
+    // The app has to load everything from before this tab listened.
     if (snapshot.state.phase === 'open') hear({ type: 'resumed' });
     for (const [n, command] of given) post({ kind: 'command', n, command });
     if (given.size > 0) expectAnswer();
@@ -252,7 +256,8 @@ export function createLine(options: LineOptions): Line {
     const held = () =>
       new Promise<void>((resolve) => {
         release = resolve;
-        // A tab that thaws may be granted what was stolen from it since: that news is right behind, and goes first.
+        // A tab that thaws may be granted a lock that was stolen since. The news of that comes right behind and must be
+        // read first.
         world.setTimeout(() => (attempt === mine && running ? lead() : resolve()), 0);
       });
     const over = () => {
@@ -262,9 +267,9 @@ export function createLine(options: LineOptions): Line {
       ask(leader === undefined);
     };
     const failed = (error: unknown) => {
-      // Stolen, or aborted by ourselves.
+      // The lock was stolen, or this tab aborted the request.
       if (error instanceof Error && error.name === 'AbortError') over();
-      // Locks are forbidden here.
+      // The browser forbids locks here.
       else if (attempt === mine && running && !driver) lead();
     };
     locks.request(name, steal ? { steal } : { signal: mine.signal }, held).then(over, failed);
@@ -298,12 +303,12 @@ export function createLine(options: LineOptions): Line {
     watch();
   }
 
-  /** Another leads, and the news has yet to come. */
+  /** Another tab leads, and the news of that has not come yet. */
   function deposed(): boolean {
     return term !== undefined && !store.leads(me);
   }
 
-  /** Who does not lead holds no lock, or nobody would. */
+  /** A tab that does not lead must not hold the lock, or else no tab would lead. */
   function stepDown(): void {
     const ended = driver;
     driver = term = undefined;

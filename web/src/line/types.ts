@@ -1,27 +1,30 @@
 /**
- * The words of the connection layer: what the app sees of it (state, outbox, events), and what the state machine is told
- * (inputs) and asks for (effects).
+ * The types of the connection layer: the app's view (state, outbox, events), and the inputs and effects of the state
+ * machine.
  */
 
 import type { Admission, ClientFrame, Message, ServerFrame } from '../contract';
 
-/** How things stand, for the user. All times are local, in milliseconds. */
+/** The state of the line, for the user. All times are local, in milliseconds. */
 export type LineState =
   | { phase: 'idle' }
   | { phase: 'connecting'; attempt: number }
-  /** `silentDeadline`: who has sent nothing by then is let go. Absent for who has, or is about to. */
+  /**
+   * `silentDeadline`: if the user has sent nothing by then, the place is lost. Absent once the user has sent something
+   * or is about to.
+   */
   | { phase: 'open'; silentDeadline?: number }
   | { phase: 'lost'; retryAt: number; attempt: number }
   | { phase: 'offline' }
   | { phase: 'full'; inUse: number; capacity: number; retryAt: number }
   /** Another session of this user has their place; `takeOver()` brings it here. */
   | { phase: 'elsewhere' }
-  /** Let go for being silent. The next `wake`, `send` or `retryNow` connects. */
+  /** The place was lost to silence. The next `wake`, `send` or `retryNow` connects. */
   | { phase: 'resting' }
   | { phase: 'closedByAdmin' }
   | { phase: 'signedOut' };
 
-/** What the app wants said. `id` is a UUID of its own, once per message. */
+/** A message that the app wants to send. `id` is a UUID of its own, once per message. */
 export interface Draft {
   id: string;
   conversationId: string;
@@ -32,24 +35,26 @@ export interface Draft {
 
 /** A message that the server has not accepted yet. */
 export interface Outgoing extends Draft {
-  /** Local, in milliseconds; later than that of every entry before it. */
+  /** Local, in milliseconds, and later than that of every entry before it. */
   createdAt: number;
   state: 'waiting' | 'sent' | 'refused';
-  /** Of a refused one. `resend` tries again, `discard` forgets it. */
+  /** For a refused message. `resend` tries again, and `discard` removes it. */
   error?: { code: string; message: string };
 }
 
-/** In every tab. After another tab has taken the connection over, an acceptance or an end may be told once more. */
+/**
+ * All tabs get these events. After another tab has taken the connection over, an acceptance or an end may come again.
+ */
 export type LineEvent =
   | { type: 'state'; state: LineState }
   | { type: 'outbox'; outbox: Outgoing[] }
   | { type: 'accepted'; id: string; message: Message; duplicate: boolean }
-  /** Text of an answer: to be appended, or with `restart` to replace what there was. */
+  /** Text of an answer. Append it, or with `restart` replace the text so far. */
   | { type: 'answer'; id: string; restart: boolean; text: string }
   | { type: 'reply'; id: string; message: Message; replies: Message[] }
   /** An accepted message ended with an error. */
   | { type: 'failed'; id: string; code: string; message: string }
-  /** A connection is open: what came before has to be fetched, and `expect` told what still runs. */
+  /** A connection is open. The app has to load what it missed, and tell `expect` which messages still run. */
   | { type: 'resumed' };
 
 export interface Limits {
@@ -58,21 +63,21 @@ export interface Limits {
   maxPendingPerClient: number;
 }
 
-/** An outbox entry with what the machine knows of it. */
+/** An outbox entry with the machine's own data. */
 export interface Entry extends Outgoing {
-  /** It may have reached the server, so it can no longer be taken back without asking. */
+  /** It may have reached the server, so it can't be taken back without asking the server. */
   tried: boolean;
-  /** To be cancelled as soon as it is accepted. */
+  /** It will be cancelled as soon as it is accepted. */
   cancelled: boolean;
-  /** The connection on which it waits for an answer; 0: on none. */
+  /** The connection on which it waits for an answer. 0: none. */
   on: number;
   sentAt: number;
-  /** Not again before this. */
+  /** It is not sent again before this. */
   notBefore: number;
   failures: number;
 }
 
-/** What a user or the app asks for. All of them may be repeated without harm. */
+/** A request of the user or the app. Each may be repeated without harm. */
 export type Command =
   | { type: 'send'; entry: Entry }
   | { type: 'cancel' | 'resend' | 'discard'; id: string }
@@ -98,40 +103,40 @@ export type Happening =
   | { type: 'online' | 'offline' | 'visible' | 'hidden' }
   | { type: 'opened'; connection: number }
   | { type: 'frame'; connection: number; frame: ServerFrame }
-  /** It closed, or was never opened. */
+  /** It closed or was never opened. */
   | { type: 'closed'; connection: number }
-  /** There is no token, and there will be none before somebody signs in. */
+  /** There is no token until somebody signs in. */
   | { type: 'tokenRefused'; connection: number }
   | { type: 'admission'; ask: number; answer: Admission | 'unauthorized' | 'failed' }
   | { type: 'timer'; name: TimerName };
 
-/** With every input comes the moment: the machine has neither a clock nor dice. */
+/** The moment comes with every input, because the machine has no clock and no randomness. */
 export interface Moment {
   now: number;
   /** 0 ≤ random < 1 */
   random: number;
-  /** Server's clock minus ours, where somebody knows. */
+  /** The server's clock minus ours, if known. */
   skewMs?: number;
 }
 
 export type Input = Happening & Moment;
 
 export type Effect =
-  /** `refresh`: with a new token, the one at hand was refused. */
+  /** `refresh`: use a new token, because the server refused the present one. */
   | { type: 'openSocket'; connection: number; session: string; takeover: boolean; refresh: boolean }
   | { type: 'sendFrame'; connection: number; frame: ClientFrame }
   | { type: 'closeSocket'; connection: number }
   | { type: 'askAdmission'; ask: number }
   | { type: 'setTimer'; name: TimerName; at: number }
   | { type: 'clearTimer'; name: TimerName }
-  /** Without `entry`: to be erased. */
+  /** Without `entry`, the item is erased. */
   | { type: 'store'; id: string; entry?: Entry }
   | { type: 'emit'; event: LineEvent };
 
-/** What a tab that comes later is told. */
+/** The state for a tab that comes later. */
 export interface Snapshot {
   state: LineState;
   outbox: Outgoing[];
-  /** Of the answers that are being written, the text so far. */
+  /** The text so far of each answer under way. */
   answers: { id: string; text: string }[];
 }

@@ -1,6 +1,6 @@
-/** What the line needs of the browser, in one place, so that tests can bring their own. */
+/** Everything that the line needs from the browser, in one place, so that tests can replace it. */
 
-/** As `LockManager` has it, as far as it is used. */
+/** The part of `LockManager` that is used. */
 export interface Locks {
   request(
     name: string,
@@ -9,14 +9,14 @@ export interface Locks {
   ): Promise<unknown>;
 }
 
-/** As `BroadcastChannel` has it. */
+/** The part of `BroadcastChannel` that is used. */
 export interface Channel {
   postMessage(data: unknown): void;
   onmessage: ((event: { data: unknown }) => void) | null;
   close(): void;
 }
 
-/** As `WebSocket` has it. */
+/** The part of `WebSocket` that is used. */
 export interface Socket {
   readonly protocol: string;
   onopen: (() => void) | null;
@@ -33,16 +33,16 @@ export interface World {
   setTimeout(run: () => void, delayMs: number): unknown;
   clearTimeout(timer: unknown): void;
   openSocket(url: string, protocols: string[]): Socket;
-  /** Without either, each tab has a line of its own. */
+  /** Without locks and channel, each tab has a line of its own. */
   locks: Locks | undefined;
   openChannel: ((name: string) => Channel) | undefined;
-  /** Of all tabs of the browser. */
+  /** Shared by all tabs of the browser. */
   shared: Storage;
-  /** Of this tab. */
+  /** For this tab alone. */
   own: Storage;
   online(): boolean;
   visible(): boolean;
-  /** Events of window and document. Gives back how to stop listening. */
+  /** Listens to events of window and document. Returns a function that stops listening. */
   on(type: 'online' | 'offline' | 'visibilitychange' | Lifecycle, listener: () => void): () => void;
 }
 
@@ -53,7 +53,7 @@ export function browser(): World {
   return {
     now: () => Date.now(),
     random: () => Math.random(),
-    // `randomUUID` is for secure contexts alone.
+    // `randomUUID` exists only in secure contexts.
     uuid: () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join(''),
     setTimeout: (run, delayMs) => window.setTimeout(run, delayMs),
     clearTimeout: (timer) => window.clearTimeout(timer as number),
@@ -74,7 +74,7 @@ export function browser(): World {
   };
 }
 
-/** A browser may forbid storage, even to look at it. The line then works as long as the page lives. */
+/** A browser may forbid storage, so that even a look at it fails. Then the line works as long as the page lives. */
 function storageOr(get: () => Storage): Storage {
   try {
     return get();

@@ -5,14 +5,14 @@ import { appendText, h, shell, wall } from './dom.ts';
 import { Inline, type Refs, takeDefinitions } from './inline.ts';
 
 interface Block {
-  /** Where children go (containers), or the element itself. */
+  /** Where children go: the element of a container, or the element itself. */
   el: HTMLElement;
   type: 'doc' | 'quote' | 'list' | 'item' | 'para' | 'head' | 'fence' | 'indented' | 'table';
   /** The last line that is not blank. */
   end: number;
   /** item: columns of its content; fence: columns of its indentation */
   indent: number;
-  /** Children so far; of a paragraph: 1 once a task's box was looked for. */
+  /** The number of children. For a paragraph: 1 once its task box was looked for. */
   kids: number;
   leaf?: Leaf;
   /** list: the kind of marker */
@@ -20,7 +20,7 @@ interface Block {
   fence?: RegExp;
 }
 
-/** A block that holds text: it gets its lines (or the parts of one, as they come), shows them once per frame, and ends. */
+/** A block that holds text. It gets its lines (or parts of one, as they come), shows them once per frame, and ends. */
 interface Leaf {
   line(text: string): void;
   more(text: string): void;
@@ -31,9 +31,9 @@ interface Leaf {
 
 export interface Hooks {
   labels: MarkdownLabels;
-  /** A code block is whole. */
+  /** Called when a code block is whole. */
   code(code: HTMLElement, lang: string): void;
-  /** An element that may scroll sideways. */
+  /** Called for an element that may scroll sideways. */
   scrolls(el: HTMLElement): void;
 }
 
@@ -41,8 +41,9 @@ const DEPTH = 60;
 const PART = 2048;
 
 /**
- * What a line is, is known from its start: as soon as this matches, the rest of the line cannot change which blocks it
- * continues or opens, and can be shown as it comes. (Not so for rules, fences, setext underlines, delimiter rows.)
+ * The start of a line decides its kind. As soon as this matches, the rest of the line can't change which blocks it
+ * continues or opens, so it can be shown as it comes. (This is not so for rules, fences, setext underlines and
+ * delimiter rows.)
  */
 const DECIDED = new RegExp('^(?:[ \\t]*(?:>|[-+*](?=[ \\t])|\\d{1,9}[.)](?=[ \\t])|#{1,6}(?=[ \\t])))*[ \\t]*(?:'
   + '[^ \\t\\d`~#>|:=_*+\\-]|`{1,2}[^`]|~{1,2}[^~]|#+[^# \\t]|\\*+[^* \\t]|_+[^_ \\t]|\\+[^ \\t]|-[-|:]*[^-|: \\t]|[|:=][|:=\\- \\t]*[^|:=\\- \\t]'
@@ -53,9 +54,9 @@ const MARKER = /^(?:[-+*]|(\d{1,9})([.)]))(?=[ \t]|$)/;
 const DELIMITERS = /^\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
 
 /**
- * Blocks, after the algorithm of the CommonMark specification: each line is looked at once, continues some of the open
- * blocks, closes the others and may open new ones. A closed block is never touched again, but for one whose links were
- * waiting for a definition.
+ * Reads blocks by the algorithm of the CommonMark specification. It looks at each line once. The line continues some of
+ * the open blocks, closes the others and may open new ones. A closed block is never touched again, except when its
+ * links waited for a definition.
  */
 export class Blocks {
   readonly open: Block[];
@@ -64,7 +65,7 @@ export class Blocks {
   private buf = '';
   private live = false;
   private no = 0;
-  // The line at work, and the place in it
+  // The present line, and the position in it
   private line = '';
   private at = 0;
   private col = 0;
@@ -162,7 +163,7 @@ export class Blocks {
       switch (block.type) {
         case 'quote':
           if (!this.quoteMark()) break walk;
-          // Not a blank line for what is around the quote, even if nothing follows the mark.
+          // To the blocks around the quote this is not a blank line, even if nothing follows the mark.
           for (let i = 0; i <= depth; i++) (open[i] as Block).end = this.no;
           break;
         case 'item':
@@ -237,7 +238,10 @@ export class Blocks {
     return true;
   }
 
-  /** Opens the block that starts here, if one does: 1 a container (or a leaf that takes the rest), 2 the line is done. */
+  /**
+   * Opens the block that starts here, if there is one. 1: a container, or a leaf that takes the rest. 2: the line is
+   * done.
+   */
   private start(depth: number): 0 | 1 | 2 {
     if (this.isBlank) return 0;
     const { indent } = this, rest = this.line.slice(this.next);
@@ -263,7 +267,7 @@ export class Blocks {
       this.push('head', heading((match[1] as string).length), 0, (block) => this.head(block));
       this.tip.leaf?.line(rest.slice(match[0].length));
       this.touch();
-      // The rest of the line may be on its way: the heading closes at the line's end.
+      // The rest of the line may still be on its way. The heading closes at the end of the line.
       return 2;
     }
     if ((match = FENCE.exec(rest))) {
@@ -347,7 +351,7 @@ export class Blocks {
     return new Inline(el, this.refs);
   }
 
-  /** The final rendering; links whose definition may still come are noted. */
+  /** The final rendering. Links whose definition may still come are noted. */
   private settle(inline: Inline): void {
     inline.render(true);
     for (const label of inline.missed) {
@@ -375,7 +379,7 @@ export class Blocks {
     const parent = this.tip;
     const first = parent.type === 'item' && parent.kids === 1;
     const inline = this.inline(block.el);
-    // Until it is known that the text starts neither with a task's box nor with a definition, it is held.
+    // The text is held back until it is clear that it starts neither with a task box nor with a definition.
     let held: string | undefined = '';
     const decide = (final: boolean): void => {
       if (held === undefined) return;
@@ -449,7 +453,7 @@ export class Blocks {
     const head = cells(inline.src.slice(cut + 1));
     const aligns = cells(rest).map((cell) => `${cell.startsWith(':') ? 'l' : ''}${cell.endsWith(':') ? 'r' : ''}`);
     if (head.length !== aligns.length) return false;
-    // What was before the head stays a paragraph.
+    // The text before the table's head stays a paragraph.
     if (cut < 0) inline.again('');
     else inline.again(inline.src.slice(0, cut));
     this.pop();
@@ -519,7 +523,7 @@ export class Blocks {
     const inline = this.inline(block.el);
     let tail = '';
     const more = (text: string): void => {
-      // Marks that close the heading are not part of it: held until it is known.
+      // Marks that close the heading are not part of it, so they are held back until that is clear.
       const cut = tail.length + text.length - (/[ \t#]*$/.exec(tail + text) as RegExpExecArray)[0].length;
       text = tail + text;
       inline.push(text.slice(0, cut));
@@ -539,7 +543,7 @@ export class Blocks {
   private code(block: Block, info: string): Leaf {
     const code = block.el.querySelector('code') as HTMLElement;
     let text = '', any = false, blanks = '';
-    // In parts of whole lines, each a block: the browser lays out only the last one again when it grows.
+    // Parts of whole lines, each a block: when the text grows, the browser lays out only the last part again.
     let part: HTMLElement | undefined, size = 0;
     const show = (): void => {
       for (let at = 0; at < text.length;) {
@@ -582,7 +586,7 @@ interface Para {
   resolve(): Inline;
 }
 
-/** The page has headings of its own: those of a text start at the third level. */
+/** The page has headings of its own, so those of a text start at the third level. */
 const heading = (level: number): HTMLElement => shell(`h${Math.min(level + 2, 6)}` as 'h3');
 
 export function cells(row: string): string[] {

@@ -3,7 +3,7 @@ import type { MarkdownLabels } from './index.ts';
 import { copyText } from '../clipboard.ts';
 import { shell } from './dom.ts';
 
-/** The language a fence names; what follows, or is no name, is not shown. */
+/** The language that a fence names. Anything after it is not shown, and neither is a text that is not a name. */
 export const languageOf = (info: string): string => /^[\w+#.-]{1,30}(?![^\s{,:])/.exec(info)?.[0] ?? '';
 
 export function codeFigure(info: string, labels: MarkdownLabels): HTMLElement {
@@ -17,7 +17,7 @@ export function codeFigure(info: string, labels: MarkdownLabels): HTMLElement {
   return figure;
 }
 
-/** The text of the figure whose button was pressed goes to the clipboard; the button says for two seconds whether it did. */
+/** Copies the text of the button's figure. For two seconds the button shows whether that worked. */
 export async function copyCode(button: HTMLElement, labels: MarkdownLabels): Promise<void> {
   const text = button.closest('figure')?.querySelector('code')?.textContent ?? '';
   const done = await copyText(text);

@@ -3,7 +3,7 @@ import createDOMPurify from 'dompurify';
 export const TAGS = ['p', 'br', 'hr', 'h3', 'h4', 'h5', 'h6', 'ul', 'ol', 'li', 'blockquote', 'figure', 'figcaption', 'pre', 'code', 'span', 'button', 'div', 'table', 'thead', 'tbody', 'tr', 'th', 'td', 'a', 'em', 'strong', 'del', 'label', 'input'];
 export const ATTRS = ['href', 'target', 'rel', 'class', 'start', 'type', 'checked', 'disabled', 'aria-label', 'tabindex', 'role', 'scope', 'data-copy'];
 
-/** Makes one of the few elements this module knows. Nothing of the text ever reaches an HTML parser. */
+/** Makes one of the few elements that this module knows. The text never reaches an HTML parser. */
 export function h<K extends keyof HTMLElementTagNameMap>(tag: K, attrs: Record<string, string> = {}, ...children: (Node | string)[]): HTMLElementTagNameMap[K] {
   const el = document.createElement(tag);
   for (const name in attrs) el.setAttribute(name, attrs[name] as string);
@@ -13,7 +13,7 @@ export function h<K extends keyof HTMLElementTagNameMap>(tag: K, attrs: Record<s
 
 let purify: ReturnType<typeof createDOMPurify> | undefined;
 
-/** The second wall: whatever the renderer built, only what the allowlist names gets into the page. */
+/** The second defence: whatever the renderer built, only elements and attributes of the allowlist get into the page. */
 export function wall<T extends Element>(el: T): T {
   if (!purify) {
     purify = createDOMPurify(window);
@@ -33,7 +33,10 @@ export function wall<T extends Element>(el: T): T {
 
 const shells = new Map<string, Element>();
 
-/** An element whose name and attributes the code alone decides: one of each kind goes past the wall, the others are its clones. */
+/**
+ * An element whose name and attributes come from the code alone. One of each kind goes through the wall, and the others
+ * are its clones.
+ */
 export function shell<K extends keyof HTMLElementTagNameMap>(tag: K, attrs: Record<string, string> = {}): HTMLElementTagNameMap[K] {
   const key = tag + JSON.stringify(attrs);
   let first = shells.get(key);
@@ -41,7 +44,7 @@ export function shell<K extends keyof HTMLElementTagNameMap>(tag: K, attrs: Reco
   return first.cloneNode() as HTMLElementTagNameMap[K];
 }
 
-/** Makes the children of `el` behind `kept` those of `next`, and keeps every node that is the same. */
+/** Replaces the children of `el` behind `kept` with those of `next`, and keeps every node that is the same. */
 export function patch(el: Element, kept: Node | null, next: Node): void {
   let old = kept ? kept.nextSibling : el.firstChild;
   for (let node = next.firstChild; node;) {
@@ -68,8 +71,8 @@ export function patch(el: Element, kept: Node | null, next: Node): void {
 const PIECE = 4096;
 
 /**
- * Appends text in nodes of a fixed size. A browser copies the whole of a text node to append to it, so one node that
- * grows would cost the square of the text; and the places of the cuts must not depend on how the text arrived.
+ * Appends text in nodes of a fixed size. To append to a text node, a browser copies all of it, so one growing node
+ * would cost the square of the text. The positions of the cuts must not depend on how the text arrived.
  */
 export function appendText(el: Element, text: string): void {
   let last = el.lastChild as Text | null;

@@ -40,7 +40,7 @@ const ALIASES: Record<string, string> = Object.fromEntries(
     + 'perl:pl patch:diff postgresql:sql postgres:sql psql:sql mysql:sql sqlite:sql plsql:sql properties:ini conf:ini env:ini cfg:ini regexp:regex nasm:asm url:uri')
     .split(' ').map((pair) => pair.split(':') as [string, string]),
 );
-// Names of the library's tokens to classes of our own; styles are in markdown.css.
+// Maps the library's tokens to our classes. The styles are in markdown.css.
 const CLASSES: Record<string, string> = {
   kwd: 'keyword', bool: 'keyword', section: 'keyword', str: 'string', insert: 'string', num: 'number', esc: 'number',
   cmnt: 'comment', func: 'function', class: 'type', type: 'type', var: 'variable', err: 'variable', deleted: 'variable', oper: 'operator',
@@ -52,7 +52,7 @@ const language = (name: string): string | undefined => {
 };
 
 const MOST = 50_000;
-// The library's patterns may take the square of a line; and nobody reads a long one for its colours.
+// The library's patterns may cost the square of a line's length, and nobody needs colours in a very long line.
 const LONGEST_LINE = 2000;
 const BUDGET_MS = 40;
 
@@ -65,7 +65,7 @@ const idle = (): Promise<unknown> => new Promise((resolve) => {
   else setTimeout(resolve, 50);
 });
 
-/** Colours a finished block when there is time; `done` says that it is no longer on the page. */
+/** Colours a finished block when there is time. `done` says that it is no longer on the page. */
 export function highlightLater(code: HTMLElement, lang: string, done: () => boolean): void {
   const name = language(lang), text = code.textContent ?? '';
   if (!name || text.length > MOST || text.split('\n').some((line) => line.length > LONGEST_LINE)) return;
@@ -80,7 +80,7 @@ async function run(): Promise<void> {
     if (job.done()) continue;
     const selection = document.getSelection();
     if (selection && !selection.isCollapsed && selection.containsNode(job.code, true)) {
-      // New nodes would end the selection: later.
+      // New nodes would end the reader's selection, so this waits.
       const again = job;
       setTimeout(() => highlightLater(again.code, again.lang, again.done), 1000);
       continue;
@@ -88,7 +88,7 @@ async function run(): Promise<void> {
     try {
       await highlight(job.code, job.lang);
     } catch {
-      // Without colours, then (the file did not load).
+      // The file did not load, so the code stays without colours.
     }
   }
   running = false;
@@ -99,7 +99,7 @@ const loaded = new Map<string, ShjLanguageData>();
 async function highlight(code: HTMLElement, name: string): Promise<void> {
   const { tokenizer } = await import('@speed-highlight/core/tokenize');
   const text = code.textContent ?? '';
-  // Tokens again after each load, so that the page waits for nothing but its own network.
+  // Reads the tokens again after each load, so that the page waits only for its own network.
   for (;;) {
     const out: Node[] = [], until = performance.now() + BUDGET_MS;
     let at = 0, from = 0, last: string | undefined;
@@ -126,7 +126,7 @@ async function highlight(code: HTMLElement, name: string): Promise<void> {
         step = tokens.next(data || undefined);
       }
     } catch {
-      // No more time: the rest stays plain.
+      // The time is up. The rest stays plain.
       put(at);
       last = undefined;
     }

@@ -1,10 +1,10 @@
 /**
  * Markdown as DOM, for text that is still being written.
  *
- * A line-by-line block parser of our own (blocks.ts) does what CommonMark's reference does and never looks at a line
- * twice; marked's inline lexer reads the text of each block (inline.ts). `streaming-markdown` 0.2.15 was tried and is
- * not used: it knows no tilde fences, setext headings, reference links, entities, bare links or `1)` lists, leaves the
- * `>` inside fences of a quote, opens a new list after a fence in an item, and links `javascript:` addresses.
+ * Our own block parser (blocks.ts) reads line by line, as CommonMark's reference does, and never looks at a line twice.
+ * marked's inline lexer reads the text of each block (inline.ts). `streaming-markdown` 0.2.15 was tried and is not
+ * used: it knows no tilde fences, setext headings, reference links, entities, bare links or `1)` lists, leaves the `>`
+ * inside fences of a quote, opens a new list after a fence in an item, and links `javascript:` addresses.
  */
 import { Lexer, type Token, type Tokens } from 'marked';
 
@@ -23,7 +23,7 @@ export interface MarkdownLabels {
 
 export interface MarkdownView {
   append(text: string): void;
-  /** Another text instead; one that goes on from the present one is appended to it. */
+  /** Sets another text. If it continues the present one, only the rest is appended. */
   replace(text: string): void;
   /** The text is whole. */
   finish(): void;
@@ -52,7 +52,7 @@ export class View implements MarkdownView {
     this.text += text;
     this.queue += text;
     if (this.timer !== undefined) return;
-    // A frame, or (in a tab that is not shown, which has none) a moment later
+    // A frame, or a moment later in a hidden tab, which has no frames
     this.frame = requestAnimationFrame(this.flush);
     this.timer = setTimeout(this.flush, 100);
   }
@@ -96,7 +96,7 @@ export class View implements MarkdownView {
   private take(final: boolean): void {
     let text = this.queue;
     this.queue = '';
-    // Half a character, or half a line end: with the rest
+    // Half a character or half a line end waits for its rest
     if (!final && (text.endsWith('\r') || isHigh(text.charCodeAt(text.length - 1)))) {
       this.queue = text.slice(-1);
       text = text.slice(0, -1);
@@ -120,7 +120,7 @@ export class View implements MarkdownView {
     });
   }
 
-  // What scrolls sideways must be reachable without a pointer.
+  // An element that scrolls sideways must be reachable without a pointer.
   private scrollable(el: Element): void {
     const pre = el.tagName === 'PRE';
     const attrs: Record<string, string> = { tabindex: '0', role: pre ? 'region' : 'group', ...(pre ? { 'aria-label': this.labels.code } : {}) };
@@ -142,7 +142,7 @@ export function createMarkdownView(root: HTMLElement, labels: MarkdownLabels): M
   return new View(root, labels);
 }
 
-/** A whole text at once. */
+/** Renders a whole text at once. */
 export function renderMarkdown(root: HTMLElement, text: string, labels: MarkdownLabels): MarkdownView {
   const view = new View(root, labels);
   root.replaceChildren();
@@ -151,7 +151,7 @@ export function renderMarkdown(root: HTMLElement, text: string, labels: Markdown
   return view;
 }
 
-/** What the text says, without its marks: for titles and announcements. */
+/** The text without its marks, for titles and announcements. */
 export function plainText(markdown: string): string {
   const out: string[] = [];
   const walk = (tokens: Token[]): void => {

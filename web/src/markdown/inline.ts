@@ -3,12 +3,12 @@ import { Lexer, type Token, Tokenizer, type Tokens } from 'marked';
 import { h, isHigh, patch, shell } from './dom.ts';
 
 const tokenizer = new Tokenizer<string, string>();
-// Given to each lexer, so that marked's own defaults stay as they are.
+// Each lexer gets these, so that marked's own defaults stay as they are.
 export const options = { gfm: true, breaks: true, tokenizer };
 
 export type Refs = Record<string, { href: string; title: string | undefined }>;
 
-/** Link definitions at the start of a paragraph: taken into `refs`; the rest of the text comes back. */
+/** Moves link definitions at the start of a paragraph into `refs`, and returns the rest of the text. */
 export function takeDefinitions(text: string, refs: Refs, added: (label: string) => void): string {
   new Lexer(options); // gives the tokenizer its rules
   while (text.startsWith('[')) {
@@ -34,7 +34,7 @@ function lex(text: string, refs: Refs, missed: Set<string>): Token[] {
   return lexer.inlineTokens(text);
 }
 
-/** The references one meets in prose; the others stay as written, as they would in a browser without them. */
+/** The character references that are common in prose. Others stay as written. */
 const ENTITIES: Record<string, string> = Object.fromEntries(
   ('amp& lt< gt> quot" apos\' nbsp\u00a0 copy© reg® trade™ hellip… mdash— ndash– lsquo‘ rsquo’ ldquo“ rdquo” laquo« raquo» times× divide÷ deg° plusmn± middot· bull• '
     + 'rarr→ larr← uarr↑ darr↓ harr↔ rArr⇒ lArr⇐ le≤ ge≥ ne≠ asymp≈ infin∞ sum∑ prod∏ radic√ alpha\u03b1 beta\u03b2 gamma\u03b3 delta\u03b4 epsilon\u03b5 lambda\u03bb mu\u03bc pi\u03c0 sigma\u03c3 theta\u03b8 omega\u03c9 Delta\u0394 Sigma\u03a3 Omega\u03a9 '
@@ -48,7 +48,10 @@ export const decode = (text: string): string => text.replace(/&(?:#(\d{1,7})|#[x
   return code === 0 || code > 0x10ffff || (code & 0x1ff800) === 0xd800 ? '\ufffd' : String.fromCodePoint(code);
 });
 
-/** Only absolute addresses of the web and of mail; what could pass for another site (a user name before the host) does not. */
+/**
+ * Only absolute addresses of the web and of mail. An address that could pass for another site (a user name before the
+ * host) is refused.
+ */
 export function safeHref(href: string): string | undefined {
   href = decode(href).trim();
   if (!/^(?:https?:\/\/|mailto:)/i.test(href)) return undefined;
@@ -60,7 +63,7 @@ export function safeHref(href: string): string | undefined {
   }
 }
 
-// Marks that turn the direction of what follows: in a link they could make an address read as another one.
+// Removes marks that turn the direction of the text after them: in a link they could make an address look like another.
 const noBidi = (text: string): string => text.replace(/[\u202a-\u202e\u2066-\u2069]/g, '');
 
 export const inlineText = (tokens: Token[]): string => tokens.map((token) =>
@@ -98,7 +101,7 @@ function build(into: Node, tokens: Token[], inLink = false): void {
           text(token.raw);
         } else {
           const a = h('a', { href, target: '_blank', rel: 'noopener noreferrer nofollow' });
-          // An image is never loaded: no one is told that it was seen.
+          // Images are never loaded, so no server learns that the text was read.
           if (token.type === 'image') {
             a.className = 'image';
             a.append(noBidi(inlineText(token.tokens ?? []).trim()) || href);
@@ -122,7 +125,7 @@ function build(into: Node, tokens: Token[], inLink = false): void {
   }
 }
 
-// A piece may be cut off once it holds nothing that could still pair with what follows.
+// A piece may be cut off once nothing in it can still pair with later text.
 const OPENER = /`|<[a-z/!?]|\*+(?![\s*])|(?<![\p{L}\p{N}_])_+(?![\s_])|~+(?![\s~])/iu;
 function closed(tokens: Token[]): boolean {
   let depth = 0;
@@ -139,14 +142,14 @@ function closed(tokens: Token[]): boolean {
 }
 
 const FIRST = 512, LAST = 4096, HARD = 8192;
-// What may stand at a cut: nothing that belongs to Markdown beside it.
+// A cut needs neighbours that mean nothing in Markdown.
 const SPECIAL = /[\\`*_~[\]()<>!&:@]/;
 const WIDE = /[\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffee]/;
 
 /**
- * Shows text with inline Markdown that may still grow. Long text is cut into pieces at places that depend on the text
- * alone; a piece behind a cut is rendered once, so only the last one (some hundred characters) is rendered again when
- * more comes. Emphasis or a code span longer than 4 KiB inside one paragraph is the price: it may be cut.
+ * Shows text with inline Markdown that may still grow. Long text is cut into pieces at positions that depend only on
+ * the text. A piece before a cut is rendered once. So new text renders only the last piece again (some hundred
+ * characters). The price: emphasis or a code span longer than 4 KiB inside one paragraph may be cut.
  */
 export class Inline {
   src = '';
@@ -172,7 +175,7 @@ export class Inline {
     this.put(lex(tail, this.refs, this.missed));
   }
 
-  /** From the start again: other text, or references that are known by now. */
+  /** Renders from the start again, because the text is another, or because more references are known now. */
   again(src = this.src): void {
     this.el.replaceChildren();
     this.missed.clear();
@@ -222,9 +225,9 @@ export class Inline {
   }
 }
 
-/** Text that is still growing, made presentable: what is open is closed, what is half a link target or a bare mark is left out. */
+/** Makes growing text presentable: closes what is open, and leaves out half a link target or a bare mark. */
 export function mend(text: string): string {
-  // The head of a table, before the row that tells: kept back.
+  // The head of a table is held back until the row after it tells what it is.
   text = text.replace(/(?:^|\n)\|[^\n]*$/, '').replace(/[ \t\n]+$/, '');
   const open: string[] = [];
   const RUN = /\\[^]|(`+)|!?\[|\]\(?|\*+|_+|~~/g;
@@ -270,7 +273,7 @@ export function mend(text: string): string {
 function seal(text: string, open: string[]): string {
   text = text.trimEnd();
   for (const run of open.reverse()) {
-    // Nothing in it yet: the mark itself is left out.
+    // Nothing is inside the mark yet, so the mark itself is left out.
     if (text.endsWith(run) && !/[`\\]/.test(run)) text = text.slice(0, -run.length).trimEnd();
     else text += run;
   }

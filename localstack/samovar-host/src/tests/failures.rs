@@ -137,3 +137,19 @@ async fn a_function_error_is_passed_through() {
     assert_eq!((host.state().cold_starts, host.state().errors), (1, 1));
     host.end().await;
 }
+
+#[tokio::test]
+async fn a_process_is_killed_by_its_id_and_its_invocation_is_known_while_it_runs() {
+    let host = TestHost::start(vec![function(None)]).await;
+    let (mut held, invocation) = host.hold().await;
+    let (url, request_id) = held.url_and_request_id().await;
+    let instance = url.split('/').skip_while(|part| *part != "fixture").nth(1).expect("the id in the base path");
+    let known = host.host.invocation("fixture", instance).expect("it works");
+    assert_eq!(known.request_id, request_id);
+    host.host.kill("fixture", instance);
+    let error = invocation.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "The process exited during the invocation with signal: 9 (SIGKILL)");
+    assert!(host.host.invocation("fixture", instance).is_none());
+    host.host.kill("fixture", instance); // Nobody is there any more.
+    host.end().await;
+}

@@ -1,4 +1,4 @@
-//! A speed measurement, on demand: `cargo test -p samovar-host tests::measure -- --ignored --nocapture`.
+//! A speed measurement, on demand: `cargo test --workspace --lib tests::measure -- --ignored --nocapture`.
 
 use std::time::Instant;
 

@@ -13,7 +13,7 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Result, s3_error};
 
-use crate::credentials::{self, SECRET_KEY, SESSION_TOKEN};
+use crate::credentials::{self, Caller, SECRET_KEY};
 use crate::door::{Door, Passage};
 
 /// S3 refuses a presigned URL that is valid for longer.
@@ -43,7 +43,7 @@ fn unknown_access_key() -> s3s::S3Error {
 /// A function's credentials are temporary, as on AWS. Without their token the key is unknown, as there.
 pub(super) fn check_token(token: Option<&str>) -> S3Result<()> {
     match token {
-        Some(SESSION_TOKEN) => Ok(()),
+        Some(token) if credentials::is_session_token(token) => Ok(()),
         Some(_) => Err(s3_error!(InvalidToken, "The provided token is malformed or otherwise invalid.")),
         None => Err(unknown_access_key()),
     }
@@ -89,9 +89,12 @@ impl Entrance {
 
     /// Must be called once the caller and the operation are known. Returns an error if the call must not be executed;
     /// the actual answer is then decided on the way out.
-    pub(super) async fn enter(&self, access_key: &str, operation: &str) -> S3Result<()> {
+    /// `token` is the session token, if the signer itself makes the call.
+    pub(super) async fn enter(&self, access_key: &str, token: Option<&str>, operation: &str) -> S3Result<()> {
+        let function = credentials::function_of(access_key).to_owned();
+        let caller = Caller { function, instance: token.and_then(credentials::instance) };
         // Bodies are streams, so hooks do not see them.
-        let passage = self.door.enter(credentials::function_of(access_key), "s3", operation, &Bytes::new()).await;
+        let passage = self.door.enter(caller, "s3", operation, &Bytes::new()).await;
         let dropped = passage.dropped();
         *self.passage.lock().unwrap_or_else(PoisonError::into_inner) = Some(passage);
         if dropped { Err(s3_error!(InternalError, "The call was dropped")) } else { Ok(()) }
@@ -114,11 +117,12 @@ impl S3Access for Access {
         let query = query(context.uri());
         let asked = |name: &str| query.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str());
         let header = context.headers().get("x-amz-security-token").and_then(|value| value.to_str().ok());
-        check_token(asked("X-Amz-Security-Token").or(header))?;
+        let header = header.map(str::to_owned);
+        check_token(asked("X-Amz-Security-Token").or(header.as_deref()))?;
         let operation = context.s3_op().name().to_owned();
         let Some(entrance) = context.extensions_mut().get::<Arc<Entrance>>().cloned() else {
             return Err(s3_error!(InternalError, "A request has not passed the door"));
         };
-        entrance.enter(&access_key, &operation).await
+        entrance.enter(&access_key, header.as_deref(), &operation).await
     }
 }

@@ -163,7 +163,7 @@ async fn authenticate(keys: &Keys, bucket: &str, fields: &FormFields, entrance: 
     access::check_token(fields.get("x-amz-security-token"))?;
     let policy = Policy::parse(encoded)?;
     policy.check(bucket, fields, now_ms())?;
-    entrance.enter(access_key, "PostObject").await?;
+    entrance.enter(access_key, None, "PostObject").await?;
     Ok(policy)
 }
 

@@ -19,18 +19,18 @@ pub(super) struct StartMessageMoveTask {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Started {
+pub(super) struct StartedMoveTask {
     task_handle: String,
 }
 
-pub(super) async fn start(sqs: &Sqs, request: StartMessageMoveTask) -> Result<Started, Error> {
+pub(super) async fn start(sqs: &Sqs, request: StartMessageMoveTask) -> Result<StartedMoveTask, Error> {
     let source = required(request.source_arn, "SourceArn")?;
     let (destination, rate) = (request.destination_arn.as_deref(), request.max_number_of_messages_per_second);
     let (id, task_handle) =
         sqs.inner.run(|state, now_ms| state.start_move_task(&source, destination, rate, now_ms)).await?;
     // Weak, so that a task does not keep a dropped server alive.
     tokio::spawn(Inner::drive_move_task(Arc::downgrade(&sqs.inner), id));
-    Ok(Started { task_handle })
+    Ok(StartedMoveTask { task_handle })
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,5 +1,7 @@
 //! YAML, parameters, conditions, functions, globals.
 
+use insta::assert_snapshot;
+
 use super::*;
 
 #[test]
@@ -85,14 +87,11 @@ Outputs:
   C: {Value: !Sub '${Quee.Arn}'}
 Resources:
   Queue: {Type: AWS::SQS::Queue}"#;
-    assert_problems(
-        source,
-        &[
-            (4, "There is no parameter or resource \"Nope\""),
-            (5, "There is no condition \"Never\" (known: Same)"),
-            (6, "There is no parameter or resource \"Quee\": did you mean \"Queue\"?"),
-        ],
-    );
+    assert_snapshot!(error(source), @r#"
+    infra/t.yaml:4: There is no parameter or resource "Nope" (nearest: Queue, AWS::NoValue, AWS::Region)
+    infra/t.yaml:5: There is no condition "Never" (known: Same)
+    infra/t.yaml:6: There is no parameter or resource "Quee": did you mean "Queue"?
+    "#);
 }
 
 #[test]
@@ -109,20 +108,17 @@ fn a_wrong_or_unknown_function_is_an_error_with_its_line() {
   I: {Value: !GetAtt Queue}
 Resources:
   Queue: {Type: AWS::SQS::Queue}"#;
-    assert_problems(
-        source,
-        &[
-            (2, "!GetAZs is not understood"),
-            (3, "!Select has no item 2 in a list of 2"),
-            (4, "AWS::SQS::Queue does not have the attribute \"Url\" (known: Arn, QueueName, QueueUrl)"),
-            (5, "!Equals can be used only under Conditions"),
-            (6, "!Join takes [separator, list]"),
-            (7, "!Sub has a ${ without its }: \"${a\""),
-            (8, "The output G must be text, but is a list"),
-            (9, "The output H cannot be AWS::NoValue"),
-            (10, "!GetAtt takes Name.Attribute or [Name, Attribute]"),
-        ],
-    );
+    assert_snapshot!(error(source), @r#"
+    infra/t.yaml:2: !GetAZs is not understood: did you mean "GetAtt"?
+    infra/t.yaml:3: !Select has no item 2 in a list of 2
+    infra/t.yaml:4: AWS::SQS::Queue does not have the attribute "Url" (known: Arn, QueueName, QueueUrl)
+    infra/t.yaml:5: !Equals can be used only under Conditions: name it there and use !If here
+    infra/t.yaml:6: !Join takes [separator, list]
+    infra/t.yaml:7: !Sub has a ${ without its }: "${a"
+    infra/t.yaml:8: The output G must be text, but is a list
+    infra/t.yaml:9: The output H cannot be AWS::NoValue
+    infra/t.yaml:10: !GetAtt takes Name.Attribute or [Name, Attribute]
+    "#);
 }
 
 #[test]
@@ -135,14 +131,13 @@ fn a_condition_refers_only_to_parameters_and_never_to_itself() {
   E: !Not [!Condition Zebra]
 Resources:
   Queue: {Type: AWS::SQS::Queue}"#;
-    let expected = [
-        (2, "Condition B depends on itself"),
-        (3, "Condition A depends on itself"),
-        (4, "A condition can refer only to parameters, not to \"Queue\""),
-        (5, "A condition must be one of"),
-        (6, "There is no condition \"Zebra\" (known: A, B, C, D, E)"),
-    ];
-    assert_problems(source, &expected);
+    assert_snapshot!(error(source), @r#"
+    infra/t.yaml:2: Condition B depends on itself
+    infra/t.yaml:3: Condition A depends on itself
+    infra/t.yaml:4: A condition can refer only to parameters, not to "Queue" (nearest: AWS::NoValue, AWS::Region, AWS::URLSuffix)
+    infra/t.yaml:5: A condition must be one of !Equals, !Not, !And, !Or and !Condition, but is text
+    infra/t.yaml:6: There is no condition "Zebra" (known: A, B, C, D, E)
+    "#);
 }
 
 #[test]
@@ -198,12 +193,11 @@ Resources:
     assert!(functions[1].environment.is_empty());
 
     let source = "Globals:\n  Function:\n    Policies: []\n    Timeuot: 3\n  Api: {}\nResources: {}";
-    let expected = [
-        (3, "Globals.Function cannot have \"Policies\""),
-        (4, "Globals.Function cannot have \"Timeuot\": did you mean \"Timeout\"?"),
-        (5, "Globals.Api is not understood (known: Function, HttpApi, WebSocketApi)"),
-    ];
-    assert_problems(source, &expected);
+    assert_snapshot!(error(source), @r#"
+    infra/t.yaml:3: Globals.Function cannot have "Policies" (nearest: RolePath, Tracing, CodeUri)
+    infra/t.yaml:4: Globals.Function cannot have "Timeuot": did you mean "Timeout"?
+    infra/t.yaml:5: Globals.Api is not understood (known: Function, HttpApi, WebSocketApi)
+    "#);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The resource types: the model that each one gives, and the properties that are errors.
 
+use insta::assert_snapshot;
+
 use super::*;
 
 #[test]
@@ -16,13 +18,12 @@ fn all_problems_are_shown_in_the_order_of_the_lines() {
     Properties: {FifoQueue: maybe, QueueName: [a]}
 "#,
     );
-    let expected = [
-        (6, "AWS::SQS::Queue does not have the property \"Foo\" (nearest: "),
-        (7, "AWS::SQS::Queue.VisibilityTimeout is 50000, but AWS takes 0 to 43200"),
-        (8, "AWS::SQS::Queue.DelaySeconds must be a whole number, but is \"soon\""),
-        (11, "AWS::SQS::Queue.QueueName must be text, but is a list"),
-    ];
-    assert_problems(&source, &expected);
+    assert_snapshot!(error(&source), @r#"
+    infra/t.yaml:6: AWS::SQS::Queue does not have the property "Foo" (nearest: Tags, FifoQueue, QueueName)
+    infra/t.yaml:7: AWS::SQS::Queue.VisibilityTimeout is 50000, but AWS takes 0 to 43200
+    infra/t.yaml:8: AWS::SQS::Queue.DelaySeconds must be a whole number, but is "soon"
+    infra/t.yaml:11: AWS::SQS::Queue.QueueName must be text, but is a list
+    "#);
 }
 
 #[test]
@@ -30,12 +31,11 @@ fn an_unknown_type_is_an_error_and_a_deployed_only_type_is_not() {
     let source = with_resources(
         "  B: {Type: AWS::SNS::Topic}\n  C: {Type: AWS::SQS::Qeue}\n  D: {Type: AWS::SQS::Queue, DependsOn: X}\n",
     );
-    let expected = [
-        (3, "The local stack does not have the type AWS::SNS::Topic"),
-        (4, "The local stack does not have the type AWS::SQS::Qeue: did you mean \"AWS::SQS::Queue\"?"),
-        (5, "DependsOn names \"X\", which is not a resource"),
-    ];
-    assert_problems(&source, &expected);
+    assert_snapshot!(error(&source), @r#"
+    infra/t.yaml:3: The local stack does not have the type AWS::SNS::Topic (nearest: AWS::SQS::Queue, AWS::IAM::Role, AWS::S3::Bucket)
+    infra/t.yaml:4: The local stack does not have the type AWS::SQS::Qeue: did you mean "AWS::SQS::Queue"?
+    infra/t.yaml:5: DependsOn names "X", which is not a resource: did you mean "B", "C" or "D"?
+    "#);
 
     let alarm =
         "  A: {Type: AWS::CloudWatch::Alarm, Properties: {Dimensions: [{Value: !GetAtt Q.QueueName}], X: !GetAZs a}}\n";
@@ -378,11 +378,10 @@ fn user_pool_clients_are_known_by_their_logical_ids() {
     assert_eq!(template.user_pool_clients, ["Client"]);
     assert_eq!(template.outputs["Issuer"], locals().issuer);
     let source = source.replace("UserPoolId: !Ref Pool", "UserPoolId: other, GenerateSecret: true");
-    let expected = [
-        (4, "AWS::Cognito::UserPoolClient.GenerateSecret cannot be true"),
-        (4, "AWS::Cognito::UserPoolClient.UserPoolId is \"other\", which is not a user pool"),
-    ];
-    assert_problems(&source, &expected);
+    assert_snapshot!(error(&source), @r#"
+    infra/t.yaml:4: AWS::Cognito::UserPoolClient.GenerateSecret cannot be true: the local issuer has no client secrets
+    infra/t.yaml:4: AWS::Cognito::UserPoolClient.UserPoolId is "other", which is not a user pool of this template
+    "#);
 }
 
 #[test]

@@ -48,9 +48,9 @@ async fn answer(api: &Arc<Api>, incoming: &Incoming, request_id: &str) -> Result
     let identity = authorize(api, route, head).await?;
     let event = event(api, incoming, body, &selected, identity.as_ref(), request_id);
     let answer = invoke(api, route, &event).await.map_err(|failure| match failure {
-        Failure::TooLarge => refuse(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
-        Failure::Unavailable => refuse(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
-        Failure::Internal => refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+        HandlerError::TooLarge => refuse(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+        HandlerError::Unavailable => refuse(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
+        HandlerError::Internal => refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
     })?;
     response::of_answer(&answer).map_err(|why| {
         tracing::warn!("{}: the function's answer is not a valid response: {why}", route.function);
@@ -69,7 +69,7 @@ async fn authorize(api: &Api, route: &HttpRoute, head: &request::Parts) -> Resul
 
 /// The response to a client if the integration gave no answer.
 #[derive(Debug)]
-enum Failure {
+enum HandlerError {
     TooLarge,
     Unavailable,
     Internal,
@@ -77,7 +77,7 @@ enum Failure {
 
 /// Calls a route's function, for at most the integration's time. A function that takes longer goes on, without effect
 /// here.
-async fn invoke(api: &Arc<Api>, route: &HttpRoute, event: &Value) -> Result<Bytes, Failure> {
+async fn invoke(api: &Arc<Api>, route: &HttpRoute, event: &Value) -> Result<Bytes, HandlerError> {
     let payload: Bytes = event.to_string().into();
     // Lambda's limit is lower than API Gateway's, and the event is larger than its body. Unconfirmed: the status.
     if payload.len() > MAX_REQUEST_BYTES {
@@ -86,7 +86,7 @@ async fn invoke(api: &Arc<Api>, route: &HttpRoute, event: &Value) -> Result<Byte
             route.function,
             payload.len()
         );
-        return Err(Failure::TooLarge);
+        return Err(HandlerError::TooLarge);
     }
     let (invoker, function) = (Arc::clone(&api.invoker), route.function.clone());
     let running = api.tasks.spawn(async move { invoker.invoke(&function, payload).await });
@@ -100,8 +100,8 @@ async fn invoke(api: &Arc<Api>, route: &HttpRoute, event: &Value) -> Result<Byte
     tracing::warn!(route = %route.key, "{error}");
     Err(match error {
         // AWS's answer to a timeout, as its users report it. Unconfirmed: that throttling looks the same.
-        IntegrationError::IntegrationTimeout { .. } | IntegrationError::Throttled(_) => Failure::Unavailable,
-        _ => Failure::Internal,
+        IntegrationError::IntegrationTimeout { .. } | IntegrationError::Throttled(_) => HandlerError::Unavailable,
+        _ => HandlerError::Internal,
     })
 }
 

@@ -89,8 +89,13 @@ pub(super) fn start_sources(
     for function in &template.functions {
         for source in function.event_sources.iter().filter(|source| source.enabled) {
             let url = template.queues.iter().find(|queue| queue.name == source.queue).map(|queue| queue.url.clone());
-            let queue =
-                Source { queues: services.queues.clone(), name: source.queue.clone(), url: url.unwrap_or_default() };
+            let queue = Source {
+                queues: services.queues.clone(),
+                name: source.queue.clone(),
+                url: url.unwrap_or_default(),
+                function: function.name.clone(),
+                door: services.door().clone(),
+            };
             let mapping = EventSource {
                 function: function.name.clone(),
                 queue_arn: source.queue_arn.clone(),

@@ -35,6 +35,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::addresses::Addresses;
+use crate::chaos::Chaos;
 use crate::oidc::Issuer;
 use crate::options::Options;
 use crate::site::Site;
@@ -42,7 +43,7 @@ use crate::state::State;
 use data_dir::DataDir;
 use environment::S3Addresses;
 use http_apis::http_apis;
-use servers::{Apis, Servers};
+use servers::{Apis, Servers, Shown};
 use urls::Urls;
 use websocket_apis::websocket_apis;
 
@@ -85,16 +86,22 @@ impl Stack {
         let site = async { Ok(build_site(&template, options, &urls).await) };
         let (programs, site) = tokio::try_join!(functions::build(&template.functions, options), site)?;
         let (host, invoker) = functions::run(&template, &programs, options, &urls)?;
+        let chaos = Chaos::new(host.clone(), Arc::clone(&services.faults), kept_in)?;
         let apis = Apis {
-            websocket: websocket_apis(&template, options, &urls.domain, &invoker)?,
+            websocket: websocket_apis(&template, options, &urls.domain, &invoker, services.door())?,
             http: http_apis(&template, &urls.domain, ACCOUNT_ID, &invoker)?,
         };
 
         let servers = Servers::default();
         servers.serve_functions(internal, host.as_ref(), &services, &apis);
         let stop_sources = CancellationToken::new();
+        if let Some(seed) = options.chaos {
+            tracing::warn!("chaos: processes die and calls fail, as seed {seed} decides; see /_local/chaos");
+            chaos.start(seed);
+        }
         let sources = functions::start_sources(&template, &services, &invoker, &stop_sources);
-        let shown = (state(&template, &apis, &services, host.as_ref()), issuer, dotenv(&template, &urls));
+        let state = state(&template, &apis, &services, host.as_ref());
+        let shown = Shown { state, issuer, dotenv: dotenv(&template, &urls), chaos };
         servers.serve_clients(public, shown, &apis, site, &options.allowed_hosts);
         servers.sweep(&services);
         servers.tasks.close();

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::chaos::{self, Chaos};
 use crate::oidc::Issuer;
 use crate::server::serve;
 use crate::site::{self, Site};
@@ -26,6 +27,15 @@ pub(super) struct Servers {
     pub(super) tasks: TaskTracker,
     pub(super) stop_public: CancellationToken,
     pub(super) stop_internal: CancellationToken,
+}
+
+/// The stack's own paths, below `/_local`.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) state: State,
+    pub(super) issuer: Issuer,
+    pub(super) dotenv: String,
+    pub(super) chaos: Arc<Chaos>,
 }
 
 /// The APIs of a stack.
@@ -55,7 +65,7 @@ impl Servers {
     pub(super) fn serve_clients(
         &self,
         listener: TcpListener,
-        (state, issuer, dotenv): (State, Issuer, String),
+        Shown { state, issuer, dotenv, chaos }: Shown,
         apis: &Apis,
         site: Option<Arc<Site>>,
         allowed_hosts: &[String],
@@ -66,6 +76,7 @@ impl Servers {
             .route("/_local/health", get(|| async { Json(json!({ "status": "ok" })) }))
             .route("/_local/state", get(snapshot).with_state(Arc::new(state)))
             .route("/_local/environment", get(move || async move { dotenv }))
+            .merge(chaos::router(chaos))
             .merge(Arc::new(issuer).router())
             .merge(services)
             .fallback_service(websocket::router_before(apis.websocket.clone(), http_apis));

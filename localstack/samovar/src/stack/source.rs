@@ -5,10 +5,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use samovar_host::event_source;
+use samovar_services::door::Door;
 use samovar_services::queues::Queues;
 use samovar_sqs::Receive;
 use serde_json::{Value, json};
+
+use crate::chaos::{DELETE_BATCH, GATEWAY};
 
 /// One queue of the services, as an event source reads it.
 #[derive(Debug)]
@@ -16,6 +20,9 @@ pub(super) struct Source {
     pub(super) queues: Queues,
     pub(super) name: String,
     pub(super) url: String,
+    /// The function that the messages are for.
+    pub(super) function: String,
+    pub(super) door: Door,
 }
 
 impl event_source::Queue for Source {
@@ -46,6 +53,9 @@ impl event_source::Queue for Source {
     }
 
     async fn delete(&self, receipt_handles: &[String]) -> Result<()> {
+        if self.door.decide(&self.function, GATEWAY, DELETE_BATCH, Bytes::new()).await.dropped {
+            return self.give_back(receipt_handles).await;
+        }
         match &self.queues {
             Queues::Embedded(sqs) => {
                 let deleted = sqs.delete(&self.name, receipt_handles).await;
@@ -55,6 +65,22 @@ impl event_source::Queue for Source {
                 for handle in receipt_handles {
                     let request = json!({ "QueueUrl": self.url, "ReceiptHandle": handle });
                     self.queues.expect("DeleteMessage", &request).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Source {
+    /// Lets the messages be received again at once.
+    async fn give_back(&self, receipt_handles: &[String]) -> Result<()> {
+        for handle in receipt_handles {
+            match &self.queues {
+                Queues::Embedded(sqs) => sqs.change_visibility(&self.name, handle, Duration::ZERO).await?,
+                Queues::Remote(_) => {
+                    let request = json!({ "QueueUrl": self.url, "ReceiptHandle": handle, "VisibilityTimeout": 0 });
+                    self.queues.expect("ChangeMessageVisibility", &request).await?;
                 }
             }
         }

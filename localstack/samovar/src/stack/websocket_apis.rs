@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use samovar_services::door::Door;
 use samovar_template::Template;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +18,7 @@ pub(super) fn websocket_apis(
     options: &Options,
     domain: &str,
     invoker: &Arc<dyn Invoker>,
+    door: &Door,
 ) -> Result<Vec<Arc<Api>>> {
     let mut apis: Vec<Arc<Api>> = Vec::new();
     for spec in &template.websocket_apis {
@@ -37,6 +39,7 @@ pub(super) fn websocket_apis(
             account_id: ACCOUNT_ID.to_owned(),
             limits,
             invoker: Arc::clone(invoker),
+            door: door.clone(),
             registry: Registry::default(),
             tasks: TaskTracker::new(),
         }));

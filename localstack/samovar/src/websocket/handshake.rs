@@ -17,6 +17,7 @@ use super::events::{self, Client, Closed, Handshake};
 use super::policy::{Verdict, evaluate};
 use super::registry::Connection;
 use super::{Api, connection, routes};
+use crate::chaos::{DISCONNECT, GATEWAY};
 use crate::clock::now_ms;
 use crate::ids::{gateway_id, gateway_trace_header};
 use crate::invoke::IntegrationError;
@@ -76,15 +77,23 @@ async fn run_connection(
     tracing::debug!(connection = connection.client.connection_id, code = closed.code, "Closed");
     if let Some(route) = api.spec.routes.get("$disconnect") {
         let event = events::disconnect(&api, &connection.client, &closed);
+        // AWS promises to try, and no more.
+        if api.door.decide(&route.function, GATEWAY, DISCONNECT, event.to_string().into()).await.dropped {
+            return;
+        }
         if let Err(error) = routes::invoke(&api, route, &event).await {
             tracing::warn!(connection = connection.client.connection_id, "$disconnect: {error}");
         }
     }
 }
 
-type Context = Option<serde_json::Map<String, Value>>;
+type AuthorizerContext = Option<serde_json::Map<String, Value>>;
 
-async fn authorize(api: &Arc<Api>, client: &Client, handshake: &Handshake) -> Result<Context, Response<Body>> {
+async fn authorize(
+    api: &Arc<Api>,
+    client: &Client,
+    handshake: &Handshake,
+) -> Result<AuthorizerContext, Response<Body>> {
     let Some(authorizer) = &api.spec.authorizer else { return Ok(None) };
     let unauthorized = || refuse(StatusCode::UNAUTHORIZED, "Unauthorized");
     let broken = || refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error");

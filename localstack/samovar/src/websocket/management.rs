@@ -6,11 +6,14 @@
 use axum::body::Body;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
+use http::request::Parts;
 use http::{Method, Response, StatusCode};
+use samovar_services::{Answer, Caller, broken};
 use serde_json::{Value, json};
 
 use super::Api;
 use super::registry::SendError;
+use crate::chaos::CONNECTIONS;
 use crate::ids::{gateway_id, is_gateway_id};
 
 /// The largest payload of a post.
@@ -22,7 +25,25 @@ pub(crate) fn connection_id(rest: &str) -> Option<String> {
     (crate::uri::decode(marker) == "@connections").then(|| crate::uri::decode(id))
 }
 
-pub(crate) fn handle(api: &Api, method: &Method, id: &str, body: Bytes) -> Response<Body> {
+/// Takes a call through the door of the services.
+pub(crate) async fn call(api: &Api, request: &Parts, id: &str, body: Bytes) -> Response<Body> {
+    let operation = match request.method {
+        Method::POST => "PostToConnection",
+        Method::GET => "GetConnection",
+        Method::DELETE => "DeleteConnection",
+        _ => return forbidden(),
+    };
+    let passage = api.door.enter(Caller::of(&request.headers), CONNECTIONS, operation, &body).await;
+    let response = (!passage.dropped()).then(|| {
+        let response = handle(api, &request.method, id, body);
+        let status = response.status().as_u16();
+        passage.executed(&Answer { status, headers: Vec::new(), body: Vec::new() });
+        response
+    });
+    passage.heard(response).await.unwrap_or_else(broken)
+}
+
+fn handle(api: &Api, method: &Method, id: &str, body: Bytes) -> Response<Body> {
     if !is_gateway_id(id) {
         return error(
             StatusCode::BAD_REQUEST,

@@ -24,6 +24,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use samovar_services::door::Door;
 use tokio_util::task::TaskTracker;
 
 use crate::invoke::Invoker;
@@ -69,6 +70,8 @@ pub(crate) struct Api {
     pub account_id: String,
     pub limits: Limits,
     pub invoker: Arc<dyn Invoker>,
+    /// What functions do with connections passes it, and so does each `$disconnect`.
+    pub door: Door,
     pub registry: Registry,
     /// The tasks that outlive a request: handshakes, connections, invocations.
     pub tasks: TaskTracker,

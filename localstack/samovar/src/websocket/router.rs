@@ -58,7 +58,7 @@ async fn serve(
         (Some(api), Some(id)) => {
             let (parts, body) = request.into_parts();
             match payload(body).await {
-                Ok(body) => management::handle(api, &parts.method, &id, body),
+                Ok(body) => management::call(api, &parts, &id, body).await,
                 // The client has left, so nobody reads this.
                 Err(_) => StatusCode::BAD_REQUEST.into_response(),
             }

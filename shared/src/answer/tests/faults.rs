@@ -1,5 +1,5 @@
-//! What goes wrong around an answer on AWS and not by itself here: late replicas, deaths, time that is used up, a queue
-//! that fails for a moment.
+//! Faults around an answer that happen on AWS and must be forced here: late replicas, dead workers, time that is used
+//! up, a queue that fails for a moment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ use crate::queue::Job;
 use crate::testing::endpoint::{Endpoint, Step, delta, done, finish, says, stream_head};
 use crate::testing::{Before, connection, user};
 
-/// Works on one job, as the event source and the function do. What came of it.
+/// Works on one job, as the event source and the function do. Gives the result.
 async fn work_on(scene: &Scene, (job, receipt): (Job, String)) -> crate::Result<()> {
     let deadline = scene.answerer.clock.now().plus(DEADLINE);
     let result = scene.answerer.run(&job, &receipt, deadline).await;
@@ -31,7 +31,7 @@ async fn work_on(scene: &Scene, (job, receipt): (Job, String)) -> crate::Result<
     result
 }
 
-/// A worker takes it, and is never heard of again.
+/// A worker takes the message and then dies.
 async fn die_of(scene: &Scene, message: &StoredMessage) {
     let claimed = scene.answerer.messages.claim(message).await.expect("a claim");
     assert!(matches!(claimed, Claimed::Yes(_)), "{claimed:?}");
@@ -47,7 +47,7 @@ async fn an_answer_is_not_cancelled_by_a_look_at_a_replica_that_is_late() {
     let wait = async {
         scene.connections.until(|connections| !connections.told(&connection("c")).is_empty()).await;
         let before = looks();
-        // The writer looks for its user, and the worker for the mark.
+        // The writer looks for its user, and the worker looks for the mark.
         while looks() < before + 6 {
             tokio::task::yield_now().await;
         }
@@ -68,7 +68,7 @@ async fn a_message_that_kills_its_workers_is_given_up_and_its_conversation_goes_
     for _ in 0..MAX_ATTEMPTS {
         die_of(&scene, &deadly).await;
     }
-    // The next job of the conversation, whosoever it is.
+    // The next job of the conversation, whichever message it is for.
     scene.work().await;
     let frames = scene.connections.told(&connection("c"));
     let error = &frames[0];
@@ -83,7 +83,7 @@ async fn a_message_that_kills_its_workers_is_given_up_and_its_conversation_goes_
 }
 
 #[tokio::test]
-async fn an_attempt_that_was_put_back_in_order_is_none_that_killed_its_worker() {
+async fn an_attempt_that_was_given_back_does_not_count_as_a_workers_death() {
     let scene = Scene::new(vec![says(&["good"])]).await;
     let message = scene.say(1).await;
     for _ in 0..MAX_ATTEMPTS + 2 {
@@ -103,7 +103,7 @@ async fn a_message_whose_turn_comes_when_the_time_is_used_up_is_answered_later()
     let scene = Scene::new(vec![first, second, says(&["second"])]).await;
     let (one, two) = (scene.say(1).await, scene.say(2).await);
     let mut jobs = scene.stack.receive().await;
-    // The first job is lost; the other's worker finds both messages.
+    // The first job is lost. The worker of the second finds both messages.
     scene.stack.finished(&jobs.remove(0).1).await;
     let use_up = async {
         while scene.endpoint.requests().is_empty() {
@@ -123,7 +123,7 @@ async fn a_message_whose_turn_comes_when_the_time_is_used_up_is_answered_later()
     assert_eq!(scene.told_last()["replies"][0]["text"], "second");
 }
 
-/// Fails some calls of one operation, and then no more.
+/// Fails some calls of one operation and then no more.
 #[derive(Debug)]
 struct Failing {
     operation: &'static str,
@@ -147,7 +147,7 @@ async fn a_hold_that_fails_for_a_moment_costs_no_answer() {
     let scene = Scene::new(vec![script]).await;
     let message = scene.say(1).await;
     let job = scene.stack.receive().await.remove(0);
-    // More than the SDK's tries of one call.
+    // More failures than the SDK's tries of one call.
     let failing = Arc::new(Failing { operation: "ChangeMessageVisibility", left: AtomicUsize::new(4) });
     scene.stack.services.faults.install(failing.clone());
     let over = async {
@@ -163,14 +163,14 @@ async fn a_hold_that_fails_for_a_moment_costs_no_answer() {
 }
 
 #[tokio::test]
-async fn whoever_has_lost_its_message_tells_nothing_more() {
+async fn a_worker_that_has_lost_its_message_tells_nothing_more() {
     let scene = Scene::new(vec![vec![stream_head(), delta("one "), Step::Hang]]).await;
     scene.say(1).await;
     let (c, connections) = (connection("c"), Arc::clone(&scene.connections));
-    // The delta can't be told, so there is always something left to tell.
+    // The delta can't be told, so the writer always has something left to tell.
     connections.keep_waiting(&c);
     let (job, receipt) = scene.stack.receive().await.remove(0);
-    // It is held before it is told of, so the next hold finds it lost.
+    // The message is held before anything is told, so the next hold finds it lost.
     let finished = scene.stack.finishing(&receipt);
     let lose = async {
         connections.until(|connections| connections.tries(&c) > 0).await;
@@ -185,7 +185,7 @@ async fn whoever_has_lost_its_message_tells_nothing_more() {
 }
 
 #[tokio::test]
-async fn where_nobody_is_at_home_a_message_fails_at_once() {
+async fn a_message_fails_at_once_if_nobody_listens_at_the_models_address() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
     for (address, reason) in [
         (format!("http://{free}/v1"), "its address refuses connections"),
@@ -226,7 +226,7 @@ async fn a_message_whose_worker_died_before_it_began_is_answered_beside_it() {
         scene.connections.told(&connection("c")).into_iter().filter(|f| f["type"] == "reply").collect();
     let told: Vec<_> = replies.iter().map(|reply| (&reply["id"], &reply["replies"][0]["text"])).collect();
     assert_eq!(told, [(&json!(one.id), &json!("one")), (&json!(two.id), &json!("two"))]);
-    // Those that were lost come back, and find nothing to do.
+    // The lost jobs come back and find nothing to do.
     for (job, receipt) in lost {
         let deadline = scene.answerer.clock.now().plus(DEADLINE);
         scene.answerer.run(&job, &receipt, deadline).await.expect("nothing to do");
@@ -235,7 +235,7 @@ async fn a_message_whose_worker_died_before_it_began_is_answered_beside_it() {
 }
 
 #[tokio::test]
-async fn what_is_begun_in_one_lane_is_left_to_it_and_what_follows_waits() {
+async fn a_message_that_one_lane_has_begun_is_left_to_it_and_later_messages_wait() {
     let scene = Scene::new(vec![says(&["one"]), says(&["two"])]).await;
     let messages = &scene.answerer.messages;
     let (one, two) = (scene.say(1).await, scene.say(2).await);
@@ -244,24 +244,24 @@ async fn what_is_begun_in_one_lane_is_left_to_it_and_what_follows_waits() {
     for message in [&one, &two] {
         scene.answerer.queue.rescue(message).await.expect("queued");
     }
-    // A worker of the ordinary lane is at the first.
+    // A worker of the ordinary lane has the first message.
     let claimed = messages.claim(&one).await.expect("a claim");
     let Claimed::Yes(claim) = claimed else { panic!("{claimed:?}") };
     scene.work().await;
     assert!(scene.endpoint.requests().is_empty(), "the rescue lane has begun with what follows");
-    // It has died, and another of its lane begins anew; and ends it.
+    // That worker has died. Another worker of its lane begins anew and ends the message.
     let claimed = messages.claim(&one).await.expect("a claim");
     assert!(matches!(&claimed, Claimed::Yes(claim) if claim.repeated), "{claimed:?}");
     assert!(messages.end(claim, Ending::text("the dead one's"), None, 0).await.expect("an answer").is_none());
     let Claimed::Yes(claim) = claimed else { panic!("not claimed") };
     messages.end(claim, Ending::text("one"), None, 0).await.expect("an answer").expect("it holds it");
-    // Now the rescue lane is at the second.
+    // Now the rescue lane has the second message.
     let rescued = messages.claim_in(Lane::Rescue, &two).await.expect("a claim");
     assert!(matches!(rescued, Claimed::Yes(_)), "{rescued:?}");
     let result = work_on(&scene, second.clone()).await;
     assert!(matches!(result, Err(crate::Error::Contended { .. })), "{result:?}");
     assert_eq!(scene.message(&two.id).await.status, Status::Processing);
-    // Until its worker must be dead.
+    // By then, the worker in the rescue lane must be dead.
     scene.stack.clock.advance(Duration::from_secs(100));
     work_on(&scene, second).await.expect("it is answered");
     assert_eq!(scene.message(&two.id).await.status, Status::Done);

@@ -1,5 +1,5 @@
-//! The worker against an endpoint that streams well, badly, slowly, or not at all: text and status are right each time,
-//! and nothing outlasts its deadline.
+//! The worker against an endpoint that streams well, badly, slowly or not at all. Text and status are right each time,
+//! and nothing goes on after its deadline.
 
 mod faults;
 mod paths;
@@ -22,7 +22,7 @@ use crate::testing::endpoint::{Endpoint, Step, delta, done, event, finish, says,
 use crate::testing::{CHAT, Connections, Stack, connection, conversation, draft, message_id, user};
 
 const LONG: Duration = Duration::from_secs(3600);
-/// Of it, half is kept back where it is so short.
+/// So short a deadline that half of it is kept back for ending.
 const DEADLINE: Duration = Duration::from_secs(4);
 
 struct Scene {
@@ -33,14 +33,14 @@ struct Scene {
 }
 
 impl Scene {
-    /// `u` is connected, and the model is at an endpoint that does this.
+    /// `u` is connected, and the model's endpoint plays these scripts.
     async fn new(scripts: Vec<Vec<Step>>) -> Self {
         let endpoint = Endpoint::start(scripts);
         let url = endpoint.url.clone();
         Self::at(endpoint, &url).await
     }
 
-    /// The model is expected at this address.
+    /// The worker looks for the model at this address.
     async fn at(endpoint: Endpoint, url: &str) -> Self {
         let stack = Stack::start(5, LONG, LONG);
         let connections = Arc::new(Connections::default());
@@ -69,7 +69,7 @@ impl Scene {
         message
     }
 
-    /// Works on what is queued.
+    /// Works on the queued jobs.
     async fn work(&self) {
         for (job, receipt) in self.stack.receive().await {
             let deadline = self.answerer.clock.now().plus(DEADLINE);
@@ -87,7 +87,7 @@ impl Scene {
         self.connections.told(&connection("c")).pop().expect("a frame")
     }
 
-    /// The deltas told, and the last frame.
+    /// The text of the deltas, and the last frame.
     fn told(&self) -> (String, Value) {
         let frames = self.connections.told(&connection("c"));
         let (end, deltas) = frames.split_last().expect("a frame");
@@ -160,9 +160,9 @@ async fn whatever_an_endpoint_leaves_out_or_splits_the_text_is_whole() {
 }
 
 #[tokio::test]
-async fn what_fails_for_the_moment_is_asked_again_and_what_fails_for_good_is_not() {
-    /// How often it is asked; or the kind of failure that its user is told, and the words of the endpoint that they are
-    /// not.
+async fn a_model_that_fails_for_the_moment_is_asked_again_and_one_that_fails_for_good_is_not() {
+    /// How often the endpoint is asked. Or the kind of failure that the user is told, and the endpoint's words that the
+    /// user must not see.
     type Expected = Result<usize, (&'static str, &'static str)>;
     let good = || says(&["good"]);
     let error = "{\"error\":{\"message\":\"Say please\",\"type\":\"invalid_request_error\"}}";
@@ -198,7 +198,7 @@ async fn what_fails_for_the_moment_is_asked_again_and_what_fails_for_good_is_not
             Ok(requests) => {
                 assert_eq!(end["replies"][0]["text"], "good", "{name}: {end}");
                 assert_eq!((message.status, scene.endpoint.requests().len()), (Status::Done, requests), "{name}");
-                // What was told of a broken try is not mixed with the next.
+                // The text of a broken try is not mixed with the text of the next.
                 assert!(["", "ba", "good"].contains(&streamed.as_str()), "{name}: {streamed}");
             }
             Err((kind, reason)) => {
@@ -277,7 +277,7 @@ async fn a_cancelled_answer_stops_within_about_a_second_and_keeps_what_there_was
     let scene = Scene::new(vec![vec![stream_head(), delta("as far "), delta("as here"), Step::Hang]]).await;
     let message = scene.say(1).await;
     let cancel = async {
-        // Once something was told.
+        // After the first text was told.
         while scene.connections.told(&connection("c")).is_empty() {
             tokio::task::yield_now().await;
         }
@@ -294,13 +294,13 @@ async fn a_cancelled_answer_stops_within_about_a_second_and_keeps_what_there_was
     assert_eq!(streamed, "as far as here");
     assert_eq!(scene.message(&message.id).await.status, Status::Cancelled);
     assert!(scene.stack.snapshot().users["u"].pending.is_empty());
-    // Again, or too late, is nothing.
+    // Cancelling again, or too late, changes nothing.
     scene.answerer.finisher.cancel(&user("u"), &message.id).await.expect("an answer");
     assert_eq!(scene.told().1, reply);
 }
 
 #[tokio::test]
-async fn what_is_cancelled_before_anybody_has_begun_ends_at_once() {
+async fn a_message_that_is_cancelled_before_a_worker_has_it_ends_at_once() {
     let scene = Scene::new(vec![says(&["never asked"])]).await;
     let message = scene.say(1).await;
     scene.answerer.finisher.cancel(&user("u"), &message.id).await.expect("cancelled");
@@ -359,7 +359,7 @@ async fn a_client_that_reads_slowly_is_told_less_often_and_all_of_it() {
     scene.work().await;
     let (streamed, reply) = scene.told();
     let whole: String = (0..40).map(|number| format!("w{number} ")).collect();
-    // What could not be told in time came with the next delta; the reply has all of it.
+    // Text that could not be told in time came with the next delta. The reply has all of it.
     assert!(whole.starts_with(&streamed) && !streamed.is_empty(), "{streamed}");
     assert_eq!(reply["replies"][0]["text"], whole);
 }
@@ -375,12 +375,12 @@ async fn a_model_that_never_ends_is_cut_off_where_the_table_takes_no_more() {
     assert_eq!(scene.message(&message.id).await.status, Status::Done);
     let answer = scene.message(&message.id.answer(0)).await.text;
     assert!(answer.len() == 256 * 1024 && answer.chars().all(|char| char == 'ä'), "{} bytes", answer.len());
-    // Too long for a frame: told as such, and left to history.
+    // The answer is too long for a frame. The frame says so, and the history has it.
     assert_eq!(scene.told().1["replies"][0]["truncated"], true);
 }
 
 #[tokio::test]
-async fn who_asks_is_told_an_end_again_and_a_redelivery_is_not() {
+async fn a_client_that_asks_is_told_an_end_again_and_a_redelivery_tells_nothing() {
     let scene = Scene::new(vec![says(&["good"])]).await;
     let message = scene.say(1).await;
     let (job, receipt) = scene.stack.receive().await.remove(0);
@@ -392,7 +392,7 @@ async fn who_asks_is_told_an_end_again_and_a_redelivery_is_not() {
     assert_eq!(scene.connections.told(&connection("c")).len(), frames);
     scene.stack.finished(&receipt).await;
 
-    // Each request is one more; the same one twice is the SDK's repetition.
+    // Each request is told once. The same request twice is a repetition by the SDK.
     for request in ["first", "second", "second"] {
         scene.answerer.queue.tell(&message, request).await.expect("it is queued");
     }

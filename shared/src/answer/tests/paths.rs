@@ -1,4 +1,4 @@
-//! What the model is told: the path of parents, and nothing beside it.
+//! The model gets the path of parents and nothing beside it.
 
 use super::Scene;
 use crate::ids::MessageId;
@@ -14,7 +14,7 @@ impl Scene {
         message
     }
 
-    /// One that follows the latest and is answered without a model, so many times.
+    /// A message that follows the latest item and gets this many answers without a model.
     async fn answered(&self, id: u32, text: &str, answers: usize) -> StoredMessage {
         let message = self.send(&said(id, text, Follows::Latest)).await;
         for (_, receipt) in self.stack.receive().await {
@@ -27,7 +27,7 @@ impl Scene {
         messages.end(claim, ending, None, message.seq).await.expect("an end").expect("it holds it").0
     }
 
-    /// The texts that the model was told the last time.
+    /// The texts that the model got the last time.
     fn path(&self) -> Vec<String> {
         let requests = self.endpoint.requests();
         let messages = requests.last().expect("a request").body["messages"].as_array().expect("messages").clone();
@@ -50,7 +50,7 @@ async fn an_edited_message_is_a_sibling_and_each_sees_its_own_path_alone() {
     let first = scene.ask(1, "M1", Follows::Latest).await;
     let second = scene.ask(2, "M2", Follows::Latest).await;
     assert_eq!(scene.path(), ["M1", "A1", "M2"]);
-    // The second one edited: it follows what that one follows.
+    // The second message is edited: the new one has the same parent.
     scene.ask(3, "M2b", item(&first.id.answer(0))).await;
     assert_eq!(scene.path(), ["M1", "A1", "M2b"]);
     // Each branch goes on.
@@ -58,7 +58,7 @@ async fn an_edited_message_is_a_sibling_and_each_sees_its_own_path_alone() {
     assert_eq!(scene.path(), ["M1", "A1", "M2", "A2", "M3"]);
     scene.ask(5, "M3b", item(&message_id(3).answer(0))).await;
     assert_eq!(scene.path(), ["M1", "A1", "M2b", "A2b", "M3b"]);
-    // The first one edited: a beginning of its own.
+    // The first message is edited: the new one begins a path of its own.
     scene.ask(6, "M1b", Follows::Beginning).await;
     assert_eq!(scene.path(), ["M1b"]);
     scene.ask(7, "M4", Follows::Latest).await;
@@ -66,7 +66,7 @@ async fn an_edited_message_is_a_sibling_and_each_sees_its_own_path_alone() {
 }
 
 #[tokio::test]
-async fn who_follows_a_message_that_is_not_answered_yet_follows_its_answer_once_it_is_there() {
+async fn a_message_that_follows_an_unanswered_one_follows_its_answer_once_that_exists() {
     let scene = Scene::new(["A1", "A2", "A3"].map(|text| says(&[text])).to_vec()).await;
     let first = scene.send(&said(1, "M1", Follows::Latest)).await;
     scene.send(&said(2, "M2", item(&first.id))).await;
@@ -78,7 +78,7 @@ async fn who_follows_a_message_that_is_not_answered_yet_follows_its_answer_once_
 }
 
 #[tokio::test]
-async fn what_was_never_answered_is_no_part_of_the_talk_and_the_path_goes_on_above_it() {
+async fn a_message_that_was_never_answered_is_left_out_and_the_path_goes_on_above_it() {
     let no = || status("400 Bad Request", "", "no");
     let scene = Scene::new(vec![no(), says(&["A2"]), no(), no(), says(&["A5"])]).await;
     for (id, text, path) in [
@@ -98,13 +98,13 @@ async fn a_branch_point_far_above_is_found_with_all_that_leads_to_it() {
     let scene = Scene::new(vec![says(&["good"])]).await;
     let mut said = Vec::new();
     for number in 0..u32::try_from(PAGE).expect("a number") {
-        // Of each turn three items.
+        // Each turn has three items.
         said.push(scene.answered(number, &format!("M{number}"), 2).await);
     }
     let above = |number: usize| {
         (0..=number).flat_map(|n| [format!("M{n}"), format!("0 to M{n}"), format!("1 to M{n}")]).collect::<Vec<_>>()
     };
-    // The last answer, the first, or the message itself: it is the same turn.
+    // The last answer, the first answer and the message itself belong to the same turn.
     let seven = &said[7].id;
     for (id, parent) in [(1001, seven.answer(1)), (1002, seven.answer(0)), (1003, seven.clone())] {
         scene.ask(id, "M", item(&parent)).await;
@@ -115,7 +115,7 @@ async fn a_branch_point_far_above_is_found_with_all_that_leads_to_it() {
     // And a branch of that branch, which leads through both.
     scene.ask(1004, "N", Follows::Latest).await;
     assert_eq!(scene.path().len(), above(7).len() + 3);
-    // A long path ends after as much as was read of a conversation at all times.
+    // A long path ends after as many items as were ever read of a conversation.
     scene.ask(1005, "M", item(&said[PAGE - 1].id)).await;
     let path = scene.path();
     assert!((PAGE - 2..=PAGE + 2).contains(&path.len()), "{}", path.len());
@@ -135,13 +135,13 @@ async fn a_path_ends_where_the_budget_does_and_reads_no_further() {
     let queries = scene.stack.calls("worker")["Query"] - before.get("Query").copied().unwrap_or(0);
     assert_eq!(queries, 1, "the end of the conversation is enough");
     assert!(scene.path().len() < 5, "{:?}", scene.path());
-    // Far above, one page more.
+    // A parent far above costs one page more.
     scene.ask(1002, "M", item(&root.id)).await;
     assert_eq!(scene.path(), ["root", "0 to root", "M"]);
 }
 
 #[tokio::test]
-async fn what_is_older_than_parents_follows_what_came_before_it() {
+async fn an_item_from_before_there_were_parents_follows_the_item_before_it() {
     let scene = Scene::new(vec![says(&["good"])]).await;
     for (number, answers) in [(0, 1), (1, 3), (2, 0), (3, 1)] {
         scene.answered(number, &format!("M{number}"), answers).await;

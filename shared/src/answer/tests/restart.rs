@@ -1,5 +1,4 @@
-//! A user who changes connections in the middle of an answer: each connection is told one whole text, and nothing
-//! twice.
+//! A user changes connections in the middle of an answer. Each connection is told one whole text, and nothing twice.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use crate::leases::Handshake;
 use crate::testing::endpoint::{Step, delta, done, finish, stream_head};
 use crate::testing::{connection, user};
 
-/// What a test gives the model to say, part by part, with a silence before each.
+/// The parts that a test lets the model say, with a silence before each.
 struct Talk {
     scene: Scene,
     go_on: Vec<Arc<Notify>>,
@@ -37,7 +36,7 @@ impl Talk {
         self.go_on[part].notify_one();
     }
 
-    /// Until a connection has been told this text.
+    /// Waits until a connection has been told this text.
     async fn until_heard(&self, name: &str, text: &str) {
         self.scene.connections.until(|_| self.heard(name) == text).await;
     }
@@ -50,7 +49,7 @@ impl Talk {
         self.scene.connections.told(&connection(name))
     }
 
-    /// Another connection has the place.
+    /// Gives the place to another connection.
     async fn move_to(&self, name: &str) {
         let leases = &self.scene.answerer.leases;
         leases.connect(&user("u"), &connection(name), &Handshake::taking_over(name)).await.expect("the place");
@@ -63,7 +62,7 @@ impl Talk {
     }
 }
 
-/// The text of a connection's deltas, as a client puts it together.
+/// The text of a connection's deltas, put together as a client does it.
 fn heard(frames: &[Value]) -> String {
     let (mut text, mut next) = (String::new(), None);
     for frame in frames.iter().filter(|frame| frame["type"] == "delta") {
@@ -126,7 +125,7 @@ async fn a_page_that_reloads_again_and_again_is_told_all_of_it_each_time() {
             }
             talk.until_heard(&at, &whole).await;
             let old = std::mem::replace(&mut at, format!("d{number}"));
-            // The page closes its old line first, or whoever takes the place does it then.
+            // Sometimes the page closes its old line first. Otherwise the takeover closes it.
             if number % 2 == 0 {
                 talk.scene.connections.hang_up(&connection(&old));
             }
@@ -139,7 +138,7 @@ async fn a_page_that_reloads_again_and_again_is_told_all_of_it_each_time() {
     for (name, whole) in [("c", "a"), ("d0", "ab"), ("d1", "abc"), ("d2", "abcd"), ("d3", "abcde")] {
         let frames = talk.frames(name);
         assert_eq!(heard(&frames), whole, "{name}: {frames:?}");
-        // One numbering for all.
+        // All connections share one numbering.
         for (seq, _, _) in deltas(&frames) {
             assert_eq!(seq, next, "{name}: {frames:?}");
             next += 1;
@@ -171,13 +170,13 @@ async fn a_connection_whose_handshake_is_pending_is_tried_until_it_is_open_and_n
 }
 
 #[tokio::test]
-async fn who_was_not_there_when_the_answer_began_is_told_all_of_it_and_no_restart() {
+async fn a_user_who_connects_during_the_answer_is_told_all_of_it_without_a_restart() {
     let talk = Talk::of(&["one ", "two ", "three"]).await;
     talk.leave("c").await;
     let changes = async {
         talk.say(0);
         talk.say(1);
-        // Nobody is told anything; the model's endpoint is all that can be waited for.
+        // Nobody is told anything, so the test can wait only for the model's endpoint.
         tokio::time::sleep(2 * AGAIN).await;
         talk.move_to("d").await;
         talk.until_heard("d", "one two ").await;
@@ -189,7 +188,7 @@ async fn who_was_not_there_when_the_answer_began_is_told_all_of_it_and_no_restar
 }
 
 #[tokio::test]
-async fn who_vanishes_for_a_while_and_comes_back_is_told_all_of_it() {
+async fn a_user_who_vanishes_and_comes_back_is_told_all_of_it() {
     let talk = Talk::of(&["one ", "two ", "three"]).await;
     let changes = async {
         talk.say(0);
@@ -203,7 +202,7 @@ async fn who_vanishes_for_a_while_and_comes_back_is_told_all_of_it() {
     };
     tokio::join!(talk.scene.work(), changes);
     assert_eq!(deltas(&talk.frames("d")), [(1, "one two ", true), (2, "three", false)]);
-    // Not more often than it takes to see that it is gone.
+    // It is tried no more often than it takes to see that the connection is gone.
     assert!(talk.scene.connections.tries(&connection("c")) <= 2);
 }
 
@@ -240,7 +239,7 @@ async fn a_delta_that_may_have_arrived_is_sent_again_as_it_was() {
             connections.lose_answer(arrives);
             talk.say(1);
             connections.until(|connections| connections.tries(&c) == 2).await;
-            // What comes meanwhile is no part of it.
+            // Later text is not part of that delta.
             talk.say(2);
             talk.until_heard("c", "one two three").await;
         };
@@ -264,7 +263,7 @@ async fn a_delta_that_may_have_arrived_stays_as_it_was_whatever_its_repetitions_
         connections.lose_answer(true);
         talk.say(1);
         connections.until(|connections| connections.tries(&c) == 2).await;
-        // Where the connection seems gone, more comes in the meantime.
+        // If the connection seems gone, more text comes in the meantime.
         connections.keep_waiting(&c);
         talk.say(2);
         connections.until(|connections| connections.tries(&c) == 5).await;
@@ -297,11 +296,11 @@ async fn a_delta_that_may_have_arrived_elsewhere_is_superseded_by_a_restart() {
 }
 
 #[tokio::test]
-async fn who_repeats_a_broken_attempt_streams_nothing() {
+async fn a_repeated_attempt_streams_nothing() {
     let talk = Talk::of(&["one ", "two"]).await;
     let messages = &talk.scene.answerer.messages;
     let message = messages.find(&user("u"), &crate::testing::message_id(1)).await.expect("a read").expect("a message");
-    // A worker began, and died.
+    // A worker began and died.
     messages.claim(&message).await.expect("a claim");
     talk.say(0);
     talk.say(1);
@@ -319,7 +318,7 @@ async fn an_end_that_meets_a_pending_handshake_is_told_when_it_is_open() {
         connections.hang_up(&connection("c"));
         talk.move_to("d").await;
         talk.say(0);
-        // The delta is given up with the end of the answer, the end is not.
+        // The delta is given up when the answer ends. The end is not.
         connections.until(|connections| connections.tries(&d) == 3).await;
         connections.open(&d);
     };

@@ -1,4 +1,4 @@
-//! Administrators: who has the places, and closing them.
+//! The administrators' view of the places, and closing clients.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,13 +24,13 @@ async fn scene() -> (Stack, Function) {
 }
 
 #[tokio::test]
-async fn who_has_a_place_is_shown_with_name_time_and_what_is_unanswered() {
+async fn each_holder_is_shown_with_name_time_and_unanswered_messages() {
     let (stack, function) = scene().await;
     let connected_at = stack.clock.now();
     stack.clock.advance(Duration::from_secs(1));
     function.messages.admit(&user("u"), &connection("c"), &draft(1, 0), &stack.limits).await.expect("a message");
     function.messages.admit(&user("u"), &connection("c"), &draft(2, 0), &stack.limits).await.expect("a message");
-    // Without a name, and gone by the time of the look.
+    // This client has no name, and its lease has ended when the administrator looks.
     function.leases.connect(&user("v"), &connection("d"), &Handshake::default()).await.expect("a place");
     function.leases.connect(&user("w"), &connection("e"), &Handshake::default()).await.expect("a place");
     function.leases.release(&user("w"), &connection("e")).await.expect("given back");
@@ -48,13 +48,13 @@ async fn who_has_a_place_is_shown_with_name_time_and_what_is_unanswered() {
     assert!(holders.is_sorted_by_key(|holder| holder.lease.slot));
     assert_eq!(function.leases.capacity(), 3);
 
-    // A takeover: another connection, another name, another time.
+    // A takeover brings another connection, another name and another time.
     stack.clock.advance(Duration::from_secs(1));
     let takeover = Handshake { username: Some("Ann".to_owned()), ..Handshake::taking_over("t") };
     function.leases.connect(&user("u"), &connection("c2"), &takeover).await.expect("the place");
     let lease = function.leases.find(&user("u")).await.expect("a read").expect("a lease");
     assert_eq!((lease.username.as_deref(), lease.connected_at), (Some("Ann"), Some(stack.clock.now())));
-    // Nobody is shown whose lease has ended.
+    // A client whose lease has ended is not shown.
     stack.clock.advance(LEASE);
     assert!(function.leases.holders().await.expect("a look").is_empty());
 }
@@ -68,11 +68,11 @@ async fn a_closed_client_is_not_heard_and_its_place_is_free_at_once() {
     assert!(matches!(said, Err(Error::LeaseExpired)), "{said:?}");
     assert!(matches!(function.leases.renew(&user("u"), &connection("c")).await, Err(Error::LeaseExpired)));
     assert_eq!(function.leases.address(&user("u")).await.expect("an answer"), None);
-    // Again, or one who was never there, is nothing.
+    // Closing a client again, or one who was never there, changes nothing.
     for name in ["u", "nobody"] {
         assert_eq!(function.leases.close(&user(name)).await.expect("an answer"), None, "{name}");
     }
-    // Its late good-bye changes nothing, and it may come back.
+    // Its late release changes nothing, and it may come back.
     function.leases.release(&user("u"), &connection("c")).await.expect("an answer");
     let back = function.leases.connect(&user("u"), &connection("d"), &Handshake::default()).await;
     assert!(matches!(back, Ok(Connected::Granted { replaced: None, .. })), "{back:?}");
@@ -81,7 +81,7 @@ async fn a_closed_client_is_not_heard_and_its_place_is_free_at_once() {
 }
 
 #[tokio::test]
-async fn a_closing_that_meets_a_takeover_closes_who_has_the_place_then() {
+async fn a_close_that_meets_a_takeover_closes_the_new_holder() {
     let (stack, function) = scene().await;
     let (other, stack) = (stack.function("connect", 3, 2), Arc::new(stack));
     let take_over = async move {

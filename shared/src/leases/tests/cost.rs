@@ -1,4 +1,4 @@
-//! What a connect costs, in calls, by occupancy and number of places. The table in `docs/limits.md` is checked here.
+//! The cost of a connect in calls, by occupancy and number of places. This checks the table in `docs/limits.md`.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::testing::{Stack, connection, user};
 const SIZES: [u32; 3] = [50, 500, 5000];
 const OCCUPANCIES_PERCENT: [u32; 4] = [0, 50, 98, 100];
 
-/// Connects whose mean is taken.
+/// The number of connects behind each mean.
 const CONNECTS: u32 = 40;
 
 /// Slots that are held.
@@ -59,10 +59,10 @@ async fn while_places_are_free_a_connect_costs_the_same_for_50_clients_and_5000(
         table.push_str(&format!("| {percent} % | {} |\n", cells.join(" | ")));
         match percent {
             0 => assert!(means.iter().all(|mean| (mean - 1.0).abs() < f64::EPSILON), "{means:?}"),
-            // Beside chance, one more: of 98 slots in 100 held, a batch of a hundred misses the free ones in one of
-            // seven cases.
+            // By chance there may be one more read: with 98 slots in 100 held, a batch of a hundred misses the free
+            // ones in one of seven cases.
             1..100 => assert!(means.iter().all(|mean| mean - means[0] < 0.5), "{means:?}"),
-            // Every slot was looked at, a hundred at a time.
+            // Every slot was read, a hundred at a time.
             _ => assert_eq!(means, SIZES.map(|size| 1.0 + f64::from(size.div_ceil(100)))),
         }
     }

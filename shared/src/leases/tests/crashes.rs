@@ -1,4 +1,4 @@
-//! Every operation, dying before and after every one of its calls; losing the answer of every one; and giving up.
+//! Every operation dies before and after each of its calls, loses the answer of each, and gives up.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use crate::leases::{Connected, Handshake};
 use crate::messages::Admission;
 use crate::testing::{Function, Stack, connection, draft, user};
 
-/// Does something to the `at`th call of `victim`, and tells when it was done.
+/// Does something to the `at`th call of `victim`, and tells when it is done.
 #[derive(Debug)]
 struct At {
     at: usize,
@@ -44,18 +44,19 @@ impl Hook for At {
         if hit && !self.executed {
             self.done.notify_one();
         }
-        let fault = if hit { Fault { dropped: !self.executed, heard: (self.heard)() } } else { Fault::none() };
+        let fault =
+            if hit { Fault { dropped: !self.executed, heard: (self.heard)(), ..Fault::none() } } else { Fault::none() };
         async move { fault }.boxed()
     }
 
-    fn executed(&self, caller: &str, _answer: &Answer) {
-        if caller == "victim" && self.calls.load(Ordering::SeqCst) == self.at + 1 {
+    fn executed(&self, call: &Call, _answer: &Answer) {
+        if call.caller == "victim" && self.calls.load(Ordering::SeqCst) == self.at + 1 {
             self.done.notify_one();
         }
     }
 }
 
-/// Nothing but time must be needed: every place comes free, and everybody can connect and speak.
+/// Time alone must repair everything: every place becomes free, and everybody can connect and speak.
 async fn recovers(stack: &Stack, friend: &Function, what: &str) {
     let state = stack.snapshot();
     super::model::check_state(&state, stack).unwrap_or_else(|broken| panic!("{what}: {broken}"));
@@ -121,7 +122,7 @@ async fn an_answer_lost_at_any_call_is_made_up_for_by_the_sdks_next_try() {
     }
 }
 
-/// Answers from a list, in order; then lets pass.
+/// Answers from a list, in order. After that, all calls pass.
 #[derive(Debug)]
 struct Script(Mutex<Vec<Fault>>);
 
@@ -180,7 +181,7 @@ async fn an_operation_that_gives_up_says_so_and_has_changed_nothing() {
         assert!(matches!(outcome, Err(Error::Contended { .. })), "{kind:?}: {outcome:?}");
         assert_eq!(stack.snapshot(), before, "{kind:?}");
     };
-    // At once, because each gives up only after a second or two.
+    // All run at once, because each gives up only after a second or two.
     join_all(KINDS.map(give_up)).await;
 }
 

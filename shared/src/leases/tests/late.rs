@@ -1,4 +1,4 @@
-//! Operations that are late: what they saw is no longer so when they write.
+//! Late operations: when they write, the state that they read has changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn a_disconnect_that_is_late_leaves_the_successors_place_alone() {
             new.leases.connect(&user("u"), &connection("d"), &Handshake::of("s")).await.expect("taken over");
         };
         if between {
-            // It has read the user's item, and it was its own.
+            // It has read the user's item, which was its own then.
             Before::install(&stack, "old", "UpdateItem", take_over.boxed());
         } else {
             take_over.await;
@@ -48,7 +48,7 @@ async fn a_takeover_that_meets_the_first_message_gets_a_full_lease() {
             assert!(matches!(said, Ok(Admission::New(_))), "{said:?}");
         }
     };
-    // The first transaction finds the old connection, silent; the second takes over.
+    // The first transaction finds the old connection, which has sent nothing. The second takes over.
     let inner = Arc::clone(&stack);
     let meanwhile = async move { Before::install(&inner, "new", "TransactWriteItems", speak.boxed()) };
     Before::install(&stack, "new", "TransactWriteItems", meanwhile.boxed());
@@ -72,7 +72,7 @@ async fn a_renewal_that_comes_too_late_takes_nothing_from_one_in_time() {
         async move {
             let lease = late.leases.find(&user).await.expect("an answer").expect("a lease");
             stack.clock.advance(Duration::from_millis(1));
-            // Judged by its clock, the lease has ended.
+            // By its own clock, the lease has ended.
             late.leases.heard(&user, &lease).await.expect_err("it has ended");
         }
     };

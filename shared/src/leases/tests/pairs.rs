@@ -1,5 +1,6 @@
-//! Every operation in the middle of every other: before each call of one, the other from beginning to end. Small, but
-//! complete, where the model is left to chance; time passes at every call, and the lease may end anywhere in between.
+//! Every operation in the middle of every other: before each call of one, the other runs from beginning to end. The
+//! model leaves such meetings to chance; this test is small but complete. Time passes at every call, and the lease may
+//! end anywhere in between.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -15,7 +16,7 @@ use crate::testing::{Function, Stack};
 
 const TICK: Duration = Duration::from_millis(1);
 
-/// Runs `inner` before the `at`th call of `outer`, and looks at the tables after every call.
+/// Runs `inner` before the `at`th call of `outer`, and checks the tables after every call.
 #[derive(Debug)]
 struct Between {
     stack: OnceLock<Arc<Stack>>,
@@ -32,7 +33,7 @@ impl Hook for Between {
             stack.clock.advance(TICK);
             if call.caller == "outer" && self.calls.fetch_add(1, Ordering::SeqCst) == self.at {
                 let (kind, function) = &self.inner;
-                // Whether it may do what it wants is not the question.
+                // Its result does not matter here.
                 let _ = run(*kind, "inner", stack, function).await;
             }
             Fault::none()
@@ -40,7 +41,7 @@ impl Hook for Between {
         .boxed()
     }
 
-    fn executed(&self, _caller: &str, _answer: &Answer) {
+    fn executed(&self, _call: &Call, _answer: &Answer) {
         let Some(stack) = self.stack.get() else { return };
         if let Err(broken) = super::model::check_state(&stack.snapshot(), stack) {
             self.broken.lock().expect("what broke").get_or_insert(broken);
@@ -48,7 +49,8 @@ impl Hook for Between {
     }
 }
 
-/// `outer` with `inner` before its `at`th call, some milliseconds before the lease ends. `false`: it has fewer calls.
+/// Runs `outer` with `inner` before its `at`th call, some milliseconds before the lease ends. `false`: `outer` makes
+/// fewer calls.
 async fn runs(outer: Kind, inner: Kind, at: usize, left: Option<Duration>) -> bool {
     let (stack, _friend) = scene().await;
     if let Some(left) = left {
@@ -86,11 +88,11 @@ async fn all_pairs(left: Option<Duration>) {
 }
 
 #[tokio::test]
-async fn any_operation_in_the_middle_of_any_other_leaves_the_invariants() {
+async fn any_operation_in_the_middle_of_any_other_keeps_the_invariants() {
     all_pairs(None).await;
 }
 
 #[tokio::test]
-async fn also_while_the_lease_ends() {
+async fn any_operation_in_the_middle_of_any_other_keeps_them_while_the_lease_ends() {
     all_pairs(Some(3 * TICK)).await;
 }

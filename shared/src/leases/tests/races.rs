@@ -1,4 +1,4 @@
-//! Races without a conductor: everybody at once, on as many threads as there are.
+//! Real races: everybody at once, on as many threads as there are.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn granted(outcomes: &[Result<Connected>]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_200_users_at_once_exactly_50_get_the_50_places() {
+async fn when_200_users_connect_at_once_exactly_50_get_the_50_places() {
     let stack = Stack::start(50, LEASE, FIRST_MESSAGE);
     let function = stack.function("connect", 3, 1);
     let users = (0..200).map(|number| (format!("u{number}"), format!("c{number}"), Handshake::default()));
@@ -48,7 +48,7 @@ async fn as_many_at_once_as_there_are_free_places_all_get_one() {
     fastrand::Rng::with_seed(5).shuffle(&mut slots);
     let held = |slot: &u32| stack.slot_item(*slot, &format!("holder-{slot}"), &format!("holder-{slot}"));
     stack.put_connections(&slots[10..].iter().map(held).collect::<Vec<_>>());
-    // A look shows a few of the ten that are free, and others are about to take the same.
+    // A read shows a few of the ten free slots, and others are about to take the same ones.
     let function = stack.function("connect", 3, 5);
     let users = (0..10).map(|number| (format!("u{number}"), format!("c{number}"), Handshake::default()));
     let outcomes = connect_all(&function.leases, users).await;
@@ -56,7 +56,7 @@ async fn as_many_at_once_as_there_are_free_places_all_get_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_100_connects_of_one_user_at_once_exactly_one_gets_a_place() {
+async fn when_one_user_connects_100_times_at_once_exactly_one_gets_a_place() {
     let stack = Stack::start(50, LEASE, FIRST_MESSAGE);
     let function = stack.function("connect", 3, 2);
     let tabs = (0..100).map(|number| ("u".to_owned(), format!("c{number}"), Handshake::default()));
@@ -67,7 +67,7 @@ async fn of_100_connects_of_one_user_at_once_exactly_one_gets_a_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_one_sessions_takeovers_at_once_exactly_one_can_speak() {
+async fn when_one_session_takes_over_many_times_at_once_exactly_one_can_speak() {
     let stack = Stack::start(2, LEASE, FIRST_MESSAGE);
     stack.make_conversations("u", [0]);
     let function = stack.function("connect", 3, 3);
@@ -94,7 +94,7 @@ async fn of_one_sessions_takeovers_at_once_exactly_one_can_speak() {
     );
     assert_eq!(stack.snapshot().messages.len(), 1);
 
-    // Each that lost its place was replaced once: so each has its socket closed.
+    // Each session that lost its place was replaced once, so each has its socket closed.
     let replaced = outcomes.iter().filter_map(|outcome| match outcome {
         Ok(Connected::Granted { replaced, .. }) => replaced.as_ref().map(|connection| connection.as_str().to_owned()),
         _ => None,
@@ -106,10 +106,10 @@ async fn of_one_sessions_takeovers_at_once_exactly_one_can_speak() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_different_sessions_takeovers_at_once_one_holds_the_one_place() {
+async fn when_many_sessions_take_over_at_once_one_holds_the_one_place() {
     let stack = Stack::start(3, LEASE, FIRST_MESSAGE);
     let function = stack.function("connect", 3, 6);
-    // The first two find nobody, or each other; the others one of those before them.
+    // The first two find nobody or each other. Each of the others finds one of those before it.
     for round in 0..15 {
         let windows = (0..2 + round % 3).map(|number| {
             ("u".to_owned(), format!("c{round}-{number}"), Handshake::taking_over(&format!("s{round}-{number}")))
@@ -119,7 +119,7 @@ async fn of_different_sessions_takeovers_at_once_one_holds_the_one_place() {
         assert_eq!(granted(&outcomes), names.len(), "{outcomes:?}");
         let state = stack.snapshot();
         assert_eq!(state.held_slots(stack.clock.now()), 1, "{state:?}");
-        // The session is that of the connection, and all others are known to have lost the place.
+        // The session belongs to the connection, and all others are written down as replaced.
         let item = &state.users["u"];
         let (holder, session) = (&item.connection, item.session.clone());
         let won = names.iter().find(|(connection, _)| connection == holder);
@@ -133,7 +133,7 @@ async fn of_different_sessions_takeovers_at_once_one_holds_the_one_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn those_who_leave_make_room_for_as_many() {
+async fn clients_that_leave_make_room_for_as_many() {
     let stack = Stack::start(20, LEASE, FIRST_MESSAGE);
     let function = stack.function("connect", 3, 4);
     let first = (0..20).map(|number| (format!("u{number}"), format!("c{number}"), Handshake::default()));
@@ -151,7 +151,7 @@ async fn those_who_leave_make_room_for_as_many() {
     for left in join_all(leaving).await {
         assert!(matches!(left, Ok(Ok(true))), "{left:?}");
     }
-    // Who came too early tries again, and finds what is left.
+    // A client that came too early tries again and finds the free places that are left.
     let again = (0..20).map(|number| (format!("w{number}"), format!("e{number}"), Handshake::default()));
     places += granted(&connect_all(&function.leases, again).await);
     assert_eq!(places, 20);

@@ -1,4 +1,4 @@
-//! A scene, and every operation in it: what the systematic tests go through.
+//! A scene, and every operation that can happen in it, for the systematic tests.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::{Error, Result};
 
 pub(super) const LEASE: Duration = Duration::from_secs(60);
 pub(super) const FIRST_MESSAGE: Duration = Duration::from_secs(10);
-/// Longer than any unanswered message counts.
+/// Longer than an unanswered message is counted.
 pub(super) const LONG: Duration = Duration::from_secs(301);
 
-/// An operation, each on a scene of its own: `u` holds a place with `c`, has said something, and has one message
+/// The operations. Each runs on a scene of its own: `u` holds a place with `c`, has spoken, and has one message
 /// unanswered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -52,7 +52,7 @@ pub(super) async fn scene() -> (Stack, Function) {
     (stack, friend)
 }
 
-/// `name` is the new connection's, where there is one.
+/// `name` is the name of the new connection, if there is one.
 pub(super) async fn run(kind: Kind, name: &str, stack: &Stack, function: &Function) -> Result<String> {
     let Function { leases, messages, .. } = function;
     let (owner, held) = (user("u"), connection("c"));
@@ -74,7 +74,8 @@ pub(super) async fn run(kind: Kind, name: &str, stack: &Stack, function: &Functi
         Kind::Answer => {
             let message = messages.find(&owner, &message_id(0)).await?.ok_or(Error::ConversationNotFound)?;
             match messages.claim(&message).await? {
-                // Whose claim was repeated by the SDK looks like a second try of the worker: not compared.
+                // If the SDK repeated a claim, it looks like a second attempt of the worker, so this part is not
+                // compared.
                 Claimed::Yes(claim) => {
                     let ended = messages.end(claim, Ending::text("Hello yourself"), None, message.seq).await?;
                     format!("{:?}", ended.map(|(message, answers)| (message.status, answers.len())))

@@ -1,22 +1,22 @@
-//! What a message follows: the parent that makes a conversation a tree, although it is stored as a log.
+//! The parent: the item that a message follows. It makes a conversation a tree, although it is stored as a log.
 //!
-//! A message names an item of its conversation, the beginning, or nothing: then it follows the latest item. It is
-//! stored with the parent's id, for clients, and its number, for the worker. An answer follows its message, and further
-//! answers the one before. So an edited message is a sibling of the one it was, and what hangs below that one is beside
-//! its path.
+//! A client names an item of the conversation or the beginning as the parent of its message. If it names nothing, the
+//! message follows the latest item. The message is stored with the parent's id, for clients, and with its number, for
+//! the worker. An answer follows its message, and each further answer follows the one before. So an edited message is a
+//! sibling of the first version, and the answers below that version are not on its path.
 //!
 //! Why it holds:
-//! - **A parent stays.** Items of a conversation are never removed singly. A parent that was found is there as long as
-//!   the conversation is, and the write that stores the message is conditioned on the conversation.
-//! - **A parent is older.** It was found in the table before its message was stored, so it has a lower number. Whoever
-//!   follows parents comes to an end.
-//! - **The latest is the one right before.** `last_id` and `last_seq` are written together and read together, and the
-//!   message takes its number on condition that `last_seq` is as it was read. Of many messages at once each follows
-//!   another.
-//! - **It costs nothing where it is usual.** The latest item's id comes with the conversation, so whoever names it, or
-//!   nothing, makes no read necessary.
+//! - **A parent stays.** Single items of a conversation are never removed. A parent that was found exists as long as
+//!   its conversation, and the write that stores the message is conditioned on the conversation.
+//! - **A parent is older.** It was in the table before its message was stored, so it has a lower number. A walk along
+//!   the parents therefore ends.
+//! - **The latest item is the one right before.** `last_id` and `last_seq` are written together and read together. The
+//!   message takes its number on condition that `last_seq` has not changed since the read. So if many messages arrive
+//!   at once, each follows another one.
+//! - **The usual case costs no read.** The latest item's id comes with the conversation. A message that names it, or
+//!   names nothing, needs no read more.
 //!
-//! Items stored before there were parents follow the one before them in the log.
+//! Items that were stored before there were parents follow the item before them in the log.
 
 #[cfg(test)]
 mod tests;
@@ -26,19 +26,19 @@ use crate::dynamo::{Attributes, Item, number, text};
 use crate::ids::{ConversationId, MessageId, UserId};
 use crate::{Error, Result};
 
-/// What a client wants a message to follow.
+/// The item that a client wants its message to follow.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Follows {
-    /// Whatever is the latest item when it is stored.
+    /// The latest item at the time when the message is stored.
     #[default]
     Latest,
     Beginning,
-    /// An id as it was sent: looked at only when the message is known to be no repetition.
+    /// An id as the client sent it. It is checked only after the message is known not to be a repetition.
     Item(String),
 }
 
 impl Follows {
-    /// From a frame's `parentId`.
+    /// Reads a frame's `parentId`.
     pub(crate) fn parse(parent_id: Option<&str>) -> Self {
         match parent_id {
             None => Self::Latest,
@@ -48,10 +48,10 @@ impl Follows {
     }
 }
 
-/// What a stored item follows.
+/// The item that a stored item follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parent {
-    /// Nothing at the beginning.
+    /// `None` at the beginning.
     pub id: Option<MessageId>,
     /// 0 at the beginning.
     pub seq: u64,
@@ -84,9 +84,9 @@ impl Parent {
 /// The end of a conversation's log, as it was read.
 #[derive(Debug, Clone)]
 pub(super) struct Tail {
-    /// 0 while nothing was said.
+    /// 0 while the conversation is empty.
     pub(super) last_seq: u64,
-    /// Unknown where the last item is older than this attribute.
+    /// `None` if the last item was stored before this attribute existed.
     last_id: Option<MessageId>,
 }
 
@@ -98,7 +98,7 @@ impl Tail {
         Ok(Self { last_seq: attributes.number("last_seq")?, last_id })
     }
 
-    /// The parent, where it takes no read to know it.
+    /// The parent, if it is known without a read.
     pub(super) fn parent(&self, follows: &Follows) -> Option<Parent> {
         match follows {
             Follows::Beginning => Some(Parent::BEGINNING),
@@ -113,10 +113,11 @@ impl Tail {
 }
 
 impl Messages {
-    /// The parent, found in the table.
+    /// The parent, looked up in the table.
     ///
     /// # Errors
-    /// [`Error::ParentNotFound`] when the conversation has no such item: another one may have it, or another user.
+    /// [`Error::ParentNotFound`] when the conversation has no such item. Another conversation or another user may have
+    /// it.
     pub(super) async fn find_parent(
         &self,
         user: &UserId,
@@ -126,7 +127,7 @@ impl Messages {
     ) -> Result<Parent> {
         let Follows::Item(id) = follows else {
             let latest = self.message_at(conversation, tail.last_seq).await?;
-            // It can only be gone with its conversation.
+            // It can be gone only if its conversation was deleted.
             return latest.as_ref().map(Parent::of).ok_or(Error::ConversationNotFound);
         };
         let id = MessageId::parse_any(id).ok_or(Error::ParentNotFound)?;

@@ -1,4 +1,4 @@
-//! Parents at admission: which there may be, and which one is taken.
+//! Parents at admission: which ones are allowed, and which one a message gets.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn parent_of(item: &StoredMessage) -> Option<Parent> {
     Some(Parent { id: Some(item.id.clone()), seq: item.seq })
 }
 
-/// Answers with these many.
+/// Answers a message with this many answers.
 async fn answer_with(function: &Function, message: &StoredMessage, count: usize) -> Vec<StoredMessage> {
     let Claimed::Yes(claim) = function.messages.claim(message).await.expect("a claim") else { panic!("not claimed") };
     let reply = |number| Reply { text: format!("answer {number}"), media: None };
@@ -45,7 +45,7 @@ async fn without_a_parent_a_message_follows_the_latest_item_and_answers_follow_o
     assert_eq!(answers[2].parent, parent_of(&answers[1]));
     let third = new(say(&stack, &function, draft(3, 0)).await);
     assert_eq!(third.parent, parent_of(&answers[2]));
-    // As it is read again.
+    // The stored items are read again.
     for stored in [&first, &second, &answers[2], &third] {
         let found = function.messages.find_any(&user("u"), &stored.id).await.expect("a read").expect("it");
         assert_eq!(found.parent, stored.parent);
@@ -53,7 +53,7 @@ async fn without_a_parent_a_message_follows_the_latest_item_and_answers_follow_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_many_messages_at_once_each_follows_the_one_right_before() {
+async fn each_of_many_messages_at_once_follows_the_one_right_before() {
     let (stack, function) = connected().await;
     let first = new(say(&stack, &function, draft(100, 0)).await);
     let (outcomes, answers) = tokio::join!(
@@ -82,14 +82,14 @@ async fn a_message_follows_any_item_of_its_conversation_or_the_beginning() {
     }
     let anew = new(say(&stack, &function, after(13, Follows::Beginning)).await);
     assert_eq!(anew.parent, Some(Parent { id: None, seq: 0 }));
-    // In capitals it is the same, and shown as it was stored.
+    // The same id in capitals names the same parent. The message shows the id as it was stored.
     let capitals = Follows::Item(first.id.as_str().to_uppercase());
     let message = new(say(&stack, &function, after(14, capitals)).await);
     assert_eq!(message.parent, parent_of(&first));
 }
 
 #[tokio::test]
-async fn what_is_no_item_of_the_conversation_cannot_be_followed_and_nothing_is_stored() {
+async fn a_parent_that_is_not_in_the_conversation_is_refused_and_nothing_is_stored() {
     let (stack, function) = connected().await;
     let mine = new(say(&stack, &function, draft(1, 0)).await);
     answer_with(&function, &mine, 1).await;
@@ -119,7 +119,7 @@ async fn what_is_no_item_of_the_conversation_cannot_be_followed_and_nothing_is_s
 }
 
 #[tokio::test]
-async fn a_repetition_is_one_whatever_it_follows_now() {
+async fn a_repeated_id_is_a_repetition_whichever_parent_it_names_now() {
     let (stack, function) = connected().await;
     let first = new(say(&stack, &function, draft(1, 0)).await);
     answer(&function, &first).await.expect("answered");
@@ -133,7 +133,7 @@ async fn a_repetition_is_one_whatever_it_follows_now() {
 }
 
 #[tokio::test]
-async fn what_is_older_than_parents_can_be_followed() {
+async fn a_message_can_follow_an_item_from_before_there_were_parents() {
     let (stack, function) = connected().await;
     let first = new(say(&stack, &function, draft(1, 0)).await);
     let answers = answer_with(&function, &first, 2).await;
@@ -169,7 +169,7 @@ async fn a_named_parent_that_is_no_longer_the_latest_is_followed_all_the_same() 
 }
 
 #[tokio::test]
-async fn to_follow_the_latest_costs_no_read_more() {
+async fn following_the_latest_item_costs_no_extra_read() {
     let (stack, function) = connected().await;
     let first = new(say(&stack, &function, draft(1, 0)).await);
     let calls = |name: &str| -> HashMap<String, u64> { stack.calls(name) };
@@ -180,7 +180,7 @@ async fn to_follow_the_latest_costs_no_read_more() {
         new(say(&stack, &stack.function(name, 1, 1), after(id, follows)).await);
         assert_eq!(calls(name), one_each, "{name}");
     }
-    // Another costs what it takes to find it, and to see that the id is new.
+    // Naming another parent costs the read that finds it, and the read that sees that the id is new.
     new(say(&stack, &stack.function("above", 1, 1), after(5, item(&first.id))).await);
     assert_eq!(calls("above").get("GetItem"), Some(&3));
 }

@@ -1,7 +1,7 @@
 const T = '```', C = '~~~';
 const long = (unit: string, length: number): string => unit.repeat(Math.ceil(length / unit.length)).slice(0, length);
 
-/** Texts for the tests: what models write, and what they should not. */
+/** Texts for the tests: what models write, and what they should not write. */
 export const CORPUS: Record<string, string> = {
   empty: '',
   blank: '\n\n  \n\t\n',

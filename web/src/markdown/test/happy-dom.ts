@@ -1,6 +1,6 @@
 /**
- * happy-dom's `Node.prototype.nodeName` is always empty (its subclasses have getters of their own), and DOMPurify reads
- * names through that very getter, so that no page can lie to it. To be imported by tests that render Markdown.
+ * In happy-dom, `Node.prototype.nodeName` is always empty (its subclasses have getters of their own). DOMPurify reads
+ * names through that very getter, so that no page can lie to it. Tests that render Markdown import this file.
  */
 if (typeof Node !== 'undefined' && typeof HTMLElement !== 'undefined') {
   Object.defineProperty(Node.prototype, 'nodeName', {

@@ -23,7 +23,7 @@ function whole(text: string): HTMLElement {
   return root;
 }
 
-/** Streams the text in random pieces, and looks after each that nothing changed which was final. */
+/** Streams the text in random pieces. After each piece it checks that no final part changed. */
 function stream(text: string, next: () => number, most: number): HTMLElement {
   const root = document.createElement('div');
   const view = new View(root, LABELS);

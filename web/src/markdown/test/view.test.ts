@@ -15,7 +15,7 @@ function html(text: string): string {
   return root.innerHTML;
 }
 
-/** While it streams: what is seen after each text. */
+/** What a reader sees after each text while it streams. */
 function seen(...texts: string[]): string[] {
   const root = document.createElement('div');
   const view = new View(root, LABELS);

@@ -9,7 +9,7 @@ import { xssCorpus } from '../xss-corpus.ts';
 
 const LABELS = { copy: 'Copy', copied: 'Copied', copyFailed: 'Not copied', code: 'Code' };
 
-/** What is in the tree that may not be. (scripts/markdown-bench.mjs does the like in Chromium.) */
+/** The forbidden parts of a tree. (scripts/markdown-bench.mjs checks the same in Chromium.) */
 function wrongs(root: Element, tags: string[], attrs: string[]): string[] {
   const out: string[] = [];
   for (const el of root.querySelectorAll('*')) {

@@ -28,6 +28,7 @@ use super::{Api, Limits};
 use crate::testing::functions::Functions;
 use crate::testing::{NEVER, PATIENCE, within};
 use client::{Client, RawClient, Upgrade};
+use samovar_services::door::Door;
 use samovar_template::{Authorizer, IdentitySource, Route, WebSocketApi};
 
 /// A running API in front of scripted functions. Its routes: `join` without and `echo` with a route response, both and
@@ -68,6 +69,7 @@ impl Bench {
             account_id: "000000000000".into(),
             limits: Limits { idle: NEVER, life: NEVER, close: NEVER, ..Limits::default() },
             invoker: Arc::clone(&functions) as _,
+            door: Door::default(),
             registry: Registry::default(),
             tasks: TaskTracker::new(),
         };

@@ -1,4 +1,5 @@
-//! What an operation must answer that runs alone, without faults and while time stands still: the model proper.
+//! The model proper: the answer that an operation must give if it runs alone, without faults and while time stands
+//! still.
 
 use super::operation::{Operation, Outcome};
 use super::rules::{Broken, rule};
@@ -82,7 +83,7 @@ impl Alone<'_> {
         }
     }
 
-    /// What is in the tables afterwards, beyond what holds for every write.
+    /// The effect on the tables, beyond the rules for every write.
     fn effect(&self, outcome: &Result<Outcome>) -> Result<(), Broken> {
         let user = self.operation.user().as_str();
         let held_until = |until: Timestamp| {
@@ -131,7 +132,7 @@ impl Alone<'_> {
     }
 }
 
-/// An answer in words, without what the model does not know.
+/// An answer in words, without the parts that the model does not know.
 pub(super) fn describe(outcome: &Result<Outcome>) -> String {
     match outcome {
         Ok(Outcome::Connected(Connected::Granted { expires_at, replaced })) => {

@@ -1,4 +1,4 @@
-//! The hook that holds every call until the case lets it go: what makes concurrency a decision of the tape.
+//! The hook that holds every call until the case lets it go. With it, the tape decides all concurrency.
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::operation::Outcome;
 use crate::Result;
 
-/// What the case waits for.
+/// The events that a case waits for.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "few, and soon gone")]
 pub(super) enum Event {
@@ -23,7 +23,7 @@ pub(super) enum Event {
     Stuck,
 }
 
-/// A call at the door. Dropped, it is never executed and never answered.
+/// A call at the door. If it is dropped, it is never executed and never answered.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) operation: String,
@@ -34,7 +34,7 @@ pub(super) struct Held {
 
 impl Held {
     pub(super) fn let_go(self, fault: Fault) {
-        // It fails when the caller was dropped: then nobody is left to hear.
+        // This fails if the caller was dropped. Then nobody is left to hear it.
         let _ = self.verdict.send(fault);
     }
 
@@ -67,7 +67,7 @@ impl Hook for Gate {
         async move { decided.await.unwrap_or_else(|_| Fault::dropped(Heard::Nothing)) }.boxed()
     }
 
-    fn executed(&self, caller: &str, _answer: &Answer) {
-        let _ = self.events.send(Event::Executed { lane: lane_of(caller) });
+    fn executed(&self, call: &Call, _answer: &Answer) {
+        let _ = self.events.send(Event::Executed { lane: lane_of(&call.caller) });
     }
 }

@@ -1,14 +1,13 @@
-//! Leases and admission against a model, under every order of calls that a seed can think of.
+//! Leases and admission against a model, under every order of calls that a seed can produce.
 //!
-//! A case is made from a seed: operations of several users on few slots, up to three of them at once, each held at its
-//! next call of DynamoDB until the case lets it go; time that passes between any two calls; faults and crashes at any
-//! call. After every write the tables are read and the invariants of [`crate::leases`] checked on them, and what an
-//! operation answered is checked against what there was while it ran. See `docs/testing.md`.
+//! A seed makes a case: operations of several users on few slots, up to three of them at once. Each is held at its next
+//! call of DynamoDB until the case lets it go. Time passes between any two calls, and any call may fail or crash. After
+//! every write the case reads the tables and checks the invariants of [`crate::leases`] on them. It also checks each
+//! operation's answer against the states during that operation. See `docs/testing.md`.
 //!
-//! A seed always makes the same case, to the byte: everything that happens is let happen by the case, one thing at a
-//! time, and what is random is seeded. Real time decides nothing: what waits for it (pauses between tries) waits alone.
-//! The SDK's idempotency tokens and the door's request ids are random, and no decision and no line of a history depends
-//! on them.
+//! A seed always makes the same case, to the byte: the case lets one thing happen at a time, and everything random is
+//! seeded. Real time decides nothing: a pause between tries waits while nothing else runs. The SDK's idempotency tokens
+//! and the door's request ids are random, but no decision and no line of a history depends on them.
 
 mod case;
 mod expected;
@@ -23,10 +22,10 @@ use tape::Tape;
 use crate::clock::Clock as _;
 use crate::testing::{Snapshot, Stack};
 
-/// Cases of each test, unless `LEASE_CASES` says otherwise.
+/// The number of cases of each test, unless `LEASE_CASES` says otherwise.
 const CASES: u64 = 30;
 
-/// Cases that are run twice, to see that they are the same.
+/// The number of cases that run twice, to see that both runs are the same.
 const REPEATED_CASES: u64 = 10;
 
 fn setting(name: &str) -> Option<u64> {
@@ -34,7 +33,7 @@ fn setting(name: &str) -> Option<u64> {
         .map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
 }
 
-/// The invariants of one state, for tests that bring it about in another way.
+/// Checks the invariants on one state, for tests that reach a state in another way.
 pub(super) fn check_state(state: &Snapshot, stack: &Stack) -> Result<(), String> {
     rules::state(state, stack.clock.now(), &stack.config, &stack.limits)
 }
@@ -42,18 +41,18 @@ pub(super) fn check_state(state: &Snapshot, stack: &Stack) -> Result<(), String>
 #[derive(Debug)]
 struct Failure {
     report: String,
-    /// How much of the tape it took.
+    /// How much of the tape the case used.
     used: usize,
 }
 
-/// Runs a case.
+/// Runs a case and gives its failure.
 fn failure(numbers: &[u32], mood: Mood) -> Option<Failure> {
     let (case, broken) = run(numbers, mood);
     let report = |broken| format!("{broken}\n\n{}\n\n{}", case.history.join("\n"), case.tables());
     broken.map(|broken| Failure { report: report(broken), used: case.used() })
 }
 
-/// A case as it was at its end, and the rule that it broke.
+/// Runs a case. Gives its last state, and the rule that it broke.
 fn run(numbers: &[u32], mood: Mood) -> (Case, Option<String>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
@@ -92,7 +91,7 @@ fn whatever_fails_or_dies_at_any_call_the_invariants_hold() {
     explore(Mood { faults: true });
 }
 
-/// Replaying a seed, and making a failing case small, are worth something only because of this.
+/// Replaying a seed and shrinking a failing case are of use only because of this.
 #[test]
 fn the_same_seed_twice_is_the_same_history_to_the_byte() {
     for seed in 1..=REPEATED_CASES {

@@ -1,4 +1,4 @@
-//! What happens in a case: the operations of the functions, as values.
+//! The operations of the functions, as values that a case can hold.
 
 use crate::clock::Timestamp;
 use crate::ids::{ConnectionId, ConversationId, MessageId, UserId};
@@ -57,7 +57,7 @@ pub(super) enum Outcome {
     Released(bool),
     Closed(Option<ConnectionId>),
     Admitted(Admission),
-    /// Whether it was this worker that ended the message.
+    /// Whether this worker ended the message.
     Answered(bool),
     Uncounted,
     Forgotten,
@@ -125,7 +125,7 @@ impl Operation {
         }
     }
 
-    /// For whom it acts; administrators, workers and the janitor act for no connection.
+    /// The connection that it acts for. Administrators, workers and the janitor act for none.
     pub(super) fn connection(&self) -> Option<&ConnectionId> {
         match self {
             Self::Connect { connection, .. }

@@ -1,4 +1,4 @@
-//! The invariants, as rules on what is in the tables: of one state, and of one write.
+//! The invariants as rules on the tables: for one state, and for one write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::config::{AdmissionConfig, LeaseConfig};
 use crate::leases::Handshake;
 use crate::testing::{SlotItem, Snapshot, UserItem};
 
-/// Which rule was broken, and how.
+/// The rule that was broken, and how.
 pub(super) type Broken = String;
 
 macro_rules! rule {
@@ -20,7 +20,7 @@ macro_rules! rule {
 }
 pub(super) use rule;
 
-/// What holds at any moment.
+/// The rules that hold at any moment.
 pub(super) fn state(
     state: &Snapshot,
     now: Timestamp,
@@ -58,7 +58,7 @@ pub(super) fn state(
     following(state)
 }
 
-/// Nobody loses sight of an unanswered message: its user's item names it, and names no other.
+/// No unanswered message is forgotten: its user's item names it, and names no other message.
 fn waiting(state: &Snapshot) -> Result<(), Broken> {
     let unanswered = state.messages.values().filter(|message| !message.is_answered());
     let unanswered: BTreeSet<_> = unanswered.map(|message| (&message.user, &message.id)).collect();
@@ -102,7 +102,7 @@ fn numbering(state: &Snapshot) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Everything follows an older item of its conversation, or nothing; and a conversation knows its last item.
+/// Every item follows an older item of its conversation or nothing, and a conversation knows its last item.
 fn following(state: &Snapshot) -> Result<(), Broken> {
     for (place, id) in &state.ids {
         let parent = state.parents.get(place);
@@ -122,7 +122,7 @@ fn following(state: &Snapshot) -> Result<(), Broken> {
     Ok(())
 }
 
-/// The same session has the place, or it asked for that of any.
+/// Whether the handshake may take the place: it has the same session, or asks for the place of any.
 pub(super) fn may_take(handshake: &Handshake, lease: &UserItem) -> bool {
     let session = handshake.session.as_ref().map(|session| session.as_str());
     handshake.takeover || (session.is_some() && lease.session.as_deref() == session)
@@ -135,14 +135,15 @@ pub(super) struct Write<'a> {
     pub(super) before: &'a Snapshot,
     pub(super) after: &'a Snapshot,
     pub(super) now: Timestamp,
-    /// When the operation began, and when it built this request: the oldest times it can have compared with.
+    /// When the operation began, and when it built this request. These are the oldest times that it can have compared
+    /// with.
     pub(super) started_at: Timestamp,
     pub(super) decided_at: Timestamp,
     pub(super) config: &'a LeaseConfig,
 }
 
 impl Write<'_> {
-    /// What a write may change.
+    /// Checks the changes that a write makes.
     pub(super) fn check(&self) -> Result<(), Broken> {
         for number in 0..self.config.max_clients {
             let (before, after) = (self.before.slots.get(&number), self.after.slots.get(&number));
@@ -189,7 +190,7 @@ impl Write<'_> {
         matches!(self.operation, Operation::Connect { handshake, .. } if may_take(handshake, lease))
     }
 
-    /// A slot is free, one's own, or taken over; nobody else's is touched.
+    /// A write may change a slot that is free, its own, or taken over. It may not touch any other.
     fn slot(&self, number: u32, before: Option<&SlotItem>, after: Option<&SlotItem>) -> Result<(), Broken> {
         let connecting = matches!(self.operation, Operation::Connect { .. });
         let sweeping = matches!(self.operation, Operation::Forget { .. }) && after.is_none();
@@ -212,7 +213,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// A connection that loses its place is not lost sight of: its socket may be open.
+    /// A connection that loses its place is written down, because its socket may be open.
     fn sockets(&self, before: &UserItem, after: Option<&UserItem>) -> Result<(), Broken> {
         let remembered = |connection: &String| after.is_some_and(|item| item.replaced.contains_key(connection));
         let lost = !before.is_released() && after.is_some_and(|after| after.connection != before.connection);
@@ -237,7 +238,7 @@ impl Write<'_> {
         let held = before.expires_at > self.now;
         let lasts = self.lasts(before, after);
         match self.operation {
-            // With the clock of its beginning, it may still have met the lease alive.
+            // The connect compares with the time at which it began, so it may still have met the lease alive.
             Operation::Connect { .. } if !held => self.granted(after).or_else(|broken| {
                 if before.expires_at > self.started_at { self.taken_over(before, after) } else { Err(broken) }
             }),
@@ -273,12 +274,12 @@ impl Write<'_> {
         }
     }
 
-    /// It did not get shorter; or only because an operation that took its time wrote what was due when it began.
+    /// The lease did not get shorter, except that a slow operation may write the end that was due when it began.
     fn lasts(&self, before: &UserItem, after: &UserItem) -> bool {
         after.expires_at >= before.expires_at.min(self.started_at.plus(self.config.lease))
     }
 
-    /// A place moved to another connection of its user, and is its session's from then on.
+    /// A place moves to another connection of its user, and belongs to that connection's session from then on.
     fn taken_over(&self, before: &UserItem, after: &UserItem) -> Result<(), Broken> {
         rule!(self.takes_over(before), "I2: {before:?} was taken by another session");
         rule!(Some(after.connection.as_str()) == self.connection(), "I2: {after:?} was given to another connection");
@@ -294,7 +295,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// A place taken anew.
+    /// A place is granted anew.
     fn granted(&self, lease: &UserItem) -> Result<(), Broken> {
         let connecting = matches!(self.operation, Operation::Connect { .. });
         rule!(connecting, "I4: {lease:?} came back to life");

@@ -1,10 +1,10 @@
-//! Where a case's decisions come from: a tape of numbers, made from the seed.
+//! The tape: numbers made from the seed. All decisions of a case come from it.
 //!
-//! Every decision reads the tape, so a shorter tape is a smaller case, and making a failing case small needs to know
-//! nothing about leases: cut pieces out, put zeros in, keep what still fails. That is why there is no library for it
-//! here: it is thirty lines, and the tape that it ends with is replayed like any other.
+//! Every decision reads the tape, so a shorter tape makes a smaller case. To shrink a failing case, the code cuts
+//! pieces out, puts zeros in, and keeps the tapes that still fail. It need not know anything about leases. So thirty
+//! lines do here, without a library, and the tape at the end is replayed like any other.
 
-/// Runs while making a failing case smaller.
+/// The most runs while a failing case is shrunk.
 const MAX_SHRINKING_RUNS: usize = 250;
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Tape {
         self.next >= self.numbers.len()
     }
 
-    /// A number below `bound`; 0 when the tape is spent.
+    /// A number below `bound`, or 0 when the tape is used up.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         let number = self.numbers.get(self.next).copied().unwrap_or(0);
         self.next += 1;

@@ -1,4 +1,4 @@
-//! Judging a case: the rules on every state, and every answer by what there was while its operation ran.
+//! Judges a case: checks the rules on every state, and every answer against the states during its operation.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use crate::leases::tests::model::rules::{self, Broken, rule};
 use crate::messages::Admission;
 use crate::{Error, Result};
 
-/// What there was while an operation ran.
+/// What was true while an operation ran.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Slots that were free all the time.
     free: BTreeSet<u32>,
     /// The user was connected with another session.
     other_session: bool,
-    /// The user item named this operation's connection, held; or did not.
+    /// Whether the user item named this operation's connection, and whether the lease lasted.
     held: bool,
     not_held: bool,
     /// Connections that had the place and did not give it back.
@@ -32,7 +32,7 @@ impl Seen {
 }
 
 impl Case {
-    /// Every state that there is passes here.
+    /// Every state is checked here.
     pub(super) fn look(&mut self) -> Result<(), Broken> {
         self.observe();
         rules::state(&self.state, self.now(), &self.stack.config, &self.stack.limits)
@@ -61,7 +61,8 @@ impl Case {
         }
     }
 
-    /// Whether an answer was true at some moment while the operation ran; or, if it ran alone, the only right one.
+    /// Checks that an answer was true at some moment while the operation ran. If the operation ran alone, there is only
+    /// one right answer.
     pub(super) fn judge(&self, running: &Running, outcome: &Result<Outcome>) -> Result<(), Broken> {
         if running.alone {
             let (before, after, now) = (&running.before, &self.state, self.now());

@@ -1,8 +1,8 @@
-//! Making a case: what the tape says is to happen next. Nothing happens here: the tape is read, names are given to new
-//! connections, and the decision goes back to who runs the case.
+//! Makes a case: reads from the tape what happens next. Nothing is executed here. This code reads the tape and names
+//! new connections. The runner of the case executes the decision.
 //!
-//! Each choice is among several with weights, which say how often it is made. Most decisions prefer what overlaps with
-//! what is already going on, because two operations that never meet show nothing.
+//! Each choice is made among several with weights, and a weight says how often. Most decisions prefer an operation that
+//! overlaps with those under way, because two operations that never meet show nothing.
 
 use std::time::Duration;
 
@@ -16,26 +16,26 @@ use crate::leases::Handshake;
 use crate::leases::tests::model::operation::Operation;
 use crate::testing::{MessageItem, connection, conversation, message_id, session, user};
 
-/// Longer than any unanswered message counts.
+/// Longer than an unanswered message is counted.
 pub(super) const LONG: Duration = Duration::from_secs(301);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// What happens next.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Next {
-    /// One operation from beginning to end, with nothing else going on.
+    /// Runs one operation from beginning to end, with nothing else under way.
     Alone,
     Start,
     Advance,
     PassTime,
 }
 
-/// While nothing is going on; while something is; while nothing more can begin.
+/// The weights while nothing is under way, while something is, and while nothing more can begin.
 const NEXT_WHEN_IDLE: &[(usize, Next)] = &[(40, Next::Alone), (48, Next::Start), (12, Next::PassTime)];
 const NEXT_WHEN_BUSY: &[(usize, Next)] = &[(25, Next::Start), (63, Next::Advance), (12, Next::PassTime)];
 const NEXT_WHEN_FULL: &[(usize, Next)] = &[(88, Next::Advance), (12, Next::PassTime)];
 
-/// Of a hundred steps, those before which a moment passes: operations that overlap mostly began at different times.
+/// Percentage of steps before which a moment passes: operations that overlap mostly began at different times.
 const MOMENT_BETWEEN: usize = 30;
 
 #[derive(Debug, Clone, Copy)]
@@ -49,43 +49,44 @@ enum Act {
 
 const ACTS: &[(usize, Act)] = &[(6, Act::Connect), (2, Act::Leave), (3, Act::Renew), (6, Act::Admit), (3, Act::Work)];
 
-/// Of a hundred, those who connect as a user for whom something is going on.
+/// Percentage of connects by a user for whom something is under way.
 const CONNECT_BUSY_USER: usize = 50;
-/// Of a hundred, those who connect that would take over.
+/// Percentage of connects that ask for a takeover.
 const TAKEOVERS: usize = 25;
-/// Of a hundred that leave, those whom an administrator closes.
+/// Percentage of leavings that are a close by an administrator.
 const CLOSED_BY_ADMIN: usize = 30;
-/// Of a hundred connections that are chosen, those of a user for whom something is going on.
+/// Percentage of chosen connections that belong to a user for whom something is under way.
 const ACT_FOR_BUSY_USER: usize = 70;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Speaker {
-    /// Has a place.
+    /// A connection that has a place.
     Holder,
-    /// Had one.
+    /// A connection that had one.
     Former,
     NeverWas,
 }
 
 const SPEAKERS: &[(usize, Speaker)] = &[(8, Speaker::Holder), (1, Speaker::Former), (1, Speaker::NeverWas)];
 
-/// Few, and the same for all users: so they repeat, also in other conversations.
+/// There are few ids, the same for all users, so they repeat, also in other conversations.
 const MESSAGE_IDS: usize = 24;
-/// Of a hundred ids, those in capitals.
+/// Percentage of ids in capitals.
 const IN_CAPITALS: usize = 10;
 
-/// Whose conversation a message is sent to. The user's own have a weight together, so that each is as likely.
+/// The user whose conversation gets the message. The user's own conversations share one weight, so each of them is
+/// equally likely.
 const ANYBODYS_CONVERSATION: usize = 2;
 const OWN_CONVERSATION: usize = 9;
 const NO_SUCH_CONVERSATION: usize = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Work {
-    /// The janitor's.
+    /// The janitor's work.
     Forget,
     /// A worker's, on a message that waits.
     Answer,
-    /// On any message: taken off the count if it is answered, and otherwise answered.
+    /// On any message: takes it off the count if it is answered, and otherwise answers it.
     Uncount,
     /// A worker's, on any message.
     AnswerAny,
@@ -93,7 +94,7 @@ enum Work {
 
 const WORK: &[(usize, Work)] = &[(1, Work::Forget), (7, Work::Answer), (1, Work::Uncount), (1, Work::AnswerAny)];
 
-/// Of a hundred answers, those that fail for good.
+/// Percentage of answers that fail for good.
 const FAILED_ANSWERS: usize = 20;
 
 /// How much time passes.
@@ -101,7 +102,7 @@ const FAILED_ANSWERS: usize = 20;
 enum Time {
     Moment,
     Seconds,
-    /// Of some lease; one second where there is none.
+    /// Until the end of some lease, or one second if there is none.
     UntilAnEnd,
     UntilBeforeAnEnd,
     UntilAfterAnEnd,
@@ -123,7 +124,7 @@ const TIMES: &[(usize, Time)] = &[
     (1, Time::Second),
 ];
 
-/// What goes wrong with a call, of those with which something does.
+/// The kinds of trouble, for a call that gets some.
 #[derive(Debug, Clone, Copy)]
 enum Trouble {
     Contention,
@@ -133,7 +134,7 @@ enum Trouble {
     BreakExecuted,
     DeathAfter,
     DeathBefore,
-    /// Rarely: giving up takes a second or two of real time.
+    /// Rare, because giving up takes a second or two of real time.
     ContentionForGood,
 }
 
@@ -148,15 +149,15 @@ const TROUBLES: &[(usize, Trouble)] = &[
     (1, Trouble::ContentionForGood),
 ];
 
-/// Of a hundred cancelled transactions, those that name a failed condition beside the contention.
+/// Percentage of cancelled transactions that name a failed condition beside the contention.
 const CONDITION_BESIDE_CONTENTION: usize = 20;
 
-/// What becomes of a held call.
+/// The fate of a held call.
 #[derive(Debug)]
 pub(super) struct Fate {
     /// `None`: its caller dies before it.
     pub(super) fault: Option<Fault>,
-    /// From now on, all writes of its operation meet others.
+    /// From now on, all writes of its operation meet other writes.
     pub(super) contended_for_good: bool,
 }
 
@@ -176,7 +177,7 @@ impl Case {
         *self.tape.weighed(choices)
     }
 
-    /// What passes before the next step, if something does.
+    /// The time that passes before the next step, if any.
     pub(super) fn any_moment_between(&mut self) -> Option<Duration> {
         self.tape.percent(MOMENT_BETWEEN).then_some(MILLISECOND)
     }
@@ -214,7 +215,7 @@ impl Case {
         }
     }
 
-    /// A connection of its own name, of the user with this number.
+    /// A connection with a name of its own, of the user with this number.
     pub(super) fn connect(&mut self, number: usize, session_name: Option<&str>, takeover: bool) -> Operation {
         let name = format!("c{}", self.connections.len());
         self.connections.push((number, name.clone()));
@@ -222,7 +223,7 @@ impl Case {
         Operation::Connect { user: user(format!("u{number}")), connection: connection(name), handshake }
     }
 
-    /// Those for whom something is going on.
+    /// Users for whom something is under way.
     fn busy_users(&self) -> impl Iterator<Item = &str> {
         self.running.iter().flatten().map(|running| running.operation.user().as_str())
     }
@@ -271,7 +272,7 @@ impl Case {
         }
     }
 
-    /// Of a worker or of the janitor.
+    /// Work of a worker or of the janitor.
     fn any_work(&mut self) -> Operation {
         let work = *self.tape.weighed(WORK);
         let wanted = |message: &&MessageItem| work != Work::Answer || !message.is_answered();
@@ -330,14 +331,14 @@ impl Case {
         }
     }
 
-    /// "Later": in all the words that DynamoDB has for it.
+    /// "Later", in each of DynamoDB's words for it.
     fn any_contention(&mut self, items: usize) -> Fault {
         let answer: Answer = match self.tape.below(4) {
             0 | 1 if items > 0 => {
                 let mut codes = vec!["None"; items];
                 let at = self.tape.below(items);
                 codes[at] = *self.tape.one_of(&["TransactionConflict", "ThrottlingError"]);
-                // DynamoDB need not have evaluated the other conditions.
+                // DynamoDB may not have evaluated the other conditions.
                 if items > 1 && self.tape.percent(CONDITION_BESIDE_CONTENTION) {
                     let other = codes.iter().position(|code| *code == "None").unwrap_or(0);
                     codes[other] = "ConditionalCheckFailed";

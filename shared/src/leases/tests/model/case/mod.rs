@@ -1,5 +1,5 @@
-//! Running a case: up to three operations in flight, each held at its next call until it is let go. What happens next,
-//! `making.rs` decides; what came of it, `judging.rs`.
+//! Runs a case: up to three operations are in flight, each held at its next call until it is let go. `making.rs`
+//! decides what happens next, and `judging.rs` checks the result.
 
 mod judging;
 mod making;
@@ -24,11 +24,11 @@ use making::{LONG, Next};
 
 const LANES: usize = 3;
 const USERS: usize = 5;
-/// Conversations of each user.
+/// The number of conversations of each user.
 const TALKS: u32 = 2;
-/// Of the real clock: a case takes some hundred milliseconds.
+/// In real time. A case takes some hundred milliseconds.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
-/// No operation needs as many; one that gives up makes some sixty.
+/// No operation needs this many. One that gives up makes about sixty.
 const MAX_CALLS: usize = 200;
 
 /// What a case may do beside running operations.
@@ -41,7 +41,7 @@ pub(super) struct Mood {
 pub(super) struct Case {
     stack: Stack,
     tape: Tape,
-    /// How many of a hundred calls fail.
+    /// The percentage of calls that fail.
     fault_percent: usize,
     lanes: Vec<Function>,
     running: Vec<Option<Running>>,
@@ -63,15 +63,15 @@ struct Running {
     task: JoinHandle<()>,
     held: Option<Held>,
     started_at: Timestamp,
-    /// When it built the request that is held, or was refused for now.
+    /// When it built the request that is held or was refused for now.
     decided_at: Timestamp,
     /// The operation whose call failed last.
     retrying: Option<String>,
-    /// From now on, all its writes meet others.
+    /// From now on, all its writes meet other writes.
     contended: bool,
     /// A fault was injected.
     faulted: bool,
-    /// Nothing else happened meanwhile.
+    /// Nothing else has happened since it began.
     alone: bool,
     before: Snapshot,
     seen: Seen,
@@ -217,7 +217,7 @@ impl Case {
         self.wait(lane).await
     }
 
-    /// Lets a lane's call go, and waits for what comes of it.
+    /// Lets a lane's call go, and waits for its result.
     async fn advance(&mut self, lane: usize, fault: Option<Fault>) -> Result<(), Broken> {
         let now = self.now();
         let Some(running) = &mut self.running[lane] else { return Ok(()) };
@@ -261,7 +261,7 @@ impl Case {
         if dies { self.kill(lane).await } else { self.wait(lane).await }
     }
 
-    /// The crash of a function: what it did stays, what it wanted to do never happens.
+    /// The crash of a function: its executed calls stay, and its next call never happens.
     async fn kill(&mut self, lane: usize) -> Result<(), Broken> {
         if let Some(running) = self.running[lane].take() {
             running.task.abort();
@@ -270,7 +270,7 @@ impl Case {
         Ok(())
     }
 
-    /// Until a lane's operation is held at its next call, or has ended.
+    /// Waits until a lane's operation is held at its next call or has ended.
     async fn wait(&mut self, lane: usize) -> Result<(), Broken> {
         let now = self.now();
         match self.events.recv().await {
@@ -309,7 +309,7 @@ impl Case {
             self.run_alone(connect).await?;
         }
         self.let_pass(LONG)?;
-        // Whatever died, the user may speak again.
+        // The user may speak again, whatever has died.
         let connect = self.connect(0, None, false);
         let Operation::Connect { user, connection, .. } = connect.clone() else { return Ok(()) };
         self.run_alone(connect).await?;
