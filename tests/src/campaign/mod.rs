@@ -90,7 +90,7 @@ impl Report {
 
 impl Options {
     fn settings(&self, seed: u64) -> scene::Settings {
-        let crash = self.crash_every > 0 && seed % self.crash_every == 0;
+        let crash = self.crash_every > 0 && seed.is_multiple_of(self.crash_every);
         scene::Settings {
             seed,
             clients: self.clients,
