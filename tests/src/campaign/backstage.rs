@@ -123,9 +123,16 @@ impl Backstage {
         let values = json!({ ":now": { "N": now_ms().to_string() } });
         let table = self.variable("CONNECTIONS_TABLE");
         let items = self.scan(table, "expires_at > :now", &values, &Value::Null).await?;
+        // The scan may have come late, and by then a slot that had ended may have been another's. What lasts longer than
+        // this lasted at the moment of the scan, whenever that was.
+        let after = now_ms();
+        let lasts = |item: &&Value| {
+            let expires_at = item["expires_at"]["N"].as_str().and_then(|text| text.parse::<u128>().ok());
+            expires_at.is_some_and(|expires_at| expires_at > after)
+        };
         let mut places = Places::default();
         let mut slots = Vec::new();
-        for item in &items {
+        for item in items.iter().filter(lasts) {
             let (key, connection) = (text(item, "pk"), text(item, "connection_id"));
             if let Some(user) = key.strip_prefix("user#") {
                 places.untold += item["untold"]["M"].as_object().map_or(0, serde_json::Map::len);
