@@ -39,6 +39,10 @@ lint-text:
 advisories:
     cargo deny --locked check advisories
 
+# Stacks under faults, checked: `just campaign --seeds 1..1000`; `just campaign check FILE`. See docs/reliability.md.
+campaign *options:
+    cargo run --locked --bin campaign -- "$@"
+
 # The page: lints, types, unit tests. Needs Node.js.
 web:
     npm run lint --prefix web

@@ -2,6 +2,8 @@
 //! them as any client does. When a stack is dropped, it is stopped as an operator stops it, and it must leave no
 //! process behind.
 
+pub mod campaign;
+pub mod checker;
 mod client;
 mod endpoint;
 pub mod media;

@@ -278,13 +278,20 @@ fn is_alive(pid: u32) -> bool {
     stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
 }
 
-/// The program that `cargo run` starts. It is built once per test process: cargo's own lock keeps parallel builds
-/// apart, and nothing is built that is up to date.
+/// The program that `cargo run` starts. It is built once per process, in the profile of that process: cargo's own lock
+/// keeps parallel builds apart, and nothing is built that is up to date.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
+        // target/PROFILE/deps/this-test, or target/PROFILE/this-program
+        let this = std::env::current_exe().expect("the program's own path");
+        let folder = this.parent().expect("a folder");
+        let profile = if folder.ends_with("deps") { folder.parent().expect("a target directory") } else { folder };
         let mut command = Command::new(env!("CARGO"));
         command.current_dir(workspace()).args(["build", "--bins", "--quiet"]);
+        if profile.ends_with("release") {
+            command.arg("--release");
+        }
         // The variables that cargo sets for a test would make build scripts run anew.
         #[allow(clippy::disallowed_methods, reason = "cargo's interface is the environment")]
         let names: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
@@ -295,9 +302,6 @@ pub fn program() -> &'static Path {
             }
         }
         assert!(command.status().is_ok_and(|status| status.success()), "the workspace does not build");
-        // target/PROFILE/deps/this-test
-        let this = std::env::current_exe().expect("the test's own path");
-        let profile = this.parent().and_then(Path::parent).expect("a target directory");
         profile.join("parley")
     })
 }

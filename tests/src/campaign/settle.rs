@@ -1,0 +1,212 @@
+//! The end of a seed: no faults any more; who has not heard that a message was accepted sends it again; then everything
+//! has to end by itself. What is kept is read last.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use reqwest::Method;
+use tokio::time::{Instant, sleep};
+
+use super::backstage::Backstage;
+use super::user::{Saying, User, read};
+use crate::checker::{Event, Message};
+
+/// Five deliveries that nobody has begun with, each for the queue's visibility of 60 s, and the janitor behind them.
+const PATIENCE: Duration = Duration::from_secs(360);
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Between two tries of a message that was not accepted.
+const SAY_AGAIN: Duration = Duration::from_secs(2);
+
+/// What is to be told and nobody tells is looked after by the janitor, once a minute. It may do so at once.
+const JANITOR_AFTER: Duration = Duration::from_secs(4);
+
+/// How a seed ended.
+#[derive(Debug, Default)]
+pub struct Settling {
+    /// Until everything had ended.
+    pub waited: Duration,
+    pub janitors: u32,
+    /// The patience was over.
+    pub given_up: bool,
+}
+
+impl User {
+    /// Sends again what was never accepted, and stays as long as it has a place that nobody else waits for.
+    pub async fn settle(&mut self, done: &AtomicBool, until: &AtomicBool) {
+        self.left.clear();
+        let mut say_at = Instant::now();
+        while !until.load(Ordering::Relaxed) {
+            let open: Vec<Saying> = self.unaccepted().cloned().collect();
+            let connected = self.line.as_ref().is_some_and(super::line::Line::is_open);
+            let lost = std::mem::take(&mut self.mind.known().lost);
+            done.store(open.is_empty(), Ordering::Relaxed);
+            if open.is_empty() {
+                if lost || !connected {
+                    self.line = None;
+                } else if self.scene.waiting.load(Ordering::Relaxed) > 0
+                    && let Some(line) = self.line.take()
+                {
+                    line.close().await;
+                }
+            } else if lost || !connected {
+                self.connect().await;
+                continue;
+            } else if Instant::now() >= say_at {
+                say_at = Instant::now() + SAY_AGAIN;
+                for message in open.iter().take(5) {
+                    self.say(message);
+                }
+            }
+            self.heartbeat_if_due();
+            self.mind.news(LOOK * 4).await;
+        }
+    }
+
+    /// Whether it has its place to the end: a heartbeat after everything else.
+    async fn last_heartbeat(&mut self) {
+        let Some(line) = &self.line else { return };
+        let before = self.mind.known().heartbeats;
+        line.heartbeat();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.mind.known().heartbeats == before && line.is_open() && Instant::now() < deadline {
+            self.mind.news(LOOK).await;
+        }
+    }
+
+    /// All that the REST API has of this user.
+    async fn read_all(&self) {
+        for conversation in self.all_talks().await {
+            let items = self.whole(&conversation).await;
+            let user = self.name.clone();
+            self.scene.recorder.write(Event::History { user, conversation, items, last: true });
+        }
+    }
+
+    /// Conversations that it knows of, and those that the list has.
+    async fn all_talks(&self) -> Vec<String> {
+        let mut talks: Vec<String> = self.sent.iter().map(|message| message.conversation.clone()).collect();
+        talks.extend(self.talks.iter().cloned());
+        let mut next = String::from("/api/conversations?limit=100");
+        loop {
+            let page = self.get(&next).await.expect("the list is there");
+            let items = page["items"].as_array().expect("items");
+            talks.extend(items.iter().filter_map(|item| item["id"].as_str().map(str::to_owned)));
+            let Some(cursor) = page["nextCursor"].as_str() else { break };
+            next = format!("/api/conversations?limit=100&cursor={cursor}");
+        }
+        talks.sort_unstable();
+        talks.dedup();
+        talks
+    }
+
+    async fn whole(&self, conversation: &str) -> Option<Vec<Message>> {
+        let path = format!("/api/conversations/{conversation}/messages?limit=100");
+        let (mut items, mut next) = (Vec::new(), path.clone());
+        loop {
+            let page = self.get(&next).await?;
+            items.extend(read(&page["items"]));
+            let Some(cursor) = page["nextCursor"].as_str() else { return Some(items) };
+            next = format!("{path}&cursor={cursor}");
+        }
+    }
+
+    /// `None`: there is no such thing. There are no faults any more, so there is an answer.
+    async fn get(&self, path: &str) -> Option<serde_json::Value> {
+        for _ in 0..5 {
+            match self.scene.rest(&self.token, Method::GET, path, None).await {
+                Some((200, body)) => return Some(body),
+                Some((404, _)) => return None,
+                _ => sleep(LOOK * 2).await,
+            }
+        }
+        panic!("{path} is not answered although there are no faults any more");
+    }
+}
+
+/// Lets everything end, and writes down what is kept.
+pub async fn settle(mut users: Vec<User>, backstage: &Backstage) -> Settling {
+    let scene = Arc::clone(&users[0].scene);
+    let until = AtomicBool::new(false);
+    let done: Vec<AtomicBool> = users.iter().map(|_| AtomicBool::new(false)).collect();
+    let staying =
+        futures_util::future::join_all(users.iter_mut().zip(&done).map(|(user, done)| user.settle(done, &until)));
+    let watching = async {
+        let settling = watch(backstage, &done).await;
+        until.store(true, Ordering::Relaxed);
+        settling
+    };
+    let (settling, _) = tokio::join!(watching, staying);
+    scene.recorder.write(Event::Settled);
+    futures_util::future::join_all(users.iter_mut().map(User::last_heartbeat)).await;
+    sample(&scene, backstage).await;
+    futures_util::stream::iter(&users).for_each_concurrent(8, User::read_all).await;
+    // Both before and after: a note may go while the objects are listed.
+    let mut held = backstage.held().await.expect("the notes");
+    let stored = backstage.objects().await.expect("the objects");
+    held.extend(backstage.held().await.expect("the notes"));
+    scene.recorder.write(Event::Objects { stored, held });
+    for user in users {
+        if let Some(line) = user.line {
+            line.close().await;
+        }
+    }
+    scene.recorder.write(Event::Ended);
+    scene.recorder.flush();
+    settling
+}
+
+/// Until nothing is under way and nobody is owed anything.
+async fn watch(backstage: &Backstage, done: &[AtomicBool]) -> Settling {
+    let (began, mut settling) = (Instant::now(), Settling::default());
+    let mut janitor_at = began + JANITOR_AFTER;
+    loop {
+        sleep(LOOK).await;
+        settling.waited = began.elapsed();
+        if settling.waited > PATIENCE {
+            settling.given_up = true;
+            return settling;
+        }
+        if !done.iter().all(|done| done.load(Ordering::Relaxed)) {
+            continue;
+        }
+        let (Ok(unended), Ok(places), Ok(state)) =
+            (backstage.unended().await, backstage.places().await, backstage.state().await)
+        else {
+            continue;
+        };
+        let queued = state["queues"].as_object().into_iter().flatten();
+        let queued: u64 = queued
+            .filter(|(name, _)| !name.contains("dead"))
+            .flat_map(|(_, queue)| ["visible", "inFlight", "delayed"].map(|part| queue[part].as_u64().unwrap_or(0)))
+            .sum();
+        let running: u64 = state["inFlight"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(_, function)| function["now"].as_u64().unwrap_or(0))
+            .sum();
+        if unended.is_empty() && places.untold == 0 && queued == 0 && running == 0 {
+            return settling;
+        }
+        if Instant::now() >= janitor_at && backstage.run_janitor("settle").await.is_ok() {
+            settling.janitors += 1;
+            janitor_at = Instant::now() + Duration::from_secs(10);
+        }
+    }
+}
+
+/// Writes down who has a place and what is in processing.
+pub async fn sample(scene: &super::scene::Scene, backstage: &Backstage) {
+    let (Ok(places), Ok(state)) = (backstage.places().await, backstage.state().await) else { return };
+    let processing = state["inFlight"]["worker"]["max"].as_u64().unwrap_or(0);
+    let processing = u32::try_from(processing).unwrap_or(u32::MAX);
+    if places.left_behind > 0 {
+        scene.recorder.note("slot left behind");
+    }
+    scene.recorder.write(Event::Sample { leases: places.leases, slots: places.slots, processing });
+}

@@ -1,0 +1,165 @@
+//! Each single call that a function makes in a scenario dies before it, dies after it, loses its answer, is refused, or
+//! is never answered; one at a time, each in a run of the scenario of its own, by a user of its own. What is promised
+//! must hold every time. Which calls there are is asked of the stack, after the scenario has run without any fault.
+//!
+//! Many runs go on at once, because most of each is waiting for a time-out or a dead worker's message. The janitor looks
+//! after everybody, so its runs have stacks of their own, and only one of them goes on at a time.
+
+mod janitor;
+mod scenario;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use tests::campaign::backstage::{Backstage, template};
+use tests::campaign::faults::Aim;
+use tests::campaign::scene::{Scene, Settings};
+use tests::campaign::settle::settle;
+use tests::campaign::user::User;
+use tests::checker::{Event, Recorder, Verdict, check_file, lines_of};
+use tests::{Stack, StackOptions};
+
+const FAULTS: [&str; 5] = ["kill_before", "kill_after", "lost", "refused", "hung"];
+
+/// Runs at a time, on one stack.
+const AT_ONCE: usize = 48;
+
+/// Runs without a fault, from which the calls are learned: which of them come depends on who is faster.
+const LEARNERS: u32 = 3;
+
+/// Of a call that did not come this time.
+const TRIES: u32 = 3;
+
+/// A stack, with a history of its own.
+struct Theatre {
+    stack: Stack,
+    backstage: Backstage,
+    scene: Arc<Scene>,
+    directory: tempfile::TempDir,
+}
+
+impl Theatre {
+    async fn open(number: u64, lease_seconds: u64) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let places = 400;
+        let stack = StackOptions::default()
+            .param("MockLatencyMs", 0)
+            .param("MaxClients", places)
+            .param("LeaseSeconds", lease_seconds)
+            .arg("--template")
+            .arg(&template(directory.path()).display().to_string())
+            .start()
+            .await;
+        let backstage = Backstage::open(&stack.url).await;
+        backstage.note_calls().await.expect("the stack notes calls");
+        let recorder = Recorder::create(&directory.path().join("history.jsonl")).expect("a file");
+        let recorder = Arc::new(recorder);
+        recorder.write(Event::Began { seed: number, max_clients: places, max_processing: 500, faults: true });
+        let settings = Settings {
+            seed: number,
+            clients: 0,
+            messages: 0,
+            places,
+            lease_seconds,
+            first_message_seconds: 60,
+            rate: 0.0,
+            crash: false,
+            directory: directory.path().to_owned(),
+        };
+        let scene = Scene::new(settings, recorder, stack.port(), Duration::from_secs(600));
+        Self { stack, backstage, scene: Arc::new(scene), directory }
+    }
+
+    /// Lets everything end and checks what was written down.
+    async fn close(self, users: Vec<User>) {
+        let settling = settle(users, &self.backstage).await;
+        let history = self.directory.path().join("history.jsonl");
+        let Verdict { lines, messages, violations } = check_file(&history).expect("the history can be read");
+        println!("{lines} lines, {messages} messages, settled in {:?}", settling.waited);
+        for violation in &violations {
+            println!("{violation}\n{}", lines_of(&history, violation).expect("the history").join("\n"));
+        }
+        let log = self.backstage.fault_log().await.expect("the fault log");
+        assert!(violations.is_empty() && !settling.given_up, "{} violations\n{log}", violations.len());
+        let stack = self.stack;
+        tokio::task::spawn_blocking(move || drop(stack)).await.expect("the stack stops cleanly");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_call_of_each_function_may_fail_in_each_way() {
+    let began = Instant::now();
+    let (of_routes, of_janitor) = tokio::join!(scenario_cases(), janitor::cases());
+    let mut all: BTreeMap<&str, usize> = BTreeMap::new();
+    for aim in of_routes.iter().chain(&of_janitor) {
+        *all.entry(aim.function.as_str()).or_default() += 1;
+    }
+    println!("{} cases in {:?}: {all:?}", all.values().sum::<usize>(), began.elapsed());
+    for function in ["connect", "send_message", "worker", "cancel", "heartbeat", "disconnect", "janitor"] {
+        assert!(all.get(function).is_some_and(|cases| *cases >= FAULTS.len()), "{function}: {all:?}");
+    }
+}
+
+/// The cases of all functions that the scenario invokes.
+async fn scenario_cases() -> Vec<Aim> {
+    let theatre = Theatre::open(1, 30).await;
+    let (scene, backstage) = (&theatre.scene, &theatre.backstage);
+    let mut users = Vec::new();
+    // The longest list that was seen of each step.
+    let mut steps: BTreeMap<(&'static str, &'static str), usize> = BTreeMap::new();
+    for number in 0..LEARNERS {
+        let mut user = User::named(Arc::clone(scene), number, format!("learner-{number}")).await;
+        let script = scenario::Script::of(&user).await;
+        let mut director = scenario::Director { backstage, aim: None, learned: Some(BTreeMap::new()) };
+        scenario::play(&mut user, &script, &mut director, true).await;
+        for (step, calls) in director.learned.into_iter().flatten() {
+            let longest = steps.entry(step).or_default();
+            *longest = calls.max(*longest);
+        }
+        users.push(user);
+    }
+    assert_eq!(steps.len(), scenario::STEPS.len(), "{steps:?}");
+    println!("calls by function and step: {steps:?}");
+    let mut cases = Vec::new();
+    for ((function, step), calls) in &steps {
+        for call in 1..=*calls {
+            cases.extend(FAULTS.map(|fault| (*function, *step, call, fault)));
+        }
+    }
+    let runs = futures_util::stream::iter(cases.into_iter().enumerate()).map(|(number, case)| {
+        let (function, step, call, fault) = case;
+        async move {
+            let mut users = Vec::new();
+            let aim =
+                |event: String| Aim { function: function.to_owned(), event, call, fault: fault.to_owned(), met: false };
+            for attempt in 0..TRIES {
+                let name = format!("{function}-{step}-{call}-{fault}-{attempt}");
+                let number = LEARNERS + u32::try_from(number).expect("fewer cases") * TRIES + attempt;
+                let mut user = User::named(Arc::clone(scene), number, name).await;
+                let script = scenario::Script::of(&user).await;
+                let aim = aim(script.event(step));
+                let mut director = scenario::Director { backstage, aim: Some((step, aim.clone())), learned: None };
+                scenario::play(&mut user, &script, &mut director, step == "picture").await;
+                users.push(user);
+                if director.met().await {
+                    return (users, aim, true);
+                }
+            }
+            (users, aim(step.to_owned()), false)
+        }
+    });
+    let runs: Vec<_> = runs.buffer_unordered(AT_ONCE).collect().await;
+    let (mut met, mut unmet) = (Vec::new(), Vec::new());
+    for (some, aim, is_met) in runs {
+        users.extend(some);
+        if is_met { met.push(aim) } else { unmet.push(aim) }
+    }
+    backstage.end_faults().await.expect("no more faults");
+    theatre.close(users).await;
+    // Only a call that comes now and then can stay away three times.
+    println!("not met: {unmet:?}");
+    assert!(unmet.len() * 20 <= met.len(), "{} of {} cases were not met", unmet.len(), unmet.len() + met.len());
+    met
+}
