@@ -8,6 +8,9 @@ pub fn access_key(function: &str) -> String {
     format!("LOCAL-{function}")
 }
 
+/// The caller of a request that no function has signed.
+pub const OTHER: &str = "other";
+
 /// The secret key of every function.
 pub const SECRET_KEY: &str = "local";
 /// The session token of every function. A process of it may append a `/` and its own id.
@@ -16,7 +19,7 @@ pub const SESSION_TOKEN: &str = "local";
 /// The maker of a call, according to its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The function's name. It is `other` if the signature is not a function's.
+    /// The function's name. It is [`OTHER`] if the signature is not a function's.
     pub function: String,
     /// The process, if the session token names one.
     pub instance: Option<String>,
@@ -48,7 +51,7 @@ fn signer(authorization: &str) -> &str {
 
 /// The function to which an access key belongs.
 pub(crate) fn function_of(access_key: &str) -> &str {
-    access_key.strip_prefix("LOCAL-").unwrap_or("other")
+    access_key.strip_prefix("LOCAL-").unwrap_or(OTHER)
 }
 
 #[cfg(test)]
