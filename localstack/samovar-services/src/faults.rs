@@ -227,6 +227,58 @@ mod tests {
         assert_eq!(hook.seen.lock().expect("seen").len(), 1);
     }
 
+    async fn call(url: &str, target: &str, body: Value) -> Value {
+        let call = reqwest::Client::new().post(url).header("x-amz-target", target);
+        let key = "AWS4-HMAC-SHA256 Credential=LOCAL-worker/20260101/us-east-1/x/aws4_request";
+        let response = call.header("authorization", key).body(body.to_string()).send().await.expect("an answer");
+        serde_json::from_slice(&response.bytes().await.expect("a body")).unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_repeated_is_executed_twice_and_answered_once() {
+        let (services, url) = served().await;
+        create_queue(&url, "queue").await.expect("an answer");
+        let hook = Arc::new(Once::default());
+        *hook.fault.lock().expect("a fault") = Some(Fault { repeated: true, ..Fault::none() });
+        services.faults.install(hook);
+        let queue = json!({ "QueueUrl": "http://127.0.0.1/000000000000/queue", "MessageBody": "once" });
+        let sent = call(&url, "AmazonSQS.SendMessage", queue).await;
+        assert!(sent["MessageId"].is_string(), "{sent}");
+        assert_eq!(services.queues.counts()["queue"].visible, 2);
+    }
+
+    #[tokio::test]
+    async fn a_stale_read_gets_the_answer_that_the_same_read_got_before() {
+        let (services, url) = served().await;
+        let hook = Arc::new(Once::default());
+        services.faults.install(hook.clone());
+        let key = json!({ "AttributeName": "pk", "KeyType": "HASH" });
+        let table = json!({
+            "TableName": "t", "KeySchema": [key], "BillingMode": "PAY_PER_REQUEST",
+            "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
+        });
+        let dynamodb =
+            async |operation: &str, body: Value| call(&url, &format!("DynamoDB_20120810.{operation}"), body).await;
+        dynamodb("CreateTable", table).await;
+        let put = async |value: &str| {
+            let item = json!({ "pk": { "S": "a" }, "value": { "S": value } });
+            dynamodb("PutItem", json!({ "TableName": "t", "Item": item })).await
+        };
+        let get = async |request: Value, stale: bool| {
+            *hook.fault.lock().expect("a fault") = Some(Fault { stale, ..Fault::none() });
+            dynamodb("GetItem", request).await["Item"]["value"]["S"].as_str().map(str::to_owned)
+        };
+        let read = json!({ "TableName": "t", "Key": { "pk": { "S": "a" } } });
+        let consistent = json!({ "TableName": "t", "Key": { "pk": { "S": "a" } }, "ConsistentRead": true });
+        put("old").await;
+        assert_eq!(get(read.clone(), true).await.as_deref(), Some("old"), "there is no earlier answer yet");
+        assert_eq!(get(consistent.clone(), false).await.as_deref(), Some("old"));
+        put("new").await;
+        assert_eq!(get(read.clone(), true).await.as_deref(), Some("old"));
+        assert_eq!(get(consistent, true).await.as_deref(), Some("new"), "it must not be stale");
+        assert_eq!(get(read, false).await.as_deref(), Some("new"));
+    }
+
     #[tokio::test]
     async fn a_call_that_is_never_answered_waits_until_its_caller_goes_away() {
         let (services, url) = served().await;

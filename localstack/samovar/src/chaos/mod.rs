@@ -28,8 +28,8 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use samovar_host::Host;
-use samovar_services::{Answer, OTHER};
 use samovar_services::faults::{Call, Fault, Faults, Heard, Hook};
+use samovar_services::{Answer, OTHER};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use api::router;
