@@ -4,11 +4,13 @@
 mod client;
 mod endpoint;
 pub mod media;
+mod raw;
 mod rest;
 mod stack;
 
 pub use client::{Client, Frame, Refused, Streamed};
 pub use endpoint::{Endpoint, SILENTLY, SLOWLY};
+pub use raw::{raw, raw_connection, raw_handshake};
 pub use rest::{Answer, Rest};
 pub use stack::{Stack, StackOptions, program, workspace};
 

@@ -47,7 +47,7 @@ async fn authorize(
             response.context = json!({ "username": identity.username.unwrap_or_default() });
             Ok(response)
         }
-        Err(AuthError::Refused(reason)) => refuse(&reason),
+        Err(AuthError::Refused(reason)) => refuse(reason),
         Err(error @ AuthError::Unavailable(_)) => {
             tracing::error!(request = request_id, "{error}");
             Err(error.into())
@@ -88,7 +88,7 @@ mod tests {
         // {"alg":"HS256"} and {"alg":"ES256"}, without a key's id.
         for (header, why) in [
             (None, "there is none"),
-            (Some("Bearer c2VjcmV0LXRva2Vu"), "InvalidToken"),
+            (Some("Bearer c2VjcmV0LXRva2Vu"), "it is no JWT"),
             (Some("Bearer eyJhbGciOiJIUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "algorithm is not accepted"),
             (Some("Bearer eyJhbGciOiJFUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "names no key"),
         ] {
