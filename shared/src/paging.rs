@@ -128,8 +128,13 @@ impl List {
             URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|json| serde_json::from_slice(&json).ok());
         match wire {
             Some(wire) if wire.list == self.tag => Ok(wire.at),
-            _ => Err(Error::bad_request("The cursor is not one of this list: begin again without one")),
+            _ => Err(Self::no_position()),
         }
+    }
+
+    /// Of a cursor of this list that leads to no place in it: its owner has made it up.
+    pub(crate) fn no_position() -> Error {
+        Error::bad_request("The cursor is not one of this list: begin again without one")
     }
 }
 
