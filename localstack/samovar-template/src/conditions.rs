@@ -9,8 +9,9 @@ use super::yaml::{Data, Node};
 /// Decides every condition. A condition that cannot be decided is left out, and its problem is noted.
 pub(crate) fn decide(section: Option<&Node>, scope: &Scope<'_>, problems: &Problems) -> BTreeMap<String, bool> {
     let Some(section) = section else { return BTreeMap::new() };
+    let mut decider = Decider { section, scope, deciding: Vec::new(), decided: BTreeMap::new() };
     let decided = section.entries().iter().filter_map(|entry| {
-        let mut decider = Decider { section, scope, deciding: Vec::new() };
+        decider.deciding.clear();
         Some((entry.key.clone(), problems.keep(decider.named(&entry.key, entry.line))?))
     });
     decided.collect()
@@ -21,10 +22,15 @@ struct Decider<'a> {
     scope: &'a Scope<'a>,
     /// The conditions that are being decided, outermost first. A name that comes twice is a circle.
     deciding: Vec<String>,
+    /// So that each is decided once, however many name it.
+    decided: BTreeMap<String, bool>,
 }
 
 impl Decider<'_> {
     fn named(&mut self, name: &str, line: usize) -> Result<bool, Problem> {
+        if let Some(holds) = self.decided.get(name) {
+            return Ok(*holds);
+        }
         let section = self.section;
         let Some(expression) = section.get(name) else {
             let hint = hint(name, section.entries().iter().map(|entry| entry.key.as_str()));
@@ -36,6 +42,7 @@ impl Decider<'_> {
         self.deciding.push(name.to_owned());
         let holds = self.expression(expression);
         self.deciding.pop();
+        self.decided.extend(holds.as_ref().ok().map(|holds| (name.to_owned(), *holds)));
         holds
     }
 
