@@ -3,6 +3,7 @@
 mod cors;
 mod door;
 mod forms;
+mod hostile;
 mod keys;
 mod lifecycle;
 mod objects;
