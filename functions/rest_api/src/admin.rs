@@ -167,7 +167,7 @@ fn is_admin(request: &Request) -> bool {
 
 /// A list as it arrives in a claim: API Gateway makes one text of it, `[admin other]`. Others write JSON, or one name
 /// alone.
-fn groups_of(claim: &str) -> Vec<String> {
+pub(crate) fn groups_of(claim: &str) -> Vec<String> {
     let claim = claim.trim();
     if let Ok(groups) = serde_json::from_str(claim) {
         return groups;

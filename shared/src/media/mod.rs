@@ -16,6 +16,8 @@
 //! Two clients: one for work, one that only signs, for the address under which browsers see the storage. A signature
 //! covers the host, so an address made for another host can't be repaired afterwards.
 
+#[cfg(test)]
+mod hostile;
 mod kinds;
 mod samples;
 mod upload;
