@@ -84,7 +84,7 @@ proptest! {
         claim in words(&["[", "]", "admin", "Admin", " ", ",", "\"", "other", "administrators", "\0", "\t"]),
     ) {
         // Within JSON, an escape is another way to write it.
-        prop_assume!(!claim.contains('\\'));
+        let claim = claim.replace('\\', "/");
         let groups = groups_of(&claim);
         prop_assert!(groups.iter().all(|group| claim.contains(group.as_str())), "{:?}", groups);
     }

@@ -6,8 +6,8 @@
 //! with the clock. `scope` or `scp` must contain one of the route's scopes. `scp` must have one of the route's scopes.
 //!
 //! Unconfirmed: that the clock has no leeway; the wording of `error_description` except for the audience; that a token
-//! without `exp` is refused, and one with `crit`; that an unreachable issuer also gives 401; whether PSS signatures count as RSA. Here they
-//! do not, so that a token which works here also works on AWS.
+//! without `exp` is refused, and one with `crit`; that an unreachable issuer also gives 401; whether PSS signatures
+//! count as RSA. Here they do not, so that a token which works here also works on AWS.
 
 use axum::body::Body;
 use axum::response::Response;
