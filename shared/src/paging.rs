@@ -129,8 +129,13 @@ impl List {
             URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|json| serde_json::from_slice(&json).ok());
         match wire {
             Some(wire) if wire.list == self.tag => Ok(wire.at),
-            _ => Err(Error::bad_request("This cursor does not belong to this list; begin again without a cursor")),
+            _ => Err(Self::no_position()),
         }
+    }
+
+    /// The error for a cursor that leads to no place in its list: its owner has made it up.
+    pub(crate) fn no_position() -> Error {
+        Error::bad_request("This cursor does not belong to this list; begin again without a cursor")
     }
 }
 

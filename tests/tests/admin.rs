@@ -2,7 +2,7 @@
 
 use http::Method;
 use serde_json::{Value, json};
-use tests::{Client, Rest, Stack, StackOptions, new_id};
+use e2e::{Client, Rest, Stack, StackOptions, new_id};
 
 async fn clients(admin: &Rest) -> Vec<Value> {
     admin.get("/api/admin/clients").await.expect(200)["items"].as_array().expect("items").clone()

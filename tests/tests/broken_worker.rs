@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Client, Stack, StackOptions, Template, new_id};
+use e2e::{Client, Stack, StackOptions, Template, new_id};
 
 const ACCOUNT: &str = "000000000000";
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tests::campaign::{Options, run};
+use e2e::campaign::{Options, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_clients_under_all_faults_lose_nothing_and_see_nothing_twice() {

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use tests::{Client, Stack, StackOptions};
+use e2e::{Client, Stack, StackOptions};
 
 fn run(args: &[&str]) -> Output {
     let mut command = Command::new(tests::program());

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
-use tests::{Client, Stack, StackOptions, new_id};
+use e2e::{Client, Stack, StackOptions, new_id};
 
 #[tokio::test]
 async fn a_message_is_accepted_streamed_and_answered() {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use tests::{Stack, workspace};
+use e2e::{Stack, workspace};
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(workspace().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))

@@ -2,7 +2,7 @@
 
 use futures_util::future::{join, join_all};
 use serde_json::json;
-use tests::{Client, StackOptions};
+use e2e::{Client, StackOptions};
 
 #[tokio::test]
 async fn a_client_that_has_lost_its_place_is_told_why_before_its_socket_is_closed() {

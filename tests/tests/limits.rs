@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tests::{Client, Stack, StackOptions, new_id};
+use e2e::{Client, Stack, StackOptions, new_id};
 
 fn statuses(refused: &[u16]) -> BTreeSet<u16> {
     refused.iter().copied().collect()

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
-use tests::media::{Upload, download, fixture};
-use tests::{Client, Stack, StackOptions, new_id};
+use e2e::media::{Upload, download, fixture};
+use e2e::{Client, Stack, StackOptions, new_id};
 
 const MIB: usize = 1024 * 1024;
 

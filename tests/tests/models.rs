@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Client, Endpoint, Stack, StackOptions, new_id};
+use e2e::{Client, Endpoint, Stack, StackOptions, new_id};
 
 #[tokio::test]
 async fn a_long_text_arrives_whole_and_in_order_in_far_fewer_frames_than_words() {
@@ -140,7 +140,7 @@ async fn an_openai_compatible_endpoint_answers_with_the_key_of_the_environment()
     let conversation = client.rest.new_conversation().await;
     let (streamed, reply) = client.ask(&conversation, "hello").await;
     assert_eq!((streamed.as_str(), &reply["replies"][0]["text"]), ("You said: hello", &json!("You said: hello")));
-    let key = tests::media::Upload::done(&client.rest, "image/png", &tests::media::fixture("picture.png")).await;
+    let key = e2e::media::Upload::done(&client.rest, "image/png", &e2e::media::fixture("picture.png")).await;
     let id = new_id();
     let frame =
         json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "media": key, "text": "look" });
@@ -153,7 +153,7 @@ async fn an_openai_compatible_endpoint_answers_with_the_key_of_the_environment()
     assert_eq!(messages.len(), 3, "{messages:?}");
     // The picture is in the request as an address that the endpoint can read.
     let url = messages[2]["content"][1]["image_url"]["url"].as_str().expect("a URL");
-    assert_eq!(tests::media::download(url).await.0, 200, "{url}");
+    assert_eq!(e2e::media::download(url).await.0, 200, "{url}");
     // Tokens and times are counted in the metrics and do not appear in the log.
     let state = stack.state().await;
     let metrics = &state["metrics"]["worker"];

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::{Client, Disk, Stack, new_id};
+use e2e::{Client, Disk, Stack, new_id};
 use tokio::sync::{Barrier, Notify};
 
 /// `POWER_LOSSES=20 cargo test --workspace --test power_loss` loses it more often.

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tests::{Client, Stack, StackOptions, new_id};
+use e2e::{Client, Stack, StackOptions, new_id};
 
 fn on(data: &tempfile::TempDir) -> StackOptions {
     StackOptions::default().data_dir(data.path()).param("MockLatencyMs", 0)

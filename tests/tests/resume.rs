@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tests::{Client, Endpoint, SILENTLY, SLOWLY, Stack, StackOptions, Streamed, new_id};
+use e2e::{Client, Endpoint, SILENTLY, SLOWLY, Stack, StackOptions, Streamed, new_id};
 
 /// A stack whose model is at `endpoint`.
 async fn with_model(endpoint: &Endpoint) -> Stack {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Stack, StackOptions};
+use e2e::{Stack, StackOptions};
 
 /// A stack with nothing but a site, which `run` builds.
 fn project(run: &str) -> tempfile::TempDir {

@@ -50,7 +50,7 @@ async fn authorize(
             response.context = json!({ "username": identity.username.unwrap_or_default() });
             Ok(response)
         }
-        Err(AuthError::Refused(reason)) => refuse(&reason),
+        Err(AuthError::Refused(reason)) => refuse(reason),
         Err(error @ AuthError::Unavailable(_)) => {
             tracing::error!(request = request_id, "{error}");
             Err(error.into())
@@ -91,7 +91,7 @@ mod tests {
         // The last two are {"alg":"HS256"} and {"alg":"ES256"}, without a key's id.
         for (header, why) in [
             (None, "has no token"),
-            (Some("Bearer c2VjcmV0LXRva2Vu"), "InvalidToken"),
+            (Some("Bearer c2VjcmV0LXRva2Vu"), "it is no JWT"),
             (Some("Bearer eyJhbGciOiJIUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "signature algorithm is not accepted"),
             (Some("Bearer eyJhbGciOiJFUzI1NiJ9.c2VjcmV0.c2VjcmV0"), "does not say which key signed it"),
         ] {

@@ -165,7 +165,7 @@ fn is_admin(request: &Request) -> bool {
 }
 
 /// Reads a list from a claim. API Gateway writes it as one text, `[admin other]`. Others write JSON, or one name alone.
-fn groups_of(claim: &str) -> Vec<String> {
+pub(crate) fn groups_of(claim: &str) -> Vec<String> {
     let claim = claim.trim();
     if let Ok(groups) = serde_json::from_str(claim) {
         return groups;

@@ -9,6 +9,8 @@ mod admission;
 mod api;
 mod conversations;
 mod docs;
+#[cfg(test)]
+mod hostile;
 mod input;
 mod media;
 mod messages;

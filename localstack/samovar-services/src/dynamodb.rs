@@ -197,7 +197,39 @@ fn may_be_stale(operation: &str, body: &[u8]) -> bool {
     }
 }
 
+/// DynamoDB takes so many operators in an expression. The engine has no such limit, and reads what is within parentheses
+/// or behind a `NOT` on the stack: an expression of 4 KB would end the process.
+const MAX_OPERATORS: usize = 300;
+
+fn check_operators(body: &[u8]) -> Result<(), DynoxideError> {
+    let few = |text: &[u8]| {
+        let negations = text.windows(3).filter(|word| word.eq_ignore_ascii_case(b"not")).count();
+        text.iter().filter(|byte| **byte == b'(').count() + negations <= MAX_OPERATORS
+    };
+    // A text that a user has written may have more.
+    let is_few =
+        few(body) || expressions(&serde_json::from_slice(body).unwrap_or_default()).all(|text| few(text.as_bytes()));
+    if is_few {
+        return Ok(());
+    }
+    let message = format!("The expression contains too many operators; at most {MAX_OPERATORS} are allowed");
+    Err(DynoxideError::ValidationException(message))
+}
+
+/// All expressions of a request, wherever they are.
+fn expressions(request: &Value) -> Box<dyn Iterator<Item = &str> + '_> {
+    match request {
+        Value::Array(items) => Box::new(items.iter().flat_map(expressions)),
+        Value::Object(members) => Box::new(members.iter().flat_map(|(name, value)| {
+            let own = value.as_str().filter(|_| name.ends_with("Expression"));
+            own.into_iter().chain(expressions(value))
+        })),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
 fn dispatch(db: &Database, operation: &str, body: &[u8]) -> Result<Vec<u8>, DynoxideError> {
+    check_operators(body)?;
     match operation {
         "BatchGetItem" => run(body, |request| db.batch_get_item(request)),
         "BatchWriteItem" => run(body, |request| db.batch_write_item(request)),

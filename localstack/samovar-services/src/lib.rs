@@ -16,6 +16,8 @@ mod credentials;
 pub mod door;
 pub mod dynamodb;
 pub mod faults;
+#[cfg(test)]
+mod hostile;
 mod ids;
 pub mod meter;
 pub mod queues;

@@ -10,8 +10,9 @@ use super::yaml::{Data, Node};
 /// Decides every condition. A condition that cannot be decided is left out, and its problem is noted.
 pub(crate) fn decide(section: Option<&Node>, scope: &Scope<'_>, problems: &Problems) -> BTreeMap<String, bool> {
     let Some(section) = section else { return BTreeMap::new() };
+    let mut decider = Decider { section: Some(section), scope, deciding: Vec::new(), decided: BTreeMap::new() };
     let decided = section.entries().iter().filter_map(|entry| {
-        let mut decider = Decider { section: Some(section), scope, deciding: Vec::new() };
+        decider.deciding.clear();
         Some((entry.key.clone(), problems.keep(decider.named(&entry.key, entry.line))?))
     });
     decided.collect()
@@ -19,7 +20,7 @@ pub(crate) fn decide(section: Option<&Node>, scope: &Scope<'_>, problems: &Probl
 
 /// Whether what a rule asks is so. Rules know no named conditions, and in their place have `!Contains`.
 pub(crate) fn asked(expression: &Node, scope: &Scope<'_>) -> Result<bool, Problem> {
-    Decider { section: None, scope, deciding: Vec::new() }.expression(expression)
+    Decider { section: None, scope, deciding: Vec::new(), decided: BTreeMap::new() }.expression(expression)
 }
 
 struct Decider<'a> {
@@ -28,10 +29,15 @@ struct Decider<'a> {
     scope: &'a Scope<'a>,
     /// The conditions that are being decided, outermost first. A name that comes twice is a circle.
     deciding: Vec<String>,
+    /// So that each is decided once, however many name it.
+    decided: BTreeMap<String, bool>,
 }
 
 impl Decider<'_> {
     fn named(&mut self, name: &str, line: usize) -> Result<bool, Problem> {
+        if let Some(holds) = self.decided.get(name) {
+            return Ok(*holds);
+        }
         let section = self.section;
         let Some(expression) = section.and_then(|section| section.get(name)) else {
             let known = section.map(Node::entries).unwrap_or_default();
@@ -44,6 +50,7 @@ impl Decider<'_> {
         self.deciding.push(name.to_owned());
         let holds = self.expression(expression);
         self.deciding.pop();
+        self.decided.extend(holds.as_ref().ok().map(|holds| (name.to_owned(), *holds)));
         holds
     }
 

@@ -8,9 +8,12 @@ use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::str::Chars;
 
+/// Groups within each other: each takes a part of the stack.
+const MAX_DEPTH: usize = 64;
+
 /// Whether all of `text` matches; the error names what in the pattern is not understood.
 pub(crate) fn matches(pattern: &str, text: &str) -> Result<bool, String> {
-    let mut parser = Parser { rest: pattern.chars().peekable() };
+    let mut parser = Parser { rest: pattern.chars().peekable(), depth: 0 };
     let whole = parser.alternatives()?;
     if parser.rest.next().is_some() {
         return Err("an unmatched )".to_owned());
@@ -44,7 +47,15 @@ impl Part {
                 .flat_map(|parts| parts.iter().fold(from.clone(), |from, part| part.ends(text, &from)))
                 .collect(),
             Part::Repeat { part, least, most } => {
-                let mut reached = (0..*least).fold(from.clone(), |from, _| part.ends(text, &from));
+                let mut reached = from.clone();
+                for _ in 0..*least {
+                    let next = part.ends(text, &reached);
+                    // From here on, more repetitions lead to the same positions, or to none.
+                    if next == reached {
+                        break;
+                    }
+                    reached = next;
+                }
                 let mut newest = reached.clone();
                 let mut left = most.map(|most| most.saturating_sub(*least));
                 while !newest.is_empty() && left != Some(0) {
@@ -62,6 +73,8 @@ impl Part {
 
 struct Parser<'a> {
     rest: Peekable<Chars<'a>>,
+    /// Groups that are open.
+    depth: usize,
 }
 
 impl Parser<'_> {
@@ -118,7 +131,12 @@ impl Parser<'_> {
                 if self.rest.next_if_eq(&'?').is_some() && self.rest.next() != Some(':') {
                     return Err("a group that begins with (? and is not (?:".to_owned());
                 }
+                self.depth += 1;
+                if self.depth > MAX_DEPTH {
+                    return Err(format!("more than {MAX_DEPTH} groups within each other"));
+                }
                 let group = self.alternatives()?;
+                self.depth -= 1;
                 self.rest.next().ok_or("an unmatched (")?;
                 Ok(group)
             }

@@ -5,8 +5,12 @@
 //! template must not mean one thing here and another when deployed.
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar as YamlScalar, YamlData};
+use saphyr_parser::{Event, Parser};
 
 use super::error::{Problem, Problems};
+
+/// Lists, maps and calls within each other. Templates need some ten levels.
+const MAX_DEPTH: usize = 64;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
@@ -101,6 +105,10 @@ impl Node {
 
 /// Reads a template, which is one YAML document. JSON is YAML too.
 pub(crate) fn parse(source: &str, problems: &Problems) -> Option<Node> {
+    if let Some(line) = too_deep(source) {
+        problems.add(line, format!("Nested deeper than {MAX_DEPTH} levels"));
+        return None;
+    }
     let documents = MarkedYaml::load_from_str(source)
         .map_err(|error| problems.add(error.marker().line(), format!("Not valid YAML: {}", error.info())))
         .ok()?;
@@ -110,6 +118,24 @@ pub(crate) fn parse(source: &str, problems: &Problems) -> Option<Node> {
     };
     let reader = Reader { source: source.chars().collect(), problems };
     Some(reader.node(document, &reader.written(document)))
+}
+
+/// The line where a text is nested too deep: a tree is dropped, and read, level by level on the stack. What is no YAML
+/// is for the loader to say.
+fn too_deep(source: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for event in Parser::new_from_str(source) {
+        let (event, span) = event.ok()?;
+        match event {
+            Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
+            Event::SequenceEnd | Event::MappingEnd => depth -= 1,
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Some(span.start.line());
+        }
+    }
+    None
 }
 
 struct Reader<'a> {

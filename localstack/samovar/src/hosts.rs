@@ -38,6 +38,9 @@ async fn check(State(allowed): State<Arc<[String]>>, request: Request, next: Nex
 }
 
 fn refusal(request: &Request, allowed: &[String]) -> Option<(StatusCode, String)> {
+    if request.headers().get_all(HOST).iter().count() > 1 {
+        return Some((StatusCode::BAD_REQUEST, "A request has one Host header".to_owned()));
+    }
     // A client that names no host is no browser.
     let named = request.uri().authority().map(Authority::as_str).or_else(|| text(request.headers(), &HOST));
     if let Some(host) = named

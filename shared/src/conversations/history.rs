@@ -78,6 +78,10 @@ impl Conversations {
                         "This cursor belongs to another order or after; leave both out, or begin without a cursor",
                     ));
                 }
+                // Its owner can make up another: DynamoDB wants a start within what is asked for.
+                if seq_key(position.seq) <= seq_key(position.after) {
+                    return Err(List::no_position());
+                }
                 position
             }
             None => Position { order: range.order.unwrap_or_default(), after: after.unwrap_or(0), seq: 0 },

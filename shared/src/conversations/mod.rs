@@ -157,7 +157,11 @@ impl Conversations {
     /// Lists the user's conversations, the most recently used first.
     pub async fn list(&self, user: &UserId, limit: Limit, cursor: Option<&str>) -> Result<Page<Conversation>> {
         let list = List::of(user, "conversations");
-        let start = cursor.map(|cursor| list.position::<Position>(cursor)).transpose()?.map(|position| {
+        let position = cursor.map(|cursor| list.position::<Position>(cursor)).transpose()?;
+        if position.as_ref().is_some_and(|position| ConversationId::parse(position.id.as_str()).is_err()) {
+            return Err(List::no_position());
+        }
+        let start = position.map(|position| {
             Item::from([
                 ("pk".to_owned(), text(user_key(user))),
                 ("sk".to_owned(), text(conversation_key(&position.id))),

@@ -11,7 +11,7 @@ use crate::errors::Error;
 use crate::ids::{ConversationId, MessageId, UserId};
 use crate::leases::Handshake;
 use crate::messages::{Admission, Claimed, Draft, Ending, Follows, Role, StoredMessage};
-use crate::paging::Limit;
+use crate::paging::{Limit, List};
 use crate::testing::{Before, Function, Stack, connection, message_id, user};
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -326,5 +326,41 @@ async fn titles_have_1_to_100_characters_of_any_script() {
     }
     for title in [String::new(), "x".repeat(101), "🙂".repeat(101)] {
         assert!(matches!(Title::parse(&title), Err(Error::Invalid { field: "title", .. })), "{title}");
+    }
+}
+
+/// A cursor is not secret, so its owner can make up others.
+#[tokio::test]
+async fn a_cursor_that_its_owner_made_up_is_one_of_the_list_or_refused() {
+    let scene = Scene::new().await;
+    let talk = scene.conversation().await;
+    for id in 1..=3 {
+        scene.say(&talk, id).await;
+    }
+    let limit = Limit::new(2).expect("a limit");
+    let conversations = &scene.function.conversations;
+    let numbers = [0, 1, 2, 3, 4, 999_999_999_999, 1_000_000_000_000, u64::MAX];
+    for (order, after, seq) in
+        ["asc", "desc"].iter().flat_map(|order| numbers.map(|after| numbers.map(|seq| (order, after, seq)))).flatten()
+    {
+        let cursor = List::of(&scene.alice, talk.as_str())
+            .cursor(serde_json::json!({ "order": order, "after": after, "seq": seq }));
+        let range = Range { cursor: Some(cursor), ..Range::default() };
+        match conversations.history(&scene.alice, &talk, &range, limit).await {
+            Ok(page) => assert!(page.items.iter().all(|item| item.seq > after), "{order} {after} {seq}"),
+            Err(Error::BadRequest(_)) => {}
+            Err(error) => panic!("{order} {after} {seq}: {error}"),
+        }
+    }
+    for id in ["", "x", "#", "../", "\u{0}", &"x".repeat(2000), talk.as_str()] {
+        for updated_at in [i64::MIN, -1, 0, i64::MAX] {
+            let cursor = List::of(&scene.alice, "conversations")
+                .cursor(serde_json::json!({ "updated_at": updated_at, "id": id }));
+            match conversations.list(&scene.alice, limit, Some(&cursor)).await {
+                Ok(page) => assert!(page.items.iter().all(|item| item.id == talk), "{id} {updated_at}"),
+                Err(Error::BadRequest(_)) => {}
+                Err(error) => panic!("{id} {updated_at}: {error}"),
+            }
+        }
     }
 }

@@ -15,6 +15,8 @@
 //! There are two clients: one for the work, and one that only signs for the address under which browsers see the
 //! storage. A signature covers the host, so an address that was signed for another host can't be repaired.
 
+#[cfg(test)]
+mod hostile;
 mod kinds;
 mod samples;
 mod upload;

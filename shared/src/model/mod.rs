@@ -8,6 +8,8 @@
 
 mod bedrock;
 mod configured;
+#[cfg(test)]
+mod hostile;
 mod mock;
 mod openai;
 mod secret;
@@ -86,6 +88,8 @@ pub(crate) mod told {
     pub(crate) const REFUSES_CONNECTIONS: &str = "The model can't be reached: its address refuses connections";
     pub(crate) const UNKNOWN_NAME: &str = "The model can't be reached: the name of its address is not known";
     pub(crate) const WEB_PAGE: &str = "The model's endpoint answered with a web page; its address is wrong";
+    pub(crate) const LEADS_ELSEWHERE: &str =
+        "The model's endpoint leads to another address; that one must be set in its place";
     pub(crate) const NO_ACCESS: &str = "The model's endpoint refused this stack's access";
     pub(crate) const NO_SUCH_MODEL: &str = "The model's endpoint does not know the model";
     pub(crate) const REFUSED: &str = "The model's endpoint refused the request";
@@ -96,6 +100,7 @@ pub(crate) mod told {
     pub(crate) fn of_status(status: u16) -> &'static str {
         match status {
             401 | 403 => NO_ACCESS,
+            300..=399 => LEADS_ELSEWHERE,
             404 => NO_SUCH_MODEL,
             _ => REFUSED,
         }

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use aws_config::SdkConfig;
 use eventsource_stream::Eventsource as _;
-use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use reqwest::redirect::Policy;
 use reqwest::{Client, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -49,6 +50,8 @@ impl OpenAi {
         let http = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
+            // What users write goes to the endpoint that was chosen, and the key with it: nowhere else.
+            .redirect(Policy::none())
             .build()
             .map_err(|error| Error::service("HTTP client", &error))?;
         let endpoint = Endpoint {
@@ -69,10 +72,14 @@ impl Model for OpenAi {
     fn answer(&self, prompt: Prompt) -> BoxStream<'static, Result<Piece, ModelError>> {
         let endpoint = Arc::clone(&self.endpoint);
         let started = async move {
-            match endpoint.open(&prompt.turns).await {
+            let told = match endpoint.open(&prompt.turns).await {
                 Ok(response) => pieces(response).left_stream(),
                 Err(error) => stream::once(async { Err(error) }).right_stream(),
-            }
+            };
+            // Some endpoints repeat the key that they refuse: it is taken out as is what a user has written.
+            let key =
+                endpoint.key.get().map(|key| Turn { role: Role::User, text: key.expose().to_owned(), media: None });
+            told.map(move |piece| piece.map_err(|error| error.discreet(key.as_slice())))
         };
         stream::once(started).flatten().boxed()
     }
@@ -198,9 +205,11 @@ struct Counted {
     completion_tokens: u64,
 }
 
-fn pieces(response: Response) -> BoxStream<'static, Result<Piece, ModelError>> {
+pub(super) fn pieces(response: Response) -> BoxStream<'static, Result<Piece, ModelError>> {
     // The parser joins what the network has split, also within a character. It takes CR LF and skips comments.
-    let events = response.bytes_stream().eventsource();
+    let mut beginning = Beginning::default();
+    let bytes = response.bytes_stream().map_ok(move |bytes| beginning.without_mark(&bytes));
+    let events = bytes.eventsource();
     let state = (events, Reading::default());
     stream::unfold(state, |(mut events, mut reading)| async move {
         loop {
@@ -219,6 +228,32 @@ fn pieces(response: Response) -> BoxStream<'static, Result<Piece, ModelError>> {
         }
     })
     .boxed()
+}
+
+/// The beginning of a stream, where there may be a byte order mark: the parser would panic at it.
+#[derive(Default)]
+struct Beginning {
+    /// So many bytes of a mark have come.
+    seen: usize,
+    over: bool,
+}
+
+impl Beginning {
+    fn without_mark(&mut self, bytes: &[u8]) -> Vec<u8> {
+        const MARK: &[u8] = "\u{feff}".as_bytes();
+        let mut rest = bytes;
+        while !self.over
+            && let [first, after @ ..] = rest
+        {
+            if *first != MARK[self.seen] {
+                self.over = true;
+                return [&MARK[..self.seen], rest].concat();
+            }
+            rest = after;
+            self.seen = (self.seen + 1) % MARK.len();
+        }
+        rest.to_vec()
+    }
 }
 
 #[derive(Default)]

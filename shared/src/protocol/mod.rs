@@ -1,6 +1,8 @@
 //! The frames on the wire, exactly as the contract has them. A frame stays under the gateway's 128 KB. If an answer
 //! would not fit, long texts are left out and marked `truncated`. The history has them.
 
+#[cfg(test)]
+mod hostile;
 mod message;
 mod requests;
 

@@ -4,6 +4,7 @@
 
 mod before;
 pub(crate) mod endpoint;
+mod hostile;
 mod log;
 mod policies;
 mod push;
@@ -41,6 +42,7 @@ use crate::queue::Job;
 use crate::users::Users;
 
 pub(crate) use before::Before;
+pub(crate) use hostile::{config, words};
 pub(crate) use log::Log;
 pub(crate) use push::Connections;
 pub(crate) use snapshot::{MessageItem, SlotItem, Snapshot, UserItem};

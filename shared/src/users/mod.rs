@@ -36,6 +36,9 @@ const BEFORE_ID: char = '\u{1}';
 /// How much of a name a sort key has. A sort key has at most 1,024 bytes, 256 of them for the id.
 const MAX_NAME_BYTES: usize = 700;
 
+/// The longest sort key of DynamoDB.
+const MAX_KEY_BYTES: usize = 1024;
+
 /// How long the beginning of a name may be in a search.
 pub const MAX_PREFIX_CHARS: usize = 128;
 
@@ -121,6 +124,12 @@ impl Users {
         let prefix = prefix.map(str::to_lowercase);
         let (prefix, start) = match cursor.map(|cursor| list.position::<Position>(cursor)).transpose()? {
             None => (prefix.unwrap_or_default(), None),
+            // DynamoDB wants a start that is a key, and within what is asked for.
+            Some(position)
+                if !position.at.starts_with(&position.prefix) || !(1..=MAX_KEY_BYTES).contains(&position.at.len()) =>
+            {
+                return Err(List::no_position());
+            }
             Some(position) if prefix.as_ref().is_none_or(|prefix| *prefix == position.prefix) => {
                 (position.prefix, Some(key(DIRECTORY, &position.at)))
             }

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 
 use super::{User, Users};
 use crate::errors::Error;
-use crate::paging::Limit;
+use crate::paging::{Limit, List};
 use crate::testing::{Stack, user};
 
 fn stack() -> Stack {
@@ -119,4 +119,26 @@ async fn many_first_times_at_once_all_see_the_same_user_and_list_it_once() {
     let times: BTreeMap<_, _> = met.iter().map(|user| (user.created_at, user)).collect();
     assert_eq!(times.len(), 1, "{times:?}");
     assert_eq!(all(&users, None, 10).await.0.len(), 1);
+}
+
+/// A cursor is not secret, so its owner can make up others.
+#[tokio::test]
+async fn a_cursor_that_its_owner_made_up_is_one_of_the_list_or_refused() {
+    let stack = stack();
+    let users = stack.users("rest_api");
+    for name in ["ann", "anna", "bob"] {
+        users.meet(&user(name), name).await.expect("a user");
+    }
+    let limit = Limit::new(2).expect("a limit");
+    let long = "a".repeat(2000);
+    for prefix in ["", "a", "ann", "b", "\u{0}", &long] {
+        for at in ["", "a", "ann\u{1}ann", "bob\u{1}bob", "\u{0}", "\u{10ffff}", &long] {
+            let cursor = List::of(&user("admin"), "users").cursor(serde_json::json!({ "prefix": prefix, "at": at }));
+            match users.list(&user("admin"), None, limit, Some(&cursor)).await {
+                Ok(page) => assert!(page.items.iter().all(|user| user.username.starts_with(prefix)), "{prefix} {at}"),
+                Err(Error::BadRequest(_)) => {}
+                Err(error) => panic!("{prefix:?} {at:?}: {error}"),
+            }
+        }
+    }
 }

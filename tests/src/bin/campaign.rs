@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use tests::campaign::{self, Options, sometimes};
-use tests::checker;
+use e2e::campaign::{self, Options, sometimes};
+use e2e::checker;
 
 /// Runs real stacks under faults and checks what came of it
 #[derive(Debug, Parser)]

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tests::campaign::faults::Aim;
-use tests::campaign::user::User;
+use e2e::campaign::faults::Aim;
+use e2e::campaign::user::User;
 use tokio::time::{Instant, sleep};
 
 use super::{FAULTS, TRIES, Theatre, scenario};
@@ -100,7 +100,7 @@ async fn run(theatre: &Theatre, case: &str) {
 async fn gone(user: &mut User) {
     let since = Instant::now();
     let lines: Vec<_> = user.left.drain(..).chain(user.line.take()).collect();
-    while lines.iter().any(tests::campaign::line::Line::is_open) {
+    while lines.iter().any(e2e::campaign::line::Line::is_open) {
         assert!(since.elapsed() < PATIENCE, "{} has lost its place, and its socket is open", user.name);
         sleep(Duration::from_millis(20)).await;
     }

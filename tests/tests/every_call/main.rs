@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use tests::campaign::backstage::{Backstage, template};
-use tests::campaign::faults::Aim;
-use tests::campaign::scene::{Scene, Settings};
-use tests::campaign::settle::settle;
-use tests::campaign::user::User;
-use tests::checker::{Event, Recorder, Verdict, check_file, lines_of};
-use tests::{Stack, StackOptions};
+use e2e::campaign::backstage::{Backstage, template};
+use e2e::campaign::faults::Aim;
+use e2e::campaign::scene::{Scene, Settings};
+use e2e::campaign::settle::settle;
+use e2e::campaign::user::User;
+use e2e::checker::{Event, Recorder, Verdict, check_file, lines_of};
+use e2e::{Stack, StackOptions};
 
 const FAULTS: [&str; 5] = ["kill_before", "kill_after", "lost", "refused", "hung"];
 

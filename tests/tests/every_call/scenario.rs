@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tests::campaign::backstage::Backstage;
-use tests::campaign::faults::Aim;
-use tests::campaign::line::Fate;
-use tests::campaign::user::{Saying, User};
-use tests::checker::Event;
-use tests::{media, new_id};
+use e2e::campaign::backstage::Backstage;
+use e2e::campaign::faults::Aim;
+use e2e::campaign::line::Fate;
+use e2e::campaign::user::{Saying, User};
+use e2e::checker::Event;
+use e2e::{media, new_id};
 use tokio::time::{Instant, sleep};
 
 /// A worker that dies before it holds its message costs a minute at most; and then some, on a slow machine.

@@ -13,6 +13,7 @@ use super::*;
 mod api;
 mod failures;
 mod fixture;
+mod hostile;
 mod measure;
 mod orphans;
 mod scheduling;

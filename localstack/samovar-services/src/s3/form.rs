@@ -177,6 +177,8 @@ fn signing_key(secret: &str, day: &str, region: &str) -> hmac::Key {
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
+    // `from_str_radix` would take a sign, too.
+    let text = Some(text).filter(|text| text.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
     let byte = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
     (0..text.len()).step_by(2).map(byte).collect()
 }

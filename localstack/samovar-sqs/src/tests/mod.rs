@@ -6,6 +6,7 @@ mod bench;
 mod concurrency;
 mod deduplication;
 mod delivery;
+mod hostile;
 mod http;
 mod model;
 mod moves;

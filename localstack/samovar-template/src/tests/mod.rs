@@ -11,6 +11,7 @@ use super::{IdentitySource, Locals, Template, TemplateError, load, parse};
 mod buckets;
 mod cross_checks;
 mod documentation;
+mod hostile;
 mod http_api;
 mod language;
 mod resources;

@@ -6,8 +6,8 @@
 //! with the clock. `scope` or `scp` must contain one of the route's scopes. `scp` must have one of the route's scopes.
 //!
 //! Unconfirmed: that the clock has no leeway; the wording of `error_description` except for the audience; that a token
-//! without `exp` is refused; that an unreachable issuer also gives 401; whether PSS signatures count as RSA. Here they
-//! do not, so that a token which works here also works on AWS.
+//! without `exp` is refused, and one with `crit`; that an unreachable issuer also gives 401; whether PSS signatures
+//! count as RSA. Here they do not, so that a token which works here also works on AWS.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -96,6 +96,10 @@ impl JwtAuthorizer {
         if !ALGORITHMS.contains(&header.alg) {
             return Err(format!("signing method {:?} is invalid", header.alg));
         }
+        // Who does not know an extension that is critical must refuse what has it (RFC 7515, 4.1.11).
+        if header.crit.is_some() {
+            return Err("the token has critical extensions".to_owned());
+        }
         let key_id = header.kid.ok_or("the token names no key")?;
         let key = self.keys.get(&key_id).await?.ok_or("the issuer has no such key")?;
         let mut validation = Validation::new(header.alg);
@@ -113,7 +117,10 @@ impl JwtAuthorizer {
         if claims.get("iss").and_then(Value::as_str) != Some(self.spec.issuer.as_str()) {
             return Err("the token does not have a valid issuer");
         }
-        let audience = claims.get("aud").filter(|aud| !aud.is_null()).or_else(|| claims.get("client_id"));
+        let audience = claims
+            .get("aud")
+            .filter(|aud| !aud.is_null())
+            .or_else(|| claims.get("client_id").filter(|id| id.is_string()));
         if !audience.is_some_and(|claimed| texts(claimed).iter().any(|one| self.spec.audience.contains(one))) {
             return Err("the token does not have a valid audience");
         }

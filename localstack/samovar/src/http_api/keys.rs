@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::JwkSet;
+use reqwest::redirect::Policy;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -48,7 +49,8 @@ struct Discovery {
 
 impl Keys {
     pub(crate) fn of(issuer: &str) -> Self {
-        let http = reqwest::Client::new();
+        // Keys are the issuer's own: nobody is asked to whom it leads.
+        let http = reqwest::Client::builder().redirect(Policy::none()).build().expect("a client without settings");
         Self {
             issuer: issuer.to_owned(),
             http,
@@ -92,8 +94,10 @@ impl Keys {
             tracing::debug!(url, %error, "{what}");
             what.to_owned()
         };
-        let request = self.http.get(url).timeout(TIMEOUT).send().await;
-        let mut response = request.and_then(reqwest::Response::error_for_status).map_err(|error| failed(&error))?;
+        let mut response = self.http.get(url).timeout(TIMEOUT).send().await.map_err(|error| failed(&error))?;
+        if !response.status().is_success() {
+            return Err(failed(&response.status()));
+        }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
             body.extend_from_slice(&chunk);

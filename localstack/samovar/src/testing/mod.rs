@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
 pub(crate) mod functions;
+pub(crate) mod hostile;
 pub(crate) mod shapes;
 
 use std::fmt::Display;

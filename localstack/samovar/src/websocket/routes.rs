@@ -113,7 +113,7 @@ fn select(api: &Api, frame: &str) -> Option<String> {
 }
 
 /// The value of `$request.body.a.b`, or `None` if the frame is not JSON or does not have this key.
-fn evaluate(path: &[String], frame: &str) -> Option<String> {
+pub(super) fn evaluate(path: &[String], frame: &str) -> Option<String> {
     let body: Value = serde_json::from_str(frame).ok()?;
     match path.iter().try_fold(&body, |value, key| value.get(key))? {
         Value::String(text) => Some(text.clone()),

@@ -4,6 +4,7 @@ mod buckets;
 mod cors;
 mod door;
 mod forms;
+mod hostile;
 mod keys;
 mod lifecycle;
 mod objects;

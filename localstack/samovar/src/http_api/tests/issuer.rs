@@ -53,6 +53,13 @@ impl Key {
         let header = Header { kid: id.map(str::to_owned), ..Header::new(algorithm) };
         jsonwebtoken::encode(&header, claims, &self.private).unwrap()
     }
+
+    /// A good token with another header.
+    pub(super) fn sign_with(&self, claims: &Value, change: impl FnOnce(&mut Header)) -> String {
+        let mut header = Header { kid: Some("a".to_owned()), ..Header::new(Algorithm::RS256) };
+        change(&mut header);
+        jsonwebtoken::encode(&header, claims, &self.private).unwrap()
+    }
 }
 
 /// A running issuer whose key `a` is [`KEY`].

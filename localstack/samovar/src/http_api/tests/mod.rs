@@ -5,7 +5,9 @@
 mod authorizer;
 mod claims;
 mod cors;
+mod elsewhere;
 mod event_shapes;
+mod hostile;
 mod issuer;
 mod matching;
 mod requests;

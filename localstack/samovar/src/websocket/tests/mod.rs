@@ -6,6 +6,7 @@ mod client;
 mod closing;
 mod event_shapes;
 mod handshake;
+mod hostile;
 mod limits;
 mod management;
 mod messages;

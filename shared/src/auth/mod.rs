@@ -20,11 +20,16 @@
 //! goes on, or it fails and is made anew. That is why a token waits for it for a moment: on a function that is seldom
 //! called, the request would otherwise never end.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use reqwest::redirect::Policy;
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
@@ -74,8 +79,9 @@ pub struct Identity {
 
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
+    /// In words of our own, so that nothing of a token can be in it: it is logged.
     #[error("The token is refused: {0}")]
-    Refused(String),
+    Refused(&'static str),
     /// The token is not at fault: the issuer could not be asked.
     #[error(transparent)]
     Unavailable(#[from] Error),
@@ -164,6 +170,8 @@ impl Verifier {
     pub fn new(config: AuthConfig, clock: Arc<dyn Clock>) -> Result<Self> {
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
+            // Keys are the issuer's own: nobody is asked to whom it leads.
+            .redirect(Policy::none())
             .build()
             .map_err(|error| Error::service("HTTP client", &error))?;
         let name = config.issuer.clone();
@@ -180,10 +188,14 @@ impl Verifier {
     }
 
     pub async fn verify(&self, token: &str) -> Result<Identity, AuthError> {
-        let refused = |reason: &str| AuthError::Refused(reason.to_owned());
-        let header = jsonwebtoken::decode_header(token).map_err(|error| AuthError::Refused(error.to_string()))?;
+        let refused = AuthError::Refused;
+        let header = jsonwebtoken::decode_header(token).map_err(|error| unreadable(&error))?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(refused("its signature algorithm is not accepted"));
+        }
+        // A verifier that does not know a critical extension must refuse the token (RFC 7515, 4.1.11).
+        if header.crit.is_some() {
+            return Err(refused("it has critical extensions, and none is known here"));
         }
         let key_id = header.kid.ok_or_else(|| refused("it does not say which key signed it"))?;
         let key = self.issuer.key(&key_id).await?.ok_or_else(|| refused("the issuer has no such key"))?;
@@ -194,9 +206,8 @@ impl Verifier {
         validation.validate_exp = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
-        let claims = jsonwebtoken::decode::<Claims>(token, &key, &validation)
-            .map_err(|error| AuthError::Refused(error.to_string()))?
-            .claims;
+        let claims =
+            jsonwebtoken::decode::<Claims>(token, &key, &validation).map_err(|error| unreadable(&error))?.claims;
 
         if claims.iss != self.config.issuer {
             return Err(refused("it comes from another issuer"));
@@ -284,8 +295,13 @@ impl Issuer {
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T> {
-        let failed = |error: reqwest::Error| Error::service("OpenID discovery", &error);
-        let response = self.http.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
+        let operation = "OpenID discovery";
+        let failed = |error: reqwest::Error| Error::service(operation, &error);
+        let response = self.http.get(url).send().await.map_err(failed)?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(Error::Service { operation, detail: format!("{url} answered {status}") });
+        }
         response.json().await.map_err(failed)
     }
 }
@@ -295,7 +311,7 @@ impl Known {
     fn key(&self, id: &str, now: Timestamp) -> Option<Result<DecodingKey, AuthError>> {
         let keys = self.keys.as_ref().filter(|keys| now.since(keys.fetched_at) < STALE_FOR)?;
         let key = DecodingKey::from_jwk(keys.set.find(id)?);
-        Some(key.map_err(|error| AuthError::Refused(error.to_string())))
+        Some(key.map_err(|_| AuthError::Refused("the issuer's key of this id can't be used")))
     }
 
     /// Whether the keys are at least as old as `age`, and nobody has just asked for them.
@@ -303,6 +319,16 @@ impl Known {
         let fetched = self.keys.as_ref().is_none_or(|keys| now.since(keys.fetched_at) >= age);
         fetched && self.tried_at.is_none_or(|tried_at| now.since(tried_at) >= REFETCH_AFTER)
     }
+}
+
+/// Why a token can't be read. The library's own words repeat parts of the token.
+fn unreadable(error: &jsonwebtoken::errors::Error) -> AuthError {
+    AuthError::Refused(match error.kind() {
+        ErrorKind::InvalidSignature => "its signature is not the issuer's",
+        ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => "its algorithm is not its key's",
+        ErrorKind::Json(_) => "its header or its claims can't be read",
+        _ => "it is no JWT",
+    })
 }
 
 /// The token of a handshake: from the `Authorization` header or, for browsers, from the offered subprotocols.
@@ -321,123 +347,4 @@ pub fn selected_subprotocol(subprotocols: Option<&str>) -> Option<&'static str> 
 
 fn offered(subprotocols: Option<&str>) -> impl Iterator<Item = &str> {
     subprotocols.unwrap_or_default().split(',').map(str::trim)
-}
-
-#[cfg(test)]
-mod tests {
-    use jsonwebtoken::{EncodingKey, Header};
-    use serde_json::json;
-
-    use super::*;
-    use crate::clock::ManualClock;
-    use crate::testing::START;
-    use crate::testing::endpoint::{Endpoint, Step, status};
-
-    /// This key signs for these tests and nothing else.
-    const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
-                       MC4CAQAwBQYDK2VwBCIEIAEkCDe7sXMrC9FkhIqebcFMnVu/UamxhaO5dBIpORaE\n\
-                       -----END PRIVATE KEY-----\n";
-    const DAY: Duration = STALE_FOR;
-
-    fn token(issuer: &str, key: &str) -> String {
-        let header = Header { kid: Some(key.to_owned()), ..Header::new(Algorithm::EdDSA) };
-        let claims = json!({ "iss": issuer, "sub": "ann", "aud": "parley", "exp": START.plus(DAY * 9).0 / 1000 });
-        let key = EncodingKey::from_ed_pem(KEY.as_bytes()).expect("a key");
-        jsonwebtoken::encode(&header, &claims, &key).expect("a token")
-    }
-
-    /// An issuer that gives its keys once and then does this with every request.
-    fn issuer(afterwards: Vec<Step>) -> (Endpoint, Arc<ManualClock>, Arc<Verifier>) {
-        let endpoint = Endpoint::with_url(|url| {
-            let discovery = json!({ "issuer": url, "jwks_uri": format!("{url}/keys") });
-            let key = json!({
-                "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "k",
-                "x": "PqJ4_eNApFchBRiSjZGHLzDYXnc2d1JPsEJEbqkN6o0",
-            });
-            let keys = json!({ "keys": [key] });
-            vec![status("200 OK", "", &discovery.to_string()), status("200 OK", "", &keys.to_string()), afterwards]
-        });
-        let clock = Arc::new(ManualClock::at(START));
-        let config = AuthConfig { issuer: endpoint.url.clone(), audience: "parley".to_owned() };
-        let verifier = Arc::new(Verifier::new(config, clock.clone()).expect("a verifier"));
-        (endpoint, clock, verifier)
-    }
-
-    #[tokio::test]
-    async fn known_keys_are_served_for_a_day_while_the_issuer_is_away() {
-        for away in [vec![Step::Hang], status("503 Service Unavailable", "", ""), vec![]] {
-            let (endpoint, clock, verifier) = issuer(away);
-            let good = token(&endpoint.url, "k");
-            verifier.warm_up().await.expect("keys");
-            clock.advance(KEYS_FOR);
-            assert_eq!(verifier.verify(&good).await.expect("a good token").user.as_str(), "ann");
-            clock.advance(DAY - KEYS_FOR - REFETCH_AFTER);
-            verifier.verify(&good).await.expect("a good token, to the end of the day");
-        }
-    }
-
-    #[tokio::test]
-    async fn after_a_day_nobody_is_let_in_by_a_key_that_the_issuer_does_not_confirm() {
-        let (endpoint, clock, verifier) = issuer(status("503 Service Unavailable", "", ""));
-        verifier.warm_up().await.expect("keys");
-        clock.advance(DAY);
-        let refused = verifier.verify(&token(&endpoint.url, "k")).await;
-        assert!(matches!(refused, Err(AuthError::Unavailable(_))), "{refused:?}");
-    }
-
-    #[tokio::test]
-    async fn an_issuer_that_does_not_answer_is_asked_by_one_request_at_a_time() {
-        let (endpoint, clock, verifier) = issuer(vec![Step::Hang]);
-        verifier.warm_up().await.expect("keys");
-        clock.advance(KEYS_FOR);
-        let good = token(&endpoint.url, "k");
-        let verified = (0..20).map(|_| verifier.verify(&good));
-        futures_util::future::try_join_all(verified).await.expect("good tokens");
-        verifier.verify(&good).await.expect("a good token");
-        assert_eq!(endpoint.requests().len(), 3, "two for the keys, and one that hangs");
-    }
-
-    #[tokio::test]
-    async fn a_flood_of_unknown_keys_does_not_become_a_flood_of_requests() {
-        let (endpoint, clock, verifier) = issuer(status("503 Service Unavailable", "", ""));
-        verifier.warm_up().await.expect("keys");
-        let unknown = token(&endpoint.url, "other");
-        assert!(matches!(verifier.verify(&unknown).await, Err(AuthError::Refused(_))), "the keys are new");
-        clock.advance(REFETCH_AFTER);
-        for _ in 0..3 {
-            assert!(matches!(verifier.verify(&unknown).await, Err(AuthError::Unavailable(_))), "nobody can tell");
-        }
-        assert_eq!(endpoint.requests().len(), 3);
-        verifier.verify(&token(&endpoint.url, "k")).await.expect("a good token");
-    }
-
-    #[test]
-    fn a_token_comes_by_header_or_by_subprotocol() {
-        assert_eq!(token_of(Some("Bearer abc"), None), Some("abc"));
-        assert_eq!(token_of(Some("bearer  abc "), Some("bearer.other")), Some("abc"));
-        assert_eq!(token_of(None, Some("parley.v1, bearer.abc")), Some("abc"));
-        assert_eq!(token_of(Some("Basic abc"), Some("parley.v1")), None);
-        assert_eq!(token_of(None, None), None);
-    }
-
-    #[test]
-    fn the_best_name_of_a_token_is_shown() {
-        let name = |claims: serde_json::Value| {
-            let claims: Claims = serde_json::from_value(claims).expect("claims");
-            claims.username()
-        };
-        let json = |rest: &str| serde_json::from_str(&format!(r#"{{"iss":"i","sub":"s"{rest}}}"#)).expect("JSON");
-        assert_eq!(name(json("")), None);
-        assert_eq!(name(json(r#","email":"a@b.c""#)).as_deref(), Some("a@b.c"));
-        assert_eq!(name(json(r#","email":"a@b.c","name":"","preferred_username":"ann""#)).as_deref(), Some("ann"));
-        assert_eq!(name(json(r#","cognito:username":"c","preferred_username":"ann""#)).as_deref(), Some("c"));
-        assert_eq!(name(json(r#","username":"u","cognito:username":"c""#)).as_deref(), Some("u"));
-    }
-
-    #[test]
-    fn only_an_offered_subprotocol_is_selected() {
-        assert_eq!(selected_subprotocol(Some("parley.v1, bearer.abc")), Some("parley.v1"));
-        assert_eq!(selected_subprotocol(Some("chat")), None);
-        assert_eq!(selected_subprotocol(None), None);
-    }
 }

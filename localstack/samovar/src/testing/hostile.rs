@@ -1,0 +1,17 @@
+//! Input that nobody would send who means well, for property tests.
+
+use proptest::prelude::*;
+
+/// As many cases as `PROPTEST_CASES` says, 256 without it. A failure prints its smallest case and leaves no file.
+pub(crate) fn config() -> ProptestConfig {
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// These words and arbitrary text between them, in any order.
+pub(crate) fn words(words: &'static [&'static str]) -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        4 => proptest::sample::select(words).prop_map(str::to_owned),
+        1 => any::<String>(),
+    ];
+    proptest::collection::vec(word, 0..24).prop_map(|words| words.concat())
+}
