@@ -1,8 +1,8 @@
 //! Administrators over the public contract: the group, the list of connected clients, closing clients, and all users.
 
+use e2e::{Client, Rest, Stack, StackOptions, new_id};
 use http::Method;
 use serde_json::{Value, json};
-use e2e::{Client, Rest, Stack, StackOptions, new_id};
 
 async fn clients(admin: &Rest) -> Vec<Value> {
     admin.get("/api/admin/clients").await.expect(200)["items"].as_array().expect("items").clone()

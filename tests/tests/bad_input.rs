@@ -2,9 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use e2e::{Client, Stack, StackOptions, new_id};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
-use e2e::{Client, Stack, StackOptions, new_id};
 use tokio_tungstenite::tungstenite::Message;
 
 /// Checks that the frame is answered with this error, and that the next message works as if nothing had happened.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use e2e::{Client, Stack, StackOptions, Template, new_id};
+use serde_json::{Value, json};
 
 const ACCOUNT: &str = "000000000000";
 

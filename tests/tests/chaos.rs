@@ -1,7 +1,7 @@
 //! Faults on demand: a rule or a seed lets processes die and calls fail, and the stack's promises hold.
 
-use serde_json::{Value, json};
 use e2e::{Client, Stack, StackOptions, new_id};
+use serde_json::{Value, json};
 
 async fn add_rule(stack: &Stack, rule: Value) {
     let answer = stack.post("/_local/chaos/rules", &rule.to_string()).await;

@@ -5,8 +5,8 @@ use std::process::{Command, Output, Stdio};
 use e2e::{Client, Stack, StackOptions};
 
 fn run(args: &[&str]) -> Output {
-    let mut command = Command::new(tests::program());
-    command.current_dir(tests::workspace()).args(args).stdin(Stdio::null());
+    let mut command = Command::new(e2e::program());
+    command.current_dir(e2e::workspace()).args(args).stdin(Stdio::null());
     command.output().expect("the program starts")
 }
 

@@ -1,7 +1,7 @@
 //! Places, sessions and heartbeats decide which clients are connected.
 
-use serde_json::json;
 use e2e::{Client, Stack, StackOptions, new_id};
+use serde_json::json;
 
 #[tokio::test]
 async fn a_heartbeat_tells_when_the_lease_ends_and_renews_it_once_the_client_has_spoken() {

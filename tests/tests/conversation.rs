@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use e2e::{Client, Stack, StackOptions, new_id};
 use insta::assert_json_snapshot;
 use serde_json::{Value, json};
-use e2e::{Client, Stack, StackOptions, new_id};
 
 #[tokio::test]
 async fn a_message_is_accepted_streamed_and_answered() {

@@ -1,9 +1,9 @@
 //! Header and query values that no client sends by accident: line ends, NUL, bytes that are no text, too many, too long.
 //! Each is refused or means nothing, and the next request is served.
 
+use e2e::{Client, Stack, raw, raw_handshake};
 use http::Method;
 use serde_json::json;
-use e2e::{Client, Stack, raw, raw_handshake};
 
 /// What no answer may repeat as a header or as an address.
 const CANARY: &str = "canary-51c3.example";

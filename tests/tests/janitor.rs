@@ -1,8 +1,8 @@
 //! The schedule runs the janitor once a minute, so this test takes one.
 
+use e2e::{Client, StackOptions};
 use futures_util::future::{join, join_all};
 use serde_json::json;
-use e2e::{Client, StackOptions};
 
 #[tokio::test]
 async fn a_client_that_has_lost_its_place_is_told_why_before_its_socket_is_closed() {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use e2e::{Client, Stack, StackOptions, new_id};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use e2e::{Client, Stack, StackOptions, new_id};
 
 fn statuses(refused: &[u16]) -> BTreeSet<u16> {
     refused.iter().copied().collect()

@@ -3,10 +3,10 @@
 use axum::response::IntoResponse as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{Method, StatusCode};
-use serde_json::{Value, json};
 use e2e::media::Upload;
 use e2e::{Client, Stack, StackOptions, new_id};
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
 
 /// In every text, title, name and file, and in everything that only looks like one.
 const CANARY: &str = "canary-e41b";

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::Method;
-use serde_json::{Value, json};
 use e2e::media::{Upload, download, fixture};
 use e2e::{Client, Stack, StackOptions, new_id};
+use http::Method;
+use serde_json::{Value, json};
 
 const MIB: usize = 1024 * 1024;
 

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use e2e::{Client, Endpoint, Stack, StackOptions, new_id};
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn a_long_text_arrives_whole_and_in_order_in_far_fewer_frames_than_words() {

@@ -1,7 +1,7 @@
 //! Parents of messages, over the public contract.
 
-use serde_json::{Value, json};
 use e2e::{Client, Endpoint, Stack, StackOptions, new_id};
+use serde_json::{Value, json};
 
 fn frame(id: &str, conversation: &str, text: &str, parent: &Value) -> Value {
     let mut frame = json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "text": text });

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use e2e::{Client, Disk, Stack, new_id};
+use serde_json::{Value, json};
 use tokio::sync::{Barrier, Notify};
 
 /// `POWER_LOSSES=20 cargo test --workspace --test power_loss` loses it more often.

@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use e2e::{Client, Stack, StackOptions, raw, raw_connection, raw_handshake};
 use futures_util::future::join_all;
 use http::Method;
 use serde_json::json;
-use e2e::{Client, Stack, StackOptions, raw, raw_connection, raw_handshake};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -131,7 +131,7 @@ async fn each_limit_of_a_request_is_kept_and_one_beyond_is_refused() {
     let text = "x".repeat(16 * 1024);
     assert_eq!(client.ask_afresh(&text).await.1["message"]["text"], text);
     let conversation = client.rest.new_conversation().await;
-    client.send_message(&tests::new_id(), &conversation, &"x".repeat(16 * 1024 + 1)).await;
+    client.send_message(&e2e::new_id(), &conversation, &"x".repeat(16 * 1024 + 1)).await;
     assert_eq!(client.receive().await["code"], "too_large");
     client.send_text(&" ".repeat(32 * 1024)).await;
     assert_eq!(client.receive().await["code"], "unknown_action");

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use e2e::media::{Upload, fixture};
+use e2e::{Client, Rest, Stack, StackOptions, new_id};
 use futures_util::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
-use e2e::media::{Upload, fixture};
-use e2e::{Client, Rest, Stack, StackOptions, new_id};
 
 fn ids(items: &[Value]) -> Vec<&str> {
     items.iter().map(|item| item["id"].as_str().expect("an id")).collect()

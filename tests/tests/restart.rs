@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use e2e::{Client, Stack, StackOptions, new_id};
+use serde_json::json;
 
 fn on(data: &tempfile::TempDir) -> StackOptions {
     StackOptions::default().data_dir(data.path()).param("MockLatencyMs", 0)

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use e2e::{Client, Endpoint, SILENTLY, SLOWLY, Stack, StackOptions, Streamed, new_id};
+use serde_json::json;
 
 /// A stack whose model is at `endpoint`.
 async fn with_model(endpoint: &Endpoint) -> Stack {

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use e2e::{Stack, StackOptions};
+use serde_json::{Value, json};
 
 /// A stack with nothing but a site, which `run` builds.
 fn project(run: &str) -> tempfile::TempDir {
@@ -37,7 +37,7 @@ struct Parley {
 
 impl Parley {
     fn start(dir: &Path, path: Option<&str>) -> Self {
-        let mut command = Command::new(tests::program());
+        let mut command = Command::new(e2e::program());
         command.args(["--ephemeral", "--port", "0", "--template"]).arg(dir.join("template.yaml"));
         if let Some(path) = path {
             command.env("PATH", path);

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::{Value, json};
 use e2e::media::{Upload, fixture};
 use e2e::{Client, Frame, Stack, StackOptions, new_id};
+use serde_json::{Value, json};
 
 /// Without what is the asker's own choice.
 fn said(mut frame: Frame) -> Frame {

@@ -9,9 +9,9 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use e2e::{Client, Stack, StackOptions};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
-use e2e::{Client, Stack, StackOptions};
 
 /// What the log must not have.
 const CANARY: &str = "canary-9d1f";

@@ -1,9 +1,9 @@
 //! Forms that were changed after they were signed: fields more, fields twice, two files. What storage takes is what the
 //! REST API signed, and nothing more.
 
-use reqwest::multipart::{Form, Part};
 use e2e::media::{Upload, download, fixture};
 use e2e::{Rest, Stack};
+use reqwest::multipart::{Form, Part};
 
 async fn send(upload: &Upload, form: Form) -> u16 {
     let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");

@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use e2e::campaign::backstage::{Backstage, template};
 use e2e::campaign::faults::Aim;
 use e2e::campaign::scene::{Scene, Settings};
@@ -20,6 +19,7 @@ use e2e::campaign::settle::settle;
 use e2e::campaign::user::User;
 use e2e::checker::{Event, Recorder, Verdict, check_file, lines_of};
 use e2e::{Stack, StackOptions};
+use futures_util::StreamExt as _;
 
 const FAULTS: [&str; 5] = ["kill_before", "kill_after", "lost", "refused", "hung"];
 
