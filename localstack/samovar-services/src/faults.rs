@@ -254,7 +254,7 @@ mod tests {
         services.faults.install(hook.clone());
         let key = json!({ "AttributeName": "pk", "KeyType": "HASH" });
         let table = json!({
-            "TableName": "t", "KeySchema": [key], "BillingMode": "PAY_PER_REQUEST",
+            "TableName": "notes", "KeySchema": [key], "BillingMode": "PAY_PER_REQUEST",
             "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
         });
         let dynamodb =
@@ -262,14 +262,14 @@ mod tests {
         dynamodb("CreateTable", table).await;
         let put = async |value: &str| {
             let item = json!({ "pk": { "S": "a" }, "value": { "S": value } });
-            dynamodb("PutItem", json!({ "TableName": "t", "Item": item })).await
+            dynamodb("PutItem", json!({ "TableName": "notes", "Item": item })).await
         };
         let get = async |request: Value, stale: bool| {
             *hook.fault.lock().expect("a fault") = Some(Fault { stale, ..Fault::none() });
             dynamodb("GetItem", request).await["Item"]["value"]["S"].as_str().map(str::to_owned)
         };
-        let read = json!({ "TableName": "t", "Key": { "pk": { "S": "a" } } });
-        let consistent = json!({ "TableName": "t", "Key": { "pk": { "S": "a" } }, "ConsistentRead": true });
+        let read = json!({ "TableName": "notes", "Key": { "pk": { "S": "a" } } });
+        let consistent = json!({ "TableName": "notes", "Key": { "pk": { "S": "a" } }, "ConsistentRead": true });
         put("old").await;
         assert_eq!(get(read.clone(), true).await.as_deref(), Some("old"), "there is no earlier answer yet");
         assert_eq!(get(consistent.clone(), false).await.as_deref(), Some("old"));

@@ -380,7 +380,7 @@ impl User {
     }
 }
 
-/// The MESSAGEs of a list.
+/// The messages of a list.
 pub fn read(items: &Value) -> Vec<Message> {
     let items = items.as_array().map(Vec::as_slice).unwrap_or_default();
     items.iter().map(|item| serde_json::from_value(item.clone()).expect("a MESSAGE")).collect()
