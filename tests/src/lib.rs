@@ -10,6 +10,7 @@ pub mod media;
 mod power;
 mod raw;
 mod rest;
+pub mod soak;
 mod stack;
 mod template;
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use e2e::campaign::{self, Options, sometimes};
-use e2e::checker;
+use e2e::{checker, soak};
 
 /// Runs real stacks under faults and checks what came of it
 #[derive(Debug, Parser)]
@@ -26,6 +26,19 @@ enum Other {
     BenchChecker {
         #[arg(long, default_value_t = 1_000_000)]
         lines: u64,
+    },
+    /// Runs one stack at a steady load and measures its memory
+    Soak {
+        #[arg(long, default_value_t = 10.0)]
+        minutes: f64,
+        #[arg(long, default_value_t = 50)]
+        clients: u32,
+        /// Messages a second, of all clients together
+        #[arg(long, default_value_t = 20.0)]
+        per_second: f64,
+        /// Where the table and the picture go
+        #[arg(long, default_value = "target/soak")]
+        directory: PathBuf,
     },
 }
 
@@ -70,13 +83,14 @@ fn seeds(text: &str) -> Result<RangeInclusive<u64>, String> {
 
 fn main() -> ExitCode {
     let command = Command::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     match command.other {
+        Some(Other::Soak { minutes, clients, per_second, directory }) => {
+            runtime.block_on(soak(&soak::Options { minutes, clients, per_second, directory }))
+        }
         Some(Other::Check { file }) => check(&file),
         Some(Other::BenchChecker { lines }) => bench(lines),
-        None => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(run(command.campaign))
-        }
+        None => runtime.block_on(run(command.campaign)),
     }
 }
 
@@ -101,6 +115,27 @@ fn bench(lines: u64) -> ExitCode {
     let rate = verdict.lines as f64 / time.as_secs_f64();
     println!("{} lines in {:.2} s: {rate:.0} a second", verdict.lines, time.as_secs_f64());
     if verdict.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The memory may grow by this ratio between the beginning and the end of a soak.
+const MOST_GROWTH: f64 = 1.1;
+
+async fn soak(options: &soak::Options) -> ExitCode {
+    let measurements = match soak::run(options).await {
+        Ok(measurements) => measurements,
+        Err(error) => {
+            eprintln!("The measurements can't be kept: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let Some((stack, functions)) = soak::growth(&measurements) else {
+        println!("The soak was too short for a verdict");
+        return ExitCode::from(2);
+    };
+    println!(
+        "From the first third to the last, the stack has grown {stack:.3} times, the functions {functions:.3} times"
+    );
+    if stack.max(functions) <= MOST_GROWTH { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 async fn run(campaign: Campaign) -> ExitCode {
