@@ -151,7 +151,7 @@ pub async fn run(options: &Options) -> std::io::Result<Report> {
 fn line(outcome: &Outcome) -> String {
     let Outcome { seed, seconds, settling_seconds, cpu_seconds, messages, faults, lines, .. } = outcome;
     let verdict = match outcome.violations.len() {
-        0 => "right".to_owned(),
+        0 => "no violations".to_owned(),
         count => format!("{count} VIOLATIONS, see {}", outcome.kept.as_deref().unwrap_or(Path::new("-")).display()),
     };
     format!(
