@@ -1,4 +1,5 @@
-//! A loss of power: SIGKILL, and what was not synced to the disk is gone. `tests/unsynced/unsynced.c` says how.
+//! Simulates a loss of power: SIGKILL, and everything that was not synced to the disk is gone.
+//! `tests/unsynced/unsynced.c` says how.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::stack::{StackOptions, workspace};
 
-/// A data directory on a disk that forgets what was not synced.
+/// A data directory on a disk that forgets everything that was not synced.
 #[derive(Debug)]
 pub struct Disk {
     dir: TempDir,
@@ -58,7 +59,7 @@ impl Disk {
         std::fs::remove_dir_all(self.durable()).expect("it is there");
         self.losses += 1;
         self.make_directories();
-        // What has survived is on the disk, and stays there.
+        // Everything that has survived is on the disk and stays there.
         let mut sync = Command::new("find");
         sync.arg(self.path()).args(["-exec", "sync", "{}", "+"]).envs(self.environment());
         assert!(sync.status().is_ok_and(|status| status.success()), "sync");

@@ -139,7 +139,7 @@ async fn a_dead_job_that_is_moved_back_to_its_queue_does_nothing_more() {
         }
         assert!(Instant::now() < deadline, "{task}");
     }
-    // The job that was moved back comes first in the conversation. So after this answer, its worker has done nothing.
+    // The job that was moved back is ahead of this message, so a worker has handled it before this answer.
     assert_eq!(client.ask(&conversation, "again").await.0, "response for again");
     let (history, _) = client.rest.all(&format!("/api/conversations/{conversation}/messages")).await;
     assert_eq!(history.len(), 4, "{history:?}");

@@ -1,4 +1,4 @@
-//! What must hold of several parameters together.
+//! Rules: conditions on several parameters together.
 
 use super::*;
 
@@ -53,8 +53,8 @@ Resources: {}"#;
             (4, "A rule needs the property \"Assertions\""),
             (5, "A condition or a rule can refer only to parameters, not to \"Nope\""),
             (6, "!Condition cannot be used in a rule"),
-            (7, "!Sub cannot be used in a rule, only !Ref of a parameter"),
-            (8, "What a rule asks must be one of !Equals, !Contains, !Not, !And and !Or, but is a boolean"),
+            (7, "!Sub cannot be used in a rule; use !Ref of a parameter"),
+            (8, "The expression of a rule must be one of !Equals, !Contains, !Not, !And and !Or, but is a boolean"),
             (9, "The list in !Contains must be a list, but is text"),
             (10, "G.Assertions must be a list, but is a map"),
             (11, "An assertion does not have the property \"Because\""),
