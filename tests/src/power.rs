@@ -106,9 +106,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_synced_is_lost_and_what_was_synced_stays() {
+    fn data_that_was_synced_stays_and_other_data_is_lost() {
         let mut disk = Disk::new();
-        // One process, because what it has not synced is known to it alone.
+        // All of this is one process, because only that process knows what it has not synced.
         run(
             &disk,
             "dd if=/dev/zero of=kept bs=3 count=1 conv=fsync status=none; sync .; echo x > not-named; sync not-named",
@@ -117,7 +117,7 @@ mod tests {
         disk.lose_power();
         assert_eq!(names(&disk), ["kept"]);
         assert_eq!(std::fs::read(disk.path().join("kept")).expect("it is there"), [0, 0, 0]);
-        // It is lost only once.
+        // A second loss changes nothing.
         disk.lose_power();
         assert_eq!(names(&disk), ["kept"]);
     }

@@ -10,7 +10,7 @@ Rules:
     RuleCondition: !Contains [[rented, borrowed], !Ref Kind]
     Assertions:
       - Assert: !Not [!Equals [!Ref From, ""]]
-        AssertDescription: What is rented or borrowed comes from somebody. Set From
+        AssertDescription: A thing that is rented or borrowed has an owner. Set From
       - Assert: {Fn::Or: [{Fn::Equals: [{Ref: Kind}, rented]}, {Fn::Equals: [{Ref: From}, a friend]}]}
 Resources: {}
 "#;
@@ -20,7 +20,7 @@ fn a_broken_rule_is_an_error_in_the_words_of_its_assertion() {
     for fits in [&[][..], &[("Kind", "rented"), ("From", "a shop")], &[("Kind", "borrowed"), ("From", "a friend")]] {
         read_with(TEMPLATE, fits).unwrap_or_else(|error| panic!("{fits:?}: {error}"));
     }
-    let unset = "infra/t.yaml:8: What is rented or borrowed comes from somebody. Set From";
+    let unset = "infra/t.yaml:8: A thing that is rented or borrowed has an owner. Set From";
     let unnamed = "infra/t.yaml:10: The parameters break the rule OthersComeFromSomewhere";
     assert_eq!(error_with(TEMPLATE, &[("Kind", "rented")]), unset);
     assert_eq!(error_with(TEMPLATE, &[("Kind", "borrowed"), ("From", "a shop")]), unnamed);
