@@ -274,7 +274,7 @@ impl Reader<'_> {
     }
 }
 
-/// What YAML 1.1 takes plain text for, where it does not take it for text.
+/// The type that YAML 1.1 gives to this plain text, unless it is text.
 fn means_in_yaml_1_1(text: &str) -> Option<&'static str> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     match text.to_ascii_lowercase().as_str() {
