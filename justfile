@@ -39,7 +39,7 @@ lint-text:
 advisories:
     cargo deny --locked check advisories
 
-# Stacks under faults, checked: `just campaign --seeds 1..1000`; `just campaign check FILE`. See docs/reliability.md.
+# Runs stacks under faults: `just campaign --seeds 1..1000`, `just campaign check FILE`. See docs/reliability.md.
 campaign *options:
     cargo run --locked --bin campaign -- "$@"
 

@@ -225,7 +225,7 @@ impl App {
         Ok(Finisher::new(self.messages()?, self.media()?, self.leases()?, self.push_once()))
     }
 
-    /// Whatever the settings of its model are: who is not answered for them is told so.
+    /// This succeeds whatever the settings of the model are. If they are wrong, users are told so.
     pub fn answerer(&self) -> Result<Answerer> {
         let config = ModelConfig::read(&self.lookup);
         Ok(Answerer {
@@ -238,7 +238,7 @@ impl App {
             clock: self.clock(),
             random: self.random(),
             pulse: Pulse::default(),
-            // A model that there is not is told nothing.
+            // With wrong settings there is no model, and it needs no context.
             context_tokens: config.as_ref().map_or(0, |config| config.context_tokens),
             model: Arc::new(Configured::new(config, &self.aws, self.random())),
         })

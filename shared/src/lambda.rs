@@ -119,7 +119,7 @@ mod tests {
     use crate::testing::Log;
 
     #[test]
-    fn what_keeps_a_function_from_starting_is_one_plain_sentence() {
+    fn the_reason_why_a_function_does_not_start_is_one_plain_sentence() {
         let missing = Failure::from(Error::ConfigMissing { name: "QUEUE_URL" });
         assert_eq!(format!("{missing:?}"), "QUEUE_URL is not set; set it in the function's environment");
     }

@@ -133,7 +133,7 @@ impl List {
         }
     }
 
-    /// The error for a cursor that leads to no place in its list: its owner has made it up.
+    /// The error for a cursor that names no place in its list, because its owner has changed it.
     pub(crate) fn no_position() -> Error {
         Error::bad_request("This cursor does not belong to this list; begin again without a cursor")
     }

@@ -122,7 +122,7 @@ impl Client {
         self.send_raw(Message::text(text)).await;
     }
 
-    /// One text, in fragments of so many bytes.
+    /// Sends one text in fragments of this many bytes.
     pub async fn send_fragments(&mut self, text: &str, bytes: usize) {
         let pieces: Vec<&[u8]> = text.as_bytes().chunks(bytes).collect();
         for (at, piece) in pieces.iter().enumerate() {

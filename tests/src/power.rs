@@ -1,4 +1,5 @@
-//! A loss of power: SIGKILL, and what was not synced to the disk is gone. `tests/unsynced/unsynced.c` says how.
+//! Simulates a loss of power: SIGKILL, and everything that was not synced to the disk is gone.
+//! `tests/unsynced/unsynced.c` says how.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::stack::{StackOptions, workspace};
 
-/// A data directory on a disk that forgets what was not synced.
+/// A data directory on a disk that forgets everything that was not synced.
 #[derive(Debug)]
 pub struct Disk {
     dir: TempDir,
@@ -58,7 +59,7 @@ impl Disk {
         std::fs::remove_dir_all(self.durable()).expect("it is there");
         self.losses += 1;
         self.make_directories();
-        // What has survived is on the disk, and stays there.
+        // Everything that has survived is on the disk and stays there.
         let mut sync = Command::new("find");
         sync.arg(self.path()).args(["-exec", "sync", "{}", "+"]).envs(self.environment());
         assert!(sync.status().is_ok_and(|status| status.success()), "sync");
@@ -105,9 +106,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_synced_is_lost_and_what_was_synced_stays() {
+    fn data_that_was_synced_stays_and_other_data_is_lost() {
         let mut disk = Disk::new();
-        // One process, because what it has not synced is known to it alone.
+        // All of this is one process, because only that process knows what it has not synced.
         run(
             &disk,
             "dd if=/dev/zero of=kept bs=3 count=1 conv=fsync status=none; sync .; echo x > not-named; sync not-named",
@@ -116,7 +117,7 @@ mod tests {
         disk.lose_power();
         assert_eq!(names(&disk), ["kept"]);
         assert_eq!(std::fs::read(disk.path().join("kept")).expect("it is there"), [0, 0, 0]);
-        // It is lost only once.
+        // A second loss changes nothing.
         disk.lose_power();
         assert_eq!(names(&disk), ["kept"]);
     }

@@ -1,4 +1,4 @@
-//! Requests byte by byte: those that no HTTP library would send.
+//! Sends requests byte by byte, so that a test can send requests that no HTTP library would send.
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -6,15 +6,16 @@ use tokio::time::timeout;
 
 use crate::stack::{PATIENCE, Stack};
 
-/// A connection to a stack on which anything may be sent.
+/// A connection to a stack on which a test can send any bytes.
 pub async fn raw_connection(stack: &Stack) -> TcpStream {
     TcpStream::connect(("127.0.0.1", stack.port())).await.expect("a connection")
 }
 
-/// Sends these bytes; the head of the answer, and its status. 0 where the connection is closed instead.
+/// Sends these bytes. Returns the status and the head of the answer. The status is 0 if the connection is closed
+/// instead.
 pub async fn raw(stack: &Stack, request: &[u8]) -> (u16, String) {
     let mut stream = raw_connection(stack).await;
-    // It may be closed before the last byte.
+    // The server may close the connection before the last byte.
     stream.write_all(request).await.ok();
     let mut head = Vec::new();
     let read = async {
@@ -32,7 +33,7 @@ pub async fn raw(stack: &Stack, request: &[u8]) -> (u16, String) {
     (status, head)
 }
 
-/// The bytes of a handshake with this query and these lines beside those that it needs.
+/// The bytes of a handshake with this query, and with these lines after those that it needs.
 pub fn raw_handshake(query: &[u8], lines: &[&[u8]]) -> Vec<u8> {
     let needed: [&[u8]; 5] = [
         b"Host: localhost",

@@ -151,7 +151,7 @@ impl Stack {
         request.body(body.to_owned()).send().await.expect("an answer")
     }
 
-    /// A call of SQS, as an operator makes it.
+    /// Calls SQS as an operator does.
     pub async fn sqs(&self, operation: &str, body: &Value) -> Value {
         let call =
             self.http.post(format!("{}/_aws", self.url)).header("x-amz-target", format!("AmazonSQS.{operation}"));
@@ -278,8 +278,8 @@ fn is_alive(pid: u32) -> bool {
     stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
 }
 
-/// The program that `cargo run` starts. It is built once per process, in the profile of that process: cargo's own lock
-/// keeps parallel builds apart, and nothing is built that is up to date.
+/// The program that `cargo run` starts. It is built once per process, in the profile of that process. Cargo's own lock
+/// keeps parallel builds apart, and cargo builds only what has changed.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {

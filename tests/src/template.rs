@@ -1,4 +1,4 @@
-//! The project's template with something changed in it: a deployment that went wrong.
+//! The project's template with a change, for tests of a deployment that went wrong.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use crate::stack::workspace;
 
-/// A changed copy, for as long as it is kept.
+/// A changed copy of the template. It is deleted when this is dropped.
 #[derive(Debug)]
 pub struct Template {
     text: String,
@@ -14,7 +14,7 @@ pub struct Template {
 }
 
 impl Default for Template {
-    /// As it is, but for paths that are relative to its folder.
+    /// The template without a change, except that its relative paths are made absolute.
     fn default() -> Self {
         let text = std::fs::read_to_string(workspace().join("infra/template.yaml")).expect("the template");
         let root = workspace().display().to_string();

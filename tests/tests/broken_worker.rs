@@ -1,4 +1,4 @@
-//! Workers that can't do their work: users are told, and conversations go on.
+//! If workers can't do their work, users are told, and conversations go on.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ async fn bury(stack: &Stack, client: &Client, (conversation, id, seq): (&str, &s
 }
 
 #[tokio::test]
-async fn who_asks_a_model_that_is_not_set_up_is_told_so_and_the_log_has_the_reason_in_one_sentence() {
+async fn a_client_that_asks_a_model_that_is_not_set_up_is_told_so_and_the_log_has_the_reason_in_one_sentence() {
     let stack = StackOptions::default()
         .param("LlmProvider", "openai")
         .param("LlmModel", "m")
@@ -52,7 +52,7 @@ async fn who_asks_a_model_that_is_not_set_up_is_told_so_and_the_log_has_the_reas
 }
 
 #[tokio::test]
-async fn where_no_worker_starts_who_waits_is_told_within_about_a_minute_and_a_mended_stack_goes_on() {
+async fn a_client_is_told_within_about_a_minute_that_no_worker_starts_and_a_mended_stack_goes_on() {
     let data = tempfile::tempdir().expect("a directory");
     let broken =
         Template::default().with("Worker", "        Variables:\n", "        Variables:\n          CHAT_TABLE: \"\"\n");
@@ -98,7 +98,7 @@ async fn the_message_of_a_dead_job_is_failed_and_told_and_its_conversation_goes_
     let (history, _) = client.rest.all(&format!("/api/conversations/{conversation}/messages")).await;
     let of_dead = history.iter().find(|message| message["id"] == json!(dead)).expect("it is in history");
     assert_eq!((&of_dead["status"], &of_dead["error"]["code"]), (&json!("failed"), &json!("reply_failed")));
-    // What was handled is gone.
+    // The job has left the dead-letter queue.
     let (_, url) = queues(&stack).await;
     let asked = json!({ "QueueUrl": url, "AttributeNames": ["All"] });
     let attributes = stack.sqs("GetQueueAttributes", &asked).await["Attributes"].clone();
@@ -109,7 +109,7 @@ async fn the_message_of_a_dead_job_is_failed_and_told_and_its_conversation_goes_
 
 #[tokio::test]
 async fn a_dead_job_that_is_moved_back_to_its_queue_does_nothing_more() {
-    // Nobody takes what is dead, so that it can be moved.
+    // The function `dead_letters` is off here, so the job stays in the dead-letter queue and can be moved.
     let template = Template::default().with(
         "DeadLetters",
         "            BatchSize: 1\n",
@@ -139,7 +139,7 @@ async fn a_dead_job_that_is_moved_back_to_its_queue_does_nothing_more() {
         }
         assert!(Instant::now() < deadline, "{task}");
     }
-    // Its worker has done nothing before it comes to this one, in the same conversation.
+    // The job that was moved back is ahead of this message, so a worker has handled it before this answer.
     assert_eq!(client.ask(&conversation, "again").await.0, "response for again");
     let (history, _) = client.rest.all(&format!("/api/conversations/{conversation}/messages")).await;
     assert_eq!(history.len(), 4, "{history:?}");

@@ -1,4 +1,4 @@
-//! A small campaign: every client, every fault, few messages. `just campaign` runs as many as there is time for.
+//! A small campaign with all clients and all faults, but few messages. `just campaign` runs larger ones.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ async fn fifty_clients_under_all_faults_lose_nothing_and_see_nothing_twice() {
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("campaign");
         let _ = std::fs::remove_dir_all(&kept);
         std::fs::rename(directory.keep(), &kept).expect("what was found is kept");
-        panic!("see {}: {broken:#?}", kept.display());
+        panic!("rules were broken, the histories are in {}: {broken:#?}", kept.display());
     }
     let counts = report.counts();
     for what in ["stack killed", "fault kill_before", "fault kill_after", "fault lost", "refused 503", "takeover"] {

@@ -1,4 +1,4 @@
-//! Faults on demand: a rule or a seed lets processes die and calls fail, and the stack's promises hold.
+//! Faults on demand: rules and seeds kill processes and let calls fail, and the stack's promises hold.
 
 use e2e::{Client, Stack, StackOptions, new_id};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ async fn a_rule_kills_the_process_at_the_call_that_it_names() {
         assert_eq!(reply["replies"][0]["text"], "response for hello", "{fault}: {reply}");
     }
     assert_eq!(chaos(&stack).await["faults"], json!({ "kill_before": 1, "kill_after": 1 }));
-    // The next one is not hit, and its calls are known.
+    // The next message meets no fault, and its calls are known.
     client.send_message(&killed, &conversation, "again").await;
     client.receive_type("accepted").await;
     client.answer(&killed).await;

@@ -1,11 +1,11 @@
-//! Header and query values that no client sends by accident: line ends, NUL, bytes that are no text, too many, too long.
-//! Each is refused or means nothing, and the next request is served.
+//! Header and query values that no client sends by accident: line ends, NUL, bytes that are not text, too many values,
+//! too long values. Each is refused or has no effect, and the next request is served.
 
 use e2e::{Client, Stack, raw, raw_handshake};
 use http::Method;
 use serde_json::json;
 
-/// What no answer may repeat as a header or as an address.
+/// No answer may repeat this in a header or an address.
 const CANARY: &str = "canary-51c3.example";
 
 async fn assert_serves(stack: &Stack) {
@@ -50,7 +50,7 @@ async fn a_session_or_takeover_that_is_not_one_refuses_the_handshake() {
         assert_eq!(status, 400, "{}: {head}", String::from_utf8_lossy(query));
         assert!(!head.to_lowercase().contains("x-injected"), "{head}");
     }
-    // What is no request at all is refused before anybody looks at it.
+    // Bytes that are not a request are refused before anything reads their query.
     let broken: [&[u8]; 6] = [
         b"?session=a\r\nX-Injected: 1",
         b"?session=a\0",
@@ -67,7 +67,7 @@ async fn a_session_or_takeover_that_is_not_one_refuses_the_handshake() {
 }
 
 #[tokio::test]
-async fn of_a_query_that_says_it_twice_the_last_counts() {
+async fn the_last_of_two_sessions_in_a_query_counts() {
     let stack = Stack::quick().await;
     let first = Client::with_query(&stack, "alice", "?session=a&session=b").await.expect("let in");
     for (session, status) in [("a", Some(409)), ("b", None)] {
@@ -78,7 +78,7 @@ async fn of_a_query_that_says_it_twice_the_last_counts() {
 }
 
 #[tokio::test]
-async fn headers_that_are_no_text_or_too_long_let_nobody_in_and_disturb_nobody() {
+async fn headers_that_are_not_text_or_too_long_let_no_client_in_and_disturb_no_other() {
     let stack = Stack::quick().await;
     let token = stack.token("alice").await;
     let authorization = bearer(&token);
@@ -107,7 +107,7 @@ async fn headers_that_are_no_text_or_too_long_let_nobody_in_and_disturb_nobody()
     let many: Vec<&[u8]> = many.iter().map(Vec::as_slice).collect();
     let (status, _) = raw(&stack, &raw_handshake(b"", &many)).await;
     assert_eq!(status, 431);
-    // Beside a good token they mean nothing.
+    // Beside a good token, such headers have no effect.
     let beside: [&[u8]; 7] = [
         b"User-Agent: \xff\xfe",
         b"X-Forwarded-For: \xff, 127.0.0.1, ::1",
@@ -158,7 +158,7 @@ async fn no_header_decides_which_addresses_are_given_out() {
             assert!(!headers.contains(repeated) && !text.contains(repeated), "{path}: {headers} {text}");
         }
     }
-    // Another host is another site's, whatever else is said.
+    // A request for another host is refused, whatever its other headers say.
     for line in [
         "Host: canary-51c3.example",
         "Host: localhost@canary-51c3.example",

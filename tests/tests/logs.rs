@@ -1,4 +1,7 @@
-//! What the log has at the default level when everything goes wrong that can: no text, no token, no key.
+//! The log at the default level has no text, no token and no key, whichever of the errors below happens.
+//!
+//! These errors are not provoked here: the frame `closing`, the error `lease_expired`, a 403 at the handshake, and a
+//! 409 or 429 of the REST API.
 
 use axum::response::IntoResponse as _;
 use base64::Engine as _;
@@ -8,13 +11,13 @@ use e2e::{Client, Stack, StackOptions, new_id};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-/// In every text, title, name and file, and in everything that only looks like one.
+/// A part of every text, title, name and file, and of everything that only looks like one.
 const CANARY: &str = "canary-e41b";
 
 /// A key of a model.
 const KEY: &str = "sk-canary-77aa1234567890";
 
-/// Nothing of what is secret is in the log, nor in what it is encoded in.
+/// No secret is in the log: not as it is, not in base64, not without its first and last character.
 fn assert_silent(stack: &mut Stack, secrets: &[&str]) {
     assert_eq!(stack.stop(), Some(0));
     let log = stack.log();
@@ -37,7 +40,7 @@ async fn error(client: &mut Client, frame: &str, code: &str) {
     }
 }
 
-/// An operation of the tables or the queues, as a tool of their operator calls it.
+/// Calls an operation of the tables or the queues, as an operator's tool does.
 async fn operate(stack: &Stack, target: &str, body: &Value) -> Value {
     let http = reqwest::Client::new();
     let request = http.post(format!("{}/_aws", stack.url)).header("x-amz-target", target).body(body.to_string());
@@ -45,7 +48,7 @@ async fn operate(stack: &Stack, target: &str, body: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn no_error_of_the_contract_logs_a_text_or_a_token() {
+async fn errors_at_the_handshake_in_frames_and_in_requests_log_no_text_and_no_token() {
     let limits = [("MaxPendingPerClient", 1), ("MaxClients", 3), ("MockLatencyMs", 0)];
     let options = limits.iter().fold(StackOptions::default(), |options, (name, value)| options.param(name, value));
     let mut stack = options.start().await;
@@ -105,10 +108,10 @@ async fn no_error_of_the_contract_logs_a_text_or_a_token() {
     ] {
         error(&mut client, &frame, code).await;
     }
-    // A model that fails, and then does not.
+    // The model fails once and then answers.
     client.send_text(&message(json!({ "text": format!("!flaky 1 {CANARY}") }))).await;
     client.receive_type("reply").await;
-    // One that is killed while it answers, and one message too many.
+    // A worker is killed while it answers, and one message is too many.
     client.send_text(&message(json!({ "text": format!("!slow 2000 {CANARY}") }))).await;
     client.receive_type("accepted").await;
     error(&mut client, &message(json!({})), "too_many_pending").await;
@@ -141,7 +144,7 @@ async fn no_error_of_the_contract_logs_a_text_or_a_token() {
     let response = stack.post("/_local/token", &json!({ "username": CANARY.repeat(10) }).to_string()).await;
     assert_eq!(response.status(), 400);
 
-    // Without its tables, with a message on its way.
+    // The tables are deleted while a message is being answered.
     client.send_text(&message(json!({ "text": format!("!slow 1000 {CANARY}") }))).await;
     client.receive_type("accepted").await;
     let tables = operate(&stack, "DynamoDB_20120810.ListTables", &json!({})).await;
@@ -153,15 +156,15 @@ async fn no_error_of_the_contract_logs_a_text_or_a_token() {
     rest.patch(&format!("/api/conversations/{conversation}"), &json!({ "title": CANARY })).await.expect_problem(500);
     let refused = Client::try_connect(&stack, &format!("{CANARY}-bob"), None).await;
     assert!(refused.err().is_some_and(|status| status.is_server_error()));
-    // What still runs comes to its end.
+    // The stack stops after its running invocations have ended, so their errors are in the log too.
     assert_eq!(stack.stop(), Some(0));
     let log = stack.log();
-    assert!(log.contains("ResourceNotFoundException"), "the errors are there:\n{log}");
+    assert!(log.contains("ResourceNotFoundException"), "the log has no error of the deleted tables:\n{log}");
     let parts: Vec<&str> = token.split('.').collect();
     assert_silent(&mut stack, &[CANARY, parts[1], parts[2]]);
 }
 
-/// An endpoint that says everything it was told, and the key, with every error.
+/// An endpoint that repeats the whole request and the key in every error.
 async fn talkative(status: u16, events: bool) -> String {
     let answer = move |headers: http::HeaderMap, body: String| async move {
         let key = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
@@ -180,7 +183,7 @@ async fn talkative(status: u16, events: bool) -> String {
 }
 
 #[tokio::test]
-async fn what_an_endpoint_repeats_is_not_logged_neither_text_nor_key() {
+async fn an_endpoint_that_repeats_text_and_key_puts_neither_into_the_log() {
     for (status, events, answers) in
         [(400, false, "error"), (401, false, "error"), (503, false, "accepted"), (200, true, "accepted")]
     {

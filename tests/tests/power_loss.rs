@@ -1,5 +1,5 @@
-//! The machine loses its power, again and again, under load: the stack is killed, and what it had not synced to the
-//! disk is gone. Nothing that was accepted may be lost.
+//! The machine loses its power again and again under load. Each time, the stack is killed, and everything that it had
+//! not synced to the disk is gone. No accepted message may be lost.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -9,15 +9,15 @@ use e2e::{Client, Disk, Stack, new_id};
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, Notify};
 
-/// `POWER_LOSSES=20 cargo test --workspace --test power_loss` loses it more often.
+/// `POWER_LOSSES=20 cargo test --workspace --test power_loss` loses the power more often.
 const LOSSES: usize = 4;
-/// Users that chat at once.
+/// The number of users that chat at once.
 const USERS: usize = 10;
-/// A killed worker keeps its conversation waiting for some seconds, and a user may have ten messages waiting. So other
-/// users chat after each loss, and these come again later.
+/// The number of groups of users that take turns. After a loss, a killed worker keeps its conversation waiting for some
+/// seconds, and a user may have only ten messages waiting. So another group chats next.
 const SHIFTS: usize = 3;
 
-/// What users were promised: by user and conversation, the messages in the order in which they were accepted.
+/// The accepted messages of each user and conversation, in the order in which they were accepted.
 type Promised = BTreeMap<(String, String), Vec<(String, String)>>;
 
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ struct Ledger {
     accepted: Notify,
 }
 
-/// Sends one message after the other until the connection breaks.
+/// Sends one message after another until the connection breaks.
 async fn chat(stack: Arc<Stack>, user: String, ledger: Arc<Ledger>, together: Arc<Barrier>) {
     let mut client = Client::connect_with_session(&stack, &user, "phone").await;
     let conversation = client.rest.new_conversation().await;
@@ -83,8 +83,8 @@ async fn nothing_accepted_is_lost_when_the_power_fails_again_and_again() {
         };
         let chats: Vec<_> = (0..USERS).map(chat).collect();
         let connected = tokio::time::timeout(Duration::from_secs(120), together.wait()).await;
-        assert!(connected.is_ok(), "somebody cannot connect after {loss} losses\n{}", stack.log());
-        // Each time after another number of messages, with others in every stage of their lives.
+        assert!(connected.is_ok(), "a user can't connect after {loss} losses\n{}", stack.log());
+        // The power fails after a different number of messages each time, while other messages are in every state.
         for _ in 0..=(loss * 7) % 30 {
             let accepted = tokio::time::timeout(Duration::from_secs(60), ledger.accepted.notified()).await;
             assert!(accepted.is_ok(), "nothing is accepted any more\n{}", stack.log());
@@ -122,7 +122,7 @@ async fn nothing_accepted_is_lost_when_the_power_fails_again_and_again() {
             assert_eq!(answers.len(), 1, "{user}: {answers:?}");
             assert_eq!(answers[0]["text"], json!(format!("response for {text}")), "{user}");
         }
-        // In the order in which they were sent.
+        // They are in the order in which they were sent.
         let order: Vec<_> =
             own.iter().filter_map(|item| accepted.iter().position(|(id, _)| item["id"] == *id)).collect();
         assert!(order.is_sorted(), "{user}: {order:?}");

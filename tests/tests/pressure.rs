@@ -1,5 +1,5 @@
-//! Clients that hold on to what they have: thousands of sockets that say nothing or half of something, requests at and
-//! beyond every limit, JSON without an end. A normal client goes on meanwhile.
+//! Clients that use up what they can get: a thousand sockets that send nothing or half a request, requests at each
+//! limit and beyond it, JSON that is nested without an end. A normal client is served meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::Message;
 
-/// A normal client is served, within a time in which a person still waits.
+/// A normal client is served within ten seconds, so a person would still wait.
 async fn assert_serves(client: &mut Client) {
     let began = Instant::now();
     assert_eq!(client.ask_afresh("still here").await.0, "response for still here");
@@ -18,7 +18,7 @@ async fn assert_serves(client: &mut Client) {
 }
 
 #[tokio::test]
-async fn a_thousand_sockets_that_say_nothing_or_half_of_it_hold_up_nobody() {
+async fn a_thousand_sockets_that_send_nothing_or_half_a_request_hold_up_no_other_client() {
     let stack = Stack::quick().await;
     let mut normal = Client::connect(&stack, "normal").await;
     let token = stack.token("slow").await;
@@ -41,7 +41,7 @@ async fn a_thousand_sockets_that_say_nothing_or_half_of_it_hold_up_nobody() {
     });
     let mut sockets = join_all(sockets).await;
     assert_serves(&mut normal).await;
-    // Byte by byte, as long as one likes.
+    // Headers that arrive byte by byte hold up no other client either.
     for round in 0..3 {
         for socket in sockets.iter_mut().skip(2).step_by(5) {
             socket.write_all(b"a").await.unwrap_or_else(|error| panic!("round {round}: {error}"));
@@ -66,7 +66,7 @@ async fn clients_that_vanish_in_the_middle_of_a_handshake_take_no_place_for_long
         stack.until("read", |state| called(state, "authorizer") > Some(before as u64)).await;
         drop(socket);
     }
-    // As on AWS, the handshake of who has left runs to its end, and `$disconnect` follows.
+    // As on AWS, the handshake of a client that has left runs to its end, and `$disconnect` follows.
     let done = |state: &serde_json::Value| ["connect", "disconnect"].iter().all(|name| called(state, name) == Some(5));
     stack.until("free", |state| done(state) && state["leases"].as_array().is_some_and(Vec::is_empty)).await;
     let clients = join_all(["a", "b", "c", "d", "e"].map(|name| Client::connect(&stack, name))).await;
@@ -83,7 +83,7 @@ async fn json_a_million_deep_is_an_error_wherever_it_is_sent() {
         let deep = opening.repeat(32 * 1024 / opening.len());
         client.send_text(&deep).await;
         assert_eq!(client.receive().await["code"], "unknown_action", "{opening}");
-        // Within a frame that reaches its function: readers of JSON skip what nobody asked for.
+        // Here the depth is in a member that no function asks for. A reader of JSON must skip it without harm.
         let inside = opening.repeat(30_000 / opening.len());
         client.send_text(&format!("{{\"action\":\"sendMessage\",\"x\":{inside}")).await;
         assert_eq!(client.receive().await["code"], "unknown_action", "{opening}");
@@ -115,7 +115,7 @@ async fn each_limit_of_a_request_is_kept_and_one_beyond_is_refused() {
     let mut normal = Client::connect(&stack, "normal").await;
     let rest = stack.rest("alice").await;
     let token = stack.token("alice").await;
-    // 64 KB of a body's JSON, whatever is in it; 10 MB of a request.
+    // A body of JSON may have 64 KB, whatever is in it. A request may have 10 MB.
     let padded = |bytes: usize| {
         let body = json!({ "title": "x" }).to_string();
         format!("{body}{}", " ".repeat(bytes - body.len()))
@@ -126,7 +126,7 @@ async fn each_limit_of_a_request_is_kept_and_one_beyond_is_refused() {
         let request = rest.request(Method::POST, "/api/conversations").header("content-type", "application/json");
         assert_eq!(rest.send(request.body(padded(bytes))).await.status, status, "{bytes} bytes");
     }
-    // Of a message: 32 KB in a frame, 128 KB in all.
+    // A frame may have 32 KB, and a text 16 KB.
     let mut client = Client::connect(&stack, "bob").await;
     let text = "x".repeat(16 * 1024);
     assert_eq!(client.ask_afresh(&text).await.1["message"]["text"], text);
@@ -137,7 +137,7 @@ async fn each_limit_of_a_request_is_kept_and_one_beyond_is_refused() {
     assert_eq!(client.receive().await["code"], "unknown_action");
     client.send_raw(Message::text(" ".repeat(32 * 1024 + 1))).await;
     assert_eq!(client.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1009));
-    // Addresses and headers: refused with a status, not with silence.
+    // Addresses and headers that are too long or wrong are refused with a status.
     for (request, statuses) in [
         (format!("GET /api/me?{} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n", "a".repeat(8_000)), &[200][..]),
         (format!("GET /api/conversations?limit=1&x={} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n", "a".repeat(40_000)), &[200]),
@@ -153,7 +153,7 @@ async fn each_limit_of_a_request_is_kept_and_one_beyond_is_refused() {
         ("POST /api/conversations HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, x\r\n\r\n".to_owned(), &[400, 501]),
     ] {
         let (status, head) = raw(&stack, request.as_bytes()).await;
-        // Where the rest of what was sent is not read, the answer can be lost to a reset.
+        // If the server does not read the rest of the request, a reset of the connection may lose the answer.
         let lost = status == 0 && request.len() > 100_000;
         assert!(statuses.contains(&status) || lost, "{}: {head}", &request[..request.len().min(60)]);
     }
@@ -166,7 +166,7 @@ async fn a_client_that_never_reads_holds_up_its_own_socket_alone() {
     let mut normal = Client::connect(&stack, "normal").await;
     let mut deaf = Client::connect_with_small_buffer(&stack, "deaf").await;
     let heartbeat = json!({ "action": "heartbeat" });
-    // Until nothing more is taken: the answers fill every buffer between the two.
+    // It sends until the server takes nothing more, because the answers have filled every buffer between the two.
     let mut sent = 0;
     while sent < 20_000 && tokio::time::timeout(Duration::from_secs(2), deaf.try_send(&heartbeat)).await.is_ok() {
         sent += 1;
@@ -190,7 +190,7 @@ async fn a_flood_of_frames_on_one_socket_leaves_room_for_another() {
     let mut head = [0; 12];
     socket.read_exact(&mut head).await.expect("an answer");
     assert_eq!(&head, b"HTTP/1.1 101");
-    // Empty frames, pings and pieces of a message that never ends.
+    // The flood has empty frames, pings, and pieces of a message that never ends.
     let mut frames = Vec::new();
     for _ in 0..20_000 {
         frames.extend([0x81, 0x80, 0, 0, 0, 0]);

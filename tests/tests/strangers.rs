@@ -1,5 +1,5 @@
-//! Another user's ids in every field: each is answered as one that does not exist, nothing changes, and nobody hears of
-//! it. What REST paths do with them, `rest_api.rs` tests.
+//! Another user's ids in every field of a frame and of a request. Each gets the same answer as an id that does not
+//! exist, nothing changes, and the other user is told nothing.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use e2e::media::{Upload, fixture};
 use e2e::{Client, Frame, Stack, StackOptions, new_id};
 use serde_json::{Value, json};
 
-/// Without what is the asker's own choice.
+/// The frame without its id, which the client has chosen.
 fn said(mut frame: Frame) -> Frame {
     frame.as_object_mut().expect("a frame").remove("id");
     frame
@@ -36,7 +36,7 @@ async fn another_users_ids_in_a_frame_are_like_ids_of_nothing() {
         .await;
     let media_reply = alice.receive_type("reply").await;
     let made = media_reply["replies"][1]["media"]["key"].as_str().expect("a key").to_owned();
-    // One that is being answered, so that there is something to stop.
+    // This message is being answered, so there is something to stop.
     let running = new_id();
     alice.send_message(&running, &conversation, "!slow 60000").await;
     alice.receive_type("accepted").await;
@@ -78,21 +78,21 @@ async fn another_users_ids_in_a_frame_are_like_ids_of_nothing() {
     ] {
         let answered = answer(&mut mallory, &theirs).await;
         assert_eq!(answered["type"], "error", "{theirs}: {answered}");
-        assert_eq!(answered, answer(&mut mallory, &none).await, "{theirs} is told apart from {none}");
+        assert_eq!(answered, answer(&mut mallory, &none).await, "{theirs} is answered otherwise than {none}");
     }
-    // The owner hears nothing, and all is as it was; the one that runs still does.
+    // The owner is told nothing, and nothing has changed. The running message still runs.
     alice.receives_nothing(Duration::from_millis(300)).await;
     let (after, _) = alice.rest.all(&path).await;
     assert_eq!(after.iter().map(|item| (item["id"].clone(), item["status"].clone())).collect::<Vec<_>>(), before);
     assert_eq!(mallory.rest.all(&format!("/api/conversations/{own}/messages")).await.0.len(), 0);
-    // What was not touched can be used.
+    // The owner can still use everything.
     alice.send(&json!({ "action": "cancel", "id": running })).await;
     assert_eq!(alice.receive_type("reply").await["message"]["status"], "cancelled");
     alice
         .send(&json!({ "action": "sendMessage", "id": new_id(), "conversationId": conversation, "media": unused }))
         .await;
     assert_eq!(alice.receive_type("reply").await["type"], "reply");
-    // An id of somebody else's message is free: ids are each user's own.
+    // A user may use the id of another user's message, because each user has ids of its own.
     mallory.send_message(&message, &own, "an id like another").await;
     let accepted = mallory.receive().await;
     assert_eq!((&accepted["type"], &accepted["duplicate"]), (&json!("accepted"), &json!(false)), "{accepted}");
@@ -141,7 +141,7 @@ async fn another_users_ids_in_a_request_are_answered_word_for_word_like_ids_of_n
     assert_eq!(alice.ask(&conversation, "still mine").await.0, "response for still mine");
 }
 
-/// A cursor is not secret: its owner can write another.
+/// A cursor is not secret, so its owner can write a different one.
 #[tokio::test]
 async fn a_cursor_that_its_owner_has_changed_leads_nowhere_else_and_breaks_nothing() {
     let stack = Stack::quick().await;

@@ -1,5 +1,5 @@
-//! Tokens that somebody made up, at the handshake and at the REST API: each is refused in both places, and the log has
-//! nothing of it.
+//! Forged and expired tokens at the handshake and at the REST API. Both refuse each of them, and the log has no part of
+//! it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use e2e::{Client, Stack, StackOptions};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-/// What the log must not have.
+/// The log must not contain this.
 const CANARY: &str = "canary-9d1f";
 
 fn part(token: &str, index: usize) -> Value {
@@ -21,7 +21,7 @@ fn part(token: &str, index: usize) -> Value {
     serde_json::from_slice(&part).expect("JSON")
 }
 
-/// Header and claims as they are written, signed.
+/// A token with this header and these claims, exactly as they are written, and with a signature.
 fn signed(header: &str, claims: &str, key: &EncodingKey, algorithm: Algorithm) -> String {
     let body = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let signature = jsonwebtoken::crypto::sign(body.as_bytes(), key, algorithm).expect("a signature");
@@ -45,10 +45,10 @@ fn changed(value: &Value, changes: Value) -> Value {
     value
 }
 
-/// The issuer's keys, and a good token taken apart.
+/// The issuer's keys, and the parts of a good token.
 struct Issuer {
     key: EncodingKey,
-    /// Everything public that could be taken for a secret.
+    /// Public values that a careless check could use as a secret.
     public: Vec<Vec<u8>>,
     header: Value,
     claims: Value,
@@ -96,7 +96,7 @@ impl Issuer {
     }
 }
 
-/// Every place that takes a token refuses this one.
+/// The handshake and the REST API refuse this token.
 async fn refused(stack: &Stack, what: &str, token: &str) {
     let bearer = format!("Bearer {token}");
     let offered = format!("parley.v1, bearer.{token}");
@@ -110,16 +110,16 @@ async fn refused(stack: &Stack, what: &str, token: &str) {
     }
 }
 
-/// What nobody may find in the log.
+/// The log has no part of a token that is longer than 16 characters. Shorter parts may occur by chance.
 fn assert_not_logged(stack: &mut Stack, tokens: &[(String, String)]) {
     assert_eq!(stack.stop(), Some(0));
     let log = stack.log();
-    assert!(log.contains("Refused a token"), "that there was one, the log says");
+    assert!(log.contains("Refused a token"), "the log does not say that a token was refused:\n{log}");
     assert!(!log.contains(CANARY), "{log}");
     for (what, token) in tokens {
         let parts = token.split('.').filter(|part| part.len() > 16);
         for part in parts {
-            assert!(!log.contains(part), "a token {what}: {part}\n{log}");
+            assert!(!log.contains(part), "the log has a part of a token {what}: {part}\n{log}");
         }
     }
 }
@@ -137,7 +137,7 @@ async fn a_token_that_chooses_how_it_is_checked_is_refused_everywhere_and_not_lo
         "n": number(own.public_key().modulus().big_endian_without_leading_zero()),
         "e": number(own.public_key().exponent().big_endian_without_leading_zero()),
     });
-    // A server that has keys to offer, which nobody may ask for.
+    // This server offers keys, and no token may make anybody ask it.
     let asked = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&asked);
     let keys = json!({ "keys": [own_jwk] }).to_string();
@@ -193,9 +193,9 @@ async fn a_token_that_chooses_how_it_is_checked_is_refused_everywhere_and_not_lo
     for (what, token) in &tokens {
         refused(&stack, what, token).await;
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 0, "no token says whom to ask");
+    assert_eq!(asked.load(Ordering::SeqCst), 0, "a token's address was asked for a key");
     serving.abort();
-    // The key is good where nothing is wrong with the token.
+    // The same key is accepted if nothing is wrong with the token.
     Client::with_headers(&stack, "", &[("Authorization", &format!("Bearer {}", issuer.with_claims(json!({}))))])
         .await
         .expect("let in")
@@ -242,14 +242,15 @@ async fn a_token_with_wrong_claims_is_refused_everywhere_and_not_logged() {
     for (what, token) in &tokens {
         refused(&stack, what, token).await;
     }
-    // What says twice whose it is, is nobody's where places are given.
+    // A token with two subjects gets no place.
     let twice = claims.to_string().replacen('{', r#"{"sub":"somebody-else","#, 1);
     let twice = signed(&issuer.header.to_string(), &twice, &issuer.key, Algorithm::RS256);
     let refused = Client::with_headers(&stack, "", &[("Authorization", &format!("Bearer {twice}"))]).await;
     assert_eq!(refused.err().map(|status| status.as_u16()), Some(401), "two subjects");
     tokens.push(("of two subjects".to_owned(), twice));
 
-    // Both of the kinds that a user pool issues, and others' audiences, in both places alike.
+    // The handshake and the REST API accept both kinds of token that a user pool issues, and a token that is also for
+    // others.
     for changes in
         [json!({}), json!({ "token_use": "id", "client_id": null, "aud": client }), json!({ "aud": [CANARY, client] })]
     {

@@ -1,5 +1,5 @@
-//! Forms that were changed after they were signed: fields more, fields twice, two files. What storage takes is what the
-//! REST API signed, and nothing more.
+//! Forms that were changed after they were signed: extra fields, repeated fields, two files. Storage takes exactly what
+//! the REST API signed.
 
 use e2e::media::{Upload, download, fixture};
 use e2e::{Rest, Stack};
@@ -47,7 +47,7 @@ async fn a_field_that_was_not_signed_refuses_the_whole_form() {
         let status = send(&upload, form).await;
         assert!((400..500).contains(&status), "{name}: {status}");
         assert!(!is_stored(&rest, &upload).await, "{name}");
-        // The form is as good as before.
+        // The unchanged form still works.
         assert_eq!(send(&upload, fields(&upload).part("file", file(picture.clone()))).await, 204, "{name}");
     }
 }
@@ -81,7 +81,7 @@ async fn a_field_that_comes_twice_is_used_as_it_was_checked() {
 }
 
 #[tokio::test]
-async fn of_two_files_no_more_than_the_first_is_taken_and_it_is_what_was_signed() {
+async fn a_form_with_two_files_stores_at_most_the_first_and_that_one_is_as_it_was_signed() {
     let stack = Stack::quick().await;
     let rest = stack.rest("alice").await;
     let picture = fixture("picture.png");
@@ -96,7 +96,7 @@ async fn of_two_files_no_more_than_the_first_is_taken_and_it_is_what_was_signed(
         let (status, kind, bytes) = download(request.send().await.expect("it").url().as_str()).await;
         assert_eq!((status, kind.as_str(), bytes), (200, "image/png", picture.clone()));
     }
-    // What comes after the file is not looked at: nothing that is signed may be there.
+    // Fields after the file are ignored, so a form whose signed fields come there is refused.
     let upload = Upload::new(&rest, "image/png", picture.len()).await;
     let late = upload.fields.iter().fold(
         Form::new().text("key", upload.key.clone()).part("file", file(picture.clone())),
@@ -104,7 +104,7 @@ async fn of_two_files_no_more_than_the_first_is_taken_and_it_is_what_was_signed(
     );
     assert!((400..500).contains(&send(&upload, late).await));
     assert!(!is_stored(&rest, &upload).await);
-    // A type that the file's own part claims means nothing.
+    // The type in the file's own part has no effect.
     let claimed = fields(&upload).part("file", file(picture).mime_str("text/html").expect("a type"));
     assert_eq!(send(&upload, claimed).await, 204);
     let lead = rest.request(http::Method::GET, &format!("/api/media/{}", upload.key)).send().await.expect("it");

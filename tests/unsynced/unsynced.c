@@ -1,22 +1,23 @@
 /*
- * A disk that forgets what was not synced: a library for LD_PRELOAD.
+ * This library for LD_PRELOAD simulates a disk that forgets everything that was not synced.
  *
  * A process that is killed loses nothing that it has written, because the kernel has it. A machine that loses its power
- * loses everything that no fsync has brought to the disk. This library keeps a second copy of a directory as such a
- * machine would find it:
+ * loses everything that no fsync has brought to the disk. This library keeps a copy of a directory that shows what such
+ * a machine would find after the loss:
  *
  *   UNSYNCED_DIR      the directory that the program writes to (absolute)
  *   UNSYNCED_DURABLE  a directory on the same file system, for the copy; the tree is in UNSYNCED_DURABLE/tree
  *
- * - What is written to a file is copied when the file is synced (fsync, fdatasync), and not before.
- * - The names in a directory are copied when the directory is synced. A file whose directory was not synced since it
- *   was created is not there after the loss. A rename or a deletion is not undone only if the directory was synced.
- * This is what POSIX promises, and less than most file systems do. One thing is as on file systems with a journal: a
- * directory that was synced is found, although its own parent was not.
+ * - The content of a file is copied when the file is synced (fsync, fdatasync), and not before.
+ * - The names in a directory are copied when the directory is synced. If a directory was not synced after a file was
+ *   created, renamed or deleted in it, the loss undoes that change.
+ * POSIX promises no more than this, and most file systems keep more. In one point the copy is like a file system with
+ * a journal: a directory that was synced is found, even if its own parent was not synced.
  *
- * Each file of the copy is one file in UNSYNCED_DURABLE/files, named after the inode and the time of its birth. The
- * names in the tree are hard links to it. So the tree is the durable state at any moment, also when the process is
- * killed here. Writes to mapped memory are not seen (SQLite maps only its -shm file, which it makes anew).
+ * Each file of the copy is one file in UNSYNCED_DURABLE/files. Its name is the number and the birth time of the inode.
+ * The names in the tree are hard links to it. So the tree is the durable state at any moment, even if the process is
+ * killed inside this library. Writes to mapped memory are not seen. (SQLite maps only its -shm file, which it makes
+ * anew.)
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -37,7 +38,7 @@
 #define MAX_FD 65536
 #define MAX_RANGES 32
 
-/* A file that has open descriptors, and the parts of it that were written since it was last synced. */
+/* A file that is or was open, and the parts of it that were written since it was last synced. */
 struct file {
     char key[64];
     int users;
@@ -49,7 +50,7 @@ struct file {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-/* NULL: nobody has looked yet. A descriptor may be a copy of another one. */
+/* NULL: the descriptor was not looked at yet. It may be a copy of another one, because `dup` is not seen here. */
 static struct file *by_fd[MAX_FD];
 static struct file elsewhere;
 static struct file *files;
@@ -61,7 +62,7 @@ static size_t dir_length;
 static void *real(const char *name) {
     void *found = dlsym(RTLD_NEXT, name);
     if (!found) {
-        fprintf(stderr, "unsynced: there is no %s\n", name);
+        fprintf(stderr, "unsynced: the C library has no function %s\n", name);
         abort();
     }
     return found;
@@ -85,7 +86,7 @@ __attribute__((constructor)) static void begin(void) {
     }
 }
 
-/* The name of a file in UNSYNCED_DURABLE/files. An inode's number is used again, its birth is not. */
+/* The name of a file in UNSYNCED_DURABLE/files. It has the birth time, because an inode's number is used again. */
 static int key_of(int fd, const char *name, int flags, char *key, size_t size, mode_t *mode) {
     struct statx found;
     if (statx(fd, name, flags, STATX_TYPE | STATX_INO | STATX_BTIME, &found)) return -1;
@@ -97,7 +98,7 @@ static int key_of(int fd, const char *name, int flags, char *key, size_t size, m
 
 static void path_of_file(const char *key, char *path) { snprintf(path, PATH_MAX, "%.3000s/files/%s", durable, key); }
 
-/* The path of a descriptor below the tracked directory: "" for the directory itself, NULL elsewhere. */
+/* The path of a descriptor below the tracked directory: "" for the directory itself, NULL for any other place. */
 static const char *below(int fd, char *path) {
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
@@ -129,7 +130,7 @@ static void opened(int fd, int flags) {
         if (!file) fail("memory");
         strcpy(file->key, key);
         file->is_dir = S_ISDIR(mode);
-        /* What was there before this process is not in the copy yet, or only its name is. */
+        /* The copy may not have the content of a file from before this process, so all of it counts as written. */
         struct stat now, copy;
         path_of_file(key, path);
         int is_copied = !stat(path, &copy) && copy.st_size;
@@ -146,7 +147,7 @@ static void opened(int fd, int flags) {
     pthread_mutex_unlock(&lock);
 }
 
-/* A file without descriptors is kept while it has unsynced parts: another descriptor may sync them. */
+/* A file without descriptors is kept while it has unsynced parts, because another descriptor may sync them. */
 static void closed(int fd) {
     if (fd < 0 || fd >= MAX_FD || !by_fd[fd]) return;
     pthread_mutex_lock(&lock);
@@ -172,7 +173,7 @@ static void wrote(int fd, off_t from, off_t to) {
                 file->range[file->ranges].from = from;
                 file->range[file->ranges++].to = to;
             } else {
-                at = 0; /* too many: one that spans both */
+                at = 0; /* there are too many, so the first grows until it covers this one too */
             }
         }
         if (at < file->ranges) {
@@ -189,7 +190,7 @@ static void sync_file(int fd, struct file *file) {
     int copy = REAL(open)(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     struct stat now;
     if (copy < 0 || fstat(fd, &now)) fail(path);
-    /* A descriptor for writing alone cannot be read. */
+    /* The descriptor may be for writing alone, so the file is opened again for reading. */
     char link[64];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     int source = REAL(open)(link, O_RDONLY | O_CLOEXEC);
@@ -200,7 +201,7 @@ static void sync_file(int fd, struct file *file) {
             size_t wanted = (size_t)(to - from) < sizeof buffer ? (size_t)(to - from) : sizeof buffer;
             ssize_t got = pread(source, buffer, wanted, from);
             if (got < 0) fail("pread");
-            if (got == 0) break; /* it was truncated after it was written */
+            if (got == 0) break; /* the file was truncated after this part was written */
             if (REAL(pwrite)(copy, buffer, got, from) != got) fail("pwrite");
             from += got;
         }
@@ -211,14 +212,14 @@ static void sync_file(int fd, struct file *file) {
     REAL(close)(copy);
 }
 
-/* Makes the names in the copy of a directory the ones that it has now. */
+/* Gives the copy of a directory the names that the directory has now. */
 static void sync_dir(int fd) {
     char path[PATH_MAX], copy[PATH_MAX], from[PATH_MAX], to[PATH_MAX], fresh[PATH_MAX], key[64];
     const char *rest = below(fd, path);
     mode_t mode;
     if (!rest) return;
     snprintf(copy, sizeof copy, "%.3000s/tree%.1000s", durable, rest);
-    if (mkdir(copy, 0700) && errno != EEXIST) return; /* nothing above it was ever synced */
+    if (mkdir(copy, 0700) && errno != EEXIST) return; /* no directory above it was ever synced */
     DIR *names = opendir(path);
     if (!names) fail(path);
     for (struct dirent *entry; (entry = readdir(names));) {
@@ -237,7 +238,7 @@ static void sync_dir(int fd) {
         snprintf(fresh, sizeof fresh, "%.3000s/fresh", durable);
         unlink(fresh);
         if (link(from, fresh) || rename(fresh, to)) fail(to);
-        unlink(fresh); /* rename does nothing where both are the same file */
+        unlink(fresh); /* rename does nothing if both names are the same file */
     }
     closedir(names);
     names = opendir(copy);
@@ -251,7 +252,7 @@ static void sync_dir(int fd) {
     closedir(names);
 }
 
-/* Whether it is a file or directory that is looked after. */
+/* Whether the descriptor is a file or a directory below the tracked directory. */
 static int tracked(int fd) {
     if (fd < 0 || fd >= MAX_FD) return 0;
     if (!by_fd[fd]) opened(fd, 0);
@@ -267,7 +268,7 @@ static void synced(int fd) {
     pthread_mutex_unlock(&lock);
 }
 
-/* The calls. */
+/* The functions that replace those of the C library. */
 
 #define MODE(flags) \
     mode_t mode = 0; \
@@ -321,7 +322,7 @@ int dup3(int from, int to, int flags) {
     return REAL(dup3)(from, to, flags);
 }
 
-/* After a write at the descriptor's own position. */
+/* Notes a write at the descriptor's own position. */
 static void wrote_here(int fd, ssize_t bytes) {
     if (bytes <= 0 || !tracked(fd)) return;
     off_t to = lseek(fd, 0, SEEK_CUR);

@@ -1,4 +1,4 @@
-//! `$default`: whatever no other route takes: not JSON, no action, an unknown one.
+//! `$default` takes the frames that no other route takes: not JSON, no action, or an unknown action.
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};

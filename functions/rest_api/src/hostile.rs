@@ -1,4 +1,4 @@
-//! Arbitrary requests: each is read or refused with the status that says why.
+//! Arbitrary requests. Each is read, or refused with the right status.
 
 use std::collections::HashMap;
 
@@ -80,10 +80,10 @@ proptest! {
     }
 
     #[test]
-    fn nobody_is_in_a_group_that_no_text_of_a_claim_names(
+    fn a_user_is_in_no_group_that_the_claim_does_not_name(
         claim in words(&["[", "]", "admin", "Admin", " ", ",", "\"", "other", "administrators", "\0", "\t"]),
     ) {
-        // Within JSON, an escape is another way to write it.
+        // JSON may write a group's name with escapes, which this test does not compare.
         let claim = claim.replace('\\', "/");
         let groups = groups_of(&claim);
         prop_assert!(groups.iter().all(|group| claim.contains(group.as_str())), "{:?}", groups);

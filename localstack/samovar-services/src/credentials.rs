@@ -16,7 +16,7 @@ pub const SECRET_KEY: &str = "local";
 /// The session token of every function. A process of it may append a `/` and its own id.
 pub const SESSION_TOKEN: &str = "local";
 
-/// The maker of a call, according to its signature.
+/// The function and the process that made a call, according to its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The function's name. It is [`OTHER`] if the signature is not a function's.

@@ -76,7 +76,7 @@ impl Passage {
         self.fault.stale
     }
 
-    /// Whether there is somebody who may ask for old states.
+    /// Whether a hook may ask for old states.
     pub(crate) fn watched(&self) -> bool {
         self.hook.is_some()
     }

@@ -197,8 +197,8 @@ fn may_be_stale(operation: &str, body: &[u8]) -> bool {
     }
 }
 
-/// DynamoDB takes so many operators in an expression. The engine has no such limit, and reads what is within parentheses
-/// or behind a `NOT` on the stack: an expression of 4 KB would end the process.
+/// The most operators that DynamoDB takes in an expression. The engine has no such limit, and each parenthesis and each
+/// `NOT` takes a part of its stack, so an expression of 4 KB would end the process.
 const MAX_OPERATORS: usize = 300;
 
 fn check_operators(body: &[u8]) -> Result<(), DynoxideError> {
@@ -206,7 +206,7 @@ fn check_operators(body: &[u8]) -> Result<(), DynoxideError> {
         let negations = text.windows(3).filter(|word| word.eq_ignore_ascii_case(b"not")).count();
         text.iter().filter(|byte| **byte == b'(').count() + negations <= MAX_OPERATORS
     };
-    // A text that a user has written may have more.
+    // Values, such as a user's text, may have more of these characters. Only expressions are limited.
     let is_few =
         few(body) || expressions(&serde_json::from_slice(body).unwrap_or_default()).all(|text| few(text.as_bytes()));
     if is_few {

@@ -1,4 +1,4 @@
-//! Arbitrary calls of DynamoDB's protocol: each gets a result or an error, and the engine goes on.
+//! Arbitrary calls of DynamoDB's protocol. Each gets a result or an error, and the engine goes on.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -134,7 +134,7 @@ fn any_call_has_a_result_or_an_error_of_the_protocol() {
     let tables = DynamoDb::open(None).expect("tables");
     let calls = (proptest::sample::select(OPERATIONS.as_slice()), body());
     let tested = TestRunner::new(config()).run(&calls, |(operation, body)| {
-        // What an earlier call has deleted is there again.
+        // An earlier call may have deleted the table, so it is made again.
         runtime.block_on(tables.call("CreateTable", table().to_string().into()));
         let answer = runtime.block_on(tables.call(operation, body.into()));
         let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();

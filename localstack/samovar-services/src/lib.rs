@@ -53,7 +53,7 @@ pub const PATH: &str = "/_aws";
 pub struct Services {
     /// The tables.
     pub dynamodb: DynamoDb,
-    /// What reads see that do not ask for the present state: it too, unless a test says otherwise.
+    /// The state that eventually consistent reads see. It is the present state, unless a test says otherwise.
     pub stale_reads: StaleReads,
     /// The queues.
     pub queues: Queues,
@@ -114,8 +114,8 @@ impl Services {
             .merge(self.s3.as_ref().map_or_else(Router::new, |s3| s3.router(self.door.clone())))
     }
 
-    /// Takes from `others` what is signed for S3, whatever path it has: the list of the buckets, and what asks for a
-    /// bucket that there is not.
+    /// Takes the requests from `others` that are signed for S3, whatever their path is: the list of the buckets, and
+    /// requests for a bucket that does not exist.
     pub fn before(&self, others: Router) -> Router {
         match &self.s3 {
             Some(s3) => s3.before(self.door.clone(), others),

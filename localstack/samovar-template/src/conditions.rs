@@ -1,5 +1,5 @@
 //! Conditions: decides which of them hold, from parameters and mappings alone, as CloudFormation does at deployment.
-//! Rules say what they ask with the same functions (`rules`).
+//! Rules use the same functions for their conditions and assertions (`rules`).
 
 use std::collections::BTreeMap;
 
@@ -18,18 +18,18 @@ pub(crate) fn decide(section: Option<&Node>, scope: &Scope<'_>, problems: &Probl
     decided.collect()
 }
 
-/// Whether what a rule asks is so. Rules know no named conditions, and in their place have `!Contains`.
+/// Decides an expression of a rule. Rules have `!Contains`, and no named conditions.
 pub(crate) fn asked(expression: &Node, scope: &Scope<'_>) -> Result<bool, Problem> {
     Decider { section: None, scope, deciding: Vec::new(), decided: BTreeMap::new() }.expression(expression)
 }
 
 struct Decider<'a> {
-    /// The conditions that have names; none in a rule.
+    /// The named conditions. A rule has none.
     section: Option<&'a Node>,
     scope: &'a Scope<'a>,
     /// The conditions that are being decided, outermost first. A name that comes twice is a circle.
     deciding: Vec<String>,
-    /// So that each is decided once, however many name it.
+    /// The conditions that are decided, so that each is decided only once.
     decided: BTreeMap<String, bool>,
 }
 
@@ -61,7 +61,7 @@ impl Decider<'_> {
                 ("Condition", &entries[0].value)
             }
             _ if self.section.is_none() => {
-                return Err(node.not("What a rule asks", "one of !Equals, !Contains, !Not, !And and !Or"));
+                return Err(node.not("The expression of a rule", "one of !Equals, !Contains, !Not, !And and !Or"));
             }
             _ => return Err(node.not("A condition", "one of !Equals, !Not, !And, !Or and !Condition")),
         };

@@ -8,8 +8,8 @@
 //!
 //! The stages, each of which reports all its problems before the next one begins:
 //! 1. `yaml` turns text into a tree with lines, in which short and long forms of functions are the same;
-//! 2. `parameters`, `rules`, `conditions`, `globals` and `declarations` find out what is declared, and check that every name
-//!    exists, in every branch;
+//! 2. `parameters`, `rules`, `conditions`, `globals` and `declarations` find out what is declared, and check that every
+//!    name exists, in every branch;
 //! 3. `intrinsics`, `scope` and `references` compute the values of properties, and `fields` and `resources/*` build the
 //!    model from them.
 #![warn(missing_docs)]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Groups within each other: each takes a part of the stack.
+/// The deepest nesting of groups. Each level takes a part of the stack.
 const MAX_DEPTH: usize = 64;
 
 /// Whether all of `text` matches; the error names what in the pattern is not understood.
@@ -73,7 +73,7 @@ impl Part {
 
 struct Parser<'a> {
     rest: Peekable<Chars<'a>>,
-    /// Groups that are open.
+    /// The number of open groups.
     depth: usize,
 }
 
@@ -133,7 +133,7 @@ impl Parser<'_> {
                 }
                 self.depth += 1;
                 if self.depth > MAX_DEPTH {
-                    return Err(format!("more than {MAX_DEPTH} groups within each other"));
+                    return Err(format!("groups are nested deeper than {MAX_DEPTH} levels"));
                 }
                 let group = self.alternatives()?;
                 self.depth -= 1;

@@ -1,7 +1,7 @@
-//! The section `Rules`: what must hold of several parameters together, as CloudFormation checks it before it deploys.
+//! The section `Rules`: conditions on several parameters together, which CloudFormation checks before it deploys.
 //!
-//! A rule that is broken is a problem at the line of its assertion, and its text is the template's own: whoever wrote
-//! the template knows what the values are for. All rules are checked, so that all that is wrong shows at once.
+//! A broken rule is a problem at the line of its assertion. The text of the problem is the template's own, because its
+//! author knows what the values are for. All rules are checked, so that all problems are shown at once.
 
 use super::conditions;
 use super::error::{Problem, Problems};
@@ -42,7 +42,8 @@ pub(crate) fn check(section: Option<&Node>, scope: &Scope<'_>, problems: &Proble
     }
 }
 
-/// CloudFormation computes nothing in a rule: a value is written there, or it is a parameter's.
+/// Decides an expression of a rule. CloudFormation computes nothing there, so each value is written out or is a
+/// parameter's.
 fn asked(expression: &Node, scope: &Scope<'_>) -> Result<bool, Problem> {
     let mut computed = None;
     expression.visit(&mut |node| {
@@ -50,7 +51,7 @@ fn asked(expression: &Node, scope: &Scope<'_>) -> Result<bool, Problem> {
             && ["FindInMap", "GetAtt", "If", "Join", "Select", "Split", "Sub"].contains(&function.as_str())
         {
             computed.get_or_insert_with(|| {
-                Problem::new(node.line, format!("!{function} cannot be used in a rule, only !Ref of a parameter"))
+                Problem::new(node.line, format!("!{function} cannot be used in a rule; use !Ref of a parameter"))
             });
         }
     });

@@ -9,7 +9,7 @@ use saphyr_parser::{Event, Parser};
 
 use super::error::{Problem, Problems};
 
-/// Lists, maps and calls within each other. Templates need some ten levels.
+/// The deepest nesting of lists, maps and calls. Templates need about ten levels.
 const MAX_DEPTH: usize = 64;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -106,7 +106,7 @@ impl Node {
 /// Reads a template, which is one YAML document. JSON is YAML too.
 pub(crate) fn parse(source: &str, problems: &Problems) -> Option<Node> {
     if let Some(line) = too_deep(source) {
-        problems.add(line, format!("Nested deeper than {MAX_DEPTH} levels"));
+        problems.add(line, format!("Lists and maps are nested deeper than {MAX_DEPTH} levels; use fewer levels"));
         return None;
     }
     let documents = MarkedYaml::load_from_str(source)
@@ -120,8 +120,8 @@ pub(crate) fn parse(source: &str, problems: &Problems) -> Option<Node> {
     Some(reader.node(document, &reader.written(document)))
 }
 
-/// The line where a text is nested too deep: a tree is dropped, and read, level by level on the stack. What is no YAML
-/// is for the loader to say.
+/// The line at which a text is nested too deep. Reading and dropping a tree takes a part of the stack for each level.
+/// Text that is not YAML passes here, and the loader reports it.
 fn too_deep(source: &str) -> Option<usize> {
     let mut depth = 0_usize;
     for event in Parser::new_from_str(source) {
@@ -274,7 +274,7 @@ impl Reader<'_> {
     }
 }
 
-/// What YAML 1.1 takes plain text for, where it does not take it for text.
+/// The type that YAML 1.1 gives to this plain text, unless it is text.
 fn means_in_yaml_1_1(text: &str) -> Option<&'static str> {
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     match text.to_ascii_lowercase().as_str() {

@@ -140,7 +140,7 @@ mod tests {
             }
             assert_eq!(status(path, &[]), None, "{path}");
         }
-        // What the request line names counts.
+        // The host in the request line counts, not the one in the header.
         assert_eq!(status("http://evil.example/", &[("host", "localhost")]), Some(421));
     }
 

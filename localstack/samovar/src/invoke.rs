@@ -52,7 +52,7 @@ pub(crate) struct InvokeEndpoint {
 
 impl InvokeEndpoint {
     pub(crate) fn new(url: &str) -> Self {
-        // Events have tokens in them, so they go nowhere else.
+        // Events contain tokens, so no redirect is followed.
         let http = reqwest::Client::builder().redirect(Policy::none()).build().expect("a client without settings");
         Self { http, url: url.trim_end_matches('/').to_owned() }
     }

@@ -1,12 +1,13 @@
-//! What no worker could answer: a job that was received too often ends in the dead-letter queue, and here.
+//! Ends messages that no worker could answer. A job that was received too often goes to the dead-letter queue and then
+//! comes here.
 //!
-//! Its message is ended as failed and its user is told, so nobody waits for what will not come; the queue has let go of
-//! the conversation by then, so whatever follows is answered. A job is not what counts, its message is: one that has
-//! ended meanwhile, or was deleted, is told at most. So it does no harm when a job comes here twice, or when somebody
-//! moves it back to the queue that it came from: a worker that finds its message ended does nothing.
+//! Its message ends as failed and its user is told, so the user does not wait in vain. The queue has let go of the
+//! conversation by then, so later messages are answered. Only the state of the message decides. If the message has
+//! ended meanwhile or was deleted, its user may be told, and nothing else happens. So a job may come here twice. An
+//! operator may also move it back to its first queue, because a worker does nothing with a message that has ended.
 //!
-//! A worker may be at the message all the same, by another job of its conversation. It is left to that worker
-//! ([`Messages::claim_abandoned`]), and the job stays in the dead-letter queue and is looked at again.
+//! A worker may have the message at this moment, through another job of the conversation. The message is then left to
+//! that worker ([`Messages::claim_abandoned`]). The job stays in the dead-letter queue and is looked at again.
 
 use super::{CLAIM, Finisher};
 use crate::messages::Messages;
@@ -23,7 +24,7 @@ impl DeadLetters {
     /// Ends the message of a dead `job`.
     ///
     /// # Errors
-    /// When it is to be tried again: the job goes back to the dead-letter queue.
+    /// If a worker has the message or a service failed. The job must go back to the dead-letter queue for another try.
     pub async fn end(&self, job: &Job) -> Result<()> {
         let Some(message) = self.messages.message_at(&job.conversation_id, job.seq).await? else {
             return self.finisher.tell_deleted(&job.user_id, &job.message_id).await;
@@ -36,7 +37,7 @@ impl DeadLetters {
             let answers = log.answers(&message).await?;
             return self.finisher.tell_again(&message, &answers).await;
         }
-        tracing::error!(message = %message.id, "Given up: its job was received too often and never done");
+        tracing::error!(message = %message.id, "The message is given up, because its job was received too often and never done");
         if self.finisher.give_up(&message, super::UNANSWERED).await? {
             return Ok(());
         }

@@ -38,7 +38,7 @@ impl Finisher {
         Self { messages, media, leases, push }
     }
 
-    /// Ends a message that can't be answered, and tells its user these words. `false`: a worker is at it.
+    /// Ends a message that can't be answered, and tells its user these words. Returns `false` if a worker has it.
     pub(crate) async fn give_up(&self, message: &StoredMessage, words: &str) -> Result<bool> {
         match self.messages.claim_abandoned(message).await? {
             Claimed::Yes(claim) => {

@@ -1,11 +1,11 @@
 //! A sign that workers live: the time at which one of them last held a message.
 //!
-//! A message with which nobody begins may wait in a long queue, where patience helps, or for workers that can't start,
-//! where it does not. Both look the same to whoever waits. They differ in this: in a long queue, workers hold messages
-//! all the time. The janitor looks at it.
+//! No worker begins with a message if the queue is long, or if workers can't start. Waiting helps only in the first
+//! case. The message looks the same in both. But while the queue is long, workers hold messages all the time, and each
+//! of them gives this sign. The janitor reads it.
 //!
-//! One item, which each worker writes at most every [`EVERY`]: 500 of them make 50 writes a second, which one item can
-//! take. A write that fails is no matter, because there are others.
+//! The sign is one item. Each worker writes it at most every [`EVERY`]. So 500 workers make 50 writes a second, which
+//! one item can take. A write that fails does no harm, because there are others.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::messages::Messages;
 
-/// Between two signs of one worker.
+/// The least time between two signs of one worker.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Workers of which nothing was heard for longer don't live: they would have given several signs.
+/// If there was no sign for longer than this, no worker lives: it would have given several signs.
 pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone, Default)]
@@ -25,7 +25,7 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    /// This worker lives `now`, and says so if it has not just done so.
+    /// Notes that this worker lives `now`, unless it has just done so.
     pub(super) async fn beat(&self, messages: &Messages, now: Timestamp) {
         {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -79,7 +79,7 @@ pub struct Identity {
 
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
-    /// In words of our own, so that nothing of a token can be in it: it is logged.
+    /// The reason is logged. It is in Parley's own words, so it repeats nothing of the token.
     #[error("The token is refused: {0}")]
     Refused(&'static str),
     /// The token is not at fault: the issuer could not be asked.
@@ -170,7 +170,7 @@ impl Verifier {
     pub fn new(config: AuthConfig, clock: Arc<dyn Clock>) -> Result<Self> {
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
-            // Keys are the issuer's own: nobody is asked to whom it leads.
+            // Only the issuer itself gives keys, so no redirect is followed.
             .redirect(Policy::none())
             .build()
             .map_err(|error| Error::service("HTTP client", &error))?;

@@ -78,7 +78,7 @@ impl Conversations {
                         "This cursor belongs to another order or after; leave both out, or begin without a cursor",
                     ));
                 }
-                // Its owner can make up another: DynamoDB wants a start within what is asked for.
+                // The owner can change a cursor. DynamoDB refuses a start that is outside of the query.
                 if seq_key(position.seq) <= seq_key(position.after) {
                     return Err(List::no_position());
                 }

@@ -3,8 +3,8 @@
 //! No limit depends on it: a place is free the moment its lease ends, whoever is told. The janitor does the following.
 //! It closes the sockets of connections whose lease has ended or has passed to another connection, after telling them.
 //! It deletes items that have no use any more. It queues messages again that have waited too long, because a function
-//! crashed between table and queue or because workers died of them. It tells the users who wait for workers that can't start. It continues to delete what deleted conversations
-//! held. It deletes media that no message refers to.
+//! crashed between table and queue or because workers died of them. It tells the users who wait for workers that can't
+//! start. It continues to delete the contents of deleted conversations. It deletes media that no message refers to.
 //!
 //! Each step is bounded and stands alone. If one message, socket, user or deletion fails, the failure is counted and
 //! nothing else waits for it. A step that takes longer than `EACH` is cut off. Users and deletions are handled side by
@@ -48,10 +48,10 @@ const STUCK_AFTER: Duration = Duration::from_secs(90);
 /// If a message waits longer, a worker should have begun with it, unless all are busy or none lives.
 const UNBEGUN_FOR: Duration = Duration::from_secs(20);
 
-/// A worker begins well before that, even with a cold start. Less than `EACH`.
+/// A worker begins well within this time, even with a cold start. It must be less than `EACH`.
 pub(crate) const BEGINS_WITHIN: Duration = Duration::from_secs(6);
 
-/// The pause between two looks whether one has begun.
+/// The time between two looks whether a worker has begun.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A message that has no answer by then is given up: its sender has long gone. Until then a long queue is no reason to
@@ -98,11 +98,11 @@ pub struct Janitor {
     pub(crate) push: Arc<dyn Push>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<Random>,
-    /// How long a run waits for a worker to begin, where there seem to be none.
+    /// How long a run waits for a worker to begin if no worker seems to live.
     pub(crate) begins_within: Duration,
 }
 
-/// Whether workers live, which a run finds out once, if it has to know.
+/// Whether workers live. A run finds this out once, and only if it has to know.
 type WorkersLive = OnceCell<bool>;
 
 impl Report {
@@ -271,8 +271,8 @@ impl Janitor {
         closed
     }
 
-    /// Whether workers live: one has said so of late, or begins when it is given this message, with which none has
-    /// begun. That may be the only reason why nothing was heard of them: it never reached the queue.
+    /// Whether workers live. Either one has given a sign lately, or one begins with this message when the message is
+    /// queued again. There may be no sign only because the message never reached the queue.
     async fn workers_live(&self, unbegun: &StoredMessage, now: Timestamp) -> Result<bool> {
         let live = async || {
             let seen = self.messages.worker_seen().await?;

@@ -76,7 +76,7 @@ impl Scene {
         self.stack.clock.advance(Duration::from_secs(3600) + SECOND);
     }
 
-    /// While workers live.
+    /// Runs the janitor after a worker's sign of life.
     async fn tidy_up(&self) -> Report {
         let now = self.answerer.clock.now();
         self.answerer.messages.note_worker(now).await.expect("noted");
@@ -190,7 +190,7 @@ async fn a_message_that_kills_its_workers_is_given_up_and_its_user_is_told() {
 }
 
 #[tokio::test]
-async fn where_no_worker_starts_all_who_wait_are_told_and_a_worker_that_starts_later_does_nothing() {
+async fn all_users_who_wait_are_told_that_no_worker_starts_and_a_worker_that_starts_later_does_nothing() {
     let mut scene = Scene::new().await;
     scene.janitor.begins_within = Duration::from_millis(300);
     let mut said = Vec::new();
@@ -199,7 +199,7 @@ async fn where_no_worker_starts_all_who_wait_are_told_and_a_worker_that_starts_l
         said.push(scene.say(name, id).await);
         scene.answerer.queue.send(&Job::from(&said[said.len() - 1])).await.expect("queued");
     }
-    // Once, workers lived.
+    // The last sign of life was too long ago.
     scene.answerer.messages.note_worker(scene.answerer.clock.now()).await.expect("noted");
     scene.stack.clock.advance(SILENT_AFTER + SECOND);
     let report = scene.janitor.run().await.expect("a run");

@@ -1,4 +1,4 @@
-//! Arbitrary uploads: none is recognised as media that a browser could take for a page.
+//! Arbitrary uploads. None that begins like a page is recognised as media.
 
 use proptest::prelude::*;
 
@@ -30,15 +30,15 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn any_bytes_are_looked_at_and_are_of_one_kind_at_most(bytes in first_bytes()) {
+    fn any_bytes_are_recognised_as_one_kind_of_media_at_most(bytes in first_bytes()) {
         let kinds = TYPES.iter().filter(|known| known.agrees_with(&bytes)).map(|known| known.kind.as_str());
         let kinds: std::collections::BTreeSet<_> = kinds.collect();
-        // A picture is neither sound nor film; containers hold both of these.
+        // A picture is neither audio nor video. A container may hold audio or video.
         prop_assert!(!kinds.contains("image") || kinds.len() == 1, "{:?}", kinds);
     }
 
     #[test]
-    fn what_begins_like_a_page_is_no_media(
+    fn bytes_that_begin_like_a_page_are_not_media(
         space in "[ \t\r\n]{0,8}",
         page in words(&["<!doctype html>", "<html>", "<script>", "<svg xmlns=", "<?xml", "<", ">"]),
     ) {
@@ -47,7 +47,7 @@ proptest! {
     }
 
     #[test]
-    fn a_type_is_one_of_those_that_are_known_or_refused(
+    fn exactly_the_known_types_are_accepted(
         text in words(&["image/png", "image/", "svg+xml", ";", " ", "text/html", "IMAGE/PNG", "\0"]),
     ) {
         prop_assert_eq!(MediaType::parse(&text).is_ok(), TYPES.iter().any(|known| text.eq_ignore_ascii_case(known.content_type)));

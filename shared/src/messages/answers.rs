@@ -124,8 +124,7 @@ impl Messages {
         self.claim_where(message, lane, may_repeat).await
     }
 
-    /// Takes a message with which nobody can be at work, to end it: whoever has begun with it is dead, or has given it
-    /// back.
+    /// Takes a message to end it, if no worker can have it. A worker that had it is dead or has given it back.
     pub async fn claim_abandoned(&self, message: &StoredMessage) -> Result<Claimed> {
         self.claim_where(message, Lane::Ordinary, "(attribute_not_exists(claimed_at) OR claimed_at <= :dead)").await
     }

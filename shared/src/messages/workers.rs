@@ -1,4 +1,5 @@
-//! When a worker last said that it lives. It stands beside the messages, where workers may write.
+//! Keeps the time at which a worker last gave a sign of life. It is in the table of the messages, where workers may
+//! write.
 
 use super::Messages;
 use crate::clock::Timestamp;
@@ -8,7 +9,7 @@ use crate::{Error, Result};
 const KEY: &str = "workers";
 
 impl Messages {
-    /// A worker lives.
+    /// Notes that a worker lives.
     pub(crate) async fn note_worker(&self, now: Timestamp) -> Result<()> {
         let item =
             Item::from([("pk".to_owned(), text(KEY)), ("sk".to_owned(), text(KEY)), ("seen_at".to_owned(), time(now))]);
@@ -17,7 +18,7 @@ impl Messages {
         Ok(())
     }
 
-    /// When a worker last lived, if one ever did.
+    /// The time of the last sign of life, if there ever was one.
     pub(crate) async fn worker_seen(&self) -> Result<Option<Timestamp>> {
         let item = self.get(KEY.to_owned(), KEY.to_owned()).await?;
         item.as_ref().map(|item| Attributes(item).time("seen_at")).transpose()

@@ -1,8 +1,8 @@
 //! The model that the settings name, made when it is first asked.
 //!
-//! A worker that could not start could tell nobody why. So it starts whatever its model's settings are, and who asks
-//! the model is told that it is not set up. What is wrong is in the log, and is looked at anew each time: a key that
-//! was not there may be there a minute later. What was made once is kept.
+//! A worker that does not start can't tell its users why. So it starts whatever its model's settings are, and users who
+//! ask the model are told that it is not set up. The log says what is wrong. Each message tries again to make the
+//! model, because a key that is missing now may be there a minute later. Once the model is made, it is kept.
 
 use std::fmt;
 use std::sync::Arc;
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_model_that_is_set_up_wrongly_says_so_when_it_is_asked_and_the_log_says_what_is_wrong() {
+    async fn a_model_with_wrong_settings_says_so_when_it_is_asked_and_the_reason_for_the_log_names_the_setting() {
         let openai = [("LLM_PROVIDER", "openai"), ("LLM_CONTEXT_TOKENS", "1"), ("LLM_MODEL", "m")];
         let with = |name, value| openai.iter().copied().chain([(name, value)]).collect::<Vec<_>>();
         for (settings, wrong) in [
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_key_that_can_not_be_had_for_now_is_asked_for_again_and_then_kept() {
+    async fn a_key_that_can_not_be_read_for_now_is_asked_for_again_and_then_kept() {
         let secret = status("200 OK", "content-type: application/x-amz-json-1.1\r\n", "{\"SecretString\":\"k\"}");
         let secrets = Endpoint::start(vec![status("503 Service Unavailable", "", "{}"), secret]);
         let endpoint = Endpoint::start(vec![says(&["one"]), says(&["two"])]);

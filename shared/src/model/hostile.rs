@@ -1,4 +1,4 @@
-//! An endpoint that leads elsewhere, and one that streams anything but an answer.
+//! An endpoint that redirects, and one that streams arbitrary bytes in the place of an answer.
 
 use aws_config::SdkConfig;
 use aws_credential_types::Credentials;
@@ -22,7 +22,7 @@ fn leading_to(elsewhere: &Endpoint, lead: &str) -> Endpoint {
 }
 
 #[tokio::test]
-async fn neither_key_nor_text_goes_where_an_endpoint_leads_to() {
+async fn a_redirect_of_an_endpoint_gets_neither_key_nor_text() {
     let elsewhere = Endpoint::start(vec![status("200 OK", "", "{}")]);
     for lead in LEADS {
         let away = leading_to(&elsewhere, lead);
@@ -41,7 +41,7 @@ async fn neither_key_nor_text_goes_where_an_endpoint_leads_to() {
 }
 
 #[tokio::test]
-async fn credentials_do_not_go_where_the_keeper_of_the_key_leads_to() {
+async fn a_redirect_of_the_service_that_keeps_the_key_gets_no_credentials() {
     let elsewhere = Endpoint::start(vec![status("200 OK", "", "{\"SecretString\":\"theirs\"}")]);
     for lead in LEADS {
         let away = leading_to(&elsewhere, lead);
@@ -58,14 +58,14 @@ async fn credentials_do_not_go_where_the_keeper_of_the_key_leads_to() {
     assert_eq!(elsewhere.requests().len(), 0);
 }
 
-/// What comes of a stream whose bytes arrive in these portions.
+/// Reads a stream whose bytes arrive in these portions.
 fn read(portions: Vec<Vec<u8>>) -> Vec<Result<Piece, ModelError>> {
     let body = stream::iter(portions.into_iter().map(Ok::<_, std::convert::Infallible>));
     let response = http::Response::new(reqwest::Body::wrap_stream(body));
     servers().block_on(pieces(response.into()).collect())
 }
 
-/// A text in portions that end anywhere, also within a character.
+/// A text in portions that may end anywhere, even within a character.
 fn portions(text: &str, cuts: &[prop::sample::Index]) -> Vec<Vec<u8>> {
     let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
     cuts.extend([0, text.len()]);
@@ -77,7 +77,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_stream_comes_to_an_end_and_is_whole_or_an_error(
+    fn a_stream_ends_and_is_a_whole_answer_or_an_error(
         text in words(&[
             "data: ", "data:", "\n", "\n\n", "\r\n\r\n", ":", "event: x\n", "id: \0\n", "retry: 99999999999999999999\n",
             "[DONE]", "{", "}", "[[[[[[[[[[[[[[", "{\"choices\":null}", "{\"choices\":[]}", "{\"error\":{}}",
@@ -90,7 +90,7 @@ proptest! {
         let mut portions = portions(&text, &cuts);
         portions.push(broken);
         let pieces = read(portions);
-        // Nothing comes after an error, and an end that nobody announced is one.
+        // Nothing comes after an error. A stream that ends without saying so is an error.
         let errors = pieces.iter().filter(|piece| piece.is_err()).count();
         prop_assert!(errors == usize::from(pieces.last().is_some_and(Result::is_err)), "{:?}", pieces);
         prop_assert!(errors == 1 || text.contains("[DONE]") || text.contains("finish_reason"), "{:?}", pieces);

@@ -89,11 +89,11 @@ pub(crate) mod told {
     pub(crate) const UNKNOWN_NAME: &str = "The model can't be reached: the name of its address is not known";
     pub(crate) const WEB_PAGE: &str = "The model's endpoint answered with a web page; its address is wrong";
     pub(crate) const LEADS_ELSEWHERE: &str =
-        "The model's endpoint leads to another address; that one must be set in its place";
+        "The model's endpoint redirects to another address; that address must be set instead";
     pub(crate) const NO_ACCESS: &str = "The model's endpoint refused this stack's access";
     pub(crate) const NO_SUCH_MODEL: &str = "The model's endpoint does not know the model";
     pub(crate) const REFUSED: &str = "The model's endpoint refused the request";
-    pub(crate) const NOT_SET_UP: &str = "The model is not set up rightly here";
+    pub(crate) const NOT_SET_UP: &str = "The model is not set up correctly on this server";
     pub(crate) const FAILED_AS_TOLD: &str = "The mock model was told to fail";
 
     /// The text for a response with this status.

@@ -50,7 +50,7 @@ impl OpenAi {
         let http = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
-            // What users write goes to the endpoint that was chosen, and the key with it: nowhere else.
+            // The users' texts and the key go only to the configured endpoint, so no redirect is followed.
             .redirect(Policy::none())
             .build()
             .map_err(|error| Error::service("HTTP client", &error))?;
@@ -76,7 +76,7 @@ impl Model for OpenAi {
                 Ok(response) => pieces(response).left_stream(),
                 Err(error) => stream::once(async { Err(error) }).right_stream(),
             };
-            // Some endpoints repeat the key that they refuse: it is taken out as is what a user has written.
+            // Some endpoints repeat the key that they refuse. It is taken out of their words, as users' texts are.
             let key =
                 endpoint.key.get().map(|key| Turn { role: Role::User, text: key.expose().to_owned(), media: None });
             told.map(move |piece| piece.map_err(|error| error.discreet(key.as_slice())))
@@ -233,7 +233,7 @@ pub(super) fn pieces(response: Response) -> BoxStream<'static, Result<Piece, Mod
 /// The beginning of a stream, where there may be a byte order mark: the parser would panic at it.
 #[derive(Default)]
 struct Beginning {
-    /// So many bytes of a mark have come.
+    /// The number of bytes of a mark that have arrived.
     seen: usize,
     over: bool,
 }

@@ -1,8 +1,9 @@
 //! Reads a model's key by the ARN of a Secrets Manager secret or an SSM parameter.
 //!
-//! The key is read once, when it is first needed, and kept. Keys are changed now and then, and a worker outlives the change. So when the
-//! endpoint refuses the kept key, the key is read again, once for each refused request ([`Key::renew`]). If several
-//! requests are refused at once, each that was sent with the old key finds the new one, whichever of them fetched it.
+//! The key is read once, when it is first needed, and kept. Keys are changed now and then, and a worker outlives the
+//! change. So when the endpoint refuses the kept key, the key is read again, once for each refused request
+//! ([`Key::renew`]). If several requests are refused at once, each that was sent with the old key finds the new one,
+//! whichever of them fetched it.
 //!
 //! Each service needs one call, made by hand and signed with the SDK's own signature crate. The SDK's clients for the
 //! two are among its largest crates and would make every build minutes longer.

@@ -1,4 +1,4 @@
-//! Arbitrary frames: each is read as what it says, or refused with a code of the contract.
+//! Arbitrary frames. Each is read correctly or refused with a code of the contract.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::testing::{config, words};
 
 const MAX_TEXT_BYTES: usize = 64;
 
-/// What an error may be called that a frame alone can cause.
+/// The codes of errors that a frame alone can cause.
 const CODES: [&str; 4] = ["bad_request", "too_large", "conversation_not_found", "media_not_found"];
 
 fn frame_text() -> impl Strategy<Value = String> {

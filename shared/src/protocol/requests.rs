@@ -24,7 +24,7 @@ pub fn id_of(body: &str) -> Option<MessageId> {
     parse_object(body).ok().as_ref().and_then(frame_id)
 }
 
-/// What is wrong with a frame that no route takes: it can't be read, or has no action that is known.
+/// The error for a frame that no route takes: it can't be read, or it has no known action.
 pub fn unroutable(body: &str) -> (Option<MessageId>, Error) {
     match read(body) {
         Ok(frame) => (frame.as_object().and_then(frame_id), Error::UnknownAction),
@@ -119,7 +119,7 @@ mod tests {
             assert_eq!((id, error.code()), (None, "bad_request"), "{body}");
             let text = error.public_message();
             assert!(text.starts_with("The frame can't be read as JSON: ") && text.ends_with(place), "{body}: {text}");
-            // Where the gateway's parser is the more generous one, the route itself says so.
+            // If the gateway's parser accepts such a frame, the route itself reports the same error.
             let (_, of_route) = parse_send_message(body, 10).expect_err(body);
             assert_eq!(of_route.public_message(), text);
         }

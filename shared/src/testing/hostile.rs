@@ -1,13 +1,13 @@
-//! Input that nobody would send who means well, for property tests.
+//! Input for property tests that no well-meant client sends.
 
 use proptest::prelude::*;
 
-/// As many cases as `PROPTEST_CASES` says, 256 without it. A failure prints its smallest case and leaves no file.
+/// The number of cases is `PROPTEST_CASES`, or 256 without it. A failure prints its smallest case and leaves no file.
 pub(crate) fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// These words and arbitrary text between them, in any order.
+/// Texts of these words and of arbitrary text, in any order.
 pub(crate) fn words(words: &'static [&'static str]) -> impl Strategy<Value = String> {
     let word = prop_oneof![
         4 => proptest::sample::select(words).prop_map(str::to_owned),

@@ -41,7 +41,7 @@ const CALLS: [(&str, Calls); 11] = [
             (CHAT, &["Query", "GetItem", "UpdateItem"]),
             (MEDIA, &["GetObject"]),
             (POST, &["ManageConnections"]),
-            // Of the event source, as SAM adds it.
+            // SAM adds these for the event source.
             ("*", &["DeleteMessage", "GetQueueAttributes", "ReceiveMessage"]),
         ],
     ),

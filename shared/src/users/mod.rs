@@ -124,7 +124,7 @@ impl Users {
         let prefix = prefix.map(str::to_lowercase);
         let (prefix, start) = match cursor.map(|cursor| list.position::<Position>(cursor)).transpose()? {
             None => (prefix.unwrap_or_default(), None),
-            // DynamoDB wants a start that is a key, and within what is asked for.
+            // DynamoDB refuses a start that is not a key or is outside of the query.
             Some(position)
                 if !position.at.starts_with(&position.prefix) || !(1..=MAX_KEY_BYTES).contains(&position.at.len()) =>
             {

@@ -1,4 +1,4 @@
-//! `just campaign`: stacks under faults, checked. See docs/reliability.md.
+//! `just campaign` runs stacks under faults and checks them. See docs/reliability.md.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use e2e::campaign::{self, Options, sometimes};
 use e2e::{checker, soak};
 
-/// Runs real stacks under faults and checks what came of it
+/// Runs real stacks under faults and checks that no rule is broken
 #[derive(Debug, Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Command {
@@ -22,7 +22,7 @@ struct Command {
 enum Other {
     /// Check the history in a file once more
     Check { file: PathBuf },
-    /// How many lines of a history are checked in a second
+    /// Measure how many lines of a history are checked in a second
     BenchChecker {
         #[arg(long, default_value_t = 1_000_000)]
         lines: u64,
@@ -44,31 +44,31 @@ enum Other {
 
 #[derive(Debug, Args)]
 struct Campaign {
-    /// The seeds, as FIRST..LAST, both included, or one
+    /// The seeds, as FIRST..LAST with both included, or a single seed
     #[arg(long, default_value = "1..10", value_parser = seeds)]
     seeds: RangeInclusive<u64>,
-    /// Clients of each seed; there are places for nine in ten
+    /// Clients of each seed. There are places for nine in ten
     #[arg(long, default_value_t = 50)]
     clients: u32,
     /// Messages of each client
     #[arg(long, default_value_t = 20)]
     messages: u32,
-    /// The share of calls that meet a fault; 0 for none
+    /// The share of calls that get a fault, 0 for none
     #[arg(long, default_value_t = 0.01)]
     rate: f64,
     /// Stacks at a time
     #[arg(long, default_value_t = 4)]
     jobs: usize,
-    /// Kill the stack in the middle of every so many seeds; 0 never
+    /// Kill the stack in the middle of one of so many seeds, 0 for never
     #[arg(long, default_value_t = 5)]
     crash_every: u64,
-    /// Where histories are kept
+    /// The directory of the histories
     #[arg(long, default_value = "target/campaign")]
     directory: PathBuf,
-    /// Keep the histories of right seeds too
+    /// Keep the histories of seeds that broke no rule too
     #[arg(long)]
     keep: bool,
-    /// Go on with this report: its seeds are not run again, and those that are run are added
+    /// Continue this report: do not run its seeds again, and add the new ones
     #[arg(long, value_name = "REPORT")]
     resume: Option<PathBuf>,
 }
@@ -148,11 +148,11 @@ async fn run(campaign: Campaign) -> ExitCode {
     let report = match campaign::run(&options).await {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("The report can't be kept: {error}");
+            eprintln!("The report {} can't be read or written: {error}", options.report.display());
             return ExitCode::from(2);
         }
     };
-    println!("What happened, in {} seeds:", report.seeds.len());
+    println!("Events in {} seeds:", report.seeds.len());
     for (what, count) in report.counts() {
         println!("{count:>10}  {what}");
     }
@@ -161,9 +161,13 @@ async fn run(campaign: Campaign) -> ExitCode {
     }
     let missing = report.missing();
     if !missing.is_empty() {
-        println!("Never happened, and has to in {} seeds: {}", sometimes::SEEDS, missing.join(", "));
+        println!(
+            "These events never happened, but must happen in {} seeds or more: {}",
+            sometimes::SEEDS,
+            missing.join(", ")
+        );
     }
     let broken = report.broken().count();
-    println!("{} of {} seeds are right", report.seeds.len() - broken, report.seeds.len());
+    println!("{} of {} seeds broke no rule", report.seeds.len() - broken, report.seeds.len());
     if broken == 0 && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,5 +1,5 @@
-//! What no client sees: the tables, the bucket, the queues, the faults. The stack's services are asked as functions ask
-//! them, on its public port; looking changes nothing.
+//! Reads what no client sees: the tables, the bucket, the queues and the faults. It asks the stack's services on the
+//! public port, as functions do. Reading changes nothing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 use crate::checker::Lease;
 use crate::workspace;
 
-/// The queue that lets the janitor run at once ([`template`]).
+/// The queue that starts the janitor at once ([`template`]).
 const JANITOR_QUEUE: &str = "janitor-at-once";
 
-/// What could not be had; the stack may just be down.
+/// The reason why a call failed. The stack may just be down.
 pub type Failed = String;
 
 #[derive(Debug, Clone)]
@@ -26,19 +26,19 @@ pub struct Backstage {
     environment: BTreeMap<String, String>,
 }
 
-/// Who has a place, at one moment.
+/// The places that are taken at one moment.
 #[derive(Debug, Default)]
 pub struct Places {
     pub leases: Vec<Lease>,
     /// The connection of each slot that is taken.
     pub slots: Vec<String>,
-    /// Users whose slot is not the one that their lease names: left behind by whoever died while giving it back.
+    /// The number of slots that no lease names. A function gives a place back in two writes, and may die between them.
     pub left_behind: usize,
-    /// Messages whose ends connected users are still to be told.
+    /// The number of ends that connected users must still be told.
     pub untold: usize,
 }
 
-/// The template as it is, with one more way to start the janitor: a queue. A minute is long for a test.
+/// Writes the template with one addition: a queue that starts the janitor, because a minute is long for a test.
 pub fn template(directory: &Path) -> PathBuf {
     let text = std::fs::read_to_string(workspace().join("infra/template.yaml")).expect("the template");
     let root = workspace().display();
@@ -109,7 +109,7 @@ impl Backstage {
         }
     }
 
-    /// Messages that are `queued` or `processing`: their ids.
+    /// The ids of all messages that are `queued` or `processing`.
     pub async fn unended(&self) -> Result<Vec<String>, Failed> {
         let values = json!({ ":queued": { "S": "queued" }, ":processing": { "S": "processing" } });
         let names = json!({ "#status": "status" });
@@ -118,13 +118,13 @@ impl Backstage {
         Ok(items.iter().map(|item| text(item, "id")).collect())
     }
 
-    /// Who has a place. The tables are small: one scan is one moment.
+    /// The places that are taken. The table is small, so one scan shows one moment.
     pub async fn places(&self) -> Result<Places, Failed> {
         let values = json!({ ":now": { "N": now_ms().to_string() } });
         let table = self.variable("CONNECTIONS_TABLE");
         let items = self.scan(table, "expires_at > :now", &values, &Value::Null).await?;
-        // The scan may have come late, and by then a slot that had ended may have been another's. What lasts longer than
-        // this lasted at the moment of the scan, whenever that was.
+        // The scan may have been late. By then, a slot that had ended may have belonged to another user. An item that
+        // has not ended now had not ended at the moment of the scan either, whenever that was.
         let after = now_ms();
         let lasts = |item: &&Value| {
             let expires_at = item["expires_at"]["N"].as_str().and_then(|text| text.parse::<u128>().ok());
@@ -149,14 +149,14 @@ impl Backstage {
         Ok(places)
     }
 
-    /// Keys of objects that are noted as about to be used.
+    /// The keys of objects that are noted as about to be used.
     pub async fn held(&self) -> Result<Vec<String>, Failed> {
         let values = json!({ ":held": { "S": "held" } });
         let items = self.scan(self.variable("CHAT_TABLE"), "pk = :held", &values, &Value::Null).await?;
         Ok(items.iter().map(|item| text(item, "media_key")).collect())
     }
 
-    /// Keys of objects under `media/`, without their users.
+    /// The keys of the objects under `media/`, without the part that names their users.
     pub async fn objects(&self) -> Result<Vec<String>, Failed> {
         let (mut keys, mut after) = (Vec::new(), String::new());
         loop {
@@ -184,7 +184,7 @@ impl Backstage {
         }
     }
 
-    /// Has the janitor run, with an event in which `case` can be found.
+    /// Starts the janitor, with an event that contains `case`.
     pub async fn run_janitor(&self, case: &str) -> Result<(), Failed> {
         let url = format!("{}/_aws/000000000000/{JANITOR_QUEUE}", self.url);
         let message = json!({ "QueueUrl": url, "MessageBody": json!({ "case": case }).to_string() });
@@ -195,7 +195,7 @@ impl Backstage {
         self.local(reqwest::Method::GET, "/_local/state", None).await.map(|(_, body)| body)
     }
 
-    /// Calls of functions to services since the stack was started.
+    /// The number of calls from functions to services since the stack was started.
     pub async fn calls_so_far(&self) -> u64 {
         let state = self.state().await.unwrap_or_default();
         let calls = state["bill"]["calls"].as_object().into_iter().flatten();
@@ -204,7 +204,7 @@ impl Backstage {
         operations.filter_map(|(_, count)| count.as_u64()).sum()
     }
 
-    /// A path of the stack's own; status and body.
+    /// Asks a path under `/_local`. Returns the status and the body.
     pub async fn local(
         &self,
         method: reqwest::Method,
@@ -234,7 +234,7 @@ fn now_ms() -> u128 {
     now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_millis())
 }
 
-/// The headers of a signed GET, with the credentials of functions that run elsewhere.
+/// Signs a GET with the credentials of functions that run elsewhere. Returns its headers.
 fn signed(url: &str) -> Vec<(String, String)> {
     let credentials = Credentials::new("LOCAL-janitor", "local", Some("local".to_owned()), None, "campaign");
     let identity = credentials.into();

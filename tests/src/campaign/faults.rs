@@ -15,7 +15,7 @@ pub struct Call {
     pub operation: String,
 }
 
-/// One fault, once: at the `call`th call, counted from 1, of an invocation of `function` whose event has `event` in it.
+/// One fault, once: at the `call`th call, counted from 1, of an invocation of `function` whose event contains `event`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aim {
     pub function: String,
@@ -37,17 +37,17 @@ pub struct Status {
 }
 
 impl Backstage {
-    /// Faults from now on, decided from this seed.
+    /// Starts faults that this seed decides.
     pub async fn start_faults(&self, seed: u64, rate: f64) -> Result<(), Failed> {
         self.chaos(Method::PUT, "", Some(&json!({ "seed": seed, "rate": rate }))).await.map(|_| ())
     }
 
-    /// No faults but those that are aimed; calls are noted from now on.
+    /// Starts the notes of calls, without any fault except aimed ones.
     pub async fn note_calls(&self) -> Result<(), Failed> {
         self.chaos(Method::PUT, "", Some(&json!({}))).await.map(|_| ())
     }
 
-    /// No faults from now on.
+    /// Ends all faults.
     pub async fn end_faults(&self) -> Result<(), Failed> {
         self.chaos(Method::DELETE, "", None).await.map(|_| ())
     }
@@ -57,11 +57,11 @@ impl Backstage {
         serde_json::from_value(status).map_err(|error| error.to_string())
     }
 
-    /// Each decision so far, a JSON object a line.
+    /// The decisions so far, one JSON object a line.
     pub async fn fault_log(&self) -> Result<String, Failed> {
         Ok(match self.chaos(Method::GET, "/log", None).await? {
             Value::String(lines) => lines,
-            // One line alone is JSON.
+            // A single line was already read as JSON.
             line => line.to_string(),
         })
     }
@@ -71,7 +71,7 @@ impl Backstage {
         self.chaos(Method::POST, "/rules", Some(&body)).await.map(|_| ())
     }
 
-    /// The calls of the latest invocation of `function` whose event has `event` in it.
+    /// The calls of the latest invocation of `function` whose event contains `event`.
     pub async fn calls(&self, function: &str, event: &str) -> Result<Vec<Call>, Failed> {
         let event: String = event.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let calls = self.chaos(Method::GET, &format!("/calls?function={function}&event={event}"), None).await?;
@@ -84,7 +84,7 @@ impl Backstage {
     }
 }
 
-/// Of each line of a fault log, how often which fault was met, and by which function.
+/// Calls `met` with the function and the fault of each line of a fault log.
 pub fn count(log: &str, mut met: impl FnMut(&str, &str)) {
     for line in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
         if let (Some(function), Some(fault)) = (line["function"].as_str(), line["fault"].as_str()) {

@@ -1,4 +1,4 @@
-//! A WebSocket of a client that misbehaves on demand. Whatever it hears is written down as it comes.
+//! A WebSocket of a client that misbehaves on demand. Every frame that it gets is written to the history at once.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -19,10 +19,10 @@ use crate::checker::{Conn, Event, Frame, Recorder};
 /// Longer than the gateway waits for `$connect`.
 const HANDSHAKE: Duration = Duration::from_secs(75);
 
-/// How long the other side's close is waited for.
+/// How long a client waits for the other side to close, or to take a frame.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// What a user knows from all of its connections.
+/// A user's knowledge from all of its connections.
 #[derive(Debug, Default)]
 pub struct Mind {
     known: Mutex<Known>,
@@ -31,10 +31,10 @@ pub struct Mind {
 
 #[derive(Debug, Default)]
 pub struct Known {
-    /// By id.
+    /// The messages by their ids.
     pub messages: HashMap<String, Fate>,
     pub heartbeats: u64,
-    /// Frames that say that a connection has no place any more.
+    /// A frame has said that a connection has lost its place.
     pub lost: bool,
 }
 
@@ -44,7 +44,7 @@ pub struct Fate {
     pub ended: bool,
     /// How often its end was told.
     pub told: u32,
-    /// The code of the last refusal since it was sent last.
+    /// The code of the last refusal since it was last sent.
     pub refused: Option<String>,
     /// The ids of its answers.
     pub answers: Vec<String>,
@@ -55,7 +55,7 @@ impl Mind {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Until something is heard, or the time is over.
+    /// Waits until something is heard or the time is over.
     pub async fn news(&self, time: Duration) {
         let _ = timeout(time, self.changed.notified()).await;
     }
@@ -108,7 +108,7 @@ pub struct Line {
     task: tokio::task::JoinHandle<()>,
 }
 
-/// Where lines are made.
+/// Makes lines.
 #[derive(Debug)]
 pub struct Exchange {
     pub recorder: Arc<Recorder>,
@@ -121,7 +121,7 @@ impl Exchange {
         Self { recorder, port, conns: AtomicU32::new(0) }
     }
 
-    /// Connects, or the status of the refusal; 0 where there was no answer.
+    /// Connects, or returns the status of the refusal. It is 0 if there was no answer.
     pub async fn connect(&self, user: &str, token: &str, query: &str, mind: &Arc<Mind>) -> Result<Line, u16> {
         let conn = self.conns.fetch_add(1, Ordering::Relaxed) + 1;
         self.recorder.write(Event::Connecting { conn, user: user.to_owned(), query: query.to_owned() });
@@ -194,31 +194,31 @@ impl Line {
         self.order(Order::Send(r#"{"action":"heartbeat"}"#.to_owned()));
     }
 
-    /// Something that is no frame of the contract.
+    /// Sends something that is not a frame of the contract.
     pub fn nonsense(&self, text: &str) {
         self.order(Order::Send(text.to_owned()));
     }
 
-    /// Stops reading, or goes on.
+    /// Stops reading, or reads again.
     pub fn read(&self, on: bool) {
         self.recorder.write(Event::Reading { conn: self.conn, on });
         self.order(Order::Read(on));
     }
 
-    /// Says good-bye.
+    /// Closes the connection properly.
     pub async fn close(self) {
         self.order(Order::Close);
         let _ = self.task.await;
     }
 
-    /// Breaks off, without a word.
+    /// Breaks the connection off without a close.
     pub async fn reset(self) {
         self.order(Order::Reset);
         let _ = self.task.await;
     }
 
     fn order(&self, order: Order) {
-        // The task may be at its end.
+        // Sending fails only if the connection has ended, and then the order is of no use.
         let _ = self.orders.send(order);
     }
 }
@@ -231,12 +231,12 @@ struct Ears {
 }
 
 impl Ears {
-    /// What the other side said; `Some`: it was the last.
+    /// Takes what the other side sent. Returns `Some` if that was the last, with the close code if there is one.
     fn hear(&self, message: Option<Result<Message, Error>>) -> Option<Option<u16>> {
         match message {
             Some(Ok(Message::Text(text))) => {
                 let frame: Frame = serde_json::from_str(&text).unwrap_or_default();
-                // In the history first: what a user does for having heard it comes after it.
+                // The history has it before the user knows it, so whatever the user then does comes after it.
                 self.recorder.write(Event::Frame { conn: self.conn, frame: frame.clone() });
                 self.mind.hear(&frame);
                 None
@@ -265,7 +265,7 @@ async fn serve(
             biased;
             order = orders.recv() => match order {
                 Some(Order::Send(text)) => {
-                    // A server that does not read is not waited for: what is heard next says what is wrong.
+                    // A client does not wait for a server that has stopped reading. It breaks the connection off.
                     if !matches!(timeout(CLOSE, socket.send(Message::text(text))).await, Ok(Ok(()))) {
                         return ears.closed(false, None);
                     }
@@ -283,7 +283,7 @@ async fn serve(
                     let _ = timeout(CLOSE, goodbye).await;
                     return ears.closed(true, None);
                 }
-                // A line that nobody has any more is a client that has died.
+                // A line that was dropped stands for a client that has died.
                 Some(Order::Reset) | None => {
                     let _ = socket.get_ref().set_zero_linger();
                     drop(socket);
@@ -292,7 +292,7 @@ async fn serve(
             },
             message = socket.next(), if reading => {
                 if let Some(code) = ears.hear(message) {
-                    // The close is answered.
+                    // This sends the answer to a close.
                     let _ = timeout(Duration::from_millis(200), socket.flush()).await;
                     return ears.closed(false, code);
                 }

@@ -1,11 +1,11 @@
-//! Campaigns: many seeds, each a stack of its own with many clients and faults at any call, each checked.
+//! Campaigns run many seeds. Each seed has its own stack, with many clients and with faults at any call. Its history is
+//! checked.
 //!
-//! A seed decides what clients do and which calls meet which fault. What then happens first is decided by the machine,
-//! so a seed is a kind of run rather than one run; what was decided is in the fault log, and what happened in the
-//! history.
+//! A seed decides what the clients do and which calls get which fault. The machine decides which of two events comes
+//! first, so two runs of a seed differ. The fault log has the decisions, and the history has the events.
 //!
-//! Most of a seed is waiting: a worker that dies before it holds its message costs the queue's visibility of a minute.
-//! So several stacks run side by side.
+//! A seed mostly waits: if a worker dies before it holds its message, the message waits for a minute in the queue. So
+//! several stacks run side by side.
 
 pub mod backstage;
 pub mod faults;
@@ -26,35 +26,35 @@ use serde::{Deserialize, Serialize};
 
 pub use seed::Outcome;
 
-/// What a campaign is run with.
+/// The options of a campaign.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub seeds: RangeInclusive<u64>,
     pub clients: u32,
     pub messages: u32,
     pub rate: f64,
-    /// Stacks at a time.
+    /// The number of stacks at a time.
     pub jobs: usize,
-    /// Every so many seeds the stack is killed in the middle; 0: never.
+    /// In one of so many seeds, the stack is killed in the middle. 0 means never.
     pub crash_every: u64,
-    /// Where histories of broken rules are kept, and those under way.
+    /// The directory of the histories. Those of seeds that broke a rule stay there.
     pub directory: PathBuf,
-    /// Keep the histories of all seeds.
+    /// Whether the histories of all seeds stay there.
     pub keep: bool,
-    /// Where what was found is written down, after each seed.
+    /// The file of the report, which is written after each seed.
     pub report: PathBuf,
-    /// Go on with what is there: its seeds are not run again.
+    /// Whether to continue that report. Its seeds are not run again.
     pub resume: bool,
 }
 
-/// What a campaign has found.
+/// The results of a campaign.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Report {
     pub seeds: Vec<Outcome>,
 }
 
 impl Report {
-    /// What was found so far; nothing, where there is no such file.
+    /// Reads a report. It is empty if there is no such file.
     pub fn read(path: &Path) -> std::io::Result<Self> {
         match std::fs::read(path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(std::io::Error::other),
@@ -63,7 +63,7 @@ impl Report {
         }
     }
 
-    /// Whole or not at all: a campaign may be stopped at any moment.
+    /// Writes the whole report or nothing, because a campaign may be stopped at any moment.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
         let next = path.with_extension("next");
         std::fs::write(&next, serde_json::to_vec_pretty(self)?)?;
@@ -82,7 +82,7 @@ impl Report {
         self.seeds.iter().filter(|seed| !seed.violations.is_empty())
     }
 
-    /// What has to happen now and then, and never did. Nothing is expected of a few seeds.
+    /// The events that must happen now and then and never did. Nothing is expected of a few seeds.
     pub fn missing(&self) -> Vec<&'static str> {
         if self.seeds.len() < sometimes::SEEDS { Vec::new() } else { sometimes::missing(&self.counts()) }
     }
@@ -95,7 +95,7 @@ impl Options {
             seed,
             clients: self.clients,
             messages: self.messages,
-            // One in ten is too many, now and then.
+            // One client in ten finds no place, now and then.
             places: (self.clients * 9 / 10).max(1),
             lease_seconds: 10,
             first_message_seconds: 8,
@@ -115,7 +115,7 @@ pub async fn run(options: &Options) -> std::io::Result<Report> {
     std::fs::create_dir_all(&options.directory)?;
     let known: Vec<u64> = report.seeds.iter().map(|seed| seed.seed).collect();
     let seeds: Vec<u64> = options.seeds.clone().filter(|seed| !known.contains(seed)).collect();
-    // Once for all of them: building takes a lock.
+    // The stack is built once for all seeds, because building takes a lock.
     tokio::task::spawn_blocking(crate::program).await.expect("the stack builds");
     let (began, all) = (Instant::now(), seeds.len());
     let running = futures_util::stream::iter(seeds).map(|seed| {
@@ -125,7 +125,7 @@ pub async fn run(options: &Options) -> std::io::Result<Report> {
             let run = tokio::spawn(seed::run(settings)).await;
             run.unwrap_or_else(|error| Outcome {
                 seed,
-                violations: vec![format!("The seed could not be run: {error}")],
+                violations: vec![format!("The seed could not be run to its end: {error}")],
                 kept: Some(directory),
                 ..Outcome::default()
             })
@@ -151,7 +151,7 @@ pub async fn run(options: &Options) -> std::io::Result<Report> {
 fn line(outcome: &Outcome) -> String {
     let Outcome { seed, seconds, settling_seconds, cpu_seconds, messages, faults, lines, .. } = outcome;
     let verdict = match outcome.violations.len() {
-        0 => "right".to_owned(),
+        0 => "no violations".to_owned(),
         count => format!("{count} VIOLATIONS, see {}", outcome.kept.as_deref().unwrap_or(Path::new("-")).display()),
     };
     format!(

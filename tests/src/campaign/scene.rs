@@ -1,4 +1,4 @@
-//! What the users of one seed share: where the stack is, and how they ask it.
+//! The users of one seed share a scene. It says where the stack is and asks it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use tokio::time::Instant;
 use super::line::Exchange;
 use crate::checker::Recorder;
 
-/// What a seed is run with.
+/// The settings of one seed.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub seed: u64,
     pub clients: u32,
-    /// Of each client.
+    /// The messages of each client.
     pub messages: u32,
-    /// Fewer than there are clients, so that some are refused.
+    /// There are fewer places than clients, so that some clients are refused.
     pub places: u32,
     pub lease_seconds: u64,
     pub first_message_seconds: u64,
-    /// Of calls, the share that meets a fault; 0 for none.
+    /// The share of calls that get a fault. 0 means none.
     pub rate: f64,
-    /// The stack is killed in the middle, and started again.
+    /// Whether the stack is killed in the middle and started again.
     pub crash: bool,
-    /// Where history and logs are kept.
+    /// The directory of the history and the logs.
     pub directory: PathBuf,
 }
 
@@ -37,13 +37,13 @@ pub struct Scene {
     pub exchange: Exchange,
     pub recorder: Arc<Recorder>,
     http: reqwest::Client,
-    /// Users who have no place and want one.
+    /// The number of users who have no place and want one.
     pub waiting: AtomicUsize,
-    /// Messages that were sent for the first time.
+    /// The number of messages, each counted when it was first sent.
     pub sent: AtomicUsize,
-    /// Nobody begins anything new any more.
+    /// Users begin nothing new any more.
     pub over: AtomicBool,
-    /// By then nobody begins anything new, done or not.
+    /// From then on users begin nothing new, even if they are not done.
     pub deadline: Instant,
 }
 
@@ -66,7 +66,7 @@ impl Scene {
         self.over.load(Ordering::Relaxed) || Instant::now() >= self.deadline
     }
 
-    /// A token, as soon as the stack gives one.
+    /// Waits until the stack gives a token.
     pub async fn token(&self, user: &str) -> String {
         loop {
             if let Some((200, body)) =
@@ -79,7 +79,7 @@ impl Scene {
         }
     }
 
-    /// Asks the REST API; `None`: there was no answer.
+    /// Asks the REST API. Returns `None` if there was no answer.
     pub async fn rest(&self, token: &str, method: Method, path: &str, body: Option<&Value>) -> Option<(u16, Value)> {
         let url = format!("http://127.0.0.1:{}{path}", self.exchange.port);
         let mut request = self.http.request(method, url);
@@ -95,7 +95,7 @@ impl Scene {
         Some((status, serde_json::from_slice(&bytes).unwrap_or_default()))
     }
 
-    /// Sends a presigned form; whether the file is there now.
+    /// Sends a presigned form. Returns whether the file was stored.
     pub async fn upload(&self, upload: &Value, file: &[u8]) -> bool {
         let mut form = reqwest::multipart::Form::new();
         for (name, value) in upload["fields"].as_object().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! One seed: a stack of its own, users, faults, the end, the verdict.
+//! Runs one seed: a stack of its own, users, faults, the end and the verdict.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,33 +18,33 @@ use super::{faults, sometimes};
 use crate::checker::{Event, Recorder, check_file, lines_of};
 use crate::{Stack, StackOptions};
 
-/// Between two samples of the stack's state.
+/// The time between two samples of the stack's state.
 const SAMPLE_EVERY: Duration = Duration::from_millis(150);
 
-/// More often than its schedule has it, so that it meets faults too.
+/// The time between two runs of the janitor. Its schedule is slower, and then it would hardly meet a fault.
 const JANITOR_EVERY: Duration = Duration::from_secs(4);
 
-/// Nobody begins anything new after this, done or not.
+/// After this time users begin nothing new, even if they are not done.
 const TALK_FOR: Duration = Duration::from_secs(600);
 
-/// What came of a seed.
+/// The result of a seed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Outcome {
     pub seed: u64,
     pub seconds: f64,
-    /// Of these, until everything had ended after the faults.
+    /// The part of `seconds` from the end of the faults until everything had ended.
     pub settling_seconds: f64,
-    /// Of processors, for stack, functions and clients together; of all stacks that ran at the same time.
+    /// Processor time of the stack, its functions and its clients. It includes all stacks that ran at the same time.
     pub cpu_seconds: f64,
     pub messages: u64,
     pub lines: u64,
     pub calls: u64,
     pub faults: u64,
-    /// What happened, and how often.
+    /// How often each event happened.
     pub counts: BTreeMap<String, u64>,
-    /// Of each rule that was broken, each time.
+    /// Each break of a rule.
     pub violations: Vec<String>,
-    /// Where history and fault log are, if they were kept.
+    /// The directory of the history and the fault log, if they were kept.
     pub kept: Option<PathBuf>,
 }
 
@@ -56,7 +56,7 @@ fn options(settings: &Settings, template: &Path) -> StackOptions {
         .param("FirstMessageSeconds", settings.first_message_seconds)
         .arg("--template")
         .arg(&template.display().to_string());
-    // Debug functions take several times the processor's time.
+    // Functions of a debug build take several times as much processor time.
     if cfg!(debug_assertions) { options } else { options.arg("--release") }
 }
 
@@ -64,7 +64,7 @@ fn options(settings: &Settings, template: &Path) -> StackOptions {
 pub async fn run(settings: Settings) -> Outcome {
     let (began, cpu) = (Instant::now(), cpu_seconds());
     let directory = settings.directory.clone();
-    // What an earlier run has left is another stack's.
+    // Files of an earlier run belong to another stack.
     let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).expect("a directory for the seed");
     let history = directory.join("history.jsonl");
@@ -104,7 +104,7 @@ pub async fn run(settings: Settings) -> Outcome {
         async move {
             let mut janitor_at = Instant::now() + JANITOR_EVERY;
             while !scene.is_over() {
-                // What is asked here passes the door of all services, and may meet a fault.
+                // These calls pass the same door as those of functions, so they may get no answer.
                 let _ = timeout(Duration::from_secs(2), sample(&scene, &backstage)).await;
                 if Instant::now() >= janitor_at {
                     janitor_at = Instant::now() + JANITOR_EVERY;
@@ -160,12 +160,12 @@ pub async fn run(settings: Settings) -> Outcome {
     }
     let mut violations: Vec<String> = verdict.violations.iter().map(ToString::to_string).collect();
     if stopped.is_err() {
-        violations.push("stack: it did not stop cleanly, or left processes behind".to_owned());
+        violations.push("stack: it did not stop cleanly, or it left processes behind".to_owned());
     }
     if settling.given_up {
         violations.push("ends: not everything had ended in time".to_owned());
     }
-    // With the lines that speak of them, the first few.
+    // The first few are printed with the lines that contain their ids.
     for violation in verdict.violations.iter().take(5) {
         let lines = lines_of(&history, violation).unwrap_or_default();
         eprintln!("seed {}: {violation}\n{}", settings.seed, lines.join("\n"));
@@ -185,7 +185,7 @@ pub async fn run(settings: Settings) -> Outcome {
     }
 }
 
-/// Kills the stack, and starts it again where it was.
+/// Kills the stack and starts it again on the same port and data.
 async fn crash(
     stack: Stack,
     backstage: &Backstage,
@@ -202,7 +202,7 @@ async fn crash(
     stack
 }
 
-/// Of this process and of all children that have ended.
+/// The processor time of this process and of all its children that have ended.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();

@@ -1,5 +1,5 @@
-//! The end of a seed: no faults any more; who has not heard that a message was accepted sends it again; then everything
-//! has to end by itself. What is kept is read last.
+//! The end of a seed. There are no faults any more. Each user sends messages again that were not accepted as far as it
+//! knows. Then every message must end without further help. Last, everything that is stored is read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,30 +13,32 @@ use super::backstage::Backstage;
 use super::user::{Saying, User, read};
 use crate::checker::{Event, Message};
 
-/// Five deliveries that nobody has begun with, each for the queue's visibility of 60 s, and the janitor behind them.
+/// Long enough for five deliveries of 60 s each (the queue's visibility timeout) that no worker begins with, and for
+/// the janitor after them.
 const PATIENCE: Duration = Duration::from_secs(360);
 
-/// Between two looks.
+/// The time between two looks.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Between two tries of a message that was not accepted.
+/// The time between two tries to send a message that was not accepted.
 const SAY_AGAIN: Duration = Duration::from_secs(2);
 
-/// What is to be told and nobody tells is looked after by the janitor, once a minute. It may do so at once.
+/// If an end is owed, only the janitor has it told, once a minute. After this time, the janitor is started at once.
 const JANITOR_AFTER: Duration = Duration::from_secs(4);
 
 /// How a seed ended.
 #[derive(Debug, Default)]
 pub struct Settling {
-    /// Until everything had ended.
+    /// The time until everything had ended.
     pub waited: Duration,
+    /// How often the janitor was started.
     pub janitors: u32,
-    /// The patience was over.
+    /// Not everything had ended in time.
     pub given_up: bool,
 }
 
 impl User {
-    /// Sends again what was never accepted, and stays as long as it has a place that nobody else waits for.
+    /// Sends messages again that were never accepted. Then it stays connected until another user waits for a place.
     pub async fn settle(&mut self, done: &AtomicBool, until: &AtomicBool) {
         self.left.clear();
         let mut say_at = Instant::now();
@@ -67,7 +69,7 @@ impl User {
         }
     }
 
-    /// Whether it has its place to the end: a heartbeat after everything else.
+    /// Sends a heartbeat after everything else. Its answer shows that the user has kept its place to the end.
     async fn last_heartbeat(&mut self) {
         let Some(line) = &self.line else { return };
         let before = self.mind.known().heartbeats;
@@ -78,7 +80,7 @@ impl User {
         }
     }
 
-    /// All that the REST API has of this user.
+    /// Reads everything that the REST API has of this user.
     async fn read_all(&self) {
         for conversation in self.all_talks().await {
             let items = self.whole(&conversation).await;
@@ -87,7 +89,7 @@ impl User {
         }
     }
 
-    /// Conversations that it knows of, and those that the list has.
+    /// The conversations that it knows, and those in the list of the REST API.
     async fn all_talks(&self) -> Vec<String> {
         let mut talks: Vec<String> = self.sent.iter().map(|message| message.conversation.clone()).collect();
         talks.extend(self.talks.iter().cloned());
@@ -115,7 +117,7 @@ impl User {
         }
     }
 
-    /// `None`: there is no such thing. There are no faults any more, so there is an answer.
+    /// Returns `None` if the path is not found. There are no faults any more, so there must be an answer.
     async fn get(&self, path: &str) -> Option<serde_json::Value> {
         for _ in 0..5 {
             match self.scene.rest(&self.token, Method::GET, path, None).await {
@@ -124,11 +126,11 @@ impl User {
                 _ => sleep(LOOK * 2).await,
             }
         }
-        panic!("{path} is not answered although there are no faults any more");
+        panic!("{path} is not answered, although there are no faults any more");
     }
 }
 
-/// Lets everything end, and writes down what is kept.
+/// Lets everything end and writes down what is stored.
 pub async fn settle(mut users: Vec<User>, backstage: &Backstage) -> Settling {
     let scene = Arc::clone(&users[0].scene);
     let until = AtomicBool::new(false);
@@ -145,7 +147,7 @@ pub async fn settle(mut users: Vec<User>, backstage: &Backstage) -> Settling {
     futures_util::future::join_all(users.iter_mut().map(User::last_heartbeat)).await;
     sample(&scene, backstage).await;
     futures_util::stream::iter(&users).for_each_concurrent(8, User::read_all).await;
-    // Both before and after: a note may go while the objects are listed.
+    // The notes are read before and after the objects, because a note may be deleted while the objects are listed.
     let mut held = backstage.held().await.expect("the notes");
     let stored = backstage.objects().await.expect("the objects");
     held.extend(backstage.held().await.expect("the notes"));
@@ -160,7 +162,7 @@ pub async fn settle(mut users: Vec<User>, backstage: &Backstage) -> Settling {
     settling
 }
 
-/// Until nothing is under way and nobody is owed anything.
+/// Waits until no message, function or queue has work and no user is owed an end.
 async fn watch(backstage: &Backstage, done: &[AtomicBool]) -> Settling {
     let (began, mut settling) = (Instant::now(), Settling::default());
     let mut janitor_at = began + JANITOR_AFTER;
@@ -200,7 +202,7 @@ async fn watch(backstage: &Backstage, done: &[AtomicBool]) -> Settling {
     }
 }
 
-/// Writes down who has a place and what is in processing.
+/// Writes down the places that are taken and the number of messages in processing.
 pub async fn sample(scene: &super::scene::Scene, backstage: &Backstage) {
     let (Ok(places), Ok(state)) = (backstage.places().await, backstage.state().await) else { return };
     let processing = state["inFlight"]["worker"]["max"].as_u64().unwrap_or(0);

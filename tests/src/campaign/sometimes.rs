@@ -1,4 +1,5 @@
-//! What has to happen now and then: a campaign in which it never did has tested less than it seems.
+//! The events that must happen now and then. A campaign in which one of them never happened has tested less than it
+//! seems.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -7,8 +8,8 @@ use std::path::Path;
 
 use crate::checker::{Conn, Event, Frame, Line};
 
-/// What a campaign of many seeds must have seen. Faults and killed functions are counted under `fault …` and
-/// `killed …`.
+/// A campaign of many seeds must have seen each of these events. `fault …` and `killed …` count the faults and the
+/// functions that they killed.
 pub const MUST: &[&str] = &[
     "accepted again",
     "cancelled in mid-stream",
@@ -68,7 +69,7 @@ pub const SEEDS: usize = 100;
 struct Counts {
     counts: BTreeMap<String, u64>,
     users: HashMap<Conn, (String, bool)>,
-    /// Of each user: what is accepted and has not ended.
+    /// For each user, the messages that are accepted and have not ended.
     open: HashMap<String, HashSet<String>>,
     texts: HashMap<(String, String), String>,
     ids: HashMap<String, String>,
@@ -76,7 +77,7 @@ struct Counts {
     deltas: HashMap<(Conn, String), u64>,
 }
 
-/// What happened in a history, and how often.
+/// Counts the events of a history.
 pub fn count(path: &Path) -> std::io::Result<BTreeMap<String, u64>> {
     let mut counts = Counts::default();
     for line in BufReader::new(File::open(path)?).lines() {
@@ -216,7 +217,7 @@ impl Counts {
     }
 }
 
-/// What never happened, of what must.
+/// The events of [`MUST`] that never happened.
 pub fn missing(counts: &BTreeMap<String, u64>) -> Vec<&'static str> {
     MUST.iter().copied().filter(|what| !counts.contains_key(*what)).collect()
 }
@@ -226,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_must_happen_is_named_once() {
+    fn each_event_that_must_happen_is_named_once() {
         let mut sorted = MUST.to_vec();
         sorted.sort_unstable();
         sorted.dedup();
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_happened_is_named() {
+    fn an_event_that_never_happened_is_named() {
         let mut counts: BTreeMap<String, u64> = MUST.iter().map(|what| ((*what).to_owned(), 1)).collect();
         assert_eq!(missing(&counts), Vec::<&str>::new());
         counts.remove("restart");

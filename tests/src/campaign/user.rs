@@ -1,5 +1,5 @@
-//! A user with a mind of its own, made by a seed: talks, asks again, cancels, falls silent, goes away without a word,
-//! comes back here or elsewhere, reads, deletes.
+//! A user whose habits come from a seed. It talks, asks again, cancels, falls silent, breaks off, comes back on the
+//! same or another device, reads and deletes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,13 +14,13 @@ use super::line::{Line, Mind};
 use super::scene::Scene;
 use crate::checker::{Event, Message};
 
-/// Small enough that a seed needs no patience for uploads.
+/// This picture is so small that its upload takes no time.
 const PICTURE: &str = "picture.png";
 
-/// Conversations of a user at a time.
+/// The most conversations that a user has at a time.
 const TALKS: usize = 3;
 
-/// A message that was accepted is not asked about before this.
+/// A user waits at least this long before it sends a message again that was not accepted.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone)]
@@ -42,18 +42,18 @@ pub struct User {
     pub line: Option<Line>,
     /// Lines that it has left without closing them.
     pub left: Vec<Line>,
-    /// Conversations that it has and has not deleted.
+    /// The conversations that it has made and not deleted.
     pub talks: Vec<String>,
     pub sent: Vec<Saying>,
     rng: Rng,
     session: String,
-    /// Messages that may be under way at once.
+    /// The most messages that it has under way at once.
     window: usize,
     heard: Instant,
 }
 
 impl User {
-    /// By its number, with habits of its own.
+    /// Makes a user whose name and habits come from the seed and this number.
     pub async fn new(scene: Arc<Scene>, number: u32) -> Self {
         let name = format!("s{}-u{number}", scene.settings.seed);
         Self::named(scene, number, name).await
@@ -80,10 +80,10 @@ impl User {
         }
     }
 
-    /// Talks until everything is said.
+    /// Talks until all its messages are sent.
     pub async fn talk(&mut self) {
         let messages = self.scene.settings.messages as usize;
-        // Not all in the same moment.
+        // Users don't all begin at the same moment.
         sleep(Duration::from_millis(self.rng.u64(0..500))).await;
         while self.sent.len() < messages && !self.scene.is_over() {
             if self.line.as_ref().is_none_or(|line| !line.is_open()) {
@@ -96,7 +96,7 @@ impl User {
             }
             self.heartbeat_if_due();
             if std::mem::take(&mut self.mind.known().lost) {
-                self.line = None; // it is of no use
+                self.line = None; // its frames would have no effect
                 continue;
             }
             if self.under_way() < self.window {
@@ -105,7 +105,7 @@ impl User {
             } else {
                 self.mind.news(Duration::from_millis(500)).await;
             }
-            // For each message a few other things, whether or not there is an answer yet.
+            // Now and then it does something else, whether or not there is an answer yet.
             if self.rng.u32(0..4) == 0 {
                 self.do_something_else().await;
             }
@@ -145,7 +145,7 @@ impl User {
         }
     }
 
-    /// Until there is a line, or a while.
+    /// Tries once to connect. If that fails, it waits for a moment.
     pub async fn connect(&mut self) {
         self.line = None;
         let query = match self.rng.u32(0..100) {
@@ -223,7 +223,7 @@ impl User {
         self.sent.push(message);
     }
 
-    /// An item of the conversation that is surely there, or its beginning.
+    /// The id of an item that the conversation surely has, or `""` for its beginning.
     fn parent(&mut self, conversation: &str) -> Option<String> {
         if self.rng.u32(0..4) == 0 {
             return Some(String::new());
@@ -261,7 +261,7 @@ impl User {
         }
     }
 
-    /// Sends an id again: what was never accepted, or anything; the same, or something else under it.
+    /// Sends an id again, of a message that was never accepted or of any message. Sometimes it has other content.
     fn repeat(&mut self) {
         let waiting: Vec<Saying> = self.unaccepted().filter(|m| m.sent.elapsed() > ASK_AGAIN_AFTER).cloned().collect();
         let again = if waiting.is_empty() || self.rng.bool() { &self.sent } else { &waiting };
@@ -278,7 +278,7 @@ impl User {
         }
     }
 
-    /// What was sent, and neither accepted nor refused for good.
+    /// The messages that were neither accepted nor refused for good.
     pub fn unaccepted(&self) -> impl Iterator<Item = &Saying> {
         let open: Vec<bool> = {
             let known = self.mind.known();
@@ -321,7 +321,7 @@ impl User {
         }
     }
 
-    /// Goes on elsewhere, and leaves the old line as it is.
+    /// Continues on another device and leaves the old line open.
     async fn take_over(&mut self) {
         let device = ["a", "b", "c"][self.rng.usize(0..3)];
         let query = format!("?session={}-{device}&takeover=true", self.name);
@@ -330,7 +330,7 @@ impl User {
             self.left.extend(self.line.replace(line));
             self.mind.known().lost = false;
             self.heard = Instant::now();
-            // What is sent on the old one must not be heard.
+            // Frames on the old line must have no effect.
             if let Some(old) = self.left.last().filter(|_| self.rng.bool()) {
                 old.heartbeat();
             }

@@ -1,4 +1,4 @@
-//! How fast the checker is: on a history as campaigns write them, from its bytes to the verdict.
+//! Measures how fast the checker is, on a history like those of campaigns, from its bytes to the verdict.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ const USERS: u32 = 50;
 /// Messages of one conversation.
 const LONG: u64 = 100;
 
-/// A right history of at least this many lines, and the time that it took to check it.
+/// Checks a history of at least this many lines that breaks no rule. Returns the verdict and the time of the check.
 pub fn bench(lines: u64) -> (Verdict, Duration) {
     let history = history(lines);
     let began = Instant::now();

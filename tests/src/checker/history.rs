@@ -1,8 +1,9 @@
-//! A history: what clients did and saw, each client's lines in its own order, all lines in the order in which they were
-//! written down; samples of the stack's state; and in the end what the stack has kept. One JSON object a line.
+//! A history has what clients did and saw, samples of the stack's state, and in the end what the stack has stored. It
+//! has one JSON object a line, in the order in which the lines were written.
 //!
-//! A line is written before its effect can be seen (`sent` before the frame leaves) or after it was (`frame` when it has
-//! arrived), so what is above a line in the file happened before whatever that line waited for.
+//! The line of an action is written before the action has an effect (`sent` before the frame leaves). The line of an
+//! observation is written after it (`frame` when the frame has arrived). So if an observation comes before an action in
+//! the file, it also happened before that action.
 
 use std::fmt;
 use std::fs::File;
@@ -14,14 +15,14 @@ use std::time::Instant;
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A line, with the milliseconds since the beginning.
+/// A line, with its time in milliseconds since the beginning.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Line {
     pub t: u64,
     pub e: Event,
 }
 
-/// A connection of a history: a number that no other has.
+/// The number of a connection, unique in its history.
 pub type Conn = u32;
 
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub enum Event {
         seed: u64,
         max_clients: u32,
         max_processing: u32,
-        /// Services may fail and processes die: some rules hold only where they don't.
+        /// Whether services may fail and processes may die. Some rules hold only if they don't.
         faults: bool,
     },
     Connecting {
@@ -43,7 +44,7 @@ pub enum Event {
     Connected {
         conn: Conn,
     },
-    /// With 0 where there was no answer at all.
+    /// The handshake failed. The status is 0 if there was no answer.
     Refused {
         conn: Conn,
         status: u16,
@@ -70,12 +71,12 @@ pub enum Event {
         conn: Conn,
         frame: Frame,
     },
-    /// The client reads from its connection, or has stopped to.
+    /// The client stops reading from its connection, or goes on with it.
     Reading {
         conn: Conn,
         on: bool,
     },
-    /// The connection has ended, by the client's wish or not.
+    /// The connection has ended. `wanted` says whether the client has ended it.
     Closed {
         conn: Conn,
         wanted: bool,
@@ -87,22 +88,22 @@ pub enum Event {
         user: String,
         conversation: String,
     },
-    /// Its deletion is asked for.
+    /// The deletion of a conversation is asked for.
     Deleting {
         user: String,
         conversation: String,
     },
-    /// It was answered.
+    /// The request to delete was answered.
     Deleted {
         user: String,
         conversation: String,
         status: u16,
     },
-    /// What the stack says of itself at one moment.
+    /// The stack's state at one moment.
     Sample {
-        /// Leases that have not ended, as users hold them.
+        /// The leases that have not ended.
         leases: Vec<Lease>,
-        /// Slots that are taken: its connection each.
+        /// The connection of each slot that is taken.
         slots: Vec<String>,
         /// The most messages in processing at once since the stack was started.
         processing: u32,
@@ -113,22 +114,22 @@ pub enum Event {
     },
     Restarted,
     FaultsEnded,
-    /// What could end has ended, and whoever was owed an answer had the time to be told.
+    /// All messages have ended, and their users had the time to be told.
     Settled,
-    /// What REST says of a conversation. `None`: it is not there.
+    /// The items of a conversation, read over REST. `None` means that the conversation does not exist.
     History {
         user: String,
         conversation: String,
         items: Option<Vec<Message>>,
-        /// After the end, so nothing changes any more.
+        /// Whether it was read after the end, when nothing changes any more.
         last: bool,
     },
-    /// The objects under `media/`, and those of them that are noted as about to be used.
+    /// The objects under `media/`, and the objects that are noted as about to be used.
     Objects {
         stored: Vec<String>,
         held: Vec<String>,
     },
-    /// Whatever else happened that a campaign counts.
+    /// Another event that a campaign counts.
     Note {
         what: String,
     },
@@ -143,11 +144,11 @@ pub struct Lease {
     pub connection: String,
 }
 
-/// What a client was told.
+/// A frame that a client was told.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Frame {
-    /// Empty in the gateway's own frames.
+    /// The `type` of the frame. It is empty in the gateway's own frames.
     #[serde(rename = "type", default)]
     pub kind: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -186,7 +187,7 @@ pub enum Said {
     Sentence(String),
 }
 
-/// By hand, because an untagged enum is read twice.
+/// This is written by hand, because serde reads the input of an untagged enum twice.
 impl<'de> Deserialize<'de> for Said {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Either;
@@ -209,7 +210,7 @@ impl<'de> Deserialize<'de> for Said {
     }
 }
 
-/// MESSAGE of the contract, without what no rule needs.
+/// MESSAGE of the contract. It has only the fields that the rules need.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
@@ -236,7 +237,7 @@ impl Message {
         self.role == "user"
     }
 
-    /// Nothing more will happen to it.
+    /// Whether it has ended.
     pub fn is_final(&self) -> bool {
         matches!(self.status.as_str(), "done" | "failed" | "cancelled")
     }
@@ -252,7 +253,7 @@ pub struct Failure {
     pub code: String,
 }
 
-/// Writes a history down.
+/// Writes a history to a file.
 #[derive(Debug)]
 pub struct Recorder {
     began: Instant,
@@ -266,7 +267,7 @@ impl Recorder {
 
     pub fn write(&self, e: Event) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock: times ascend.
+        // The time is read under the lock, so times ascend.
         let t = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut line = serde_json::to_vec(&Line { t, e }).expect("a line has only string keys and plain values");
         line.push(b'\n');
@@ -277,7 +278,7 @@ impl Recorder {
         self.write(Event::Note { what: what.into() });
     }
 
-    /// Everything so far is in the file.
+    /// Writes everything so far to the file.
     pub fn flush(&self) {
         self.file.lock().unwrap_or_else(PoisonError::into_inner).flush().expect("the history can be written");
     }

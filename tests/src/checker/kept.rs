@@ -1,4 +1,4 @@
-//! What the stack has kept, compared with what was sent and told.
+//! Compares what the stack has stored with what was sent and told.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,7 +6,7 @@ use super::history::{Conn, Message};
 use super::{Asked, Checker, End, Rule};
 
 impl Asked {
-    /// What is wrong with answers under this status, if anything is.
+    /// Says what is wrong with these answers under this status, if anything is.
     pub(super) fn wrong_answers<'a>(
         &self,
         status: &str,
@@ -19,10 +19,10 @@ impl Asked {
         match (status, text) {
             ("done", None) => Some("done without an answer"),
             ("done", Some((false, text))) if text != expected => Some("the answer is not the one to this text"),
-            ("done", Some(_)) if self.media.is_none() && answers.next().is_some() => Some("more answers than one"),
+            ("done", Some(_)) if self.media.is_none() && answers.next().is_some() => Some("more than one answer"),
             ("failed", Some(_)) => Some("an answer to a message that failed"),
             ("cancelled", Some((false, text))) if !expected.starts_with(text) => {
-                Some("what is kept of the answer is not its beginning")
+                Some("the text of a cancelled answer is not the beginning of the right answer")
             }
             _ => None,
         }
@@ -37,7 +37,12 @@ impl Checker {
         talk.read |= last && items.is_some();
         let Some(items) = items else {
             if last && !deleting {
-                self.violated(Rule::Deletion, Some(user), &[conversation], "gone, although nobody has deleted it");
+                self.violated(
+                    Rule::Deletion,
+                    Some(user),
+                    &[conversation],
+                    "gone, although its user has not deleted it",
+                );
             }
             return;
         };
@@ -52,29 +57,29 @@ impl Checker {
         }
     }
 
-    /// A message as it is in a history.
+    /// Checks one message of a conversation's history.
     fn stored(&mut self, user: usize, conversation: &str, item: &Message, last: bool) {
         let id = item.id.as_str();
         let Some(asked) = self.users[user].asked.get_mut(id) else { return self.unknown(user, id) };
         let mut wrong = Vec::new();
         if item.text.as_deref() != Some(asked.text.as_str()) || asked.conversation != conversation {
-            wrong.push((Rule::SameContent, "stored with another content than it was sent with"));
+            wrong.push((Rule::SameContent, "stored with other content than it was sent with"));
         }
         if last {
             asked.stored = true;
             if !item.is_final() {
-                wrong.push((Rule::Ends, "it has not ended"));
+                wrong.push((Rule::Ends, "the message has not ended"));
             }
         }
         if item.is_final() && asked.end.as_ref().is_some_and(|end| end.status != item.status) {
-            wrong.push((Rule::OneEnd, "it was told another end than history has"));
+            wrong.push((Rule::OneEnd, "the end that was told is not the end in history"));
         }
         for (rule, detail) in wrong {
             self.violated(rule, Some(user), &[id], detail);
         }
     }
 
-    /// All of a conversation, after the end.
+    /// Checks all items of a conversation, as they are after the end.
     fn whole(&mut self, user: usize, conversation: &str, items: &[Message]) {
         let mut answers: HashMap<&str, Vec<&Message>> = HashMap::new();
         let mut known: HashSet<&str> = HashSet::new();
@@ -92,22 +97,26 @@ impl Checker {
             if item.is_from_user() {
                 let named = self.users[user].asked.get(id).and_then(|asked| asked.parent.as_deref());
                 match named {
-                    Some(named) if parent != Some(named) => wrong.push((Rule::Parent, id, "not the parent it names")),
-                    None if parent != Some(before) => wrong.push((Rule::Parent, id, "not the item before it")),
+                    Some(named) if parent != Some(named) => {
+                        wrong.push((Rule::Parent, id, "its parent is not the one that it names"));
+                    }
+                    None if parent != Some(before) => {
+                        wrong.push((Rule::Parent, id, "its parent is not the item before it"));
+                    }
                     Some(named) if !named.is_empty() && !known.contains(named) => {
-                        wrong.push((Rule::Parent, id, "its parent is not before it"));
+                        wrong.push((Rule::Parent, id, "its parent does not come before it"));
                     }
                     _ => {}
                 }
             } else {
                 let question = item.reply_to.as_deref().unwrap_or_default();
                 if !known.contains(question) {
-                    wrong.push((Rule::Answer, id, "an answer to nothing before it"));
+                    wrong.push((Rule::Answer, id, "the message that it answers does not come before it"));
                 }
                 let of_it = answers.entry(question).or_default();
                 let follows = of_it.last().map_or(question, |last| last.id.as_str());
                 if parent != Some(follows) {
-                    wrong.push((Rule::Parent, id, "an answer that does not follow what it answers"));
+                    wrong.push((Rule::Parent, id, "an answer that does not follow its message"));
                 }
                 of_it.push(item);
             }
@@ -137,7 +146,7 @@ impl Checker {
             }
             let end = End::of(&item.status, answers.iter().copied());
             if asked.end.as_ref().is_some_and(|told| told.status == end.status && !told.agrees(&end)) {
-                wrong.push((Rule::OneEnd, &item.id, "other answers were told than history has"));
+                wrong.push((Rule::OneEnd, &item.id, "the answers that were told are not those in history"));
             }
         }
     }
@@ -161,11 +170,11 @@ impl Checker {
                 && let Some(answer) = first.and_then(|answer| place.get(answer.id.as_str()))
             {
                 if *answer < last_answer {
-                    wrong.push((Rule::AnswerOrder, &question.id, "answered before a message that is before it"));
+                    wrong.push((Rule::AnswerOrder, &question.id, "its answer comes before that of an earlier message"));
                 }
                 last_answer = *answer;
             }
-            // Whoever asks once more is told once more, in any order.
+            // A client that sends a message again is told its end again, in any order.
             if !self.faults
                 && let Some(asked) = asked(question).filter(|asked| asked.sends + asked.others == 1)
                 && let Some((told, conn)) = asked.first_told.filter(|(_, conn)| asked.sent_on == [*conn])
@@ -173,22 +182,23 @@ impl Checker {
             {
                 let before = last_told.insert(conn, told);
                 if before.is_some_and(|before| told < before) {
-                    wrong.push((Rule::ToldInOrder, &question.id, "told before the answer to a message before it"));
+                    wrong.push((Rule::ToldInOrder, &question.id, "its end was told before that of an earlier message"));
                 }
             }
         }
-        // From the end: what comes later and was accepted first of all.
+        // The walk begins at the end and keeps the first line at which a later message was accepted.
         let mut accepted_later = u64::MAX;
         for question in questions.iter().rev() {
             let Some(asked) = asked(question) else { continue };
             if asked.first_sent > accepted_later {
-                wrong.push((Rule::MessageOrder, &question.id, "before a message that was accepted before it was sent"));
+                let detail = "it comes before a message that was accepted before this one was sent";
+                wrong.push((Rule::MessageOrder, &question.id, detail));
             }
             accepted_later = accepted_later.min(asked.accepted.unwrap_or(u64::MAX));
         }
     }
 
-    /// What was accepted and is missing, what was refused and is there.
+    /// Finds accepted messages that are missing and refused messages that are stored.
     pub(super) fn judge_messages(&mut self) {
         let mut wrong = Vec::new();
         for (index, user) in self.users.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What connections are told, as they are told.
+//! Follows the connections and checks what they are told.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,20 +13,22 @@ pub(super) struct Link {
     connecting: u64,
     connected: Option<u64>,
     closed: bool,
-    /// Another connection of the user has the place since this line, or longer.
+    /// Another connection of the user has taken the place.
     superseded: bool,
     /// It has stopped reading at some time.
     paused: bool,
+    /// The heartbeats that it has sent.
     beats: u32,
-    /// Sent while it was not known to be superseded.
+    /// The heartbeats that it has sent before it was known to be superseded.
     beats_before: u32,
     beats_answered: u32,
     /// A heartbeat was answered after everything was over.
     holds: bool,
+    /// The number of the first heartbeat after everything was over.
     beats_at_end: Option<u32>,
-    /// Ends that are owed here, with the line from which on.
+    /// The messages whose ends this connection is owed, each with the line since when.
     owed: HashMap<String, u64>,
-    /// Ends that were told here, each with the last line.
+    /// The messages whose ends this connection was told, each with the last such line.
     told: HashMap<String, u64>,
     streams: HashMap<String, Stream>,
 }
@@ -35,9 +37,9 @@ pub(super) struct Link {
 #[derive(Debug, Default)]
 struct Stream {
     next: u64,
-    /// How much of the text they make so far.
+    /// The length of the text so far.
     told: usize,
-    /// Of each `seq` since the text began: where its text begins and ends.
+    /// For each `seq` since the text began: where its piece begins and ends.
     parts: HashMap<u64, (usize, usize)>,
 }
 
@@ -52,7 +54,7 @@ impl Checker {
         let Some(link) = self.links.get_mut(&conn) else { return };
         link.connected = Some(line);
         let (user, connecting) = (link.user, link.connecting);
-        // Of two that connect at the same time nobody knows which was last.
+        // If two connect at the same time, the history can't say which was the last.
         let links = std::mem::take(&mut self.users[user].links);
         let mut left = vec![conn];
         for other in links {
@@ -140,7 +142,7 @@ impl Checker {
         match frame.duplicate {
             Some(false) if !first => wrong.push((Rule::Duplicate, "accepted as new a second time")),
             Some(true) if first && asked.sends + asked.others < 2 => {
-                wrong.push((Rule::Duplicate, "a duplicate, although it was sent once"));
+                wrong.push((Rule::Duplicate, "accepted as a duplicate, although it was sent only once"));
             }
             Some(_) => {}
             None => wrong.push((Rule::Duplicate, "`accepted` does not say whether it is a duplicate")),
@@ -155,13 +157,13 @@ impl Checker {
         if let Some(message) = frame.message() {
             let (said, media) = (message.text.as_deref(), message.media.as_ref().map(|media| media.key.as_str()));
             if !message.truncated && (said, media) != (Some(asked.text.as_str()), asked.media.as_deref()) {
-                wrong.push((Rule::SameContent, "accepted with another content than it was sent with"));
+                wrong.push((Rule::SameContent, "accepted with other content than it was sent with"));
             }
             if asked.parent.is_some() && asked.parent != message.parent_id {
-                wrong.push((Rule::Parent, "accepted under another parent than it names"));
+                wrong.push((Rule::Parent, "accepted with another parent than it names"));
             }
             if message.is_final() && asked.end.as_ref().is_some_and(|end| end.status != message.status) {
-                wrong.push((Rule::OneEnd, "accepted again with another status than it has ended with"));
+                wrong.push((Rule::OneEnd, "accepted again with another status than that of its end"));
             }
         }
         for (rule, detail) in wrong {
@@ -170,7 +172,7 @@ impl Checker {
         self.owe(conn, id, last_sent);
     }
 
-    /// From now on this connection is owed the end of a message, unless it was told since `since`.
+    /// From now on this connection is owed the end of the message, unless it was told that end after line `since`.
     fn owe(&mut self, conn: Conn, id: &str, since: u64) {
         let line = self.line;
         let Some(link) = self.links.get_mut(&conn) else { return };
@@ -193,7 +195,7 @@ impl Checker {
             *stream = Stream { next: seq, ..Stream::default() };
         }
         let mut wrong = None;
-        // "response for " and the text, without putting them together.
+        // This compares with "response for " and the text without joining the two.
         let is_at = |begin: usize| {
             let (intro, whole) = ("response for ", asked.text.as_bytes());
             let told = text.as_bytes();
@@ -204,15 +206,15 @@ impl Checker {
         };
         if seq == stream.next {
             if !is_at(stream.told) {
-                wrong = Some((Rule::DeltaText, "a delta that is not the next piece of the text"));
+                wrong = Some((Rule::DeltaText, "a delta that is not the next piece of the answer"));
             }
             let end = stream.told + text.len();
             stream.parts.insert(seq, (stream.told, end));
             (stream.next, stream.told) = (seq + 1, end);
         } else if seq < stream.next {
-            // Of one before the text began anew, nothing is known any more.
+            // A delta from before the last `restart` is not checked, because its place is not known any more.
             if stream.parts.get(&seq).is_some_and(|(begin, end)| end - begin != text.len() || !is_at(*begin)) {
-                wrong = Some((Rule::DeltaSame, "a delta that was told before, with another text"));
+                wrong = Some((Rule::DeltaSame, "a delta that is told again with other text"));
             }
         } else {
             wrong = Some((Rule::DeltaGap, "a delta is missing before this one"));
@@ -236,7 +238,7 @@ impl Checker {
         };
         let mut wrong = Vec::new();
         if message.text.as_deref().is_some_and(|text| text != asked.text) {
-            wrong.push((Rule::SameContent, "a reply to another text than was sent"));
+            wrong.push((Rule::SameContent, "a reply to other text than was sent"));
         }
         if frame.replies.iter().any(|reply| reply.reply_to.as_deref() != Some(id)) {
             wrong.push((Rule::Answer, "an answer in the reply of another message"));
@@ -247,7 +249,7 @@ impl Checker {
         wrong.extend(asked.wrong_answers(&message.status, &frame.replies).map(|detail| (Rule::Answer, detail)));
         let end = End::of(&message.status, frame.replies.iter());
         match &asked.end {
-            Some(known) if !known.agrees(&end) => wrong.push((Rule::OneEnd, "another end than before")),
+            Some(known) if !known.agrees(&end) => wrong.push((Rule::OneEnd, "a second, different end")),
             Some(_) => {}
             None => asked.end = Some(end),
         }
@@ -260,7 +262,7 @@ impl Checker {
             && let Some(stream) = link.streams.get(id)
             && (done && stream.told != length && !self.faults && !link.paused && !link.told.contains_key(id))
         {
-            wrong.push((Rule::DeltaWhole, "the deltas are not all of the answer"));
+            wrong.push((Rule::DeltaWhole, "the deltas are not the whole answer"));
         }
         for (rule, detail) in wrong {
             self.violated(rule, Some(user), &[id], detail);
@@ -275,11 +277,11 @@ impl Checker {
                 let end = End::of("failed", std::iter::empty());
                 let known = asked.end.get_or_insert_with(|| end.clone());
                 if !known.agrees(&end) {
-                    self.violated(Rule::OneEnd, Some(user), &[id], "another end than before");
+                    self.violated(Rule::OneEnd, Some(user), &[id], "a second, different end");
                 }
                 self.told(conn, id);
             }
-            // A refusal; or the end of a message that was deleted with its conversation.
+            // This is a refusal, or the end of a message that was deleted with its conversation.
             Some("conversation_not_found") => {
                 asked.refusals += 1;
                 self.told(conn, id);
@@ -299,15 +301,15 @@ impl Checker {
     fn heartbeat(&mut self, conn: Conn, user: usize) {
         let Some(link) = self.links.get_mut(&conn) else { return };
         link.beats_answered += 1;
-        // They are answered in their order.
+        // Heartbeats are answered in the order in which they were sent.
         link.holds |= link.beats_at_end.is_some_and(|beat| link.beats_answered >= beat);
         if link.beats_answered > link.beats_before {
-            let detail = "a heartbeat was heard on a connection that had lost the place before it was sent";
+            let detail = "a heartbeat was answered on a connection that had lost the place before it was sent";
             self.violated(Rule::Fenced, Some(user), &[], detail);
         }
     }
 
-    /// What is owed in the end.
+    /// Finds the ends that connections are still owed after the end.
     pub(super) fn judge_links(&mut self) {
         let mut missing = Vec::new();
         for (conn, link) in &self.links {
@@ -315,7 +317,7 @@ impl Checker {
                 continue;
             }
             for (id, line) in &link.owed {
-                // Of a conversation that is deleted there may be nothing left to tell.
+                // If the conversation is deleted, there may be nothing left to tell.
                 let user = &self.users[link.user];
                 let asked = user.asked.get(id);
                 let talk = asked.and_then(|asked| user.talks.get(&asked.conversation));

@@ -1,15 +1,15 @@
-//! Checks a history against the contract: line by line, in one pass, in time that grows with its length and in memory
-//! that grows with the number of its messages.
+//! Checks a history against the contract, line by line and in one pass. The time grows with the length of the history,
+//! the memory with the number of its messages.
 //!
-//! The model is the mock: its answer to a text is known (`response for …`), so every delta and every answer can be
-//! compared with what it must be, wherever it turns up.
+//! The model is the mock, and its answer to each text is known (`response for …`). So every delta and every answer can
+//! be compared with the right one, wherever it turns up.
 //!
-//! Obligations to tell somebody something are only held against the stack where the contract has them. A client is owed
-//! an end from the moment its connection was answered `accepted`, or a delta; and only if that connection still has its
-//! place at the very end, which a heartbeat shows that was answered after everything was over. A place that was lost is
-//! never had again by the same connection, so it had the place all the time.
+//! The stack must tell a client only what the contract says. After a connection was told `accepted` or a delta of a
+//! message, it is owed the end of that message. This counts only if the connection still has its place at the very end.
+//! A heartbeat shows that: it is sent and answered after everything else. A connection that loses its place never gets
+//! it back, so such a connection had its place all the time.
 //!
-//! `live` follows the connections, `kept` compares with what the stack has kept, `stack` looks at the samples.
+//! `live` follows the connections, `kept` compares with what the stack has stored, `stack` looks at the samples.
 
 mod bench;
 mod history;
@@ -33,10 +33,10 @@ pub use rule::Rule;
 
 use live::Link;
 
-/// Of a history, no more than this many are shown.
+/// The most violations that are reported of one history.
 const MOST_VIOLATIONS: usize = 1000;
 
-/// Lines that are printed of one violation.
+/// The most lines of a history that are printed for one violation.
 const MOST_LINES: usize = 60;
 
 /// A rule that does not hold.
@@ -44,10 +44,10 @@ const MOST_LINES: usize = 60;
 pub struct Violation {
     pub rule: Rule,
     pub detail: String,
-    /// Of messages, conversations, connections or objects.
+    /// The ids of messages, conversations, connections or objects.
     pub ids: Vec<String>,
     pub user: Option<String>,
-    /// Where it was seen.
+    /// The line at which it was seen.
     pub line: u64,
 }
 
@@ -59,7 +59,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What a history was checked for.
+/// The result of a check.
 #[derive(Debug)]
 pub struct Verdict {
     pub lines: u64,
@@ -71,12 +71,12 @@ pub struct Verdict {
 #[derive(Debug)]
 pub enum Unreadable {
     Io(std::io::Error),
-    /// A line that is none.
+    /// One line is not a line of a history.
     Line {
         number: u64,
         error: serde_json::Error,
     },
-    /// It was cut off: nothing can be said of what is missing.
+    /// The history was cut off, so anything may be missing from it.
     Unfinished,
 }
 
@@ -86,8 +86,10 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "The history can't be read: {error}"),
-            Self::Line { number, error } => write!(f, "Line {number} is no line of a history: {error}"),
-            Self::Unfinished => f.write_str("The history has no end, so nothing can be said of what is missing"),
+            Self::Line { number, error } => write!(f, "Line {number} is not a line of a history: {error}"),
+            Self::Unfinished => {
+                f.write_str("The history has no end, so it can't be checked. Run its seed again and let it finish")
+            }
         }
     }
 }
@@ -111,7 +113,7 @@ pub fn check(mut reader: impl BufRead) -> Result<Verdict, Unreadable> {
     }
 }
 
-/// The lines of a history that speak of a violation's ids, with their numbers.
+/// The lines of a history that contain a violation's ids, with their numbers.
 pub fn lines_of(path: &Path, violation: &Violation) -> std::io::Result<Vec<String>> {
     let mut lines = Vec::new();
     for (index, line) in BufReader::new(File::open(path)?).lines().enumerate() {
@@ -123,12 +125,12 @@ pub fn lines_of(path: &Path, violation: &Violation) -> std::io::Result<Vec<Strin
     }
     let too_many = lines.len().saturating_sub(MOST_LINES);
     if too_many > 0 {
-        lines.splice(MOST_LINES / 2..MOST_LINES / 2 + too_many, [format!("          … {too_many} lines")]);
+        lines.splice(MOST_LINES / 2..MOST_LINES / 2 + too_many, [format!("          … {too_many} more lines")]);
     }
     Ok(lines)
 }
 
-/// A message as its user has sent it, and what came of it.
+/// A message as its user has sent it, and everything that is known of it since.
 #[derive(Debug, Default)]
 struct Asked {
     conversation: String,
@@ -137,25 +139,25 @@ struct Asked {
     parent: Option<String>,
     first_sent: u64,
     last_sent: u64,
-    /// With this content.
+    /// How often it was sent with this content.
     sends: u32,
-    /// With another one.
+    /// How often its id was sent with other content.
     others: u32,
-    /// While the connection was not known to have lost its place.
+    /// The connections on which it was sent before they were known to have lost their place.
     sent_on: Vec<Conn>,
     refusals: u32,
     cancelled: bool,
-    /// When it was first said to be accepted.
+    /// The line at which `accepted` was first told.
     accepted: Option<u64>,
     accepts: u32,
     end: Option<End>,
-    /// Where its `done` was first told.
+    /// The line and connection at which its `done` was first told.
     first_told: Option<(u64, Conn)>,
     stored: bool,
 }
 
 impl Asked {
-    /// What the mock says to it.
+    /// The mock's answer to it.
     fn answer(&self) -> String {
         format!("response for {}", self.text)
     }
@@ -165,7 +167,7 @@ impl Asked {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct End {
     status: String,
-    /// `None` where a frame had to leave out texts.
+    /// `None` if a frame had to leave out texts.
     answers: Option<u64>,
 }
 
@@ -189,7 +191,7 @@ impl End {
 struct Talk {
     deleting: bool,
     deleted: bool,
-    /// The end of its history was read.
+    /// Its history was read after the end.
     read: bool,
 }
 
@@ -198,9 +200,9 @@ struct User {
     name: String,
     asked: HashMap<String, Asked>,
     talks: HashMap<String, Talk>,
-    /// Connections of which none is known to have lost the place to another.
+    /// The connections that are not known to have lost the place to another one.
     links: Vec<Conn>,
-    /// Of everything in the history.
+    /// The ids of all items in its conversations.
     items: BTreeSet<String>,
 }
 
@@ -215,14 +217,14 @@ pub struct Checker {
     users: Vec<User>,
     by_name: HashMap<String, usize>,
     links: HashMap<Conn, Link>,
-    /// Objects that messages name.
+    /// The objects that messages name, with their users.
     named: HashMap<String, usize>,
     objects: Option<(BTreeSet<String>, BTreeSet<String>)>,
     violations: Vec<Violation>,
 }
 
 impl Checker {
-    /// The next line.
+    /// Takes the next line.
     pub fn feed(&mut self, event: Event) {
         self.line += 1;
         match event {
@@ -264,7 +266,7 @@ impl Checker {
         }
     }
 
-    /// After the last line.
+    /// Judges what can be judged only after the last line.
     pub fn finish(mut self) -> Result<Verdict, Unreadable> {
         if !self.ended {
             return Err(Unreadable::Unfinished);
@@ -293,7 +295,7 @@ impl Checker {
         }
     }
 
-    /// Something is told of a message that this user has not sent.
+    /// Reports that a user was told something of a message that this user has not sent.
     fn unknown(&mut self, user: usize, id: &str) {
         let others = self.users.iter().any(|other| other.asked.contains_key(id));
         match others {

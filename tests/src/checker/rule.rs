@@ -1,10 +1,10 @@
-//! The rules, each a promise of the contract or what a promise needs.
+//! The rules. Each is a promise of the contract, or something that a promise needs.
 
 use std::fmt;
 
 macro_rules! rules {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal,)+) => {
-        /// What must hold of every history.
+        /// Each rule must hold in every history.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Rule {
             $($(#[doc = $doc])+ $name,)+
@@ -13,11 +13,12 @@ macro_rules! rules {
         impl Rule {
             pub const ALL: &'static [Rule] = &[$(Rule::$name),+];
 
-            /// As it is printed.
+            /// Its name in reports.
             pub fn name(self) -> &'static str {
                 match self { $(Rule::$name => $text),+ }
             }
 
+            /// Its sentence in reports.
             pub fn says(self) -> &'static str {
                 match self { $(Rule::$name => concat!($($doc),+).trim_ascii()),+ }
             }
@@ -28,57 +29,57 @@ macro_rules! rules {
 rules! {
     /// An accepted message is in the history of its conversation.
     Kept = "kept",
-    /// It is there once, and so is every answer: an id names one item.
+    /// A message is in history once, and so is each answer: no two items of a user have the same id.
     Once = "once",
-    /// After the end nothing is `queued` or `processing`.
+    /// After the end, no message is `queued` or `processing`.
     Ends = "ends",
-    /// A message has one end and one answer, whoever tells it and however often.
+    /// A message has one end: whenever its end is told or read, it is the same end with the same answers.
     OneEnd = "one-end",
-    /// The answer to a message is the one to its text: `done` has it whole, `failed` has none.
+    /// An answer fits the text of its message: `done` has the whole answer, `cancelled` its beginning, `failed` none.
     Answer = "answer",
-    /// Answers within a conversation come in the order of its messages.
+    /// In a conversation, answers are in the order of their messages.
     AnswerOrder = "answer-order",
-    /// A message that was accepted before another was sent comes before it.
+    /// If a message was accepted before another one was sent, it comes before that one in history.
     MessageOrder = "message-order",
-    /// Who stays connected is told the end of what was accepted on this connection.
+    /// A connection that keeps its place is told the end of each message that it was told `accepted` or a delta of.
     Told = "told",
-    /// Without faults, ends are told in the order of messages.
+    /// Without faults, ends are told in the order of the messages.
     ToldInOrder = "told-in-order",
-    /// Per connection and message `seq` counts without gaps; `restart` begins anew.
+    /// For each connection and message, `seq` counts without gaps, until a delta with `restart` sets it anew.
     DeltaGap = "delta-gap",
-    /// A delta that is sent again is the same.
+    /// A delta that is told again has the same text.
     DeltaSame = "delta-same",
-    /// No delta follows the end of its message on the same connection.
+    /// After the end of a message was told on a connection, no delta of the message follows there.
     DeltaAfterEnd = "delta-after-end",
-    /// The deltas together are the beginning of the text that they announce.
+    /// Each delta is the next piece of the message's answer.
     DeltaText = "delta-text",
-    /// Without faults, a client that reads is told the whole text in deltas.
+    /// Without faults, a client that reads all the time is told the whole text in deltas.
     DeltaWhole = "delta-whole",
-    /// Nobody is told anything of another user's messages.
+    /// No user is told or shown anything of another user's messages.
     Own = "own",
-    /// Nothing is there that nobody has sent.
+    /// Every message that is told or stored was sent by somebody.
     Sent = "sent",
-    /// An id that was accepted is a duplicate from then on, and only then.
+    /// `accepted` says that an id is a duplicate if the id was accepted before, and only then.
     Duplicate = "duplicate",
-    /// Other content under a used id is not accepted.
+    /// If an id is sent again with other content, that content is not accepted, told or stored.
     SameContent = "same-content",
-    /// What was refused is not stored.
+    /// A message that was only ever refused is not stored.
     Refused = "refused",
-    /// A message follows what it names, or else the item before it; an answer follows its message.
+    /// A message follows the parent that it names, or else the item before it. An answer follows its message.
     Parent = "parent",
-    /// Who has lost the place to another connection of the same user is not heard any more.
+    /// After a connection has lost its place to another connection of its user, its frames have no effect.
     Fenced = "fenced",
-    /// No more than `MaxClients` hold a place.
+    /// At most `MaxClients` clients hold a place.
     Places = "places",
-    /// A user holds one place, and a place is one slot.
+    /// A user holds one place at most, and each place has a slot.
     OnePlace = "one-place",
-    /// No more than `MaxConcurrentMessages` are in processing.
+    /// At most `MaxConcurrentMessages` messages are in processing.
     Processing = "processing",
-    /// Every object under `media/` is of a message, or noted for the janitor.
+    /// Every object under `media/` belongs to a message, or is noted as about to be used.
     StrayMedia = "stray-media",
-    /// Every object that a message names is there.
+    /// Every object that a message names exists.
     MissingMedia = "missing-media",
-    /// A conversation is there until its deletion is asked for, and gone when that was answered.
+    /// A conversation exists until its deletion is asked for. After the deletion was answered, it is gone.
     Deletion = "deletion",
 }
 

@@ -1,4 +1,4 @@
-//! For each rule a small history that breaks it, and nothing else; and one that is right.
+//! For each rule there are small histories that break this rule and no other. One history is right.
 
 use std::collections::BTreeSet;
 
@@ -99,7 +99,7 @@ fn began(faults: bool) -> Event {
     Event::Began { seed: 1, max_clients: 2, max_processing: 3, faults }
 }
 
-/// Ann says `one` and `two`; all went well. With faults, unless a case makes it otherwise.
+/// Ann says `one` and `two`, and all goes well. Faults are on, unless a case turns them off.
 struct Case {
     faults: bool,
     live: Vec<Event>,
@@ -135,7 +135,7 @@ impl Case {
         self
     }
 
-    /// `events` before the end, after all that is said.
+    /// Adds `events` after everything that is said, before the end.
     fn then(mut self, events: impl IntoIterator<Item = Event>) -> Self {
         self.live.extend(events);
         self
@@ -146,7 +146,7 @@ impl Case {
         self
     }
 
-    /// `events` in place of the ones at these places.
+    /// Puts `events` in the place of these ones.
     fn instead(mut self, range: std::ops::Range<usize>, events: impl IntoIterator<Item = Event>) -> Self {
         self.live.splice(range, events);
         self
@@ -184,7 +184,7 @@ fn right(case: Case) {
     assert!(found.violations.is_empty(), "{:#?}", found.violations);
 }
 
-/// Where the parts of [`Case::right`] are in `live`.
+/// The places of the parts of [`Case::right`] in `live`.
 const ACCEPTED: usize = 4;
 const DELTAS: std::ops::Range<usize> = 5..7;
 const REPLY: usize = 7;
@@ -216,7 +216,7 @@ fn broken(rule: Rule) -> Vec<Case> {
                 items.push(message("b", "two", status, "a-0"));
                 case().instead(11..12, []).with_items(items)
             });
-            // Nobody holds a place in the end, so nobody is owed the end.
+            // No client holds a place at the end, so no client is owed the end of a message.
             open.into_iter().map(|case| Case { settled: Vec::new(), ..case }).collect()
         }
         Rule::OneEnd => {
@@ -245,7 +245,7 @@ fn broken(rule: Rule) -> Vec<Case> {
                 with(vec![]),
                 with(vec![answer("a", "two")]),
                 with(vec![answer("a", "one"), second]),
-                // Of a failed one.
+                // A failed message has an answer.
                 Case {
                     kept: vec![history(ANN, "talk", vec![one_is("failed"), answer("a", "one")])],
                     ..case().instead(DELTAS.start..SECOND.end, [error(1, "a", "reply_failed")])
@@ -278,7 +278,7 @@ fn broken(rule: Rule) -> Vec<Case> {
         Rule::Told => vec![
             case().instead(11..12, []),
             case().then([sent(1, "a", "one"), accepted_as(1, true, one_is("done"))]),
-            // On a connection that has heard a part of it.
+            // The connection was told only a part of the answer.
             case().instead(11..12, connect(2, ANN).into_iter().chain([restart(2, "b", 1, "response ")])),
         ]
         .into_iter()
@@ -429,7 +429,7 @@ fn a_client_that_goes_on_elsewhere_is_told_the_text_again() {
 }
 
 #[test]
-fn what_is_repeated_is_no_violation() {
+fn a_frame_that_is_told_again_breaks_no_rule() {
     let again = [delta(1, "a", 0, "response "), delta(1, "a", 0, "response "), delta(1, "a", 1, "for one")];
     right(Case::right().instead(DELTAS, again));
     right(Case::right().then([
@@ -441,8 +441,8 @@ fn what_is_repeated_is_no_violation() {
 }
 
 #[test]
-fn who_has_lost_the_place_is_owed_nothing() {
-    // No heartbeat was answered in the end.
+fn a_client_that_has_lost_the_place_is_owed_nothing() {
+    // No heartbeat was answered at the end.
     right(Case { settled: vec![Event::Beat { conn: 1 }], ..Case::right().instead(11..12, []) });
     let closed = Event::Closed { conn: 1, wanted: false, code: None };
     right(Case { settled: vec![], ..Case::right().instead(11..12, [closed]) });
@@ -468,10 +468,10 @@ fn a_failed_message_and_a_cancelled_one_have_ended() {
 }
 
 #[test]
-fn what_was_refused_once_may_be_accepted_later() {
+fn a_message_that_was_refused_once_may_be_accepted_later() {
     let again = [error(1, "b", "too_many_pending"), sent(1, "b", "two"), accepted(1, "b", "two", "a-0")];
     right(Case::right().instead(9..10, again));
-    // And nobody knows of an answer that was lost.
+    // The first `accepted` may have been lost, so the first one that arrives may say "duplicate".
     right(
         Case::right().instead(9..10, [sent(1, "b", "two"), accepted_as(1, true, message("b", "two", "queued", "a-0"))]),
     );

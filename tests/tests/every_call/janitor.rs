@@ -1,5 +1,5 @@
-//! The janitor's cases. Each run has something to tidy up: a socket whose lease has ended. After the run with the
-//! fault comes one without, and then the socket must be closed.
+//! The janitor's cases. Each run has something to tidy up: a socket whose lease has ended. The run with the fault is
+//! followed by a run without one, and then the socket must be closed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep};
 
 use super::{FAULTS, TRIES, Theatre, scenario};
 
-/// Stacks, each with a share of the cases.
+/// The number of stacks. Each has a share of the cases.
 const STACKS: usize = 3;
 
-/// Long enough for a slow start, short enough to wait for.
+/// This is long enough for a slow start, and short enough for a test that waits for the lease to end.
 const LEASE_SECONDS: u64 = 2;
 
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -24,7 +24,7 @@ pub(crate) async fn cases() -> Vec<Aim> {
     shares.into_iter().flatten().collect()
 }
 
-/// Each stack learns for itself, and runs every third case.
+/// Each stack finds out the janitor's calls by itself, and runs every third case.
 async fn share(stack: usize) -> Vec<Aim> {
     let theatre = Theatre::open(10 + stack as u64, LEASE_SECONDS).await;
     let (mut users, mut met, mut unmet) = (Vec::new(), Vec::new(), Vec::new());
@@ -44,7 +44,7 @@ async fn share(stack: usize) -> Vec<Aim> {
             let mut user = lose_place(&theatre, &aim.event).await;
             theatre.backstage.aim(&aim).await.expect("the stack takes the rule");
             run(&theatre, &aim.event).await;
-            // What that one left, the next one sees to.
+            // The next run does what that run left undone.
             run(&theatre, &format!("after-{}", aim.event)).await;
             gone(&mut user).await;
             users.push(user);
@@ -63,11 +63,12 @@ async fn share(stack: usize) -> Vec<Aim> {
     met
 }
 
-/// A user whose lease has ended, with an open socket.
+/// Makes a user whose lease has ended and whose socket is still open.
 async fn lose_place(theatre: &Theatre, name: &str) -> User {
     let mut user = User::named(Arc::clone(&theatre.scene), 0, name.to_owned()).await;
     scenario::speak(&mut user).await;
-    sleep(Duration::from_secs(LEASE_SECONDS + 1)).await; // and the janitor's allowance for other clocks
+    // One second more, because the janitor allows for clocks that differ.
+    sleep(Duration::from_secs(LEASE_SECONDS + 1)).await;
     let since = Instant::now();
     while theatre.backstage.places().await.is_ok_and(|places| !places.leases.is_empty()) {
         assert!(since.elapsed() < PATIENCE, "leases do not end");
@@ -76,7 +77,7 @@ async fn lose_place(theatre: &Theatre, name: &str) -> User {
     user
 }
 
-/// Runs the janitor, until that run has ended, well or not.
+/// Runs the janitor and waits until that run has ended, with or without success.
 async fn run(theatre: &Theatre, case: &str) {
     let invocations = async || {
         let state = theatre.backstage.state().await.expect("the state");
@@ -96,12 +97,12 @@ async fn run(theatre: &Theatre, case: &str) {
     }
 }
 
-/// Its sockets are closed.
+/// Waits until all sockets of the user are closed.
 async fn gone(user: &mut User) {
     let since = Instant::now();
     let lines: Vec<_> = user.left.drain(..).chain(user.line.take()).collect();
     while lines.iter().any(e2e::campaign::line::Line::is_open) {
-        assert!(since.elapsed() < PATIENCE, "{} has lost its place, and its socket is open", user.name);
+        assert!(since.elapsed() < PATIENCE, "{} has lost its place, but its socket is still open", user.name);
         sleep(Duration::from_millis(20)).await;
     }
 }

@@ -1,9 +1,10 @@
-//! Each single call that a function makes in a scenario dies before it, dies after it, loses its answer, is refused, or
-//! is never answered; one at a time, each in a run of the scenario of its own, by a user of its own. What is promised
-//! must hold every time. Which calls there are is asked of the stack, after the scenario has run without any fault.
+//! Each call that a function makes in a scenario gets each fault once. The process is killed before or after the call,
+//! the call's answer is lost, the call is refused, or the call is never answered. Each fault has its own run of the
+//! scenario with its own user, and the promises must hold in every run. The scenario first runs without any fault, and
+//! the stack then lists its calls.
 //!
-//! Many runs go on at once, because most of each is waiting for a time-out or a dead worker's message. The janitor looks
-//! after everybody, so its runs have stacks of their own, and only one of them goes on at a time.
+//! Many runs go on at once, because most of their time is waiting for a time-out or for a dead worker's message. A run
+//! of the janitor works for all users. So the janitor's cases have stacks of their own, with one run at a time on each.
 
 mod janitor;
 mod scenario;
@@ -23,16 +24,17 @@ use futures_util::StreamExt as _;
 
 const FAULTS: [&str; 5] = ["kill_before", "kill_after", "lost", "refused", "hung"];
 
-/// Runs at a time, on one stack.
+/// The number of runs at a time on one stack.
 const AT_ONCE: usize = 48;
 
-/// Runs without a fault, from which the calls are learned: which of them come depends on who is faster.
+/// The number of runs without a fault that show the calls. There are several, because the calls depend on the order in
+/// which processes happen to run.
 const LEARNERS: u32 = 3;
 
-/// Of a call that did not come this time.
+/// The number of tries for a call that does not come every time.
 const TRIES: u32 = 3;
 
-/// A stack, with a history of its own.
+/// A stack with its own history.
 struct Theatre {
     stack: Stack,
     backstage: Backstage,
@@ -102,12 +104,12 @@ async fn each_call_of_each_function_may_fail_in_each_way() {
     }
 }
 
-/// The cases of all functions that the scenario invokes.
+/// Runs the cases of all functions that the scenario invokes. Returns those whose fault was met.
 async fn scenario_cases() -> Vec<Aim> {
     let theatre = Theatre::open(1, 30).await;
     let (scene, backstage) = (&theatre.scene, &theatre.backstage);
     let mut users = Vec::new();
-    // The longest list that was seen of each step.
+    // The highest number of calls that was seen in each step.
     let mut steps: BTreeMap<(&'static str, &'static str), usize> = BTreeMap::new();
     for number in 0..LEARNERS {
         let mut user = User::named(Arc::clone(scene), number, format!("learner-{number}")).await;
@@ -158,7 +160,7 @@ async fn scenario_cases() -> Vec<Aim> {
     }
     backstage.end_faults().await.expect("no more faults");
     theatre.close(users).await;
-    // Only a call that comes now and then can stay away three times.
+    // A call that comes only now and then may stay away three times. There must be few of them.
     println!("not met: {unmet:?}");
     assert!(unmet.len() * 20 <= met.len(), "{} of {} cases were not met", unmet.len(), unmet.len() + met.len());
     met

@@ -1,5 +1,6 @@
-//! What a user does in each run: connects, is answered, sends a heartbeat, cancels what waits and what is at work, goes
-//! on elsewhere, leaves. Whoever is not answered asks again, as the contract has it; whatever was accepted is waited for.
+//! The scenario of each run. A user connects, gets an answer, sends a heartbeat, cancels a message that waits and one
+//! that is being answered, continues on another device, and leaves. A user that gets no answer asks again, as the
+//! contract allows. The user waits for the end of each message that was accepted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,15 +13,15 @@ use e2e::checker::Event;
 use e2e::{media, new_id};
 use tokio::time::{Instant, sleep};
 
-/// A worker that dies before it holds its message costs a minute at most; and then some, on a slow machine.
+/// A worker that dies before it holds its message costs a minute at most. A slow machine needs more.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// After the scenario, until the last functions have come to their ends.
+/// The last functions end within this time after the scenario.
 const MET_WITHIN: Duration = Duration::from_secs(3);
 
 const ASK_AGAIN: Duration = Duration::from_secs(3);
 
-/// The functions that are invoked, and by which step of it.
+/// The functions that the scenario invokes, each with the step that invokes it.
 pub(crate) const STEPS: &[(&str, &str)] = &[
     ("connect", "first"),
     ("connect", "second"),
@@ -37,7 +38,7 @@ pub(crate) const STEPS: &[(&str, &str)] = &[
     ("disconnect", "leave"),
 ];
 
-/// Ids that are known before they are used, so that a fault can be aimed.
+/// The ids of a run. They are chosen beforehand, so that a fault can be aimed at them.
 pub(crate) struct Script {
     name: String,
     user: String,
@@ -59,7 +60,7 @@ impl Script {
         }
     }
 
-    /// What is in the events of the step.
+    /// A text that the events of this step contain.
     pub(crate) fn event(&self, step: &str) -> String {
         match step {
             "first" | "second" => format!("{}-{step}", self.name),
@@ -72,7 +73,7 @@ impl Script {
     }
 }
 
-/// Who watches the scenario: aims at a step before it is played, or learns its calls after it.
+/// Watches the scenario. It aims a fault at a step before the step is played, or learns the step's calls after it.
 pub(crate) struct Director<'a> {
     pub(crate) backstage: &'a Backstage,
     pub(crate) aim: Option<(&'a str, Aim)>,
@@ -89,7 +90,7 @@ impl Director<'_> {
 
     async fn after(&mut self, step: &str, script: &Script) {
         let Some(learned) = &mut self.learned else { return };
-        // Nobody else is there: what runs belongs to the step.
+        // There is no other user, so everything that runs belongs to this step.
         quiet(self.backstage).await;
         for (function, of) in STEPS.iter().filter(|(_, of)| *of == step) {
             let calls = self.backstage.calls(function, &script.event(step)).await.expect("the stack notes calls");
@@ -98,7 +99,7 @@ impl Director<'_> {
         }
     }
 
-    /// Whether the rule was met; its call may be the last of all.
+    /// Whether the rule was met. This waits for a while, because the rule's call may be the last of all.
     pub(crate) async fn met(&self) -> bool {
         let Some((_, aim)) = &self.aim else { return false };
         let since = Instant::now();
@@ -113,7 +114,7 @@ impl Director<'_> {
     }
 }
 
-/// No function runs.
+/// Waits until no function runs.
 async fn quiet(backstage: &Backstage) {
     loop {
         let state = backstage.state().await.expect("the state");
@@ -165,7 +166,7 @@ pub(crate) async fn play(user: &mut User, script: &Script, director: &mut Direct
         ended(user, &script.picture).await;
         director.after("picture", script).await;
     }
-    // One is at work and is stopped, one waits behind it.
+    // One message is being answered and is stopped. Another one waits behind it.
     director.before("stopped").await;
     director.before("waiting").await;
     accepted(user, &say(&script.stopped, format!("!slow 60000 {user_is}"), None)).await;
@@ -183,7 +184,7 @@ pub(crate) async fn play(user: &mut User, script: &Script, director: &mut Direct
     }
     director.after("stopped", script).await;
     director.after("waiting", script).await;
-    // On with another device, the old one still there; and once more what was said.
+    // The user continues on another device while the old line is still open, and sends a message again.
     let second = format!("?session={}-second&takeover=true", user.name);
     user.left.extend(user.line.take());
     director.before("second").await;
@@ -215,7 +216,7 @@ async fn connect(user: &mut User, query: &str) {
     }
 }
 
-/// Where the line was lost.
+/// Connects again if the line was lost.
 async fn reconnect(user: &mut User, device: &str) {
     let lost = std::mem::take(&mut user.mind.known().lost);
     if lost || user.line.as_ref().is_none_or(|line| !line.is_open()) {
@@ -228,7 +229,7 @@ fn fate(user: &User, id: &str) -> Fate {
     user.mind.known().messages.get(id).cloned().unwrap_or_default()
 }
 
-/// Until it is so, or the time is over.
+/// Waits until `so` holds or the time is over.
 async fn wait(user: &User, time: Duration, so: impl Fn(&User) -> bool) {
     let deadline = Instant::now() + time;
     while !so(user) && Instant::now() < deadline {
@@ -257,7 +258,7 @@ async fn accepted(user: &mut User, message: &Saying) {
     }
 }
 
-/// By itself, while its sender stays.
+/// Waits until the message has ended, while its sender stays connected.
 async fn ended(user: &mut User, id: &str) {
     let since = Instant::now();
     while !fate(user, id).ended {
@@ -284,7 +285,7 @@ async fn heartbeat(user: &mut User) {
     }
 }
 
-/// It has ended, and its end is told again.
+/// Sends a message again that has ended, until its end is told again.
 async fn told_again(user: &mut User, message: &Saying) {
     let (since, before) = (Instant::now(), fate(user, &message.id).told);
     while fate(user, &message.id).told == before {
@@ -320,7 +321,7 @@ async fn upload(user: &User) -> String {
     }
 }
 
-/// Connects and is answered.
+/// Connects and gets an answer.
 pub(crate) async fn speak(user: &mut User) {
     connect(user, &format!("?session={}-first", user.name)).await;
     let conversation = make_talk(user).await;

@@ -417,7 +417,7 @@ describe('heartbeats', () => {
     };
     for (let i = 0; i < 4; i++) expect([beats(4999), beats(1)]).toEqual([0, 1]);
     b.frame(connection, { type: 'delta', id: 'a', seq: 0, text: 'Hello' });
-    // From then on the lease alone counts.
+    // From then on, only the lease decides when a heartbeat is due.
     expect([beats(19_999), beats(1)]).toEqual([0, 1]);
     b.say('b').accept(connection, 'b').sent();
     expect(beats(5000)).toBe(1);

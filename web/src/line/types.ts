@@ -90,7 +90,7 @@ export type TimerName =
   | 'retry' // when to connect again
   | 'look' // when to ask admission again
   | 'beat' // the next heartbeat
-  | 'nudge' // the next heartbeat of who waits for somebody to begin
+  | 'nudge' // the next heartbeat of a client whose message no worker has begun to answer
   | 'pong' // a sign of life is due
   | 'answer' // an answer to a sent entry is due
   | 'outbox' // an entry may be sent again

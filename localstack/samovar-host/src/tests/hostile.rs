@@ -1,4 +1,4 @@
-//! Arbitrary calls of the Runtime API: none takes another's event, and the function goes on.
+//! Arbitrary calls of the Runtime API. No call ends the invocation of another process, and the function goes on.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -10,7 +10,7 @@ fn config() -> ProptestConfig {
 }
 
 #[test]
-fn no_call_but_its_own_ends_an_invocation() {
+fn only_a_process_itself_ends_its_invocation() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let host = runtime.block_on(TestHost::start(vec![function(Some(1))]));
     let (mut hold, invocation) = runtime.block_on(host.hold());
@@ -48,10 +48,10 @@ fn no_call_but_its_own_ends_an_invocation() {
     let method = proptest::sample::select(vec!["GET", "POST", "PUT", "DELETE", "HEAD"]);
     let body = proptest::collection::vec(any::<u8>(), 0..64);
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
-    // Paths that nobody gave, and those under this instance's own, which a random id keeps from others.
+    // Some paths are arbitrary. Others are under this instance's own path, whose random id other processes don't know.
     let calls = (path, any::<bool>(), method, body);
     let tested = TestRunner::new(config()).run(&calls, |(path, own, method, body)| {
-        prop_assume!(!path.contains("event/next"), "it waits for ever, as on Lambda");
+        prop_assume!(!path.contains("event/next"), "this call waits for the next event, as on Lambda");
         let own = own && !path.contains("..") && !path.contains("%2e%2e");
         prop_assume!(!path.contains(&instance));
         let base = if own { format!("{root}/_runtime/fixture/{instance}/2018-06-01/runtime") } else { root.to_owned() };

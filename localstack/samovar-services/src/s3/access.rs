@@ -50,7 +50,7 @@ pub(super) fn check_token(token: Option<&str>) -> S3Result<()> {
     }
 }
 
-/// Whether a request is signed, or its address is, and for S3.
+/// Whether a request or its address is signed for S3.
 pub(super) fn is_signed(request: &Request) -> bool {
     const SCOPE: &str = "/s3/aws4_request";
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());

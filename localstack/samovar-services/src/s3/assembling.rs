@@ -16,7 +16,7 @@ use super::upload::MAX_OBJECT_BYTES;
 use crate::clock::now_ms;
 use crate::ids::request_id;
 
-/// S3's limits on an object of many parts, and on the parts of one list.
+/// S3's limits: the size of an object of many parts, and the number of parts in one list.
 const MAX_WHOLE_BYTES: u64 = 5 * 1024 * 1024 * 1024 * 1024;
 const MAX_LISTED_PARTS: i32 = 1000;
 

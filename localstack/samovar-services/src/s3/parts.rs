@@ -1,7 +1,8 @@
-//! Multipart uploads: each part is a file of its own, until the parts are put together.
+//! Multipart uploads. Each part is a file of its own until the parts are joined.
 //!
-//! What is not completed is not an object, and is not kept: it ends with the process. An upload that is completed twice
-//! at once makes the same object twice, and the second is told that there is no such upload.
+//! An upload becomes an object only when it is completed. Other uploads are lost when the process ends. If an upload is
+//! completed twice at the same time, the same object is stored twice, and the second caller is told that the upload
+//! does not exist.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -18,7 +19,7 @@ use tokio_util::io::ReaderStream;
 use super::object::Description;
 use super::upload::{Arrived, hex};
 
-/// S3's limits.
+/// The limits of S3.
 const MAX_PARTS: i32 = 10_000;
 const LEAST_PART_BYTES: u64 = 5 * 1024 * 1024;
 
@@ -33,7 +34,7 @@ struct Pending {
     bucket: String,
     key: String,
     description: Description,
-    /// The names of the checksums that the object is to have.
+    /// The names of the checksums that the object gets.
     checksums: Vec<String>,
     parts: BTreeMap<i32, Part>,
 }
@@ -57,7 +58,7 @@ impl Part {
     }
 }
 
-/// The object that parts are to become.
+/// The parts that become an object.
 #[derive(Debug)]
 pub(super) struct Whole {
     pub(super) description: Description,
@@ -79,7 +80,7 @@ impl Multiparts {
         self.all().insert(id.to_owned(), Pending { bucket, key, description, checksums, parts: BTreeMap::new() });
     }
 
-    /// Keeps a part, and forgets the one that had its number.
+    /// Keeps a part. It replaces the earlier part with its number.
     pub(super) fn keep(&self, id: &str, of: (&str, &str), number: i32, part: Part) -> S3Result<()> {
         check_number(number)?;
         find(&mut self.all(), id, of)?.parts.insert(number, part);
@@ -95,7 +96,7 @@ impl Multiparts {
         Ok(find(&mut self.all(), id, of)?.parts.clone())
     }
 
-    /// What the listed parts make together.
+    /// Checks the list of parts and takes the parts that it names.
     pub(super) fn whole(&self, id: &str, of: (&str, &str), listed: &[CompletedPart]) -> S3Result<Whole> {
         let mut all = self.all();
         let pending = find(&mut all, id, of)?;
@@ -156,7 +157,7 @@ impl Whole {
         stream::iter(paths).then(open).try_flatten().boxed()
     }
 
-    /// As S3 has it: the MD5 of the parts' MD5s, and their number.
+    /// The ETag that S3 gives such an object: the MD5 of the parts' MD5s, and the number of parts.
     pub(super) fn etag(&self) -> String {
         let mut md5 = Md5::new();
         for part in &self.parts {

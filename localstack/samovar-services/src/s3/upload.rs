@@ -110,7 +110,7 @@ impl Upload {
 }
 
 impl Arrived {
-    /// As a part of an object: its file, MD5 and size.
+    /// Makes it a part of a multipart upload. Returns its file, MD5 and size.
     pub(super) fn into_part(self) -> (TempPath, [u8; 16], u64) {
         (self.path, self.md5, self.size_bytes)
     }

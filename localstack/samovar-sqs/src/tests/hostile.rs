@@ -1,4 +1,4 @@
-//! Arbitrary calls over the wire: each gets a result or an error that is the caller's, and the server goes on.
+//! Arbitrary calls over the wire. Each gets a result or a client error, and the server goes on.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -30,7 +30,7 @@ const OPERATIONS: [&str; 22] = [
     "Nothing",
 ];
 
-/// Without those that let a call wait.
+/// The members of calls, without those that make a call wait.
 const MEMBERS: [&str; 18] = [
     "QueueName",
     "QueueUrl",
@@ -115,12 +115,12 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn any_call_has_a_result_or_is_the_callers_error() {
+fn any_call_gets_a_result_or_a_client_error() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let bench = Bench::memory();
     let calls = (proptest::sample::select(OPERATIONS.as_slice()), body());
     let tested = TestRunner::new(config()).run(&calls, |(operation, body)| {
-        // What an earlier call has deleted is there again.
+        // An earlier call may have deleted the queue, so it is made again.
         runtime.block_on(bench.queue("q", []));
         let response = runtime.block_on(bench.sqs.call(operation, &body));
         let answer: Value = serde_json::from_slice(&response.body).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Templates that nobody would write: each is read or refused, in reasonable time and without an end of the stack.
+//! Templates that no person would write. Each is read or refused in reasonable time and without a stack overflow.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// These words and arbitrary text between them, in any order.
+/// Texts of these words and of arbitrary text, in any order.
 fn words(words: &'static [&'static str]) -> impl Strategy<Value = String> {
     let word = prop_oneof![
         4 => proptest::sample::select(words).prop_map(str::to_owned),
@@ -52,7 +52,7 @@ fn aliases_do_not_multiply_a_template() {
 }
 
 #[test]
-fn conditions_that_name_each_other_twice_are_decided_once_each() {
+fn each_condition_is_decided_once_although_others_name_it_twice() {
     let mut conditions = "  C0: !Equals [a, a]\n".to_owned();
     for number in 1..64 {
         let before = number - 1;
@@ -65,7 +65,7 @@ fn conditions_that_name_each_other_twice_are_decided_once_each() {
 }
 
 #[test]
-fn a_pattern_takes_no_longer_than_its_length_and_that_of_the_value() {
+fn a_pattern_takes_little_time_however_its_groups_are_nested_and_repeated() {
     let repeated = |inside: &str| (0..20).fold(inside.to_owned(), |inside, _| format!("(?:{inside}){{1000}}"));
     for inside in ["a", "a*", "|a", "(?:|)", "^", "$"] {
         for value in ["", "a", "aaaaaaaaaaaaaaaa"] {
@@ -139,7 +139,7 @@ proptest! {
         let _ = yaml::parse(&text, &Problems::default());
     }
 
-    /// Property values reach the intrinsics with everything around them as it should be.
+    /// The rest of the template is right, so each value reaches the intrinsics.
     #[test]
     fn any_value_of_a_property_is_computed_or_has_a_problem(value in words(&[
         "!Sub ", "!Ref ", "!GetAtt ", "!If ", "!Join ", "!Select ", "!Split ", "!FindInMap ", "!Nope ", "F", "F.Arn",

@@ -1,4 +1,4 @@
-//! What must hold of several parameters together.
+//! Rules: conditions on several parameters together.
 
 use super::*;
 
@@ -10,7 +10,7 @@ Rules:
     RuleCondition: !Contains [[rented, borrowed], !Ref Kind]
     Assertions:
       - Assert: !Not [!Equals [!Ref From, ""]]
-        AssertDescription: What is rented or borrowed comes from somebody. Set From
+        AssertDescription: A thing that is rented or borrowed has an owner. Set From
       - Assert: {Fn::Or: [{Fn::Equals: [{Ref: Kind}, rented]}, {Fn::Equals: [{Ref: From}, a friend]}]}
 Resources: {}
 "#;
@@ -20,7 +20,7 @@ fn a_broken_rule_is_an_error_in_the_words_of_its_assertion() {
     for fits in [&[][..], &[("Kind", "rented"), ("From", "a shop")], &[("Kind", "borrowed"), ("From", "a friend")]] {
         read_with(TEMPLATE, fits).unwrap_or_else(|error| panic!("{fits:?}: {error}"));
     }
-    let unset = "infra/t.yaml:8: What is rented or borrowed comes from somebody. Set From";
+    let unset = "infra/t.yaml:8: A thing that is rented or borrowed has an owner. Set From";
     let unnamed = "infra/t.yaml:10: The parameters break the rule OthersComeFromSomewhere";
     assert_eq!(error_with(TEMPLATE, &[("Kind", "rented")]), unset);
     assert_eq!(error_with(TEMPLATE, &[("Kind", "borrowed"), ("From", "a shop")]), unnamed);
@@ -53,8 +53,8 @@ Resources: {}"#;
             (4, "A rule needs the property \"Assertions\""),
             (5, "A condition or a rule can refer only to parameters, not to \"Nope\""),
             (6, "!Condition cannot be used in a rule"),
-            (7, "!Sub cannot be used in a rule, only !Ref of a parameter"),
-            (8, "What a rule asks must be one of !Equals, !Contains, !Not, !And and !Or, but is a boolean"),
+            (7, "!Sub cannot be used in a rule; use !Ref of a parameter"),
+            (8, "The expression of a rule must be one of !Equals, !Contains, !Not, !And and !Or, but is a boolean"),
             (9, "The list in !Contains must be a list, but is text"),
             (10, "G.Assertions must be a list, but is a map"),
             (11, "An assertion does not have the property \"Because\""),

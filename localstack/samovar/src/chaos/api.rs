@@ -1,4 +1,4 @@
-//! `/_local/chaos`: starts, shows and ends the faults of a running stack.
+//! The paths under `/_local/chaos` start, show and end the faults of a running stack.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(crate) fn router(chaos: Arc<Chaos>) -> Router {
         .with_state(chaos)
 }
 
-/// The plan to follow. Without a seed and a log there are no faults but those of rules, and calls are only noted.
+/// The plan to follow. Without a seed and without a log, calls are only noted, and only rules make faults.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wanted {
@@ -53,11 +53,11 @@ async fn start(State(chaos): State<Arc<Chaos>>, wanted: Result<Json<Wanted>, Jso
     };
     let plan = match (seed, replay) {
         (Some(_), Some(_)) => return refuse("Give either a seed or a log to replay, not both"),
-        (None, _) if rate.is_some() || kinds.is_some() => return refuse("rate and kinds need a seed"),
+        (None, _) if rate.is_some() || kinds.is_some() => return refuse("rate and kinds need a seed; add \"seed\""),
         (Some(seed), None) => {
             let rate = rate.unwrap_or(DEFAULT_RATE);
             if !(0.0..=1.0).contains(&rate) {
-                return refuse("rate is the share of calls with a fault: a number from 0 to 1");
+                return refuse("rate must be a number from 0 to 1, the share of calls that get a fault");
             }
             Plan::Seed { seed, rate, kinds }
         }
@@ -92,7 +92,7 @@ async fn calls(State(chaos): State<Arc<Chaos>>, Query(made): Query<Made>) -> Res
 
 async fn add_rule(State(chaos): State<Arc<Chaos>>, rule: Result<Json<Rule>, JsonRejection>) -> Response {
     match rule {
-        Ok(Json(rule)) if rule.call == 0 => refuse("call is counted from 1"),
+        Ok(Json(rule)) if rule.call == 0 => refuse("call must be 1 or more, because calls are counted from 1"),
         Ok(Json(rule)) => {
             chaos.add(rule);
             StatusCode::CREATED.into_response()

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// The service name of `@connections`.
 pub(crate) const CONNECTIONS: &str = "connections";
-/// The service name of events that are no calls: an invocation, the end of a batch.
+/// The service name of events that are not calls: the end of a connection, the end of a batch.
 pub(crate) const GATEWAY: &str = "gateway";
 /// The operation of [`GATEWAY`] that ends a connection.
 pub(crate) const DISCONNECT: &str = "$disconnect";
@@ -96,7 +96,7 @@ fn is_consistent(body: &[u8]) -> bool {
     }
 }
 
-/// A server error of the call's service.
+/// The answer of a server error in the call's service.
 pub(super) fn refused(call: &Call) -> Answer {
     match call.service {
         "dynamodb" => faults::internal_server_error(),
@@ -106,7 +106,7 @@ pub(super) fn refused(call: &Call) -> Answer {
     }
 }
 
-/// The call's service throttles.
+/// The answer of the call's service when it throttles.
 pub(super) fn throttled(call: &Call) -> Answer {
     match call.service {
         "dynamodb" => faults::throughput_exceeded(),
@@ -116,7 +116,7 @@ pub(super) fn throttled(call: &Call) -> Answer {
     }
 }
 
-/// Another transaction has the item, or one of the items.
+/// The answer of DynamoDB when another transaction has the item, or one of the items.
 pub(super) fn conflict(call: &Call) -> Answer {
     if call.operation != "TransactWriteItems" {
         return faults::transaction_conflict();
@@ -130,7 +130,7 @@ pub(super) fn conflict(call: &Call) -> Answer {
     faults::transaction_cancelled(&codes)
 }
 
-/// The connection of the call is gone.
+/// The answer of `@connections` when the connection is gone.
 pub(super) fn gone() -> Answer {
     connections_error(StatusCode::GONE, "GoneException", "The connection is gone")
 }

@@ -1,15 +1,15 @@
 //! Faults for a whole stack: processes that die, and services that fail, contend, hang, lose answers or repeat calls.
 //!
-//! AWS does all of this, rarely. The local engines never do, so a program that cannot bear it looks sound here. With
-//! `--chaos SEED` about one call in a hundred gets a fault, decided by `plan`. A test can also ask for one fault at one
-//! call of one invocation (a rule). Every decision is logged, and a log can be replayed.
+//! All of this happens on AWS now and then. The local engines never do it, so a program that can't bear it looks sound
+//! here. With `--chaos SEED`, about one call in a hundred gets a fault, which `plan` chooses. A test can also ask for
+//! one fault at one call of one invocation (a rule). Every decision is logged, and a log can be replayed.
 //!
 //! The faults happen at the door that every call passes (`samovar_services::door`), and in three places that have no
-//! call: the end of a connection, the end of a batch, and the process itself, which the function host kills. A process
-//! is found by the session token that signs its calls, and its event by the host.
+//! call: the end of a connection, the end of a batch, and the process itself, which the function host kills. The
+//! session token that signs a call tells its process, and the host knows the event of that process.
 //!
 //! Everything is under one lock, which is never held across an await. A call is counted, decided and logged in one
-//! step, so the numbers in the log have no gaps and no doubles.
+//! step, so the log has each number once and without gaps.
 
 mod api;
 mod kinds;
@@ -40,13 +40,13 @@ use plan::{Chosen, DEFAULT_RATE, Decision, Plan};
 /// The file of the log in the data directory.
 const LOG_FILE: &str = "chaos.jsonl";
 
-/// The invocations whose calls are remembered.
+/// The number of invocations whose calls are remembered.
 const INVOCATIONS: usize = 10_000;
 
 /// The faults of one stack. There are none until they are asked for.
 #[derive(Debug)]
 pub(crate) struct Chaos {
-    /// `None` if the functions run elsewhere. Their processes cannot be killed then.
+    /// `None` if the functions run elsewhere. Then their processes can't be killed.
     host: Option<Host>,
     faults: Arc<Faults>,
     state: Mutex<State>,
@@ -130,7 +130,7 @@ impl Chaos {
         self.faults.install(Arc::clone(self) as Arc<dyn Hook>);
     }
 
-    /// From now on there are no faults. What was decided stays known.
+    /// Ends all faults. The log of decisions stays.
     fn end(&self) {
         self.faults.clear();
         let mut state = self.lock();
@@ -149,7 +149,7 @@ impl Chaos {
 
     /// Counts the call and decides about it.
     fn choose(&self, call: &Call) -> Option<Chosen> {
-        // A developer who looks at the tables is not under test.
+        // A call without a function comes from a developer or a tool, which are not under test.
         if call.caller == OTHER {
             return None;
         }
@@ -166,7 +166,7 @@ impl Chaos {
             Some(invocation) => state.made(call, &invocation.request_id, &invocation.event),
             None => 1,
         };
-        // An event that is no call carries its own event.
+        // A connection's or a batch's end has no invocation yet, so its own body is the event.
         let event = invocation.as_ref().map_or(&call.body, |invocation| &invocation.event);
         let chosen = match state.meet_rule(call, place, event) {
             Some(chosen) => Some(chosen),

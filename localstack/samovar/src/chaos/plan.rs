@@ -1,8 +1,8 @@
-//! The faults that a seed, a log or rules decide on.
+//! Decides which calls get which faults, from a seed or a log.
 //!
-//! A decision depends on the call and on nothing else: on its function, service and operation, and how many of these
-//! there were before it. It does not depend on the time. So a seed gives the same calls the same faults in each run, and
-//! a log can be replayed. The calls themselves differ between runs wherever processes race.
+//! A decision depends only on the call: on its function, service and operation, and on the number of such calls before
+//! it. It does not depend on the time. So a seed gives the same calls the same faults in each run, and a log can be
+//! replayed. If processes race, the calls themselves differ between runs.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ pub(super) const DEFAULT_RATE: f64 = 0.01;
 /// The longest delay of a call.
 const MAX_DELAY_MS: u64 = 2000;
 
-/// One decision, as the log has it.
+/// One decision, as it is in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Decision {
@@ -45,7 +45,7 @@ pub(super) struct Chosen {
 /// How faults are decided.
 #[derive(Debug, Default)]
 pub(super) enum Plan {
-    /// There are none but those of rules.
+    /// Only rules make faults.
     #[default]
     Rules,
     /// A share of the calls gets a fault.
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_decides_the_same_for_the_same_call_and_another_one_otherwise() {
+    fn a_seed_decides_the_same_for_the_same_calls_and_another_seed_decides_otherwise() {
         let chosen = |plan: &Plan| (1..2000).map(|number| plan.choose(&call("PutItem"), number)).collect::<Vec<_>>();
         assert_eq!(chosen(&seed(7, 0.1)), chosen(&seed(7, 0.1)));
         assert_ne!(chosen(&seed(7, 0.1)), chosen(&seed(8, 0.1)));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn only_reads_that_may_see_an_old_state_do() {
+    fn only_reads_that_are_not_consistent_can_be_stale() {
         let stale = |body: &'static str| {
             let call = Call { body: Bytes::from_static(body.as_bytes()), ..call("GetItem") };
             Kind::that_hit(&call).iter().any(|(kind, _)| *kind == Kind::Stale)

@@ -1,4 +1,4 @@
-//! What the door's hook decides, without processes. What the faults do to running functions is tested end to end.
+//! The decisions of the door's hook, without processes. End-to-end tests show the effects on running functions.
 
 use std::sync::Arc;
 

@@ -96,7 +96,7 @@ impl JwtAuthorizer {
         if !ALGORITHMS.contains(&header.alg) {
             return Err(format!("signing method {:?} is invalid", header.alg));
         }
-        // Who does not know an extension that is critical must refuse what has it (RFC 7515, 4.1.11).
+        // A verifier that does not know a critical extension must refuse the token (RFC 7515, 4.1.11).
         if header.crit.is_some() {
             return Err("the token has critical extensions".to_owned());
         }

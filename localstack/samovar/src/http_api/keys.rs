@@ -49,7 +49,7 @@ struct Discovery {
 
 impl Keys {
     pub(crate) fn of(issuer: &str) -> Self {
-        // Keys are the issuer's own: nobody is asked to whom it leads.
+        // Only the issuer itself gives keys, so no redirect is followed.
         let http = reqwest::Client::builder().redirect(Policy::none()).build().expect("a client without settings");
         Self {
             issuer: issuer.to_owned(),

@@ -77,7 +77,7 @@ async fn run_connection(
     tracing::debug!(connection = connection.client.connection_id, code = closed.code, "Closed");
     if let Some(route) = api.spec.routes.get("$disconnect") {
         let event = events::disconnect(&api, &connection.client, &closed);
-        // AWS promises to try, and no more.
+        // AWS promises only to try to deliver `$disconnect`.
         if api.door.decide(&route.function, GATEWAY, DISCONNECT, event.to_string().into()).await.dropped {
             return;
         }

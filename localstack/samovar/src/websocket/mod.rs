@@ -70,7 +70,7 @@ pub(crate) struct Api {
     pub account_id: String,
     pub limits: Limits,
     pub invoker: Arc<dyn Invoker>,
-    /// What functions do with connections passes it, and so does each `$disconnect`.
+    /// The calls of functions to `@connections` pass this door, and so does each `$disconnect`.
     pub door: Door,
     pub registry: Registry,
     /// The tasks that outlive a request: handshakes, connections, invocations.

@@ -1,4 +1,4 @@
-//! What ends in the dead-letter queue: its message ends, its user is told, its conversation goes on.
+//! Jobs in the dead-letter queue: their messages end, their users are told, and their conversations go on.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn the_message_of_a_dead_job_fails_and_what_follows_is_answered() {
     let dead_letters = dead_letters(&scene).await;
     let (dead, next) = (scene.say(1).await, scene.say(2).await);
     let (job, receipt) = scene.stack.receive().await.remove(0);
-    // The queue lets go of what it moves to the dead-letter queue.
+    // The queue lets go of a job that it moves to the dead-letter queue.
     scene.stack.finished(&receipt).await;
     dead_letters.end(&job).await.expect("it is ended");
     let [error] = &told(&scene)[..] else { panic!("{:?}", told(&scene)) };
@@ -40,7 +40,7 @@ async fn the_message_of_a_dead_job_fails_and_what_follows_is_answered() {
             scene.answerer.run(&job, &receipt, scene.answerer.clock.now()).await.expect("answered");
             scene.stack.finished(&receipt).await;
         }
-        // The job that was received with the dead one comes back at once.
+        // The job that was received together with the dead one comes back at once.
         scene.answerer.queue.send_again(&Job::from(&next), 1).await.expect("queued");
     }
     assert!(scene.stack.snapshot().users["u"].pending.is_empty());
@@ -55,7 +55,7 @@ async fn a_job_that_is_dead_twice_or_moved_back_to_its_queue_does_nothing_more()
     for _ in 0..2 {
         dead_letters.end(&job).await.expect("it is ended");
     }
-    // Moved back: the queue gives it to a worker.
+    // The job is moved back, and the queue gives it to a worker.
     scene.work().await;
     assert_eq!(told(&scene).len(), 1, "{:?}", told(&scene));
     assert_eq!(scene.message(&message.id).await.status, Status::Failed);
@@ -63,7 +63,7 @@ async fn a_job_that_is_dead_twice_or_moved_back_to_its_queue_does_nothing_more()
 }
 
 #[tokio::test]
-async fn a_message_that_a_worker_is_at_is_left_to_it_until_that_must_be_dead() {
+async fn a_message_that_a_worker_has_is_left_to_that_worker_until_it_must_be_dead() {
     let scene = Scene::new(vec![]).await;
     let dead_letters = dead_letters(&scene).await;
     let (answered, abandoned) = (scene.say(1).await, scene.say(2).await);
@@ -102,7 +102,7 @@ async fn an_end_that_fails_is_tried_again_and_told_once() {
         let scene = Scene::new(vec![]).await;
         let dead_letters = dead_letters(&scene).await;
         let message = scene.say(1).await;
-        // All of the SDK's tries of one call.
+        // Three failures are all the tries that the SDK makes for one call.
         scene.stack.services.faults.install(Failing::of(operation, 3));
         let failed = dead_letters.end(&Job::from(&message)).await;
         assert!(matches!(failed, Err(crate::Error::Service { .. })), "{operation}: {failed:?}");
@@ -114,7 +114,7 @@ async fn an_end_that_fails_is_tried_again_and_told_once() {
 }
 
 #[tokio::test]
-async fn a_dead_job_of_a_deleted_conversation_tells_who_waits() {
+async fn a_dead_job_of_a_deleted_conversation_tells_the_user_who_waits() {
     let scene = Scene::new(vec![]).await;
     let app = scene.stack.app("dead_letters", 3, 2).await.pushing_to(&scene.connections);
     let message = scene.say(1).await;

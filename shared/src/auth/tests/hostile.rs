@@ -1,4 +1,4 @@
-//! Tokens that somebody made up, an issuer that leads elsewhere, and arbitrary text in the place of a token.
+//! Forged tokens, an issuer that redirects, and arbitrary text in the place of a token.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,10 +8,10 @@ use serde_json::Value;
 use super::*;
 use crate::testing::{config, words};
 
-/// What no log may show.
+/// No log may show this.
 const CANARY: &str = "canary-2b7e";
 
-/// A token with this header and these claims as they are written, signed by the issuer's key.
+/// A token with exactly this header and these claims, signed by the issuer's key.
 fn signed(header: &str, claims: &str) -> String {
     let body = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let key = EncodingKey::from_ed_pem(KEY.as_bytes()).expect("a key");
@@ -24,7 +24,7 @@ fn claims(issuer: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_token_is_refused_for_its_header_whatever_is_signed_and_the_reason_repeats_nothing_of_it() {
+async fn a_token_with_a_wrong_header_is_refused_and_the_reason_repeats_nothing_of_it() {
     let (endpoint, _, verifier) = issuer(vec![Step::Hang]);
     let claims = claims(&endpoint.url).to_string();
     let header = |changes: Value| {
@@ -61,7 +61,7 @@ async fn a_token_is_refused_for_its_header_whatever_is_signed_and_the_reason_rep
 }
 
 #[tokio::test]
-async fn a_token_is_refused_for_its_claims_and_the_reason_repeats_nothing_of_them() {
+async fn a_token_with_wrong_claims_is_refused_and_the_reason_repeats_nothing_of_them() {
     let (endpoint, _, verifier) = issuer(vec![Step::Hang]);
     let good = claims(&endpoint.url);
     let changed = |name: &str, value: Value| {
@@ -88,7 +88,7 @@ async fn a_token_is_refused_for_its_claims_and_the_reason_repeats_nothing_of_the
         changed("sub", json!("")),
         changed("sub", json!([CANARY])),
         changed("sub", json!("x".repeat(257))),
-        // Which of two counts, readers differ about.
+        // If a claim comes twice, readers of JSON differ about which one counts.
         twice("sub", &format!("\"{CANARY}\"")),
         twice("exp", "1"),
         twice("iss", &format!("\"{CANARY}\"")),
@@ -102,13 +102,13 @@ async fn a_token_is_refused_for_its_claims_and_the_reason_repeats_nothing_of_the
             other => panic!("{claims}: {other:?}"),
         }
     }
-    // More than anybody asks for is no reason.
+    // Extra claims are no reason to refuse a token.
     let long = changed("note", json!("x".repeat(16 * 1024)));
     verifier.verify(&signed(r#"{"alg":"EdDSA","kid":"k"}"#, &long)).await.expect("long and good");
 }
 
 #[tokio::test]
-async fn an_issuer_that_leads_elsewhere_is_not_followed() {
+async fn a_redirect_of_the_issuer_is_not_followed() {
     let elsewhere = Endpoint::start(vec![status("200 OK", "", "{}")]);
     for lead in ["301 Moved Permanently", "302 Found", "307 Temporary Redirect", "308 Permanent Redirect"] {
         let location = format!("location: {}\r\n", elsewhere.url);
@@ -121,7 +121,7 @@ async fn an_issuer_that_leads_elsewhere_is_not_followed() {
     assert_eq!(elsewhere.requests().len(), 0);
 }
 
-/// What tokens consist of, and what they do not.
+/// Texts of parts that tokens have, and of parts that they don't have.
 fn token_text() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         words(&["{", "}", "[", "\"alg\":", "\"EdDSA\"", "\"none\"", "\"kid\":", "\"k\"", "\"crit\":", ",", "1e999"])
@@ -136,8 +136,8 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn no_text_is_a_token_but_what_the_issuer_signed(text in token_text()) {
-        // Nobody listens there: a text that comes as far as asking for a key is refused for that.
+    fn no_text_that_the_issuer_has_not_signed_is_a_token(text in token_text()) {
+        // No server listens there. A text for which the verifier asks for a key is refused because of that.
         let config = AuthConfig { issuer: "http://127.0.0.1:1".to_owned(), audience: "parley".to_owned() };
         let verifier = Verifier::new(config, Arc::new(ManualClock::at(START))).expect("a verifier");
         let verified = crate::testing::servers().block_on(verifier.verify(&text));
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_in_the_headers_of_a_handshake_is_a_token_or_none(
+    fn a_handshakes_token_is_a_part_of_its_headers_and_only_an_offered_subprotocol_is_selected(
         authorization in words(&["Bearer", "bearer", " ", "\t", "Basic", "a.b.c", ",", "\u{e9}", "\0"]),
         subprotocols in words(&["parley.v1", "bearer.", "a.b.c", ",", " ", "\u{e9}", "\0"]),
     ) {

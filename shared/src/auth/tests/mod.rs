@@ -76,7 +76,7 @@ async fn an_issuer_that_does_not_answer_is_asked_by_one_request_at_a_time() {
 }
 
 #[tokio::test]
-async fn of_unknown_keys_the_issuer_is_asked_now_and_then() {
+async fn the_issuer_is_asked_for_unknown_keys_only_now_and_then() {
     let (endpoint, clock, verifier) = issuer(status("503 Service Unavailable", "", ""));
     verifier.warm_up().await.expect("keys");
     let unknown = token(&endpoint.url, "other");

@@ -1,11 +1,11 @@
-//! What is asked of buckets rather than objects: which there are, and what is in them.
+//! Calls about buckets: which buckets exist, and which objects they have.
 
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 
 use super::*;
 
 #[tokio::test]
-async fn a_bucket_that_there_is_not_is_no_such_bucket_whatever_is_asked_of_it() {
+async fn each_call_about_a_bucket_that_does_not_exist_says_so() {
     let served = Served::new().await;
     let client = served.client();
     let got = client.get_object().bucket("nowhere").key("a/b").send().await.expect_err("no bucket");
@@ -19,7 +19,7 @@ async fn a_bucket_that_there_is_not_is_no_such_bucket_whatever_is_asked_of_it() 
     let presigned = client.get_object().bucket("nowhere").key("a").presigned(presigned::for_seconds(60)).await;
     let response = reqwest::get(presigned.expect("a URL").uri()).await.expect("an answer");
     assert_eq!(outcome(response).await, (404, "NoSuchBucket".to_owned()));
-    // Who has no good signature is not told which buckets there are; who has none is not heard here.
+    // A caller with a wrong signature is not told which buckets exist. A request without a signature is not for S3.
     let stranger = served.client_of("LOCAL-worker", "wrong", Some("local"));
     let error = stranger.get_object().bucket("nowhere").key("a").send().await.expect_err("no key");
     assert_eq!(error.into_service_error().code(), Some("SignatureDoesNotMatch"));

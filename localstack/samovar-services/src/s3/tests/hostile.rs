@@ -1,4 +1,4 @@
-//! Forms, policies and requests that no browser makes: each is refused, and nothing of them is stored.
+//! Forms, policies and requests that no browser makes. Wrong ones are refused, and nothing of them is stored.
 
 use axum::body::Bytes;
 use base64::Engine as _;
@@ -16,7 +16,7 @@ fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// These words and arbitrary text between them, in any order.
+/// Texts of these words and of arbitrary text, in any order.
 fn words(words: &'static [&'static str]) -> impl Strategy<Value = String> {
     let word = prop_oneof![
         4 => proptest::sample::select(words).prop_map(str::to_owned),
@@ -25,7 +25,7 @@ fn words(words: &'static [&'static str]) -> impl Strategy<Value = String> {
     proptest::collection::vec(word, 0..24).prop_map(|words| words.concat())
 }
 
-/// A form's text, as a browser sends one: fields, and a file at the end.
+/// The text of a form with these parts, as a browser sends it.
 fn encoded(boundary: &str, parts: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut form = Vec::new();
     for (name, value) in parts {
@@ -36,7 +36,7 @@ fn encoded(boundary: &str, parts: &[(String, Vec<u8>)]) -> Vec<u8> {
     form
 }
 
-/// What is read of a form that arrives in portions of this size.
+/// Reads a form that arrives in portions of this size.
 async fn read(form: &[u8], content_type: &str, portion: usize) -> Option<Vec<(String, Vec<u8>)>> {
     let portions: Vec<_> = form.chunks(portion).map(|portion| Ok(Bytes::copy_from_slice(portion))).collect();
     let mut form = multipart::Form::new(futures_util::stream::iter(portions), content_type)?;
@@ -163,12 +163,12 @@ fn a_form_without_a_good_signature_stores_nothing() {
     });
     tested.expect("all are refused");
     assert_eq!((runtime.block_on(served.keys()), served.uploads()), (Vec::new(), 0));
-    // The door is not shut for who comes with a good one.
+    // A form with a good signature is still accepted.
     assert_eq!(runtime.block_on(Form::new("uploads/1").post(&served, b"x")).status(), 204);
 }
 
 #[tokio::test]
-async fn of_a_field_that_comes_twice_the_one_that_is_checked_is_the_one_that_is_used() {
+async fn a_field_that_comes_twice_is_used_with_the_value_that_was_checked() {
     for (name, other) in [("key", "other/1"), ("Key", "other/1"), ("Content-Type", "text/html"), ("policy", "e30=")] {
         for first in [true, false] {
             let served = Served::new().await;
@@ -198,7 +198,7 @@ async fn of_a_field_that_comes_twice_the_one_that_is_checked_is_the_one_that_is_
 }
 
 #[tokio::test]
-async fn of_two_files_at_most_the_first_is_stored() {
+async fn at_most_the_first_of_two_files_is_stored() {
     let served = Served::new().await;
     let (before, after) = Form::new("uploads/1").around();
     let boundary = content_type().split_once('=').expect("a boundary").1.to_owned();
@@ -213,7 +213,7 @@ async fn of_two_files_at_most_the_first_is_stored() {
     assert!(served.keys().await.len() <= 1);
 }
 
-/// `+f` is a number as `0f` is one, and no way to write a byte.
+/// Rust reads the number `+f` like `0f`, but `+f` is not a hexadecimal byte.
 #[tokio::test]
 async fn a_signature_is_hexadecimal_digits_and_nothing_else() {
     let served = Served::new().await;
@@ -222,7 +222,7 @@ async fn a_signature_is_hexadecimal_digits_and_nothing_else() {
             form.find("\"x-amz-signature\"").and_then(|at| Some(at + form[at..].find("\r\n\r\n")? + 4)).expect("it");
         (at..at + 64).step_by(2).find(|at| form.as_bytes()[*at] == b'0')
     };
-    // Of 100 signatures, one has a byte below 16 as good as certainly.
+    // Among 100 signatures there is almost certainly one with a byte below 16.
     let forms = (0..100).map(|number| Form::new(&format!("uploads/{number}")).around());
     let (mut before, after) = forms.into_iter().find(|(before, _)| zero_at(before).is_some()).expect("a zero");
     let zero = zero_at(&before).expect("a zero");

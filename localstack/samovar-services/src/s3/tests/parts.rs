@@ -1,4 +1,4 @@
-//! Objects that come in parts.
+//! Objects that are uploaded in parts.
 
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
@@ -19,7 +19,7 @@ async fn send(served: &Served, key: &str, id: &str, number: i32, bytes: Vec<u8>)
     CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag().map(str::to_owned)).build()
 }
 
-/// What came of putting parts together: the ETag, or the error's code.
+/// Completes the upload. Returns the ETag, or the code of the error.
 async fn complete(served: &Served, key: &str, id: &str, parts: &[CompletedPart]) -> Result<String, String> {
     let parts = CompletedMultipartUpload::builder().set_parts(Some(parts.to_vec())).build();
     let completed = served.client().complete_multipart_upload().bucket(BUCKET).key(key).upload_id(id);

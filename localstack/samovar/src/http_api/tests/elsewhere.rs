@@ -1,4 +1,4 @@
-//! Servers that lead elsewhere: nothing that was meant for them goes there.
+//! Servers that answer with redirects. No redirect is followed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,7 +12,7 @@ use crate::testing::within;
 
 const LEADS: [u16; 5] = [301, 302, 303, 307, 308];
 
-/// Serves a router; its URL.
+/// Serves a router. Returns its URL.
 async fn serve(router: Router) -> (String, DropGuard) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -33,7 +33,7 @@ async fn counting() -> (String, Arc<AtomicUsize>, DropGuard) {
     (url, count, stop)
 }
 
-/// One that leads all requests to the same path of another.
+/// A server that redirects all requests to the same path of another.
 async fn leading(status: u16, to: &str) -> (String, DropGuard) {
     let to = to.to_owned();
     let lead = move |uri: http::Uri| {

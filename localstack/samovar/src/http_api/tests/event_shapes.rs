@@ -24,7 +24,7 @@ fn captured(text: &str) -> Value {
 async fn a_simple_request_has_the_keys_of_a_captured_one_and_parses() {
     let bench = Bench::start(&[("$default", "f")]).await;
     let mut client = TcpStream::connect(bench.address).await.unwrap();
-    // What curl sent.
+    // This is the request that curl sent.
     let head =
         "GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: curl/7.58.0\r\nAccept: */*\r\nConnection: close\r\n\r\n";
     client.write_all(head.as_bytes()).await.unwrap();

@@ -8,7 +8,7 @@ use crate::http_api::{response, routes};
 use crate::testing::hostile::{config, words};
 use crate::uri::{decode, query};
 
-/// Every byte but letters and digits as an escape.
+/// The text with an escape for each byte that is not a letter or a digit.
 fn escaped(text: &str) -> String {
     let byte = |byte: u8| match byte {
         byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
@@ -26,7 +26,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn what_was_escaped_is_decoded_as_it_was(text in any::<String>(), pairs in proptest::collection::vec(any::<(String, String)>(), 0..6)) {
+    fn escaped_text_is_decoded_to_the_same_text(text in any::<String>(), pairs in proptest::collection::vec(any::<(String, String)>(), 0..6)) {
         prop_assert_eq!(decode(&escaped(&text)), text);
         let written: Vec<_> = pairs.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
         prop_assert_eq!(query(Some(&written.join("&"))), pairs);
@@ -40,7 +40,7 @@ proptest! {
     }
 
     #[test]
-    fn any_path_has_one_route_at_most_and_its_variables_are_of_the_path(
+    fn any_path_selects_a_route_and_its_variables_are_parts_of_the_path(
         path in words(&["/", "//", "pets", "a", "b", "toys", "%2F", "%2f..", "..", "%", "%ff", "%00", "{id}", "?", "#"]),
         method in proptest::sample::select(vec![Method::GET, Method::POST, Method::PATCH]),
     ) {
@@ -72,12 +72,12 @@ proptest! {
 }
 
 #[test]
-fn no_text_is_a_token_but_what_the_issuer_signed() {
+fn only_the_token_that_the_issuer_signed_is_accepted() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let issuer = runtime.block_on(Issuer::start());
     let bench = runtime.block_on(Bench::guarded(&issuer, &[]));
     let good = issuer.token(json!({}));
-    // A good token with something else in one place, and text of which tokens consist.
+    // Some texts are a good token with one character changed. Others are made of parts of tokens.
     let changed = (any::<prop::sample::Index>(), any::<char>()).prop_map({
         let good = good.clone();
         move |(at, by)| {
@@ -90,7 +90,7 @@ fn no_text_is_a_token_but_what_the_issuer_signed() {
         let Ok(value) = http::HeaderValue::from_str(&format!("Bearer {token}")) else { return Ok(()) };
         let request = bench.request(Method::GET, "/me").header("authorization", value);
         let answer = runtime.block_on(send(request));
-        // The last character of a signature has bits that mean nothing, which base64 refuses where they are set.
+        // The last character of a signature has unused bits. Base64 refuses it if they are set.
         prop_assert!(answer.status == 401 || token == good, "{}", token);
         Ok(())
     });
@@ -99,7 +99,7 @@ fn no_text_is_a_token_but_what_the_issuer_signed() {
 }
 
 #[tokio::test]
-async fn a_token_with_critical_extensions_is_refused_whoever_signed_it() {
+async fn a_token_with_critical_extensions_is_refused_even_if_the_issuer_signed_it() {
     let issuer = Issuer::start().await;
     let bench = Bench::guarded(&issuer, &[]).await;
     for crit in [vec![], vec!["exp".to_owned()], vec!["b64".to_owned()]] {

@@ -1,4 +1,4 @@
-//! Frames, route selection and authorizers' answers that nobody means: the connection ends or goes on, and others do.
+//! Arbitrary frames, route keys and authorizers' answers. At worst the own connection ends, and others go on.
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
@@ -14,7 +14,7 @@ fn any_bytes_after_the_handshake_end_this_connection_at_most() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let bench = runtime.block_on(Bench::with(|api| api.limits.close = Duration::from_millis(50)));
     let header = prop_oneof![
-        // Opcode, mask and length as they can be, and as they can't.
+        // These opcodes, masks and lengths are right or wrong.
         (0_u8..16, any::<bool>(), any::<u8>())
             .prop_map(|(opcode, last, length)| vec![u8::from(last) << 7 | opcode, length]),
         Just(vec![0x81, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]),
@@ -28,7 +28,7 @@ fn any_bytes_after_the_handshake_end_this_connection_at_most() {
     let tested = TestRunner::new(config()).run(&parts, |parts| {
         runtime.block_on(async {
             let (mut client, _) = bench.connect_raw().await;
-            // It may be closed before the last part.
+            // The server may close the connection before the last part.
             let _ = client.stream.write_all(&parts.concat()).await;
             let _ = client.stream.shutdown().await;
             let mut rest = Vec::new();
@@ -96,7 +96,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn a_route_key_is_what_json_has_at_the_path(
+    fn a_route_key_is_the_value_that_json_has_at_the_path(
         frame in words(&["{", "}", "\"action\"", ":", ",", "\"join\"", "null", "7", "[", "[[[[[[[[", "1e999", "\\ud800"]),
     ) {
         let selected = routes::evaluate(&["action".to_owned()], &frame);
@@ -106,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn an_authorizers_answer_lets_in_only_with_an_allow(
+    fn an_authorizers_answer_lets_a_client_in_only_with_an_allow(
         effects in proptest::collection::vec(words(&["Allow", "Deny", "allow", "*"]), 0..4),
         resource in words(&["*", "?", "arn:", "execute-api", "a*a*a*a*a*a*a*a*b"]),
     ) {
