@@ -58,6 +58,9 @@ impl Measurement {
     }
 }
 
+/// A part of the memory.
+type Memory = fn(&Measurement) -> u64;
+
 /// The growth of the memory from the first third after the warm-up to the last third, as ratios: stack, functions.
 pub fn growth(measurements: &[Measurement]) -> Option<(f64, f64)> {
     let warm = (measurements.len() as f64 * WARM_UP) as usize;
@@ -66,7 +69,7 @@ pub fn growth(measurements: &[Measurement]) -> Option<(f64, f64)> {
     if third == 0 {
         return None;
     }
-    let mean = |part: &[Measurement], of: fn(&Measurement) -> u64| {
+    let mean = |part: &[Measurement], of: Memory| {
         part.iter().map(|measurement| of(measurement) as f64).sum::<f64>() / part.len() as f64
     };
     let ratio = |of| mean(&steady[steady.len() - third..], of) / mean(&steady[..third], of);
@@ -202,7 +205,7 @@ fn picture(path: &Path, measurements: &[Measurement]) -> Result<(), Box<dyn std:
         .light_line_style(WHITE)
         .draw()
         .map_err(|error| failed(&error))?;
-    let lines: [(&str, RGBColor, fn(&Measurement) -> u64); 2] = [
+    let lines: [(&str, RGBColor, Memory); 2] = [
         ("the stack", BLUE, |measurement| measurement.stack_bytes),
         ("all functions", RED, Measurement::function_bytes),
     ];

@@ -92,9 +92,9 @@ async fn errors_at_the_handshake_in_frames_and_in_requests_log_no_text_and_no_to
     client.receive_type("reply").await;
     let upload = Upload::done(&rest, "image/png", format!("{CANARY} <html>").as_bytes()).await;
     for (frame, code) in [
-        (CANARY.to_owned(), "unknown_action"),
+        (CANARY.to_owned(), "bad_request"),
         (json!({ "action": CANARY, "text": CANARY }).to_string(), "unknown_action"),
-        (format!("{{\"action\":\"sendMessage\",\"text\":\"{CANARY}"), "unknown_action"),
+        (format!("{{\"action\":\"sendMessage\",\"text\":\"{CANARY}"), "bad_request"),
         (message(json!({ "id": CANARY })), "bad_request"),
         (message(json!({ "text": [CANARY] })), "bad_request"),
         (message(json!({ "id": known, "text": format!("{CANARY} another") })), "bad_request"),

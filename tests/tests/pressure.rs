@@ -82,11 +82,11 @@ async fn json_a_million_deep_is_an_error_wherever_it_is_sent() {
     for opening in ["[", "{\"a\":", "{\"action\":", "[{\"action\":[", "{\"id\":[", "-", "\"\\u0000"] {
         let deep = opening.repeat(32 * 1024 / opening.len());
         client.send_text(&deep).await;
-        assert_eq!(client.receive().await["code"], "unknown_action", "{opening}");
+        assert_eq!(client.receive().await["code"], "bad_request", "{opening}");
         // Here the depth is in a member that no function asks for. A reader of JSON must skip it without harm.
         let inside = opening.repeat(30_000 / opening.len());
         client.send_text(&format!("{{\"action\":\"sendMessage\",\"x\":{inside}")).await;
-        assert_eq!(client.receive().await["code"], "unknown_action", "{opening}");
+        assert_eq!(client.receive().await["code"], "bad_request", "{opening}");
         let closed = format!("{{\"action\":\"sendMessage\",\"x\":{}{}}}", "[".repeat(15_000), "]".repeat(15_000));
         client.send_text(&closed).await;
         assert_eq!(client.receive().await["type"], "error");
@@ -134,7 +134,7 @@ async fn each_limit_of_a_request_is_kept_and_one_beyond_is_refused() {
     client.send_message(&e2e::new_id(), &conversation, &"x".repeat(16 * 1024 + 1)).await;
     assert_eq!(client.receive().await["code"], "too_large");
     client.send_text(&" ".repeat(32 * 1024)).await;
-    assert_eq!(client.receive().await["code"], "unknown_action");
+    assert_eq!(client.receive().await["code"], "bad_request");
     client.send_raw(Message::text(" ".repeat(32 * 1024 + 1))).await;
     assert_eq!(client.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1009));
     // Addresses and headers that are too long or wrong are refused with a status.
