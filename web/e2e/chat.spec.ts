@@ -113,7 +113,7 @@ test('deleting, and undoing it', async ({ app, stack, user }) => {
     await expect(item).toHaveCount(0);
   };
   await remove();
-  await page.getByRole('button', { name: 'Undo' }).click();
+  await page.getByRole('button', { name: 'Undo', exact: true }).click();
   await expect(item).toHaveCount(1);
   await remove();
   // The page is closed while the deletion can still be undone. The conversation stays deleted.
