@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use e2e::media::{Upload, download, fixture};
 use e2e::{Client, Disk, Stack, new_id};
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, Notify};
@@ -128,4 +129,31 @@ async fn nothing_accepted_is_lost_when_the_power_fails_again_and_again() {
         assert!(order.is_sorted(), "{user}: {order:?}");
     }
     println!("{all} messages were accepted in {losses} losses of power");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_that_was_sent_and_the_media_of_its_answer_outlast_a_loss_of_power() {
+    let mut disk = Disk::new();
+    let start = async |disk: &Disk| disk.stack().param("MockLatencyMs", 0).start().await;
+    let stack = start(&disk).await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let (id, conversation) = (new_id(), client.rest.new_conversation().await);
+    let picture = fixture("picture.png");
+    let key = Upload::done(&client.rest, "image/png", &picture).await;
+    client.send(&json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "media": key })).await;
+    assert_eq!(client.receive().await["type"], "accepted");
+    assert_eq!(client.answer(&id).await.1["type"], "reply");
+    stack.kill();
+    disk.lose_power();
+
+    let stack = start(&disk).await;
+    let items = history(&stack, "alice", &conversation).await;
+    let media: Vec<_> = items.iter().filter(|item| item["media"].is_object()).map(|item| &item["media"]).collect();
+    // The picture, and an audio and an image that answer it.
+    assert_eq!(media.len(), 3, "{items:?}");
+    for (number, media) in media.into_iter().enumerate() {
+        let (status, _, bytes) = download(media["url"].as_str().expect("a URL")).await;
+        assert_eq!((status, &json!(bytes.len())), (200, &media["bytes"]), "{media}");
+        assert!(number > 0 || bytes == picture, "it is another picture");
+    }
 }

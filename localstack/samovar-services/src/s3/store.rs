@@ -62,6 +62,13 @@ impl Store {
             let bucket = bucket.with_context(|| format!("The bucket {} could not be opened", spec.name))?;
             buckets.insert(spec.name.clone(), Arc::new(bucket));
         }
+        if durable {
+            // A bucket whose own name is lost with the power would take its objects along.
+            for folder in [root.parent(), Some(root)].into_iter().flatten() {
+                let synced = File::open(folder).and_then(|folder| folder.sync_all());
+                synced.with_context(|| format!("{} could not be synced", folder.display()))?;
+            }
+        }
         Ok(Self { opened_ms: now_ms(), uploads, buckets })
     }
 
