@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use tests::workspace;
+use e2e::workspace;
 
 /// The parts of a unified diff: each file with the texts that its hunks expect and what they make of them.
 fn hunks(patch: &str) -> Vec<(&str, String, String)> {
