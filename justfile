@@ -69,3 +69,7 @@ package:
 # Starting the stack compiles no crate that a build of the workspace has compiled.
 built-once:
     tests/built-once.sh
+
+# Plants bugs and shows which check catches each: `just planted [NAME…]`. See docs/testing.md.
+planted *options:
+    tests/planted.sh "$@"

@@ -119,6 +119,9 @@ async fn a_silent_client_loses_its_place_and_its_messages_are_refused() {
     assert_eq!((&error["code"], &error["id"]), (&json!("lease_expired"), &json!(id)), "{error}");
     silent.send(&json!({ "action": "heartbeat" })).await;
     assert_eq!(silent.receive().await["code"], "lease_expired");
+    silent.send(&json!({ "action": "cancel", "id": id })).await;
+    let error = silent.receive().await;
+    assert_eq!((&error["code"], &error["id"]), (&json!("lease_expired"), &json!(id)), "{error}");
 }
 
 #[tokio::test]

@@ -4,15 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use serde_json::{Value, json};
 
 use super::{Janitor, LONGEST_CONNECTION, LONGEST_WAIT, OPEN_BY, Report, STUCK_AFTER, UNBEGUN_FOR};
 use crate::Error;
 use crate::answer::{Answerer, MAX_ATTEMPTS, NOBODY_BEGAN, SILENT_AFTER};
-use crate::ids::MediaKey;
+use crate::conversations::Conversations;
+use crate::ids::{ConversationId, MediaKey};
 use crate::leases::{Connected, Handshake, MAX_REPLACED};
 use crate::media::Sample;
 use crate::messages::{Admission, Claimed, Draft, Ending, Reply, Status, StoredMessage};
+use crate::model::{Model, ModelError, Piece, Prompt};
 use crate::queue::Job;
 use crate::testing::{Before, Connections, Stack, connection, draft, message_id, user};
 
@@ -130,6 +134,20 @@ async fn a_message_that_never_reached_the_queue_is_queued_and_answered() {
     let reply = frames.last().expect("a frame");
     assert_eq!((&reply["type"], &reply["replies"][0]["text"]), (&json!("reply"), &json!("response for Hello")));
     assert!(scene.stack.snapshot().users["u"].pending.is_empty());
+}
+
+#[tokio::test]
+async fn a_message_whose_job_was_lost_is_queued_again_although_the_queue_has_seen_it() {
+    let scene = Scene::new().await;
+    scene.connect("u", "u").await;
+    let message = scene.say("u", 1).await;
+    scene.answerer.queue.send(&Job::from(&message)).await.expect("queued");
+    for (_, receipt) in scene.stack.receive().await {
+        scene.stack.finished(&receipt).await;
+    }
+    scene.stack.clock.advance(STUCK_AFTER + SECOND);
+    assert_eq!(scene.tidy_up().await.redriven, 1);
+    assert_eq!(scene.stack.receive().await.len(), 1);
 }
 
 #[tokio::test]
@@ -470,19 +488,36 @@ async fn media_of_a_message_that_was_refused_goes_and_that_of_one_that_was_accep
     assert!(scene.stack.snapshot().held.is_empty());
 }
 
+/// Its conversation is deleted while it answers with a tone.
+#[derive(Debug)]
+struct Deleting(Conversations, ConversationId);
+
+impl Model for Deleting {
+    fn name(&self) -> &'static str {
+        "deleting"
+    }
+
+    fn answer(&self, _: Prompt) -> BoxStream<'static, Result<Piece, ModelError>> {
+        let Self(conversations, id) = self;
+        let (conversations, id) = (conversations.clone(), id.clone());
+        stream::once(async move {
+            let deletion = conversations.delete(&user("u"), &id).await.expect("deleted");
+            assert!(conversations.sweep(&deletion, SECOND).await.expect("swept"));
+            Ok(Piece::Media(Sample::tone()))
+        })
+        .boxed()
+    }
+}
+
 #[tokio::test]
 async fn media_of_an_answer_that_came_after_the_deletion_of_its_conversation_goes() {
-    let scene = Scene::with_storage().await;
+    let mut scene = Scene::with_storage().await;
     scene.connect("u", "u").await;
     let message = scene.say("u", 1).await;
-    let Ok(Claimed::Yes(claim)) = scene.answerer.messages.claim(&message).await else { panic!("not claimed") };
-    scene.janitor.conversations.delete(&user("u"), &message.conversation).await.expect("deleted");
-    assert_eq!(scene.tidy_up().await.deleted, 1);
-    let (sample, key) = (Sample::tone(), MediaKey::of_answer(&message.id.answer(0), "wav"));
-    scene.answerer.messages.hold_answer(&claim, &key).await.expect("it is held");
-    let media = Some(scene.answerer.media.store(&user("u"), key, sample).await.expect("it is stored"));
-    let ending = Ending::Done { replies: vec![Reply { text: String::new(), media }] };
-    assert!(scene.answerer.messages.end(claim, ending, None, 1).await.expect("an answer").is_none());
+    let conversations = scene.janitor.conversations.clone();
+    scene.answerer.model = Arc::new(Deleting(conversations, message.conversation.clone()));
+    scene.answerer.queue.send(&Job::from(&message)).await.expect("queued");
+    scene.work().await;
     assert_eq!(scene.answerer.media.stored().await.len(), 1);
     scene.wait_for_held();
     assert_eq!(scene.tidy_up().await.dropped, 1);

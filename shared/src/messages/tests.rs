@@ -125,6 +125,18 @@ async fn another_message_under_a_used_id_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_sent_again_renews_the_lease_as_a_new_one_does() {
+    let (stack, function) = connected().await;
+    new(say(&stack, &function, draft(1, 0)).await);
+    let almost = LEASE - Duration::from_millis(1);
+    stack.clock.advance(almost);
+    let again = say(&stack, &function, draft(1, 0)).await;
+    assert!(matches!(again, Ok(Admission::Duplicate(_))), "{again:?}");
+    stack.clock.advance(almost);
+    assert!(stack.snapshot().is_held_by("u", "c", stack.clock.now()));
+}
+
+#[tokio::test]
 async fn two_users_may_use_the_same_id() {
     let (stack, function) = connected().await;
     new(say(&stack, &function, draft(1, 0)).await);

@@ -283,4 +283,27 @@ mod tests {
             assert!(as_expected, "{name}: {last:?}");
         }
     }
+
+    /// Proxies and signatures refuse under names of their own, or under none.
+    #[tokio::test]
+    async fn a_status_that_refuses_is_final_whatever_name_the_refusal_has() {
+        let named = |name: &str| format!("x-amzn-errortype: {name}\r\n");
+        for (line, headers, expected) in [
+            ("401 Unauthorized", String::new(), told::NO_ACCESS),
+            ("401 Unauthorized", named("MissingAuthenticationTokenException"), told::NO_ACCESS),
+            ("403 Forbidden", String::new(), told::NO_ACCESS),
+            ("403 Forbidden", named("UnrecognizedClientException"), told::NO_ACCESS),
+            ("404 Not Found", String::new(), told::NO_SUCH_MODEL),
+            ("404 Not Found", named("UnknownOperationException"), told::NO_SUCH_MODEL),
+        ] {
+            let endpoint = Endpoint::start(vec![status(line, &headers, "{\"message\":\"no\"}")]);
+            match ask(&endpoint, hello()).await.as_slice() {
+                [Err(ModelError::Final { told, reason })] => {
+                    assert_eq!(*told, expected, "{line} {headers}");
+                    assert!(reason.contains("ConverseStream"), "{line} {headers}: {reason}");
+                }
+                other => panic!("{line} {headers}: {other:?}"),
+            }
+        }
+    }
 }

@@ -35,6 +35,31 @@ async fn a_disconnect_that_is_late_leaves_the_successors_place_alone() {
 }
 
 #[tokio::test]
+async fn a_place_that_becomes_free_while_another_client_takes_the_one_that_was_seen_is_granted() {
+    let mut met = 0;
+    for seed in 1..=6 {
+        let stack = Arc::new(Stack::start(2, LEASE, FIRST_MESSAGE));
+        let friend = stack.function("friend", 1, 1);
+        friend.leases.connect(&user("leaver"), &connection("l"), &Handshake::default()).await.expect("a place");
+        let leases = friend.leases.clone();
+        let swap = async move {
+            let taken = leases.connect(&user("thief"), &connection("t"), &Handshake::default()).await;
+            assert!(matches!(taken, Ok(Connected::Granted { .. })), "{taken:?}");
+            assert!(leases.release(&user("leaver"), &connection("l")).await.expect("an answer"));
+        };
+        // A client whose first slot is taken looks for a free one. It sees one, which is taken before it takes it.
+        let inner = Arc::clone(&stack);
+        let meanwhile = async move { Before::install(&inner, "late", "TransactWriteItems", swap.boxed()) };
+        Before::install(&stack, "late", "BatchGetItem", meanwhile.boxed());
+        let late = stack.function("late", 1, seed);
+        let outcome = late.leases.connect(&user("u"), &connection("c"), &Handshake::default()).await;
+        assert!(matches!(outcome, Ok(Connected::Granted { .. })), "seed {seed}: {outcome:?}");
+        met += u32::from(friend.leases.find(&user("thief")).await.expect("an answer").is_some());
+    }
+    assert!(met > 0, "no client looked for a place");
+}
+
+#[tokio::test]
 async fn a_takeover_that_meets_the_first_message_gets_a_full_lease() {
     let stack = Arc::new(Stack::start(2, LEASE, FIRST_MESSAGE));
     stack.make_conversations("u", [0]);
