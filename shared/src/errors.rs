@@ -23,8 +23,8 @@ pub enum Error {
     #[error("There is no such message")]
     MessageNotFound,
     #[error(
-        "parentId must be the id of a message or an answer of this conversation; leave it out to follow the latest, or send \"\" \
-         to begin anew"
+        "parentId must be the id of a message or an answer of this conversation; leave it out to follow the latest, or \
+         send \"\" to begin anew"
     )]
     ParentNotFound,
     #[error("This id was used for another message; give every message an id of its own")]
@@ -57,7 +57,7 @@ pub enum Error {
     ConfigInvalid { name: &'static str, value: String, expected: &'static str },
 }
 
-/// What to do about an error.
+/// The right answer to an error: try again, tell the client, or call the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// A rule refused the request. The client is told which.

@@ -25,7 +25,7 @@ const WARM_UP: f64 = 0.2;
 /// The messages of one conversation.
 const CONVERSATION: u64 = 50;
 
-/// What a soak is run with.
+/// The settings of a soak.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub minutes: f64,

@@ -74,7 +74,13 @@ fn a_template_that_is_not_understood_is_an_error_with_its_line() {
     let path = dir.path().join("template.yaml");
     let path = path.to_str().expect("UTF-8");
     refused(&["--ephemeral", "--port", "0", "--template", path], 1, &[path]);
-    let template = "AWSTemplateFormatVersion: \"2010-09-09\"\nResources:\n  Q:\n    Type: AWS::SQS::Queue\n    Properties:\n      Foo: 1\n";
+    let template = r#"AWSTemplateFormatVersion: "2010-09-09"
+Resources:
+  Q:
+    Type: AWS::SQS::Queue
+    Properties:
+      Foo: 1
+"#;
     std::fs::write(path, template).expect("written");
     refused(&["--ephemeral", "--port", "0", "--template", path], 1, &[&format!("{path}:6"), "Foo"]);
 }

@@ -213,7 +213,7 @@ async fn a_silent_client_is_out_in_time_heartbeats_or_not_and_its_place_is_free_
 /// A user who keeps 14 messages in work, each in a conversation of its own, until `full`. Then the user waits for the
 /// answers that are left.
 async fn keeps_14_in_work(client: &mut Client, full: &AtomicBool) {
-    // What was sent, and whether it was accepted.
+    // The messages that have not ended, with their conversations, and whether each was accepted.
     let mut in_work: BTreeMap<String, (String, bool)> = BTreeMap::new();
     for _ in 0..14 {
         // One after the other, because 700 at once would be more than the account runs.

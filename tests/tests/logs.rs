@@ -81,7 +81,9 @@ async fn errors_at_the_handshake_in_frames_and_in_requests_log_no_text_and_no_to
     let conversation =
         rest.post("/api/conversations", &title).await.expect(201)["id"].as_str().expect("an id").to_owned();
     let message = |parts: Value| {
-        let mut frame = json!({ "action": "sendMessage", "id": new_id(), "conversationId": conversation, "text": format!("{CANARY} x") });
+        let text = format!("{CANARY} x");
+        let mut frame =
+            json!({ "action": "sendMessage", "id": new_id(), "conversationId": conversation, "text": text });
         for (name, value) in parts.as_object().expect("parts") {
             frame[name] = value.clone();
         }

@@ -138,19 +138,22 @@ async fn each_limit_of_a_request_is_kept_and_one_beyond_is_refused() {
     client.send_raw(Message::text(" ".repeat(32 * 1024 + 1))).await;
     assert_eq!(client.receive_or_close().await.expect_err("closed").map(|(code, _)| code), Some(1009));
     // Addresses and headers that are too long or wrong are refused with a status.
+    let get = |path: &str, headers: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+    let post = |headers: &str, body: &str| {
+        format!("POST /api/conversations HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n{body}")
+    };
+    let signed_in = format!("Authorization: Bearer {token}\r\n");
+    let long = |bytes: usize| "a".repeat(bytes);
     for (request, statuses) in [
-        (format!("GET /api/me?{} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n", "a".repeat(8_000)), &[200][..]),
-        (format!("GET /api/conversations?limit=1&x={} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n", "a".repeat(40_000)), &[200]),
-        (format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(70_000)), &[414, 431, 400]),
-        (format!("GET /api/me HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "a".repeat(2_000_000)), &[431, 400]),
-        (format!("GET /api/me HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: 1\r\n".repeat(5_000)), &[431, 400]),
-        ("POST /api/conversations HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n".to_owned(), &[400]),
-        ("POST /api/conversations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab".to_owned(), &[400]),
-        (
-            "POST /api/conversations HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n".to_owned(),
-            &[400],
-        ),
-        ("POST /api/conversations HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, x\r\n\r\n".to_owned(), &[400, 501]),
+        (get(&format!("/api/me?{}", long(8_000)), &signed_in), &[200][..]),
+        (get(&format!("/api/conversations?limit=1&x={}", long(40_000)), &signed_in), &[200]),
+        (get(&format!("/{}", long(70_000)), ""), &[414, 431, 400]),
+        (get("/api/me", &format!("X: {}\r\n", long(2_000_000))), &[431, 400]),
+        (get("/api/me", &"X: 1\r\n".repeat(5_000)), &[431, 400]),
+        (post("Content-Length: -1", ""), &[400]),
+        (post("Content-Length: 1\r\nContent-Length: 2", "ab"), &[400]),
+        (post("Transfer-Encoding: chunked", "fffffffffffffffff\r\n"), &[400]),
+        (post("Transfer-Encoding: gzip, x", ""), &[400, 501]),
     ] {
         let (status, head) = raw(&stack, request.as_bytes()).await;
         // If the server does not read the rest of the request, a reset of the connection may lose the answer.

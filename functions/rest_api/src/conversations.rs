@@ -59,7 +59,7 @@ pub(crate) struct NewConversation {
     title: Option<String>,
 }
 
-/// What to change.
+/// The changes to a conversation.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[allow(dead_code, reason = "the schema of what `Body` reads")]

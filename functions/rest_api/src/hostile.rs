@@ -44,8 +44,8 @@ proptest! {
     fn a_body_is_read_or_refused_with_its_status(
         kind in words(&["application/json", "; charset=utf-8", ";", "text/plain", " ", "\0", "\u{e9}"]),
         body in words(&[
-            "{", "}", "[", "[[[[[[[[", "\"title\":", "\"x\"", "7", "1e999", ",", "\"bytes\":", "-1", "18446744073709551616",
-            "\\ud800", "null", "\u{feff}",
+            "{", "}", "[", "[[[[[[[[", "\"title\":", "\"x\"", "7", "1e999", ",", "\"bytes\":", "-1",
+            "18446744073709551616", "\\ud800", "null", "\u{feff}",
         ]),
     ) {
         for kind in [kind.as_str(), "application/json"] {

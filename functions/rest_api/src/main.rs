@@ -27,7 +27,7 @@ use shared::media::Media;
 use shared::push::Push;
 use shared::users::Users;
 
-/// What the routes work with.
+/// The parts that the routes use.
 #[derive(Debug, Clone)]
 struct Deps {
     conversations: Conversations,

@@ -8,7 +8,7 @@ use shared::Error;
 use shared::errors::Class;
 use utoipa::{IntoResponses, ToSchema};
 
-/// What went wrong (RFC 9457).
+/// An error (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
     /// `about:blank`: the status says what kind of problem it is.
@@ -18,7 +18,7 @@ pub(crate) struct Problem {
     title: &'static str,
     /// The HTTP status.
     status: u16,
-    /// What is wrong with this request.
+    /// The fault of this request, for a person.
     detail: String,
     /// With 422: each field that is wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -29,7 +29,7 @@ pub(crate) struct Problem {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct FieldError {
     pub(crate) field: String,
-    /// What is wrong with the field.
+    /// The fault of this field, for a person.
     pub(crate) message: String,
 }
 

@@ -43,7 +43,7 @@ async fn answer(answerer: &Answerer, record: &SqsMessage, deadline: Timestamp) -
     match answerer.run(&job, record.receipt_handle.as_deref().unwrap_or_default(), deadline).await {
         Ok(()) => true,
         Err(error) => {
-            tracing::warn!(message = %job.message_id, "The message could not be answered; SQS will deliver it again: {error}");
+            tracing::warn!(message = %job.message_id, "The message is not answered; SQS delivers it again: {error}");
             false
         }
     }

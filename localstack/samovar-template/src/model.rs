@@ -89,7 +89,7 @@ pub(super) struct ResponseHeaders {
     pub headers: Vec<(String, String)>,
 }
 
-/// What to show of the application at `/_local/state`.
+/// The values of the application that `/_local/state` shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalState {
     /// Values of parameters, under the names to show them by.

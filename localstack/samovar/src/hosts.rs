@@ -48,7 +48,8 @@ fn refusal(request: &Request, allowed: &[String]) -> Option<(StatusCode, String)
     {
         let name = name_of(host).unwrap_or(host);
         let message = format!(
-            "This local stack does not answer to the name {name}. Use localhost or 127.0.0.1, or start it with --allow-host {name}"
+            "This local stack does not answer to the name {name}. Use localhost or 127.0.0.1, or start it with \
+             --allow-host {name}"
         );
         return Some((StatusCode::MISDIRECTED_REQUEST, message));
     }

@@ -74,7 +74,7 @@ const EACH: Duration = Duration::from_secs(10);
 /// How many users are handled at once.
 const SIDE_BY_SIDE: usize = 16;
 
-/// What a run did.
+/// The counts of one run.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Report {
     pub closed: u32,

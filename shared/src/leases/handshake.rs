@@ -1,4 +1,4 @@
-//! What a client says about itself when it connects.
+//! The query of a handshake: the session of the client, and whether it takes over.
 
 use crate::ids::SessionId;
 use crate::{Error, Result};

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::dynamo::Attributes;
 use crate::ids::UserId;
 
-/// What a user who wants to connect would find now.
+/// The places that are in use now, and whether this user has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Occupancy {
     pub state: Admittance,

@@ -50,7 +50,8 @@ proptest! {
     fn exactly_the_known_types_are_accepted(
         text in words(&["image/png", "image/", "svg+xml", ";", " ", "text/html", "IMAGE/PNG", "\0"]),
     ) {
-        prop_assert_eq!(MediaType::parse(&text).is_ok(), TYPES.iter().any(|known| text.eq_ignore_ascii_case(known.content_type)));
+        let known = TYPES.iter().any(|known| text.eq_ignore_ascii_case(known.content_type));
+        prop_assert_eq!(MediaType::parse(&text).is_ok(), known);
         let _ = total(&text);
     }
 }

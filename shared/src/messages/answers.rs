@@ -75,7 +75,7 @@ pub enum Ending {
     },
 }
 
-/// What an answer cost in tokens and time.
+/// The tokens and the time of an answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Measured {
     /// The tokens as the model counted them. Some models do not count.

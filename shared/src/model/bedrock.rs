@@ -92,7 +92,7 @@ fn messages(turns: &[Turn]) -> Vec<Message> {
 type Events = EventReceiver<ConverseStreamOutput, ConverseStreamOutputError>;
 
 fn pieces(events: Events) -> BoxStream<'static, Result<Piece, ModelError>> {
-    /// What has been read of the stream so far.
+    /// The part of the stream that has been read.
     struct Reading {
         events: Events,
         finished: bool,

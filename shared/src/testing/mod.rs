@@ -217,7 +217,7 @@ impl Stack {
         messages.collect()
     }
 
-    /// What the event source does after a job.
+    /// Deletes a job from the queue, as the event source does after a job.
     pub(crate) async fn finished(&self, receipt_handle: &str) {
         self.finishing(receipt_handle).await;
     }

@@ -82,7 +82,7 @@ impl Model {
         }
     }
 
-    /// What deleting by a handle must answer, after doing it.
+    /// Deletes by a handle, and gives the answer that the queue must give.
     fn delete(&mut self, handle: &str, id: &str, fifo: bool, now_ms: i64) -> bool {
         let Some(at) = self.entries.iter().position(|entry| entry.id == id) else { return true };
         let latest = self.entries[at].handle.as_deref() == Some(handle);

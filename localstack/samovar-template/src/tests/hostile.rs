@@ -146,7 +146,8 @@ proptest! {
         "AWS::NoValue", "AWS::Region", "${", "${!", "${F.Arn}", "}", "[", "]", "{", ", ", ".", "a: ", "7", "-1", "'",
     ])) {
         let value = value.replace(['\n', '\r'], " ");
-        let _ = read_with(&with_resources(&function("F", &format!("Environment: {{Variables: {{VALUE: {value}}}}}"))), &[]);
+        let function = function("F", &format!("Environment: {{Variables: {{VALUE: {value}}}}}"));
+        let _ = read_with(&with_resources(&function), &[]);
     }
 
     #[test]

@@ -187,7 +187,8 @@ fn violation(error: &Error, limits: &Limits) -> Option<(u16, String)> {
         Error::Capacity(_) => {
             let (frame, message) = (limits.frame_bytes / 1024, limits.message_bytes / 1024);
             let reason = format!(
-                "Above {frame} KB in a frame or {message} KB in all; send UTF-8 unescaped, or fragments of up to {frame} KB"
+                "Above {frame} KB in a frame or {message} KB in all; send UTF-8 unescaped, or fragments of up to \
+                 {frame} KB"
             );
             Some((TOO_BIG, reason))
         }

@@ -26,22 +26,29 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn escaped_text_is_decoded_to_the_same_text(text in any::<String>(), pairs in proptest::collection::vec(any::<(String, String)>(), 0..6)) {
+    fn escaped_text_is_decoded_to_the_same_text(
+        text in any::<String>(),
+        pairs in proptest::collection::vec(any::<(String, String)>(), 0..6),
+    ) {
         prop_assert_eq!(decode(&escaped(&text)), text);
-        let written: Vec<_> = pairs.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
+        let pair = |(name, value): &(String, String)| format!("{}={}", escaped(name), escaped(value));
+        let written: Vec<_> = pairs.iter().map(pair).collect();
         prop_assert_eq!(query(Some(&written.join("&"))), pairs);
     }
 
     #[test]
     fn text_without_escapes_is_kept(text in words(&["%", "%%", "%+f", "%-1", "%0x", "% 1", "%g0", "%0", "+", "a"])) {
-        let is_escape = |at: usize| text.get(at + 1..at + 3).is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
+        let is_hex = |pair: &str| pair.bytes().all(|b| b.is_ascii_hexdigit());
+        let is_escape = |at: usize| text.get(at + 1..at + 3).is_some_and(is_hex);
         prop_assume!(!text.match_indices('%').any(|(at, _)| is_escape(at)));
         prop_assert_eq!(decode(&text), text);
     }
 
     #[test]
     fn any_path_selects_a_route_and_its_variables_are_parts_of_the_path(
-        path in words(&["/", "//", "pets", "a", "b", "toys", "%2F", "%2f..", "..", "%", "%ff", "%00", "{id}", "?", "#"]),
+        path in words(&[
+            "/", "//", "pets", "a", "b", "toys", "%2F", "%2f..", "..", "%", "%ff", "%00", "{id}", "?", "#",
+        ]),
         method in proptest::sample::select(vec![Method::GET, Method::POST, Method::PATCH]),
     ) {
         let routes = known_routes();
@@ -56,8 +63,8 @@ proptest! {
     #[test]
     fn any_answer_of_a_function_is_a_response_or_malformed(
         text in words(&[
-            "{", "}", "\"statusCode\":", "200", "-1", "99999", "\"headers\":{", "\"a\":\"b\\r\\nc: d\"", "\"body\":", "\"x\"",
-            "\"isBase64Encoded\":true", "\"cookies\":[\"a=b\\r\\nc\"]", ",", "[", "]", "null", "[[[[[[[[[[",
+            "{", "}", "\"statusCode\":", "200", "-1", "99999", "\"headers\":{", "\"a\":\"b\\r\\nc: d\"", "\"body\":",
+            "\"x\"", "\"isBase64Encoded\":true", "\"cookies\":[\"a=b\\r\\nc\"]", ",", "[", "]", "null", "[[[[[[[[[[",
         ]),
         name in words(&["a", "content-length", "transfer-encoding", ":", "\r\n", " ", "\u{e9}"]),
         value in words(&["b", "\r\n", "\0", "\u{e9}", " "]),

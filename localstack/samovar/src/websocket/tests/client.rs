@@ -23,7 +23,7 @@ pub(super) const CLOSE: u8 = 8;
 pub(super) const PING: u8 = 9;
 
 pub(super) struct Client {
-    /// What `$connect` saw.
+    /// The connection's id, as `$connect` was given it.
     pub(super) id: String,
     pub(super) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }

@@ -97,7 +97,9 @@ proptest! {
 
     #[test]
     fn a_route_key_is_the_value_that_json_has_at_the_path(
-        frame in words(&["{", "}", "\"action\"", ":", ",", "\"join\"", "null", "7", "[", "[[[[[[[[", "1e999", "\\ud800"]),
+        frame in words(&[
+            "{", "}", "\"action\"", ":", ",", "\"join\"", "null", "7", "[", "[[[[[[[[", "1e999", "\\ud800",
+        ]),
     ) {
         let selected = routes::evaluate(&["action".to_owned()], &frame);
         let value: Value = serde_json::from_str(&frame).unwrap_or_default();

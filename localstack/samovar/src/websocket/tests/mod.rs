@@ -187,7 +187,7 @@ fn route<'a>(api: &'a mut Api, key: &str) -> &'a mut Route {
     api.spec.routes.get_mut(key).unwrap()
 }
 
-/// What an authorizer answers to let a client in.
+/// The answer of an authorizer that lets a client in.
 pub(super) fn allow() -> Value {
     policy("Allow")
 }

@@ -10,7 +10,7 @@ use crate::leases::tests::model::rules::{self, Broken, rule};
 use crate::messages::Admission;
 use crate::{Error, Result};
 
-/// What was true while an operation ran.
+/// The states that an operation could have seen while it ran.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Slots that were free all the time.

@@ -20,7 +20,7 @@ use crate::testing::{MessageItem, connection, conversation, message_id, session,
 pub(super) const LONG: Duration = Duration::from_secs(301);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// What happens next.
+/// The next event of a case.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Next {
     /// Runs one operation from beginning to end, with nothing else under way.

@@ -31,7 +31,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// No operation needs this many. One that gives up makes about sixty.
 const MAX_CALLS: usize = 200;
 
-/// What a case may do beside running operations.
+/// Whether calls may fail in a case.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mood {
     pub(super) faults: bool,
