@@ -1,4 +1,4 @@
-//! The schedule runs the janitor once a minute, so this test takes one.
+//! The janitor on its real schedule. It runs once a minute, so this test takes a minute.
 
 use e2e::{Client, StackOptions};
 use futures_util::future::{join, join_all};

@@ -1,4 +1,5 @@
-//! Decides who may connect: a bearer token of the configured issuer, from the `Authorization` header or a subprotocol.
+//! Decides who may connect. A client needs a bearer token of the configured issuer, in the `Authorization` header or in
+//! a subprotocol.
 
 use aws_lambda_events::apigw::{ApiGatewayCustomAuthorizerRequestTypeRequest, ApiGatewayCustomAuthorizerResponse};
 use aws_lambda_events::iam::{IamPolicyEffect, IamPolicyStatement};

@@ -1,6 +1,6 @@
 //! Takes jobs from the dead-letter queue, ends their messages and tells their users.
 //!
-//! This is a function of its own, for two reasons. The worker can't do it: jobs end here when the worker does not
+//! This is a function of its own, for two reasons. The worker can't do it: jobs come here because the worker does not
 //! start, or dies of them. The janitor should not do it: it has permissions that are not needed here (sweeping,
 //! deleting objects, closing sockets), and a flood of dead jobs would run beside its rounds, under its time-out.
 //!

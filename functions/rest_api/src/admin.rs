@@ -30,7 +30,7 @@ const GROUP: &str = "admin";
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Clients {
-    /// How many places there are.
+    /// The number of places.
     capacity: u32,
     /// The clients that hold one, by slot.
     items: Vec<Client>,
@@ -43,11 +43,11 @@ pub(crate) struct Client {
     #[schema(value_type = String)]
     user_id: UserId,
     username: String,
-    /// When the client's present connection was made. Absent if the place was taken before this was stored.
+    /// The time of the client's present connection. Absent if the place was taken before this was stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, format = DateTime, required = false)]
     connected_at: Option<Timestamp>,
-    /// When the client loses its place, if it sends nothing until then.
+    /// The time at which the client loses its place, if it sends nothing until then.
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
     /// Messages that are not answered yet.

@@ -15,11 +15,12 @@ use crate::problem::{Always, Problem};
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Admission {
     state: AdmissionState,
-    /// How many places are taken.
+    /// The number of places that are taken.
     in_use: u32,
-    /// How many places there are.
+    /// The number of places.
     capacity: u32,
-    /// When to try again. By then a place becomes free, unless its holder sends something first. 0 when open.
+    /// The seconds until another try makes sense. By then a place becomes free, unless its holder sends something first.
+    /// 0 when open.
     retry_after_seconds: u64,
 }
 

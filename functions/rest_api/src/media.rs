@@ -47,7 +47,7 @@ pub(crate) struct Upload {
 #[utoipa::path(post, path = "/api/uploads", operation_id = "createUpload", tag = "media",
     request_body(content = NewUpload, content_type = "application/json"),
     responses(
-        (status = 201, description = "Where and how to upload", body = Upload),
+        (status = 201, description = "The address and the fields of the form", body = Upload),
         Always,
         WithBody,
     )

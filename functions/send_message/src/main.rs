@@ -7,9 +7,9 @@
 //! function does not: its frame would arrive before `accepted`, which is its response, and it would need the permission
 //! to post to connections.
 //!
-//! No client that asks is left without the end. If this function reads the message as not ended, then the message ends
-//! later, and the function that ends it reads the address to tell after that. By then the asking connection has the
-//! place, or has lost it to another.
+//! A client that asks always learns the end. If this function still reads the message as unfinished, then the message
+//! ends after that, and the function that ends it looks up the user's connection only then. That is the asking
+//! connection, unless it has lost its place to another one.
 
 use aws_lambda_events::apigw::{ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};

@@ -32,10 +32,10 @@ async fn answer(answerer: &Answerer, record: &SqsMessage, deadline: Timestamp) -
     let job: Job = match serde_json::from_str(record.body.as_deref().unwrap_or_default()) {
         Ok(job) => job,
         Err(error) => {
-            // SQS tries it again and moves it to the dead-letter queue in the end, where somebody can look at it.
+            // SQS tries it again and moves it to the dead-letter queue in the end. There, `dead_letters` drops it.
             tracing::error!(
                 message = record.message_id,
-                "This is not a job; it will end in the dead-letter queue: {error}"
+                "This is not a job; it goes to the dead-letter queue and is dropped there: {error}"
             );
             return false;
         }

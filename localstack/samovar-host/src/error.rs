@@ -1,4 +1,4 @@
-//! Why an invocation has no result, and the limits on payloads.
+//! The reasons why an invocation has no result, and the limits on payloads.
 
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -10,7 +10,7 @@ pub const MAX_REQUEST_BYTES: usize = 6 * 1024 * 1024;
 /// Lambda's limit on a response: the same size plus 100 bytes for the envelope.
 pub const MAX_RESPONSE_BYTES: usize = 6 * 1024 * 1024 + 100;
 
-/// Why an invocation has no result.
+/// The reason why an invocation has no result.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum InvokeError {

@@ -71,7 +71,7 @@ impl Passage {
         self.fault.repeated && !self.fault.dropped
     }
 
-    /// Whether a read that may see an old state sees one.
+    /// Whether this read gets an old state. Only a read that allows it can.
     pub(crate) fn stale(&self) -> bool {
         self.fault.stale
     }

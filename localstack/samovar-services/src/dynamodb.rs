@@ -142,7 +142,7 @@ impl DynamoDb {
     }
 }
 
-/// An old state that reads see which do not ask for the present one.
+/// An old state. Reads that do not ask for the present state see it.
 ///
 /// DynamoDB answers such a read from any replica, and says nothing of how far behind that is. The engine has one copy
 /// and is always up to date, so a program that asks for too little never notices. With a stale state, it does.
@@ -162,7 +162,7 @@ impl StaleReads {
     }
 }
 
-/// The answers that reads got which may see an old state, so that the same read can see it again.
+/// Earlier answers to reads that may see an old state, so that the same read can get its answer again.
 #[derive(Debug, Default)]
 pub(super) struct EarlierReads(Mutex<HashMap<(String, Bytes), Answer>>);
 

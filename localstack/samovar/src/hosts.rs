@@ -1,10 +1,10 @@
 //! The host names that a stack answers to.
 //!
-//! The stack listens on 127.0.0.1 and gives a token for any user to anybody who asks. A web page elsewhere must not be
-//! the one that asks. A browser keeps a page from reading another origin, but the page's owner can let his own name
-//! resolve to 127.0.0.1 (DNS rebinding): the browser then takes the stack for a part of that page. Only the `Host`
-//! header shows it. So a stack answers to names that always mean this machine, and to those that its user has allowed,
-//! and to no other.
+//! The stack listens on 127.0.0.1 and gives a token for any user to anybody who asks. A web page from elsewhere must
+//! not be able to ask. A browser keeps a page from reading another origin. But the owner of a page can make its name
+//! resolve to 127.0.0.1 (DNS rebinding), and then the browser takes the stack for a part of that page. Only the `Host`
+//! header shows this. So a stack answers to names that always mean this machine, and to those that its user has
+//! allowed, and to no other.
 //!
 //! A page of another origin may still send requests without reading the answers. The stack's own paths (`/_local`,
 //! `/_aws`) are not for pages of others, so they also look at `Origin`. The APIs are the template's: it says with CORS
@@ -41,7 +41,7 @@ fn refusal(request: &Request, allowed: &[String]) -> Option<(StatusCode, String)
     if request.headers().get_all(HOST).iter().count() > 1 {
         return Some((StatusCode::BAD_REQUEST, "A request has one Host header".to_owned()));
     }
-    // A client that names no host is no browser.
+    // Browsers always name a host, so a request without one may pass.
     let named = request.uri().authority().map(Authority::as_str).or_else(|| text(request.headers(), &HOST));
     if let Some(host) = named
         && !is_known(host, allowed)
@@ -64,7 +64,7 @@ fn refusal(request: &Request, allowed: &[String]) -> Option<(StatusCode, String)
     None
 }
 
-/// A header's text; one that is not ASCII is no name that is known.
+/// A header's text. It is empty if the header is not ASCII, and then it is no known name.
 fn text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a str> {
     headers.get(name).map(|value| value.to_str().unwrap_or_default())
 }

@@ -1,11 +1,11 @@
 //! Ends messages and tells their users. All functions that end a message use this, whether or not they have a model.
 //!
-//! In the end, the user is told, or the telling is owed, or nobody is connected to be told. Telling is tried for a
+//! There are three outcomes: the user is told, the telling is owed, or nobody is connected. Telling is tried for a
 //! short while. If the connected user can't be told, that is written down in the user's item, and the job is done, so
 //! the conversation goes on. The janitor has the end told again, every minute, until somebody was told or the user is
-//! no longer connected. A user who connects later reads the history, which had the end first. If the worker dies
-//! between the end and either of these, the job comes back, and telling starts again. So no end is marked as told
-//! before anybody has heard of it.
+//! no longer connected. A user who connects later reads the history, which had the end first. If the worker dies after
+//! the message has ended and before one of the three is reached, the job comes back, and telling starts again. So no
+//! end is marked as told before anybody has heard of it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! The worker's part: answers a queued message and tells its user. Nobody can see that it happens more than once.
+//! The worker's part: answers a queued message and tells its user. A message may be worked on more than once, and its
+//! user sees only one answer.
 //!
 //! The queue gives a conversation's messages to one worker at a time, in the order in which they were queued. They were
 //! numbered in the order of admission, and a race can make the two orders differ. So a worker answers, in number order,

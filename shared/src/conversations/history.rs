@@ -29,7 +29,7 @@ pub struct Range {
     pub cursor: Option<String>,
 }
 
-/// Where a reading goes on, and what the client asked for when it began.
+/// The place where a reading goes on, with the order and the start that the client asked for.
 #[derive(Serialize, Deserialize)]
 struct Position {
     order: Order,

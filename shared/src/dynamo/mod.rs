@@ -1,6 +1,6 @@
-//! What all code that uses DynamoDB here shares: reading and writing attribute values, and one way to try a conditional
-//! write or a [`Transaction`]. Contention is retried with jitter, a failed condition is a result, and anything else is
-//! an error.
+//! The common part of all code that uses DynamoDB: reading and writing attribute values, and one way to try a
+//! conditional write or a [`Transaction`]. Contention is retried with jitter, a failed condition is a result, and
+//! anything else is an error.
 
 mod transaction;
 

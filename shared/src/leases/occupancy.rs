@@ -1,4 +1,4 @@
-//! How many places are taken. A browser asks for this, because it can't see why its handshake was refused.
+//! Counts the places that are taken. A browser asks for the count, because it can't see why its handshake was refused.
 //! Administrators ask which clients hold the places.
 
 use std::collections::HashMap;
@@ -40,7 +40,7 @@ const SHOWN: &str =
     "slot_no, connection_id, session_id, expires_at, username, connected_at, spoken, pending, untold, replaced";
 
 impl Leases {
-    /// How many places there are.
+    /// The number of places.
     pub fn capacity(&self) -> u32 {
         self.config.max_clients
     }

@@ -1,5 +1,5 @@
-//! The messages of a client that are not answered yet, counted in its user item. Also the ended messages that the user
-//! has yet to be told about.
+//! Two lists in the user item: the messages of the client that are not answered yet, which are counted, and the ended
+//! messages that the user has yet to be told about.
 
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure, Update};

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::ids::{MediaKey, UserId};
 use crate::{Error, Result};
 
-/// Where and how to upload one object.
+/// The address and the form fields for the upload of one object.
 #[derive(Debug, Clone)]
 pub struct Upload {
     pub key: MediaKey,

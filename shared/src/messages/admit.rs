@@ -9,7 +9,7 @@
 //! time.
 //!
 //! A used id names its message for as long as the conversation exists, and the content of a message never changes. So
-//! every attempt, at any time, judges a repeated frame alike: it says the same, or it is refused.
+//! every attempt, at any time, judges a repeated frame alike: the frame has the same content, or it is refused.
 
 use std::time::Duration;
 

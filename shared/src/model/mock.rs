@@ -1,6 +1,6 @@
 //! The mock model, as the contract describes it. It says `response for …` after its latency, word by word. To audio it
-//! adds a tone, to images and video a tone and a picture. A text that starts with `!fail` makes it fail for good,
-//! `!flaky N` fail N times and then answer, and `!slow MS` take that long.
+//! adds a tone, to images and video a tone and a picture. A text that starts with `!fail` fails for good. `!flaky N`
+//! fails N times and is then answered. `!slow MS` is answered after that many milliseconds.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,4 @@
-//! An endpoint, of a model or of another service, that does what a test tells it, byte by byte: what real endpoints do,
-//! and what they should not.
+//! An endpoint of a model or of another service. It does what a test tells it, byte by byte, right or wrong.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

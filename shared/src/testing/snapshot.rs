@@ -14,7 +14,7 @@ pub(crate) struct Snapshot {
     pub(crate) slots: BTreeMap<u32, SlotItem>,
     /// The last number of each user's conversation.
     pub(crate) conversations: BTreeMap<(String, String), u64>,
-    /// Where the message is that an id of a user names.
+    /// For each user and message id: the conversation and the number of the message.
     pub(crate) names: BTreeMap<(String, String), (String, u64)>,
     pub(crate) messages: BTreeMap<(String, u64), MessageItem>,
     /// Conversations that are being deleted.

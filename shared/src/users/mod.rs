@@ -3,8 +3,8 @@
 //! A user is an item of its own and an item in the directory, which sorts all users by name. The transaction that
 //! creates or renames a user writes both, on condition that the user's item has not changed since it was read. So the
 //! directory has each user once, under the present name. A user item says where in the directory it is (`listed_as`).
-//! An item that is older than the directory does not, and enters the directory the next time the user is met. So
-//! meeting a user without changes costs one read, and a list is a query.
+//! An item that is older than the directory has no `listed_as`. It enters the directory the next time its user is met.
+//! So meeting a user without changes costs one read, and a list is a query.
 
 #[cfg(test)]
 mod tests;

@@ -54,13 +54,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// Reads a report. It is empty if there is no such file.
+    /// Reads the report of an earlier campaign.
     pub fn read(path: &Path) -> std::io::Result<Self> {
-        match std::fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(std::io::Error::other),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error),
-        }
+        serde_json::from_slice(&std::fs::read(path)?).map_err(std::io::Error::other)
     }
 
     /// Writes the whole report or nothing, because a campaign may be stopped at any moment.

@@ -10,7 +10,8 @@ fn is_host_process() -> bool {
     std::env::var_os("HOST_TO_BE_KILLED").is_some()
 }
 
-/// Nothing, unless run by the test below: a host with one idle and one busy function, which prints their pids.
+/// Does nothing unless the test below runs it. Then it is a host with one idle and one busy function, and prints their
+/// process ids.
 #[test]
 fn host_process() {
     if !is_host_process() {

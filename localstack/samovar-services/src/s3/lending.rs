@@ -1,4 +1,4 @@
-//! A request's body that is returned when its reader has finished with it, whether it was read or not.
+//! Lends a request's body to its reader and takes it back afterwards, so that the unread rest can be read and dropped.
 //!
 //! An answer before the body is read (a wrong signature, a file that is too large) leaves the rest unread. The
 //! connection would then be reset while the browser still sends, and the browser would report a network error in place
@@ -24,7 +24,7 @@ struct Slot {
     touched: bool,
 }
 
-/// The sender of the pieces to the reader.
+/// The body as its reader gets it.
 #[derive(Debug)]
 pub(super) struct Lent {
     body: Body,

@@ -3,7 +3,8 @@
 //! - [`s3s`] is the protocol: it reads requests, checks their signatures and writes the answers. It calls `operations`.
 //!   `form` (a browser's POST) and `cors` run before it, because it does not stream forms and has no CORS.
 //! - A request belongs here if its path begins with a bucket's name, or if it is signed for S3, whatever its path is.
-//!   So buckets can be listed, and S3 answers for a bucket that does not exist, not the site or an API.
+//!   So a client can list the buckets, and a request for a bucket that does not exist gets the answer of S3 and not one
+//!   of the site or an API.
 //! - `parts` keeps the parts of uploads that are not completed, and `assembling` has the operations on them.
 //! - `store` keeps the objects: `object` is the file format of one, and `upload` writes it.
 //! - `access` identifies the caller, and takes the call through the door of all services.

@@ -148,7 +148,7 @@ fn expiration(fields: &Fields<'_>) -> Option<Expiration> {
         fields.wrong("Status", "is the rule's only property: add an action, such as ExpirationInDays");
     }
     if let Some(abort) = fields.map("AbortIncompleteMultipartUpload", &ABORT) {
-        // The local S3 has no multipart uploads, so there is nothing to abort.
+        // Only checked. The local S3 loses the parts of unfinished uploads when it ends.
         abort.integer("DaysAfterInitiation", 1..=u32::MAX);
     }
     let prefix = fields.text("Prefix").unwrap_or_default();

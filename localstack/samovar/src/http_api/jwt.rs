@@ -3,7 +3,7 @@
 //!
 //! AWS's rules: only RSA signatures are accepted. `kid` must name a key of the issuer. `iss` must be the configured
 //! issuer. `aud` must be one of the audience, or `client_id` if there is no `aud`. `exp`, `nbf` and `iat` are compared
-//! with the clock. `scope` or `scp` must contain one of the route's scopes. `scp` must have one of the route's scopes.
+//! with the clock. `scope` or `scp` must contain one of the route's scopes.
 //!
 //! Unconfirmed: that the clock has no leeway; the wording of `error_description` except for the audience; that a token
 //! without `exp` is refused, and one with `crit`; that an unreachable issuer also gives 401; whether PSS signatures

@@ -1,8 +1,7 @@
 //! Turns a function's answer into a response: format 2.0, or the inferred form for an answer without `statusCode`.
 //!
-//! The answer is read strictly. If a field does not have its documented type, the answer is malformed and the client
-//! gets
-//! 500. AWS may accept some of these answers (unconfirmed), but an answer that works here must also work there.
+//! The answer is read strictly. If a field does not have its documented type, the answer is malformed, and the client
+//! gets a 500. AWS may accept some of these answers (unconfirmed), but an answer that works here must also work there.
 
 use axum::body::Body;
 use axum::response::Response;

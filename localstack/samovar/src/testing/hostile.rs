@@ -1,4 +1,4 @@
-//! Input for property tests that no well-meant client sends.
+//! Input for property tests, such as no well-meaning client sends.
 
 use proptest::prelude::*;
 

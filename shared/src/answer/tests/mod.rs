@@ -163,8 +163,8 @@ async fn whatever_an_endpoint_leaves_out_or_splits_the_text_is_whole() {
 
 #[tokio::test]
 async fn a_model_that_fails_for_the_moment_is_asked_again_and_one_that_fails_for_good_is_not() {
-    /// How often the endpoint is asked. Or the kind of failure that the user is told, and the endpoint's words that the
-    /// user must not see.
+    /// `Ok`: the number of requests to the endpoint. `Err`: the kind of failure that the user is told, and the
+    /// endpoint's words that the user must not see.
     type Expected = Result<usize, (&'static str, &'static str)>;
     let good = || says(&["good"]);
     let error = "{\"error\":{\"message\":\"Say please\",\"type\":\"invalid_request_error\"}}";

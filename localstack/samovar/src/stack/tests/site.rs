@@ -248,7 +248,7 @@ async fn a_file_that_a_client_has_already_is_not_sent_again() {
         );
         assert_eq!(again.header("x-frame-options"), "DENY");
     }
-    // As a browser asks that has seen another site, a newer one, under this address.
+    // A browser that has seen another, newer site under this address asks like this.
     let of_another = [("if-none-match", "W/\"other\""), ("if-modified-since", "Fri, 01 Jan 2100 00:00:00 GMT")];
     assert_eq!(bench.get("/", &of_another).await.body, first.body);
     within("The stack stops", bench.stack.stop(pending())).await;

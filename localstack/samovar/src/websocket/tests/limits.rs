@@ -161,7 +161,7 @@ async fn a_connection_ends_with_its_life_however_busy() {
         match client.next().await {
             Message::Text(_) => assert!(start.elapsed() < PATIENCE),
             Message::Close(frame) => {
-                // Which code AWS sends is not published.
+                // AWS does not publish which code it sends.
                 assert_eq!(frame.map(|frame| frame.code.into()), Some(1001));
                 break;
             }

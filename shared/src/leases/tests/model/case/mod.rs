@@ -63,7 +63,7 @@ struct Running {
     task: JoinHandle<()>,
     held: Option<Held>,
     started_at: Timestamp,
-    /// When it built the request that is held or was refused for now.
+    /// The time at which the operation built its latest request.
     decided_at: Timestamp,
     /// The operation whose call failed last.
     retrying: Option<String>,
