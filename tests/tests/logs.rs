@@ -1,7 +1,6 @@
 //! The log at the default level has no text, no token and no key, whichever of the errors below happens.
 //!
-//! These errors are not provoked here: the frame `closing`, the error `lease_expired`, a 403 at the handshake, and a
-//! 409 or 429 of the REST API.
+//! One error is not provoked here: a 403 at the handshake. The authorizer refuses nobody who has a valid token.
 
 use axum::response::IntoResponse as _;
 use base64::Engine as _;
@@ -162,6 +161,39 @@ async fn errors_at_the_handshake_in_frames_and_in_requests_log_no_text_and_no_to
     assert_eq!(stack.stop(), Some(0));
     let log = stack.log();
     assert!(log.contains("ResourceNotFoundException"), "the log has no error of the deleted tables:\n{log}");
+    let parts: Vec<&str> = token.split('.').collect();
+    assert_silent(&mut stack, &[CANARY, parts[1], parts[2]]);
+}
+
+#[tokio::test]
+async fn a_place_that_ends_logs_no_text_and_no_token() {
+    let mut stack = StackOptions::default().param("MockLatencyMs", 0).param("FirstMessageSeconds", 1).start().await;
+    let token = stack.token_in(&format!("{CANARY}-alice"), &[CANARY]).await;
+    let bearer = format!("Bearer {token}");
+    let authorization = [("Authorization", &*bearer)];
+    let rest = stack.rest_with(&token);
+    let conversation = rest.new_conversation().await;
+    let message = || {
+        json!({ "action": "sendMessage", "id": new_id(), "conversationId": conversation, "text": CANARY }).to_string()
+    };
+    let connect = async |query: &str| Client::with_headers(&stack, query, &authorization).await.expect("let in");
+
+    // The place has ended before the first message.
+    let mut silent = connect(&format!("?session={CANARY}-1")).await;
+    stack.until("over", |state| state["leases"].as_array().is_some_and(Vec::is_empty)).await;
+    error(&mut silent, &message(), "lease_expired").await;
+    // Another session takes the place.
+    let mut loser = connect(&format!("?session={CANARY}-2")).await;
+    loser.send_text(&message()).await;
+    loser.receive_type("reply").await;
+    let mut winner = connect(&format!("?session={CANARY}-3&takeover=true")).await;
+    assert_eq!(loser.receive_type("closing").await["code"], "replaced");
+    winner.send_text(&message()).await;
+    winner.receive_type("reply").await;
+    // An administrator closes it.
+    let user = rest.get("/api/me").await.expect(200)["id"].as_str().expect("an id").to_owned();
+    stack.admin().await.delete(&format!("/api/admin/clients/{user}")).await.expect(204);
+    assert_eq!(winner.receive_type("closing").await["code"], "closed_by_admin");
     let parts: Vec<&str> = token.split('.').collect();
     assert_silent(&mut stack, &[CANARY, parts[1], parts[2]]);
 }
