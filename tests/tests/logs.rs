@@ -167,7 +167,7 @@ async fn errors_at_the_handshake_in_frames_and_in_requests_log_no_text_and_no_to
 
 #[tokio::test]
 async fn a_place_that_ends_logs_no_text_and_no_token() {
-    let mut stack = StackOptions::default().param("MockLatencyMs", 0).param("FirstMessageSeconds", 1).start().await;
+    let mut stack = StackOptions::default().param("MockLatencyMs", 0).param("FirstMessageSeconds", 8).start().await;
     let token = stack.token_in(&format!("{CANARY}-alice"), &[CANARY]).await;
     let bearer = format!("Bearer {token}");
     let authorization = [("Authorization", &*bearer)];
