@@ -1,6 +1,7 @@
 //! The log at the default level has no text, no token and no key, whichever of the errors below happens.
 //!
-//! One error is not provoked here: a 403 at the handshake. The authorizer refuses nobody who has a valid token.
+//! Two errors are not provoked here. A 403 at the handshake does not happen, because the authorizer refuses nobody who
+//! has a valid token. Only the janitor sends `closing` with `first_message` or `lease_expired`.
 
 use axum::response::IntoResponse as _;
 use base64::Engine as _;

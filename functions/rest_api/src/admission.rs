@@ -19,8 +19,8 @@ pub(crate) struct Admission {
     in_use: u32,
     /// The number of places.
     capacity: u32,
-    /// The seconds until another try makes sense. By then a place becomes free, unless its holder sends something first.
-    /// 0 when open.
+    /// The seconds until another try makes sense. By then a place becomes free, unless its holder sends something
+    /// first. 0 when open.
     retry_after_seconds: u64,
 }
 

@@ -37,7 +37,7 @@ impl DeadLetters {
             let answers = log.answers(&message).await?;
             return self.finisher.tell_again(&message, &answers).await;
         }
-        tracing::error!(message = %message.id, "The message is given up: its job was received too often and never done");
+        tracing::error!(message = %message.id, "The message is given up: its job was received too often");
         if self.finisher.give_up(&message, super::UNANSWERED).await? {
             return Ok(());
         }

@@ -18,13 +18,12 @@ use crate::model::{ModelError, Piece, Prompt, Turn};
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 
-/// The first pause between two checks whether the message was cancelled: a young answer should stop within about a
-/// second. The pauses grow with the age of the answer. An answer of half a minute then costs 23 reads instead of 50.
+/// The worker checks after this time for the first time, and then in growing pauses, whether the message was cancelled. A
+/// young answer should stop within about a second. An answer of half a minute costs 23 reads, and would cost 50 in pauses
+/// that do not grow.
 const FIRST_LOOK: Duration = Duration::from_millis(600);
 /// The longest pause between two checks.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(3);
-/// A later pause is this part of the answer's age.
-const PART_OF_AGE: u32 = 8;
 
 /// The most bytes of an answer that are kept, because an item has at most 400 KB. A model that goes on longer is cut
 /// off.
@@ -162,7 +161,7 @@ impl Answerer {
         }
         let began = Instant::now();
         loop {
-            sleep((began.elapsed() / PART_OF_AGE).clamp(FIRST_LOOK, LOOK_AT_LEAST_EVERY)).await;
+            sleep(pause_at(began.elapsed())).await;
             match self.messages.is_cancelled(message).await {
                 Ok(true) => return,
                 Ok(false) => {}
@@ -200,6 +199,29 @@ impl Answerer {
     }
 }
 
+/// The pause before the next check of an answer of this age.
+fn pause_at(age: Duration) -> Duration {
+    (age / 8).clamp(FIRST_LOOK, LOOK_AT_LEAST_EVERY)
+}
+
 fn elapsed_ms(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pauses_between_two_looks_grow_with_the_answer_up_to_three_seconds() {
+        let pauses = [0, 4_000, 8_000, 16_000, 60_000].map(|age| pause_at(Duration::from_millis(age)).as_millis());
+        assert_eq!(pauses, [600, 600, 1_000, 2_000, 3_000]);
+        let mut ages = vec![Duration::ZERO];
+        while ages[ages.len() - 1] <= Duration::from_secs(30) {
+            let age = ages[ages.len() - 1];
+            ages.push(age + pause_at(age));
+        }
+        // Neither the beginning nor the last look, which comes after half a minute, is a read.
+        assert_eq!(ages.len() - 2, 23);
+    }
 }

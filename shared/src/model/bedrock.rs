@@ -284,7 +284,7 @@ mod tests {
         }
     }
 
-    /// Proxies and signatures refuse under names of their own, or under none.
+    /// A proxy, or the check of a signature, refuses under a name of its own or under none.
     #[tokio::test]
     async fn a_status_that_refuses_is_final_whatever_name_the_refusal_has() {
         let named = |name: &str| format!("x-amzn-errortype: {name}\r\n");

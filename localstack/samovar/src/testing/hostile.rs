@@ -1,4 +1,4 @@
-//! Input for property tests, such as no well-meaning client sends.
+//! Input for property tests. No well-meaning client sends it.
 
 use proptest::prelude::*;
 
