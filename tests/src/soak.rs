@@ -79,7 +79,9 @@ pub fn growth(measurements: &[Measurement]) -> Option<(f64, f64)> {
 /// Runs the soak. Returns the measurements.
 pub async fn run(options: &Options) -> std::io::Result<Vec<Measurement>> {
     std::fs::create_dir_all(&options.directory)?;
-    let stack = StackOptions::default().param("MockLatencyMs", 50);
+    // On the disk, because in memory the messages themselves would be the growth.
+    let data = tempfile::tempdir()?;
+    let stack = StackOptions::default().param("MockLatencyMs", 50).data_dir(data.path());
     let stack = if cfg!(debug_assertions) { stack } else { stack.arg("--release") };
     let stack = Arc::new(stack.start().await);
     let answered = Arc::new(AtomicU64::new(0));
