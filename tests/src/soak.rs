@@ -1,8 +1,11 @@
 //! A soak: one stack at a steady load for minutes, with its memory measured all the time.
 //!
 //! Memory that grows with the number of messages would end every stack in the end. So the verdict compares the memory
-//! of the first minutes, after the start, with the memory of the last ones. A function's memory is that of all its
-//! processes together, so it grows too if processes are left behind.
+//! of the first minutes, after the start, with the memory of the last ones. For functions it compares the memory of one
+//! process, because a busy machine may need one process more.
+//!
+//! The memory of a process is its anonymous resident memory. The database maps its file into memory, and those pages
+//! grow with the file. They are a cache, which the kernel takes back when it needs them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -41,14 +44,14 @@ pub struct Options {
 pub struct Measurement {
     pub seconds: f64,
     pub answered: u64,
-    /// Resident bytes of the stack's own process.
+    /// Bytes of the stack's own process.
     pub stack_bytes: u64,
-    /// Resident bytes of each function's processes together, and their number.
+    /// Bytes of each function's processes together, and their number.
     pub functions: BTreeMap<String, (u64, usize)>,
 }
 
 impl Measurement {
-    /// Resident bytes of all functions together.
+    /// Bytes of all functions together.
     pub fn function_bytes(&self) -> u64 {
         self.functions.values().map(|(bytes, _)| bytes).sum()
     }
@@ -59,9 +62,10 @@ impl Measurement {
 }
 
 /// A part of the memory.
-type Memory = fn(&Measurement) -> u64;
+type Memory = fn(&Measurement) -> f64;
 
-/// The growth of the memory from the first third after the warm-up to the last third, as ratios: stack, functions.
+/// The growth of the memory from the first third after the warm-up to the last third, as ratios: the stack, and one
+/// process of a function.
 pub fn growth(measurements: &[Measurement]) -> Option<(f64, f64)> {
     let warm = (measurements.len() as f64 * WARM_UP) as usize;
     let steady = measurements.get(warm..)?;
@@ -69,11 +73,11 @@ pub fn growth(measurements: &[Measurement]) -> Option<(f64, f64)> {
     if third == 0 {
         return None;
     }
-    let mean = |part: &[Measurement], of: Memory| {
-        part.iter().map(|measurement| of(measurement) as f64).sum::<f64>() / part.len() as f64
-    };
+    let mean = |part: &[Measurement], of: Memory| part.iter().map(of).sum::<f64>() / part.len() as f64;
     let ratio = |of| mean(&steady[steady.len() - third..], of) / mean(&steady[..third], of);
-    Some((ratio(|measurement| measurement.stack_bytes), ratio(Measurement::function_bytes)))
+    let of_one =
+        |measurement: &Measurement| measurement.function_bytes() as f64 / measurement.processes().max(1) as f64;
+    Some((ratio(|measurement| measurement.stack_bytes as f64), ratio(of_one)))
 }
 
 /// Runs the soak. Returns the measurements.
@@ -140,12 +144,12 @@ async fn measure(stack: &Stack, until: Instant, answered: &AtomicU64) -> Vec<Mea
         let state = stack.state().await;
         let functions = state["functions"].as_object().into_iter().flatten().map(|(name, function)| {
             let pids: Vec<u64> = function["pids"].as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
-            (name.clone(), (pids.iter().copied().map(resident_bytes).sum(), pids.len()))
+            (name.clone(), (pids.iter().copied().map(own_bytes).sum(), pids.len()))
         });
         let measurement = Measurement {
             seconds: began.elapsed().as_secs_f64(),
             answered: answered.load(Ordering::Relaxed),
-            stack_bytes: resident_bytes(u64::from(stack.pid())),
+            stack_bytes: own_bytes(u64::from(stack.pid())),
             functions: functions.collect(),
         };
         eprintln!(
@@ -160,10 +164,10 @@ async fn measure(stack: &Stack, until: Instant, answered: &AtomicU64) -> Vec<Mea
     }
 }
 
-/// The resident memory of a process. A process that has ended has none.
-fn resident_bytes(pid: u64) -> u64 {
+/// The anonymous resident memory of a process. A process that has ended has none.
+fn own_bytes(pid: u64) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kilobytes: Option<u64> = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
     kilobytes.unwrap_or(0) * 1024
 }
@@ -203,16 +207,16 @@ fn picture(path: &Path, measurements: &[Measurement]) -> Result<(), Box<dyn std:
     chart
         .configure_mesh()
         .x_desc("minutes")
-        .y_desc("resident memory, MB")
+        .y_desc("memory, MB")
         .light_line_style(WHITE)
         .draw()
         .map_err(|error| failed(&error))?;
     let lines: [(&str, RGBColor, Memory); 2] = [
-        ("the stack", BLUE, |measurement| measurement.stack_bytes),
-        ("all functions", RED, Measurement::function_bytes),
+        ("the stack", BLUE, |measurement| measurement.stack_bytes as f64),
+        ("all functions", RED, |measurement| measurement.function_bytes() as f64),
     ];
     for (name, color, of) in lines {
-        let points = measurements.iter().map(|measurement| (minutes(measurement), megabytes(of(measurement))));
+        let points = measurements.iter().map(|measurement| (minutes(measurement), megabytes(of(measurement) as u64)));
         chart
             .draw_series(LineSeries::new(points, &color))
             .map_err(|error| failed(&error))?
@@ -251,8 +255,8 @@ mod tests {
 
     #[test]
     fn the_own_memory_is_known_and_that_of_nobody_is_none() {
-        assert!(resident_bytes(u64::from(std::process::id())) > 1024 * 1024);
-        assert_eq!(resident_bytes(u64::from(u32::MAX)), 0);
+        assert!(own_bytes(u64::from(std::process::id())) > 64 * 1024);
+        assert_eq!(own_bytes(u64::from(u32::MAX)), 0);
     }
 
     #[test]

@@ -83,6 +83,9 @@ pub(crate) const NOBODY_BEGAN: &str = "No worker could begin to answer; send the
 /// on its way.
 const TELL_AFTER: Duration = Duration::from_millis(100);
 
+/// How long the end of an answer waits for its last delta. After that, the `reply` has the text.
+const LAST_DELTA: Duration = Duration::from_secs(3);
+
 /// The part of the invocation's time that is kept for ending and telling.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -224,12 +227,14 @@ impl Answerer {
         let measured = generated.measured;
         metrics::answered(self.model.name(), generated.how.status(), &measured, self.clock.now());
         let ending = self.store(&claim, generated).await?;
-        let end = self.messages.end(claim, ending, Some(measured), log.last_seq());
-        let ended = match writer {
-            // The last delta may still be on its way while the end is written. The reply waits for both.
-            Some(writer) => tokio::join!(end, writer.finish()).0?,
-            None => end.await?,
-        };
+        // The end is written after the last delta has arrived. Another worker that finds the end tells it, and no delta
+        // may follow the end.
+        if let Some(writer) = writer
+            && timeout(LAST_DELTA, writer.finish()).await.is_err()
+        {
+            tracing::info!(message = %message.id, "The last delta was given up, because it took too long");
+        }
+        let ended = self.messages.end(claim, ending, Some(measured), log.last_seq()).await?;
         let Some((message, answers)) = ended else {
             // Another worker has the message, or it was deleted.
             if self.messages.find(&message.user, &message.id).await?.is_none() {

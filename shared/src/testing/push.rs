@@ -35,6 +35,8 @@ struct State {
     slow: usize,
     /// For each of the next posts that fail for their sender: whether the frame arrives all the same.
     lost: Vec<bool>,
+    /// How long a post takes.
+    delay: Duration,
 }
 
 impl Connections {
@@ -71,6 +73,11 @@ impl Connections {
     /// The sender of the next post gets an error, whether or not the frame arrives.
     pub(crate) fn lose_answer(&self, arrives: bool) {
         self.change(|state| state.lost.push(arrives));
+    }
+
+    /// From now on, a post takes this long.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.change(|state| state.delay = delay);
     }
 
     /// The frames of a connection, in order.
@@ -150,8 +157,12 @@ impl State {
 impl Push for Connections {
     fn post<'a>(&'a self, connection: &'a ConnectionId, frame: String) -> BoxFuture<'a, Result<(), PushError>> {
         let frame = serde_json::from_str(&frame).expect("a frame is JSON");
-        let told = self.reach(connection, |state| state.told.push((connection.clone(), frame)));
-        async move { told }.boxed()
+        let delay = self.state.lock().expect("connections").delay;
+        async move {
+            tokio::time::sleep(delay).await;
+            self.reach(connection, |state| state.told.push((connection.clone(), frame)))
+        }
+        .boxed()
     }
 
     fn close<'a>(&'a self, connection: &'a ConnectionId) -> BoxFuture<'a, Result<(), PushError>> {

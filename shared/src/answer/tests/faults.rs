@@ -1,8 +1,8 @@
 //! Faults around an answer that happen on AWS and must be forced here: late replicas, dead workers, time that is used
 //! up, a queue that fails for a moment.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -19,7 +19,7 @@ use super::{DEADLINE, Scene};
 use crate::messages::{Claimed, Ending, Lane, Status, StoredMessage};
 use crate::queue::Job;
 use crate::testing::endpoint::{Endpoint, Step, delta, done, finish, says, stream_head};
-use crate::testing::{Before, connection, user};
+use crate::testing::{Before, Connections, connection, user};
 
 /// Works on one job, as the event source and the function do. Gives the result.
 async fn work_on(scene: &Scene, (job, receipt): (Job, String)) -> crate::Result<()> {
@@ -288,4 +288,33 @@ async fn a_message_that_one_lane_has_begun_is_left_to_it_and_later_messages_wait
     scene.stack.clock.advance(Duration::from_secs(100));
     work_on(&scene, second).await.expect("it is answered");
     assert_eq!(scene.message(&two.id).await.status, Status::Done);
+}
+
+/// Notes how many frames the user had at each transaction of the worker.
+#[derive(Debug)]
+struct AtTransactions {
+    connections: Arc<Connections>,
+    told: Mutex<Vec<usize>>,
+}
+
+impl Hook for AtTransactions {
+    fn decide(&self, call: Call) -> BoxFuture<'_, Fault> {
+        if call.caller == "worker" && call.operation == "TransactWriteItems" {
+            self.told.lock().expect("no panic").push(self.connections.told(&connection("c")).len());
+        }
+        async { Fault::none() }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_message_ends_after_its_last_delta_so_no_delta_can_follow_an_end_that_another_worker_tells() {
+    let scene = Scene::new(vec![says(&["good"])]).await;
+    scene.say(1).await;
+    scene.connections.delay(Duration::from_millis(200));
+    let hook = Arc::new(AtTransactions { connections: Arc::clone(&scene.connections), told: Mutex::default() });
+    scene.stack.services.faults.install(hook.clone());
+    scene.work().await;
+    assert_eq!(*hook.told.lock().expect("no panic"), [1], "the end is the only transaction");
+    let (streamed, reply) = scene.told();
+    assert_eq!((streamed.as_str(), &reply["type"]), ("good", &json!("reply")), "{reply}");
 }
