@@ -72,25 +72,6 @@ async fn a_batch_that_is_delivered_again_makes_no_second_answer() {
 }
 
 #[tokio::test]
-async fn a_job_that_its_worker_could_not_do_stays_in_the_queue() {
-    let stack = Stack::quick().await;
-    let mut client = Client::connect(&stack, "alice").await;
-    let (id, conversation) = (new_id(), client.rest.new_conversation().await);
-    // The SDK tries a call three times, so some call fails for good.
-    for call in 1..=5 {
-        add_rule(&stack, json!({ "function": "worker", "event": id, "call": call, "fault": "refused" })).await;
-    }
-    client.send_message(&id, &conversation, "hello").await;
-    client.receive_type("accepted").await;
-    let (_, reply) = client.answer(&id).await;
-    assert_eq!(reply["replies"][0]["text"], "response for hello", "{reply}");
-    let state = stack.state().await;
-    assert!(state["functions"]["worker"]["invocations"].as_u64() > Some(1), "the worker never failed: {state:#}");
-    // Nobody else has queued the message again.
-    assert_eq!(state["bill"]["calls"]["janitor"]["sqs"], Value::Null, "{state:#}");
-}
-
-#[tokio::test]
 async fn a_seed_on_the_command_line_decides_from_the_start_until_it_is_ended() {
     let data = tempfile::tempdir().expect("a directory");
     let mut stack =
