@@ -58,6 +58,10 @@ e2e *options:
 bench:
     npm run bench --prefix web
 
+# The speed of a message, of Parley and of its peers: `just load closed alone --details`. See docs/performance.md.
+load *options:
+    cargo run --locked --release --bin bench -- "$@"
+
 # Requests made from the REST API's own OpenAPI document. Needs schemathesis and openapi-spec-validator.
 api:
     tests/schemathesis.sh

@@ -1,14 +1,15 @@
-//! The door that every call to a service passes. Calls are counted here and faults are injected here. Permission checks
-//! would belong here too.
+//! The door that every call to a service passes. Calls are counted here, faults are injected here, and calls are slowed
+//! down here. Permission checks would belong here too.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
 use super::answer::Answer;
 use super::credentials::Caller;
 use super::faults::{Call, Fault, Faults, Heard, Hook};
+use super::latency::Latency;
 use super::meter::Meter;
 
 /// The door. Clones are the same door.
@@ -17,12 +18,19 @@ pub struct Door {
     pub(crate) meter: Arc<Meter>,
     pub(crate) faults: Arc<Faults>,
     calls: Arc<AtomicU64>,
+    latency: Arc<OnceLock<Latency>>,
 }
 
 impl Door {
     /// The faults that are injected here.
     pub fn faults(&self) -> &Arc<Faults> {
         &self.faults
+    }
+
+    /// From now on, calls take this long. It can't be changed afterwards.
+    pub fn slow_down(&self, latency: Latency) {
+        // A second latency is ignored.
+        let _ = self.latency.set(latency);
     }
 
     /// Decides about an event of `caller` that is no call to a service, such as an invocation. It is not counted.
@@ -48,6 +56,9 @@ impl Door {
         };
         if !fault.dropped {
             self.meter.count(&caller.function, service, operation);
+            if let Some(latency) = self.latency.get() {
+                tokio::time::sleep(latency.of(&caller, service, operation)).await;
+            }
         }
         Passage { hook, fault }
     }
@@ -96,5 +107,24 @@ impl Passage {
             (Heard::Break, _) => None,
             (Heard::TheAnswer, None) | (Heard::Nothing, _) => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_door_lets_a_functions_call_in_after_its_time_and_counts_it_once() {
+        let door = Door::default();
+        door.slow_down(Latency::default());
+        let caller = Caller { function: "worker".to_owned(), instance: Some("1".to_owned()) };
+        let began = Instant::now();
+        let passage = door.enter(caller, "dynamodb", "Query", &Bytes::new()).await;
+        assert!(began.elapsed() >= Duration::from_millis(13), "{:?}", began.elapsed());
+        assert!(!passage.dropped());
+        assert_eq!(door.meter.snapshot()["worker"]["dynamodb"]["Query"], 1);
     }
 }

@@ -13,12 +13,15 @@
 mod answer;
 mod clock;
 mod credentials;
+mod disk;
 pub mod door;
 pub mod dynamodb;
 pub mod faults;
 #[cfg(test)]
 mod hostile;
+mod idempotency;
 mod ids;
+pub mod latency;
 pub mod meter;
 pub mod queues;
 pub mod remote;

@@ -34,6 +34,6 @@ mod testing;
 mod uri;
 mod websocket;
 
-pub use options::{Defaults, Options};
+pub use options::{Defaults, Latency, Options};
 pub use program::main_with;
 pub use stack::Stack;

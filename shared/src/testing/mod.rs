@@ -23,7 +23,6 @@ use aws_sdk_sqs::types::QueueAttributeName;
 use aws_smithy_async::rt::sleep::default_async_sleep;
 use dynoxide::Database;
 use samovar_services::Services;
-use samovar_services::dynamodb::DynamoDb;
 use samovar_services::queues::Queues;
 use samovar_services::s3::S3;
 use samovar_sqs::{Sqs, Storage};
@@ -100,7 +99,7 @@ impl Stack {
         let database = empty_tables();
         let clock = Arc::new(samovar_sqs::SystemClock);
         let queues = Sqs::open(Storage::Memory, REGION, ACCOUNT, "http://127.0.0.1", clock).expect("queues in memory");
-        let services = Services::new(DynamoDb::Embedded(database.clone()), Queues::Embedded(queues), s3);
+        let services = Services::new(database.clone().into(), Queues::Embedded(queues), s3);
         // A read that is not consistent always sees the tables as they began. So every read of this library must be
         // consistent.
         services.stale_reads.see(empty_tables());
@@ -164,6 +163,7 @@ impl Stack {
             ("LLM_PROVIDER", "mock".to_owned()),
             ("MOCK_LATENCY_MS", "0".to_owned()),
             ("LLM_CONTEXT_TOKENS", "1000".to_owned()),
+            ("LLM_CONTEXT_MESSAGES", "50".to_owned()),
         ]);
         environment.extend(queue.map(|url| ("QUEUE_URL", url)));
         let lookup = move |name: &str| environment.get(name).cloned();
@@ -281,6 +281,12 @@ impl Stack {
     /// Deletes one item of the chat's table, without the door.
     pub(crate) fn delete(&self, pk: &str, sk: &str) {
         let delete = json!({ "TableName": CHAT, "Key": { "pk": { "S": pk }, "sk": { "S": sk } } });
+        self.database.delete_item(request(delete)).expect("DeleteItem");
+    }
+
+    /// Deletes a user's lease with its counts, without the door.
+    pub(crate) fn forget_user(&self, user: &str) {
+        let delete = json!({ "TableName": CONNECTIONS, "Key": { "pk": { "S": format!("user#{user}") } } });
         self.database.delete_item(request(delete)).expect("DeleteItem");
     }
 

@@ -37,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::addresses::Addresses;
 use crate::chaos::Chaos;
 use crate::oidc::Issuer;
-use crate::options::Options;
+use crate::options::{Latency, Options};
 use crate::site::Site;
 use crate::state::State;
 use data_dir::DataDir;
@@ -95,6 +95,9 @@ impl Stack {
         let servers = Servers::default();
         servers.serve_functions(internal, host.as_ref(), &services, &apis);
         let stop_sources = CancellationToken::new();
+        if let Some(Latency::Aws) = options.latency {
+            services.door().slow_down(samovar_services::latency::Latency::default());
+        }
         if let Some(seed) = options.chaos {
             tracing::warn!("chaos: processes die and calls fail, as seed {seed} decides; see /_local/chaos");
             chaos.start(seed);
