@@ -239,13 +239,13 @@ impl App {
             random: self.random(),
             pulse: Pulse::default(),
             // With wrong settings there is no model, and it needs no context.
-            context_tokens: config.as_ref().map_or(0, |config| config.context_tokens),
+            context: config.as_ref().map(|config| config.context).unwrap_or_default(),
             model: Arc::new(Configured::new(config, &self.aws, self.random())),
         })
     }
 
     pub fn rescuer(&self) -> Result<Rescuer> {
-        Ok(Rescuer { leases: self.leases()?, messages: self.messages()?, queue: self.queue()?, clock: self.clock() })
+        Ok(Rescuer { messages: self.messages()?, queue: self.queue()?, clock: self.clock() })
     }
 
     pub fn dead_letters(&self) -> Result<DeadLetters> {

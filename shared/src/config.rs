@@ -128,8 +128,16 @@ impl AuthConfig {
 #[derive(Debug, Clone)]
 pub struct ModelConfig {
     pub provider: Provider,
-    /// The most tokens of a conversation that the model gets.
-    pub context_tokens: usize,
+    pub context: ContextConfig,
+}
+
+/// How much of a conversation the model gets, at most.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ContextConfig {
+    /// As an estimate.
+    pub tokens: usize,
+    /// Messages and answers.
+    pub messages: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -207,7 +215,9 @@ impl ModelConfig {
                 return Err(Error::ConfigInvalid { name: "LLM_PROVIDER", value: name, expected });
             }
         };
-        Ok(Self { provider, context_tokens: number::<u64>(lookup, "LLM_CONTEXT_TOKENS")? as usize })
+        let limit = |name| number::<u32>(lookup, name).map(|limit| limit as usize);
+        let context = ContextConfig { tokens: limit("LLM_CONTEXT_TOKENS")?, messages: limit("LLM_CONTEXT_MESSAGES")? };
+        Ok(Self { provider, context })
     }
 }
 

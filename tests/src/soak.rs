@@ -22,8 +22,9 @@ use crate::{Client, Stack, StackOptions};
 /// The pause between two measurements.
 const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
-/// The part of the time that the first processes and caches may take.
-const WARM_UP: f64 = 0.2;
+/// The time until the memory is full that the services must keep: a queue remembers the messages of five minutes, and
+/// DynamoDB the transactions of ten.
+const WARM_UP_SECONDS: f64 = 660.0;
 
 /// The messages of one conversation.
 const CONVERSATION: u64 = 50;
@@ -67,8 +68,10 @@ type Memory = fn(&Measurement) -> f64;
 /// The growth of the memory from the first third after the warm-up to the last third, as ratios: the stack, and one
 /// process of a function.
 pub fn growth(measurements: &[Measurement]) -> Option<(f64, f64)> {
-    let warm = (measurements.len() as f64 * WARM_UP) as usize;
-    let steady = measurements.get(warm..)?;
+    let seconds = measurements.last()?.seconds;
+    // A soak that is too short for a verdict still shows the beginning.
+    let warm = WARM_UP_SECONDS.min(seconds / 2.0);
+    let steady = &measurements[measurements.partition_point(|measurement| measurement.seconds < warm)..];
     let third = steady.len() / 3;
     if third == 0 {
         return None;
@@ -244,10 +247,13 @@ mod tests {
 
     #[test]
     fn growth_compares_the_beginning_after_the_warm_up_with_the_end() {
-        // The memory of the warm-up (the first two) does not count.
-        let flat: Vec<_> = (0..10).map(|at| measurement(at * 5, if at < 2 { 1 } else { 100 }, 50)).collect();
+        // The memory of the warm-up (the first eleven minutes) does not count.
+        let flat: Vec<_> = (0..20).map(|at| measurement(at * 60, if at < 11 { 1 } else { 100 }, 50)).collect();
         assert_eq!(growth(&flat), Some((1.0, 1.0)));
-        let growing: Vec<_> = (0..10).map(|at| measurement(at * 5, 100, u64::from(at) * 10)).collect();
+        // Nor that of the first half of a short soak.
+        let flat: Vec<_> = (0..=10).map(|at| measurement(at * 5, if at < 5 { 1 } else { 100 }, 50)).collect();
+        assert_eq!(growth(&flat), Some((1.0, 1.0)));
+        let growing: Vec<_> = (0..10).map(|at| measurement(at * 5, 100, u64::from(at) * u64::from(at))).collect();
         let (stack, functions) = growth(&growing).expect("there are enough");
         assert!(stack == 1.0 && functions > 2.0, "{functions}");
         assert_eq!(growth(&flat[..2]), None);

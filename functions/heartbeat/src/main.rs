@@ -23,15 +23,15 @@ async fn heartbeat(
     let event = event.payload;
     let renewed = async {
         let speaker = Speaker::of(&event.request_context)?;
-        let lease_expires_at = leases.renew(&speaker.user, &speaker.connection).await?;
-        if let Err(error) = rescuer.look_after(&speaker.user).await {
+        let renewed = leases.renew(&speaker.user, &speaker.connection).await?;
+        if let Err(error) = rescuer.look_after(&speaker.user, &renewed.pending).await {
             // The next heartbeat looks again.
             log(&event.request_context, &error);
         }
-        Ok(lease_expires_at)
+        Ok(renewed)
     };
     Ok(match renewed.await {
-        Ok(lease_expires_at) => respond(ServerFrame::Heartbeat { lease_expires_at }),
+        Ok(renewed) => respond(ServerFrame::Heartbeat { lease_expires_at: renewed.expires_at }),
         Err(error) => refuse(&event, None, &error),
     })
 }

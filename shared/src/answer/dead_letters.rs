@@ -33,7 +33,7 @@ impl DeadLetters {
             if message.told && !job.tell {
                 return Ok(());
             }
-            let mut log = self.messages.log(&job.conversation_id, job.seq).await?;
+            let mut log = self.messages.log(&job.conversation_id, job.seq, 0).await?;
             let answers = log.answers(&message).await?;
             return self.finisher.tell_again(&message, &answers).await;
         }

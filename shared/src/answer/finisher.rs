@@ -4,18 +4,18 @@
 //! short while. If the connected user can't be told, that is written down in the user's item, and the job is done, so
 //! the conversation goes on. The janitor has the end told again, every minute, until somebody was told or the user is
 //! no longer connected. A user who connects later reads the history, which had the end first. If the worker dies after
-//! the message has ended and before one of the three is reached, the job comes back, and telling starts again. So no
-//! end is marked as told before anybody has heard of it.
+//! the message has ended and before one of the three is reached, the job comes back, and telling starts again. No end
+//! is marked as told before anybody has heard of it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::ids::{MessageId, UserId};
+use crate::ids::{ConnectionId, MessageId, UserId};
 use crate::leases::Leases;
 use crate::media::Media;
-use crate::messages::{Claim, Claimed, Ending, Messages, Status, StoredMessage};
+use crate::messages::{Claim, Claimed, Ended, Ending, Messages, Status, StoredMessage};
 use crate::protocol::{Message, ServerFrame};
 use crate::push::Push;
 use crate::{Error, Result};
@@ -24,6 +24,16 @@ use crate::{Error, Result};
 const PATIENCE: Duration = Duration::from_secs(3);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// What will come after an end was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Later {
+    /// Another job, which finds the message ended and must not tell it again. The end is marked as told.
+    Job,
+    /// Nothing: the job of the message is done. If it comes back all the same, the end is told twice, and clients take
+    /// it twice. Nothing is written, because that would be a fifth of what a message writes.
+    Nothing,
+}
 
 #[derive(Debug, Clone)]
 pub struct Finisher {
@@ -74,8 +84,8 @@ impl Finisher {
 
     async fn end_now(&self, claim: Claim, ending: Ending) -> Result<()> {
         let last_seq = claim.message.seq;
-        match self.messages.end(claim, ending, None, last_seq).await? {
-            Some((message, answers)) => self.tell(&message, &answers).await,
+        match self.messages.end_at(claim, ending, None, last_seq, None).await? {
+            Some(ended) => self.tell(&ended, Later::Job).await,
             None => Ok(()),
         }
     }
@@ -88,7 +98,7 @@ impl Finisher {
         }
         let frame = ServerFrame::error(Some(message.clone()), &Error::ConversationNotFound);
         // If this can't be told, it does not matter: the user finds the conversation gone.
-        self.deliver(user, &frame.to_json()).await.map(|_| ())
+        self.deliver(user, None, &frame.to_json()).await.map(|_| ())
     }
 
     /// For a redelivery, or for a user who asks: makes sure that an end was counted and told.
@@ -96,15 +106,28 @@ impl Finisher {
         if !message.told {
             self.messages.uncount(message).await?;
         }
-        self.tell_or_owe(message, answers, true).await
+        if self.tell_or_owe(message, answers, None).await? {
+            self.messages.mark_told(message).await?;
+            self.leases.settle(&message.user, &message.id).await?;
+        }
+        Ok(())
     }
 
     /// Tells the user, at the present connection, how a message ended. If nobody is connected, the history has it.
-    pub(super) async fn tell(&self, message: &StoredMessage, answers: &[StoredMessage]) -> Result<()> {
-        self.tell_or_owe(message, answers, false).await
+    pub(super) async fn tell(&self, ended: &Ended, later: Later) -> Result<()> {
+        let told = self.tell_or_owe(&ended.message, &ended.answers, ended.at.as_ref()).await?;
+        match later {
+            Later::Job if told => self.messages.mark_told(&ended.message).await,
+            Later::Job | Later::Nothing => Ok(()),
+        }
     }
 
-    async fn tell_or_owe(&self, message: &StoredMessage, answers: &[StoredMessage], again: bool) -> Result<()> {
+    async fn tell_or_owe(
+        &self,
+        message: &StoredMessage,
+        answers: &[StoredMessage],
+        at: Option<&ConnectionId>,
+    ) -> Result<bool> {
         let frame = match (&message.status, &message.error) {
             (Status::Failed, Some((code, detail))) => ServerFrame::Error {
                 id: Some(message.id.clone()),
@@ -118,21 +141,28 @@ impl Finisher {
                 replies: Message::of_all(answers, &self.media).await?,
             },
         };
-        if !self.deliver(&message.user, &frame.to_json()).await? {
-            return self.leases.owe(&message.user, &message.id).await;
+        let told = self.deliver(&message.user, at, &frame.to_json()).await?;
+        if !told {
+            self.leases.owe(&message.user, &message.id).await?;
         }
-        self.messages.mark_told(message).await?;
-        if again { self.leases.settle(&message.user, &message.id).await } else { Ok(()) }
+        Ok(told)
     }
 
     /// `false`: a user is connected and could not be told. If nobody is connected, the history has the end.
     ///
-    /// The reason does not matter. A connection that seems gone may have a pending handshake. One that takes no more
-    /// frames may belong to a throttled account. A post that failed may have arrived, and then the user is told twice.
-    async fn deliver(&self, user: &UserId, frame: &str) -> Result<bool> {
-        let (began, mut pause) = (Instant::now(), FIRST_PAUSE);
+    /// `at` is where the user is, if the caller has just found out.
+    ///
+    /// The reason of a failure does not matter. A connection that seems gone may have a pending handshake. One that
+    /// takes no more frames may belong to a throttled account. A post that failed may have arrived, and then the user
+    /// is told twice.
+    async fn deliver(&self, user: &UserId, at: Option<&ConnectionId>, frame: &str) -> Result<bool> {
+        let (began, mut pause, mut known) = (Instant::now(), FIRST_PAUSE, at.cloned());
         loop {
-            let Some(address) = self.leases.address(user).await? else { return Ok(true) };
+            let address = match known.take() {
+                Some(address) => Some(address),
+                None => self.leases.address(user).await?,
+            };
+            let Some(address) = address else { return Ok(true) };
             let Err(error) = self.push.post(&address, frame.to_owned()).await else { return Ok(true) };
             if began.elapsed() + pause > PATIENCE {
                 tracing::info!(connection = %address, "The user could not be told; the janitor tries again: {error}");

@@ -9,8 +9,8 @@
 //! If a worker dies, its job comes back through the queue. A worker holds its job before it claims anything, and holds
 //! it only for seconds at a time. ([`Rescuer`] helps when a worker dies before that.) A worker that repeats an attempt
 //! streams no deltas, because it can't know which ones the client has seen. The `reply` is authoritative and has
-//! everything. Ending is fenced by the claim, and telling is remembered. So a redelivery of a message that was told
-//! does nothing, unless its sender has sent it again to be told again.
+//! everything. Ending is fenced by the claim. A redelivery of a message that has ended only tells the end again, if it
+//! is not known to be told.
 //!
 //! A message that kills its workers does not keep its conversation waiting. Each claim counts an attempt. A worker that
 //! claims a message for which `MAX_ATTEMPTS` attempts are already counted ends it as failed, whichever job it came
@@ -49,7 +49,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::{Clock, Timestamp};
-use crate::ids::Random;
+use crate::config::ContextConfig;
+use crate::ids::{ConnectionId, Random};
 use crate::leases::Leases;
 use crate::media::Media;
 use crate::messages::{Claim, Claimed, Log, Messages};
@@ -57,6 +58,7 @@ use crate::model::Model;
 use crate::push::Push;
 use crate::queue::{Job, Queue};
 use crate::{Error, Result, metrics};
+use finisher::Later;
 use generate::How;
 use writer::Writer;
 
@@ -86,6 +88,10 @@ const TELL_AFTER: Duration = Duration::from_millis(100);
 /// How long the end of an answer waits for its last delta. After that, the `reply` has the text.
 const LAST_DELTA: Duration = Duration::from_secs(3);
 
+/// A connection that has sent a message this short a time ago is taken for the user's present one, until a call says
+/// otherwise.
+const RECENTLY: Duration = Duration::from_secs(10);
+
 /// The part of the invocation's time that is kept for ending and telling.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -94,6 +100,16 @@ const DEFAULT_TIME: Duration = Duration::from_secs(60);
 
 /// Lambda's longest timeout. A deadline beyond it is not a real one.
 const LONGEST_TIME: Duration = Duration::from_secs(900);
+
+/// One try to answer a message.
+struct Attempt {
+    claim: Claim,
+    /// The user's connection a moment ago.
+    at: Option<ConnectionId>,
+    /// No other message has used any of the invocation's time.
+    alone: bool,
+    later: Later,
+}
 
 #[derive(Debug, Clone)]
 pub struct Answerer {
@@ -105,8 +121,7 @@ pub struct Answerer {
     pub(crate) push: Arc<dyn Push>,
     pub(crate) model: Arc<dyn Model>,
     pub(crate) pulse: Pulse,
-    /// The most tokens of a conversation that the model gets.
-    pub(crate) context_tokens: usize,
+    pub(crate) context: ContextConfig,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<Random>,
 }
@@ -168,7 +183,7 @@ impl Answerer {
 
     /// Answers in number order, so a message is answered after everything that it follows.
     async fn answer(&self, job: &Job, stop_at: Timestamp, held: &Notify) -> Result<()> {
-        let mut log = self.messages.log(&job.conversation_id, job.seq).await?;
+        let mut log = self.messages.log(&job.conversation_id, job.seq, self.context.messages).await?;
         let messages = log.messages_up_to(job.seq);
         let Some(called_for) = messages.last().filter(|message| message.seq == job.seq) else {
             return self.finisher.tell_deleted(&job.user_id, &job.message_id).await;
@@ -187,7 +202,15 @@ impl Answerer {
                 return Err(Error::OutOfTime { at: stop_at });
             }
             match self.messages.claim_in(job.lane(), message).await? {
-                Claimed::Yes(claim) => self.answer_one(claim, index == 0, &mut log, stop_at).await?,
+                Claimed::Yes(claim) => {
+                    let at =
+                        job.connection_id.clone().filter(|_| self.clock.now().since(message.created_at) < RECENTLY);
+                    // Any other message has a job of its own, and so has one that is rescued.
+                    let own = message.seq == job.seq && !job.rescue;
+                    let attempt =
+                        Attempt { claim, at, alone: index == 0, later: if own { Later::Nothing } else { Later::Job } };
+                    self.answer_one(attempt, &mut log, stop_at).await?;
+                }
                 // Another worker was faster. It tells the user.
                 Claimed::Ended(message) => log.put(message, Vec::new()),
                 Claimed::Deleted => self.finisher.tell_deleted(&message.user, &message.id).await?,
@@ -200,14 +223,14 @@ impl Answerer {
         Ok(())
     }
 
-    /// `alone`: no other message has used any of the invocation's time.
-    async fn answer_one(&self, claim: Claim, alone: bool, log: &mut Log, stop_at: Timestamp) -> Result<()> {
+    async fn answer_one(&self, attempt: Attempt, log: &mut Log, stop_at: Timestamp) -> Result<()> {
+        let claim = attempt.claim.clone();
         let id = claim.message.id.clone();
         if claim.attempts > MAX_ATTEMPTS {
             tracing::error!(message = %id, "Gave up: {MAX_ATTEMPTS} workers began it and none ended it");
             return self.finisher.end_unanswered(claim, UNANSWERED).await;
         }
-        let result = self.attempt(claim.clone(), alone, log, stop_at).await;
+        let result = self.attempt(attempt, log, stop_at).await;
         if result.is_err()
             && let Err(error) = self.messages.put_back(&claim).await
         {
@@ -216,10 +239,11 @@ impl Answerer {
         result
     }
 
-    async fn attempt(&self, claim: Claim, alone: bool, log: &mut Log, stop_at: Timestamp) -> Result<()> {
+    async fn attempt(&self, attempt: Attempt, log: &mut Log, stop_at: Timestamp) -> Result<()> {
+        let Attempt { claim, mut at, alone, later } = attempt;
         let message = claim.message.clone();
         let turns = self.path(log, &message).await?;
-        let writer = Writer::start(self, &claim);
+        let writer = Writer::start(self, &claim, at.clone());
         let (generated, writer) = self.generate(turns, stop_at, writer, &claim).await;
         if matches!(generated.how, How::OutOfTime(_)) && !alone {
             return Err(Error::OutOfTime { at: stop_at });
@@ -229,21 +253,24 @@ impl Answerer {
         let ending = self.store(&claim, generated).await?;
         // The end is written after the last delta has arrived. Another worker that finds the end tells it, and no delta
         // may follow the end.
-        if let Some(writer) = writer
-            && timeout(LAST_DELTA, writer.finish()).await.is_err()
-        {
-            tracing::info!(message = %message.id, "The last delta was given up, because it took too long");
+        if let Some(writer) = writer {
+            match timeout(LAST_DELTA, writer.finish()).await {
+                Ok(last) => at = last,
+                Err(_) => {
+                    tracing::info!(message = %message.id, "The last delta was given up, because it took too long");
+                }
+            }
         }
-        let ended = self.messages.end(claim, ending, Some(measured), log.last_seq()).await?;
-        let Some((message, answers)) = ended else {
+        let ended = self.messages.end_at(claim, ending, Some(measured), log.last_seq(), at).await?;
+        let Some(ended) = ended else {
             // Another worker has the message, or it was deleted.
             if self.messages.find(&message.user, &message.id).await?.is_none() {
                 self.finisher.tell_deleted(&message.user, &message.id).await?;
             }
             return Ok(());
         };
-        self.finisher.tell(&message, &answers).await?;
-        log.put(message, answers);
+        self.finisher.tell(&ended, later).await?;
+        log.put(ended.message, ended.answers);
         Ok(())
     }
 }

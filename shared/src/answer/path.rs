@@ -7,7 +7,7 @@
 
 use super::{Answerer, context};
 use crate::Result;
-use crate::messages::{Log, PAGE, StoredMessage};
+use crate::messages::{Log, StoredMessage};
 use crate::model::{Shown, Turn};
 
 impl Answerer {
@@ -16,7 +16,7 @@ impl Answerer {
         let mut turns = vec![self.turn(message).await?];
         let mut tokens = context::tokens(&turns[0]);
         let (mut at, mut looked_at) = (message.follows(), 1);
-        while at > 0 && looked_at < PAGE && tokens < self.context_tokens {
+        while at > 0 && looked_at < self.context.messages && tokens < self.context.tokens {
             // The item is gone, because its conversation is being deleted.
             let Some(said) = log.said_at(at).await? else { break };
             at = said.message.follows();
@@ -31,7 +31,7 @@ impl Answerer {
             }
         }
         turns.reverse();
-        Ok(context::within(self.context_tokens, &turns))
+        Ok(context::within(self.context.tokens, &turns))
     }
 
     async fn turn(&self, message: &StoredMessage) -> Result<Turn> {

@@ -22,9 +22,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Clock;
-use crate::ids::UserId;
-use crate::leases::Leases;
+use crate::clock::{Clock, Timestamp};
+use crate::ids::{MessageId, UserId};
 use crate::messages::{Messages, Status};
 use crate::queue::Queue;
 use crate::{Error, Result};
@@ -38,27 +37,26 @@ const LOOK_FOR: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone)]
 pub struct Rescuer {
-    pub(crate) leases: Leases,
     pub(crate) messages: Messages,
     pub(crate) queue: Queue,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl Rescuer {
-    /// Queues this user's messages again that have waited too long without a worker.
+    /// Queues those of a user's unanswered messages again that have waited too long without a worker. The oldest come
+    /// first.
     ///
     /// # Errors
     /// If the time was up before all messages were looked at, or a service failed.
-    pub async fn look_after(&self, user: &UserId) -> Result<()> {
-        let looked = tokio::time::timeout(LOOK_FOR, self.look(user)).await;
+    pub async fn look_after(&self, user: &UserId, pending: &[(MessageId, Timestamp)]) -> Result<()> {
+        let looked = tokio::time::timeout(LOOK_FOR, self.look(user, pending)).await;
         looked.unwrap_or_else(|_| Err(Error::OutOfTime { at: self.clock.now() }))
     }
 
-    async fn look(&self, user: &UserId) -> Result<()> {
-        let Some(lease) = self.leases.find(user).await? else { return Ok(()) };
+    async fn look(&self, user: &UserId, pending: &[(MessageId, Timestamp)]) -> Result<()> {
         let now = self.clock.now();
         let mut at_work = HashSet::new();
-        for (id, since) in &lease.pending {
+        for (id, since) in pending {
             if now.since(*since) <= RESCUE_AFTER {
                 break; // the oldest come first
             }

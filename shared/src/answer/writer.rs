@@ -1,5 +1,6 @@
 //! The one writer of an answer's deltas. It numbers them without gaps and sends the first at once. It gathers text
-//! while a delta is under way and until [`GATHER`] has passed.
+//! while a delta is under way, and for a while after it. Each delta costs a call. So the while is short at first, when a
+//! reader waits for words, and grows with the answer, when the reader has something to read ([`window`]).
 //!
 //! The user is told at the present connection, and each connection is told one whole text. So the writer keeps the
 //! whole text, and how much of it the present listener was told. If the user has another connection, the text begins
@@ -33,8 +34,10 @@ use crate::messages::Claim;
 use crate::protocol::ServerFrame;
 use crate::push::{Push, PushError};
 
-/// The time between two deltas of one answer.
-const GATHER: Duration = Duration::from_millis(80);
+/// The shortest and the longest time between two deltas of one answer. The longest must leave time for a post and a look
+/// within half a second: a page that reloads waits for the next post, which finds its old connection gone.
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_millis(400);
 
 /// The pause between two tries to reach a user, and between two looks for the user while there is nothing to tell.
 pub(super) const AGAIN: Duration = Duration::from_millis(300);
@@ -47,7 +50,7 @@ pub(super) const MAX_DELTA_BYTES: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Writer {
     pieces: Option<mpsc::UnboundedSender<String>>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Option<ConnectionId>>,
 }
 
 impl Drop for Writer {
@@ -57,8 +60,8 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    /// `None` if a part of the answer may have been told before.
-    pub(super) fn start(answerer: &Answerer, claim: &Claim) -> Option<Self> {
+    /// `at` is where the user was a moment ago. `None` if a part of the answer may have been told before.
+    pub(super) fn start(answerer: &Answerer, claim: &Claim, at: Option<ConnectionId>) -> Option<Self> {
         if claim.repeated {
             return None;
         }
@@ -70,10 +73,11 @@ impl Writer {
             user: claim.message.user.clone(),
             id: claim.message.id.clone(),
             text: String::new(),
-            address: None,
+            address: at,
             listener: None,
             told: 0,
             seq: 0,
+            since: Instant::now(),
             begun: false,
             unsure: None,
         };
@@ -87,12 +91,14 @@ impl Writer {
         }
     }
 
-    /// Sends what is left. When this returns, no delta of this answer is under way.
-    pub(super) async fn finish(mut self) {
+    /// Sends what is left. When this returns, no delta of this answer is under way. Gives the connection at which the
+    /// user was last reached.
+    pub(super) async fn finish(mut self) -> Option<ConnectionId> {
         self.pieces = None;
-        if let Err(error) = (&mut self.task).await {
+        (&mut self.task).await.unwrap_or_else(|error| {
             tracing::error!(%error, "The writer of an answer failed");
-        }
+            None
+        })
     }
 }
 
@@ -110,6 +116,8 @@ struct State {
     told: usize,
     /// The number of the next delta.
     seq: u64,
+    /// When the text began.
+    since: Instant,
     /// The user may have been told something.
     begun: bool,
     /// A delta that the listener may or may not have.
@@ -124,7 +132,7 @@ struct Delta {
 }
 
 impl State {
-    async fn run(mut self, mut pieces: mpsc::UnboundedReceiver<String>) {
+    async fn run(mut self, mut pieces: mpsc::UnboundedReceiver<String>) -> Option<ConnectionId> {
         let mut next_at = Instant::now();
         while self.gather(&mut pieces, next_at).await {
             next_at = Instant::now() + self.tell().await;
@@ -132,6 +140,7 @@ impl State {
         if self.told < self.text.len() {
             self.tell().await;
         }
+        self.address
     }
 
     /// Takes in text until something can be done at `next_at`. `false`: the text is complete.
@@ -148,7 +157,12 @@ impl State {
                 }
             };
             match piece {
-                Some(piece) => self.text.push_str(&piece),
+                Some(piece) => {
+                    if self.text.is_empty() {
+                        self.since = Instant::now();
+                    }
+                    self.text.push_str(&piece);
+                }
                 None => return false,
             }
         }
@@ -162,7 +176,7 @@ impl State {
         while let Some(address) = self.address.clone() {
             self.turn_to(&address);
             if self.told == self.text.len() {
-                return GATHER;
+                return window(self.since.elapsed());
             }
             let sent_before = self.unsure.is_some();
             let delta = self.unsure.take().unwrap_or_else(|| self.delta());
@@ -218,5 +232,29 @@ impl State {
             restart: self.begun && self.told == 0,
         };
         Delta { frame: frame.to_json(), end }
+    }
+}
+
+/// The time between two deltas of an answer of this age.
+fn window(age: Duration) -> Duration {
+    (age / 2).clamp(SHORTEST, LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_of_three_seconds_takes_at_most_twelve_deltas_and_is_never_silent_for_half_a_second() {
+        let (mut at, end, mut deltas) = (Duration::ZERO, Duration::from_secs(3), 0);
+        while at < end {
+            deltas += 1;
+            let pause = window(at);
+            assert!((SHORTEST..=LONGEST).contains(&pause), "{pause:?} at {at:?}");
+            at += pause;
+        }
+        // The last delta has what is left.
+        assert!(deltas < 12, "{deltas}");
+        assert_eq!([0, 300, 600, 5000].map(|age| window(Duration::from_millis(age)).as_millis()), [100, 150, 300, 400]);
     }
 }

@@ -140,7 +140,7 @@ async fn history_is_in_the_order_in_which_it_came_both_ways() {
     assert_eq!(scene.after(&talk, &message_id(1).answer(0)).await, came[3..]);
     assert!(scene.after(&talk, &message_id(3).answer(0)).await.is_empty());
     // The model gets each message with its answers.
-    let mut log = scene.function.messages.log(&talk, third.seq).await.expect("a log");
+    let mut log = scene.function.messages.log(&talk, third.seq, 0).await.expect("a log");
     let mut turns = Vec::new();
     for seq in 1..=6 {
         let said = log.said_at(seq).await.expect("a read").expect("something said");

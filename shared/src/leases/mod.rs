@@ -72,12 +72,17 @@ use crate::ids::{ConnectionId, MessageId, Random, SessionId, UserId};
 use crate::{Error, Result};
 
 pub use handshake::Handshake;
+pub use hold::Renewed;
+use hold::Slots;
 pub use occupancy::{Admittance, Holder, Occupancy};
 pub(crate) use pending::Admitting;
 pub(crate) use take::MAX_REPLACED;
 
 /// How long an ended item stays before TTL may remove it. It stays because it counts unanswered messages.
 const KEEP_ENDED: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
+/// The condition that `:connection` has the lease at `:now`.
+const HELD: &str = "connection_id = :connection AND expires_at > :now";
 
 /// The end of a lease that its client gave back.
 const RELEASED: Timestamp = Timestamp(0);
@@ -88,6 +93,7 @@ pub struct Leases {
     config: LeaseConfig,
     clock: Arc<dyn Clock>,
     random: Arc<Random>,
+    slots: Slots,
 }
 
 /// A user item: the lease from its holder's side.
@@ -126,7 +132,7 @@ pub enum Connected {
 
 impl Leases {
     pub fn new(db: Client, config: LeaseConfig, clock: Arc<dyn Clock>, random: Arc<Random>) -> Self {
-        Self { db, config, clock, random }
+        Self { db, config, clock, random, slots: Slots::default() }
     }
 
     /// The user's item, whether or not the lease has ended.
@@ -158,7 +164,7 @@ impl Leases {
         Update::builder()
             .table_name(&self.config.table)
             .key("pk", text(key))
-            .condition_expression("connection_id = :connection AND expires_at > :now")
+            .condition_expression(HELD)
             .expression_attribute_values(":connection", text(connection.as_str()))
             .expression_attribute_values(":now", time(now))
     }

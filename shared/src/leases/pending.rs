@@ -8,7 +8,7 @@ use super::{KEEP_ENDED, Lease, Leases, slot_key, user_key};
 use crate::Result;
 use crate::clock::Timestamp;
 use crate::dynamo::{conditional, number, text, time};
-use crate::ids::{MessageId, UserId};
+use crate::ids::{ConnectionId, MessageId, UserId};
 
 /// The writes to both items of a lease that admit a message of its holder.
 #[derive(Debug)]
@@ -54,15 +54,22 @@ impl Leases {
         Admitting { user_item, slot_item }
     }
 
-    /// The write that takes an answered message off its sender's count, for the caller's transaction. It fails only if
-    /// there is no such count, and then [`Self::uncount`] does nothing either.
-    pub(crate) fn uncounting(&self, user: &UserId, message: &MessageId) -> UpdateBuilder {
-        Update::builder()
+    /// The write that takes an answered message off its sender's count, for the caller's transaction. It fails if there
+    /// is no such count, and then [`Self::uncount`] does nothing either. With `at`, it also fails if the user can't be
+    /// reached there.
+    pub(crate) fn uncounting(&self, user: &UserId, message: &MessageId, at: Option<&ConnectionId>) -> UpdateBuilder {
+        let update = Update::builder()
             .table_name(&self.config.table)
             .key("pk", text(user_key(user)))
-            .condition_expression("attribute_exists(pending)")
             .update_expression("REMOVE pending.#message")
-            .expression_attribute_names("#message", message.key())
+            .expression_attribute_names("#message", message.key());
+        match at {
+            None => update.condition_expression("attribute_exists(pending)"),
+            Some(at) => update
+                .condition_expression("attribute_exists(pending) AND connection_id = :connection AND expires_at > :now")
+                .expression_attribute_values(":connection", text(at.as_str()))
+                .expression_attribute_values(":now", time(self.clock.now())),
+        }
     }
 
     /// Takes messages that were answered or deleted off their sender's count. Gives how many of them were still

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckF
 
 use super::{Messages, Parent, Role, Status, StoredMessage, conversation_key, seq_key, user_key};
 use crate::dynamo::{Attributes, Transaction, conditional, number, text, time};
-use crate::ids::MessageId;
+use crate::ids::{ConnectionId, MessageId};
 use crate::media::Attachment;
 use crate::{Error, Result};
 
@@ -45,6 +45,15 @@ pub enum Claimed {
     Elsewhere,
     /// The message was deleted with its conversation.
     Deleted,
+}
+
+/// A message that has just ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub message: StoredMessage,
+    pub answers: Vec<StoredMessage>,
+    /// The connection of the user at the moment of the end, if it was the one that the caller expected.
+    pub at: Option<ConnectionId>,
 }
 
 /// The way by which a job reached its worker. Each lane is a message group of its own for every conversation.
@@ -249,9 +258,7 @@ impl Messages {
         Ok(output.item().is_none_or(|item| Attributes(item).flag("cancelled")))
     }
 
-    /// Ends a message, stores its answers under the next numbers and takes it off its sender's count, all or nothing.
-    /// `None`: the claim was lost, or the conversation was deleted. `last_seq` is the last number in use that the
-    /// caller knows.
+    /// [`Self::end_at`], for a caller that does not know where the user is.
     pub async fn end(
         &self,
         claim: Claim,
@@ -259,6 +266,22 @@ impl Messages {
         measured: Option<Measured>,
         last_seq: u64,
     ) -> Result<Option<(StoredMessage, Vec<StoredMessage>)>> {
+        let ended = self.end_at(claim, ending, measured, last_seq, None).await?;
+        Ok(ended.map(|Ended { message, answers, .. }| (message, answers)))
+    }
+
+    /// Ends a message, stores its answers under the next numbers and takes it off its sender's count, all or nothing.
+    /// `None`: the claim was lost, or the conversation was deleted. `last_seq` is the last number in use that the
+    /// caller knows. `at` is the connection at which the caller expects the user. The same transaction finds out
+    /// whether that is right, which saves a read.
+    pub async fn end_at(
+        &self,
+        claim: Claim,
+        ending: Ending,
+        measured: Option<Measured>,
+        last_seq: u64,
+        mut at: Option<ConnectionId>,
+    ) -> Result<Option<Ended>> {
         let Claim { message, token, .. } = claim;
         let mut last_seq = last_seq.max(message.seq);
         // `false` once it is known that the user item, and the count in it, are gone.
@@ -271,7 +294,7 @@ impl Messages {
             }
             if counted {
                 // In the same transaction, so that a client that has its answer can send its next message at once.
-                transaction.add(Part::Count, self.leases.uncounting(&message.user, &message.id));
+                transaction.add(Part::Count, self.leases.uncounting(&message.user, &message.id, at.as_ref()));
             }
             for answer in &answers {
                 let put = Put::builder().table_name(&self.config.table).set_item(Some(answer.item()));
@@ -284,12 +307,12 @@ impl Messages {
                 for attachment in answers.iter().filter_map(|answer| answer.media.as_ref()) {
                     self.unhold(&message.user, &attachment.key, &token).await;
                 }
-                return Ok(Some((message, answers)));
+                return Ok(Some(Ended { message, answers, at: at.filter(|_| counted) }));
             };
             if refusal.is_by(Part::Message) {
                 return Ok(None);
             }
-            if refusal.is_by(Part::Count) {
+            if refusal.is_by(Part::Count) && at.take().is_none() {
                 counted = false;
             }
             if let Some(conversation) = refusal.by(Part::Numbers) {
@@ -412,7 +435,8 @@ impl Messages {
         Ok(counted.await?.is_some())
     }
 
-    /// Writes down that the user was told how the message ended, so that a redelivery need not tell it again.
+    /// Writes down that the user was told how the message ended, so that a job that comes later need not tell it
+    /// again.
     pub async fn mark_told(&self, message: &StoredMessage) -> Result<()> {
         conditional(&self.random, "UpdateItem", || {
             self.db

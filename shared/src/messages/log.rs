@@ -7,8 +7,13 @@ use crate::dynamo::text;
 use crate::ids::{ConversationId, MessageId};
 use crate::{Error, Result};
 
-/// How many items one read takes: the last ones up to the message to answer, and then pages above.
-pub const PAGE: usize = 60;
+/// The least items that one read takes: the last ones up to the message to answer, and then pages above. All messages
+/// that one client may have waiting are among them, unless `MaxPendingPerClient` is set higher.
+const LEAST: usize = 20;
+
+/// A message and its answers are looked at together. So a page has a few more items than the caller wants to look at,
+/// and a conversation that is one line needs one read.
+const REST_OF_A_TURN: usize = 4;
 
 /// The most answers that a message can have: their ids end in one digit.
 const MOST_ANSWERS: u64 = 10;
@@ -26,12 +31,16 @@ pub struct Log {
     messages: Messages,
     conversation: ConversationId,
     items: BTreeMap<u64, StoredMessage>,
+    /// How many items one read takes.
+    page: usize,
 }
 
 impl Messages {
-    /// Reads the end of a conversation: its last items up to number `seq`, and everything after it.
-    pub async fn log(&self, conversation: &ConversationId, seq: u64) -> Result<Log> {
-        let mut log = Log { messages: self.clone(), conversation: conversation.clone(), items: BTreeMap::new() };
+    /// Reads the end of a conversation: its last items up to number `seq`, and everything after it. The caller wants to
+    /// look at about `wanted` items.
+    pub async fn log(&self, conversation: &ConversationId, seq: u64, wanted: usize) -> Result<Log> {
+        let page = wanted.max(LEAST) + REST_OF_A_TURN;
+        let mut log = Log { messages: self.clone(), conversation: conversation.clone(), items: BTreeMap::new(), page };
         log.read_down(None, seq).await?;
         Ok(log)
     }
@@ -116,13 +125,13 @@ impl Log {
         let mut pages = query
             .expression_attribute_values(":pk", text(conversation_key(&self.conversation)))
             .scan_index_forward(false)
-            .limit(i32::try_from(PAGE).unwrap_or(i32::MAX))
+            .limit(i32::try_from(self.page).unwrap_or(i32::MAX))
             .consistent_read(true)
             .into_paginator()
             .items()
             .send();
         let mut looked_at = 0;
-        while looked_at < PAGE
+        while looked_at < self.page
             && let Some(item) = pages.next().await
         {
             let item = StoredMessage::read(&item.map_err(|error| Error::service("Query", &error))?)?;

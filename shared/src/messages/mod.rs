@@ -51,9 +51,9 @@ use crate::media::{Attachment, Media};
 use crate::{Error, Result};
 
 pub use admit::{Admission, Draft};
-pub use answers::{Claim, Claimed, Ending, Lane, Measured, Reply, Usage};
+pub use answers::{Claim, Claimed, Ended, Ending, Lane, Measured, Reply, Usage};
 pub use held::Held;
-pub use log::{Log, PAGE, Said};
+pub use log::{Log, Said};
 pub use parent::{Follows, Parent};
 
 #[derive(Debug, Clone)]

@@ -97,7 +97,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_model_with_wrong_settings_says_so_when_it_is_asked_and_the_reason_for_the_log_names_the_setting() {
-        let openai = [("LLM_PROVIDER", "openai"), ("LLM_CONTEXT_TOKENS", "1"), ("LLM_MODEL", "m")];
+        let openai = [
+            ("LLM_PROVIDER", "openai"),
+            ("LLM_CONTEXT_TOKENS", "1"),
+            ("LLM_CONTEXT_MESSAGES", "1"),
+            ("LLM_MODEL", "m"),
+        ];
         let with = |name, value| openai.iter().copied().chain([(name, value)]).collect::<Vec<_>>();
         for (settings, wrong) in [
             (vec![], "LLM_PROVIDER is not set"),
@@ -126,6 +131,7 @@ mod tests {
         let settings = [
             ("LLM_PROVIDER", "openai"),
             ("LLM_CONTEXT_TOKENS", "1"),
+            ("LLM_CONTEXT_MESSAGES", "1"),
             ("LLM_MODEL", "m"),
             ("LLM_BASE_URL", &endpoint.url),
             ("LLM_API_KEY_SECRET_ARN", "arn:aws:secretsmanager:eu-west-1:1:secret:k"),

@@ -46,7 +46,7 @@ const CALLS: [(&str, Calls); 11] = [
         ],
     ),
     ("default_route", &[]),
-    ("disconnect", &[(CONNECTIONS, &["GetItem", "UpdateItem", "DeleteItem"])]),
+    ("disconnect", &[(CONNECTIONS, &["UpdateItem", "DeleteItem"])]),
     ("heartbeat", &[(CONNECTIONS, &["GetItem", "UpdateItem"]), (CHAT, &["GetItem"]), (QUEUE, &["SendMessage"])]),
     (
         "janitor",

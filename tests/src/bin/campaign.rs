@@ -29,7 +29,7 @@ enum Other {
     },
     /// Runs one stack at a steady load and measures its memory
     Soak {
-        #[arg(long, default_value_t = 10.0)]
+        #[arg(long, default_value_t = 22.0)]
         minutes: f64,
         #[arg(long, default_value_t = 50)]
         clients: u32,

@@ -198,7 +198,7 @@ async fn a_writer_that_is_dropped_does_not_tell_even_what_it_has() {
     connections.keep_waiting(&c);
     let claimed = scene.answerer.messages.claim(&message).await.expect("a claim");
     let Claimed::Yes(claim) = claimed else { panic!("{claimed:?}") };
-    let writer = Writer::start(&scene.answerer, &claim).expect("nothing was told before");
+    let writer = Writer::start(&scene.answerer, &claim, None).expect("nothing was told before");
     writer.write("one ");
     connections.until(|connections| connections.tries(&c) > 0).await;
     drop(writer);
@@ -231,17 +231,23 @@ async fn rescuer(scene: &Scene) -> Rescuer {
     scene.stack.app("heartbeat", 3, 1).await.rescuer().expect("a rescuer")
 }
 
+/// Looks as a heartbeat does.
+async fn look(scene: &Scene, rescuer: &Rescuer) {
+    let renewed = scene.answerer.leases.renew(&user("u"), &connection("c")).await.expect("its lease");
+    rescuer.look_after(&user("u"), &renewed.pending).await.expect("a look");
+}
+
 #[tokio::test]
 async fn a_message_whose_worker_died_before_it_began_is_answered_beside_it() {
     let scene = Scene::new(vec![says(&["one"]), says(&["two"])]).await;
     let rescuer = rescuer(&scene).await;
     let (one, two) = (scene.say(1).await, scene.say(2).await);
     let lost = scene.stack.receive().await;
-    rescuer.look_after(&user("u")).await.expect("a look");
+    look(&scene, &rescuer).await;
     assert!(scene.stack.receive().await.is_empty(), "a worker may be about to begin");
     scene.stack.clock.advance(RESCUE_AFTER + Duration::from_secs(1));
     for _ in 0..2 {
-        rescuer.look_after(&user("u")).await.expect("a look");
+        look(&scene, &rescuer).await;
     }
     scene.work().await;
     assert!(scene.stack.receive().await.is_empty(), "each is queued once more, however often it is asked for");

@@ -1,6 +1,7 @@
 //! The worker against an endpoint that streams well, badly, slowly or not at all. Text and status are right each time,
 //! and nothing goes on after its deadline.
 
+mod address;
 mod dead_letters;
 mod faults;
 mod logs;
@@ -67,7 +68,8 @@ impl Scene {
         let messages = &self.answerer.messages;
         let admitted = messages.admit(&user("u"), &connection("c"), draft, &self.stack.limits).await;
         let Ok(Admission::New(message)) = admitted else { panic!("not new: {admitted:?}") };
-        self.answerer.queue.send(&Job::from(&message)).await.expect("it is queued");
+        let job = Job { connection_id: Some(connection("c")), ..Job::from(&message) };
+        self.answerer.queue.send(&job).await.expect("it is queued");
         message
     }
 
@@ -332,7 +334,7 @@ async fn a_cancellation_whose_worker_died_is_honoured_by_the_next() {
 
 #[tokio::test]
 async fn a_text_that_comes_word_by_word_is_told_in_far_fewer_frames() {
-    let words: Vec<String> = (0..300).map(|number| format!("w{number} ")).collect();
+    let words: Vec<String> = (0..120).map(|number| format!("w{number} ")).collect();
     let mut script = vec![stream_head()];
     for word in &words {
         script.extend([delta(word), Step::Pause(Duration::from_millis(5))]);
@@ -345,7 +347,7 @@ async fn a_text_that_comes_word_by_word_is_told_in_far_fewer_frames() {
     assert_eq!((streamed, &reply["replies"][0]["text"]), (words.concat(), &json!(words.concat())));
     let frames = scene.connections.told(&connection("c")).len() - 1;
     println!("{} words in {frames} frames", words.len());
-    assert!((5..100).contains(&frames), "{frames}");
+    assert!((3..40).contains(&frames), "{frames}");
 }
 
 #[tokio::test]
@@ -382,7 +384,7 @@ async fn a_model_that_never_ends_is_cut_off_where_the_table_takes_no_more() {
 }
 
 #[tokio::test]
-async fn a_client_that_asks_is_told_an_end_again_and_a_redelivery_tells_nothing() {
+async fn a_client_that_asks_is_told_an_end_again_and_a_redelivery_tells_it_once_more() {
     let scene = Scene::new(vec![says(&["good"])]).await;
     let message = scene.say(1).await;
     let (job, receipt) = scene.stack.receive().await.remove(0);
@@ -390,8 +392,13 @@ async fn a_client_that_asks_is_told_an_end_again_and_a_redelivery_tells_nothing(
     scene.answerer.run(&job, &receipt, deadline).await.expect("answered");
     let (_, reply) = scene.told();
     let frames = scene.connections.told(&connection("c")).len();
-    scene.answerer.run(&job, &receipt, deadline).await.expect("nothing to do");
-    assert_eq!(scene.connections.told(&connection("c")).len(), frames);
+    // The job was done and comes back all the same, twice.
+    for _ in 0..2 {
+        scene.answerer.run(&job, &receipt, deadline).await.expect("nothing to do but tell");
+    }
+    let again = scene.connections.told(&connection("c")).split_off(frames);
+    assert_eq!(again, std::slice::from_ref(&reply));
+    let frames = frames + 1;
     scene.stack.finished(&receipt).await;
 
     // Each request is told once. The same request twice is a repetition by the SDK.

@@ -70,7 +70,7 @@ impl Operation {
             Self::Connect { user, connection, handshake } => {
                 Outcome::Connected(leases.connect(user, connection, handshake).await?)
             }
-            Self::Renew { user, connection } => Outcome::Renewed(leases.renew(user, connection).await?),
+            Self::Renew { user, connection } => Outcome::Renewed(leases.renew(user, connection).await?.expires_at),
             Self::Release { user, connection } => Outcome::Released(leases.release(user, connection).await?),
             Self::Close { user } => Outcome::Closed(leases.close(user).await?),
             Self::Admit { user, connection, id, conversation } => {
