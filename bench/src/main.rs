@@ -66,7 +66,7 @@ enum Scenario {
     Alone,
     /// Messages at a fixed rate.
     Open,
-    /// Each client sends heartbeats, one after the other.
+    /// Each client sends heartbeats, one after the other. Parley only: the peers write nothing for them.
     Heartbeat,
     /// All clients connect at once.
     Storm,
@@ -120,7 +120,11 @@ async fn start(name: &str, scenario: Scenario, options: &Options) -> Result<Opti
         Parley { durable, model_ms: 0, max_clients, args: args.clone() }
     };
     match name {
-        peer if scenario == Scenario::Stream && !["parley", "ephemeral"].contains(&peer) => Ok(None),
+        peer if matches!(scenario, Scenario::Stream | Scenario::Heartbeat)
+            && !["parley", "ephemeral"].contains(&peer) =>
+        {
+            Ok(None)
+        }
         "parley" => Ok(Some(target::parley(&parley(true)).await?)),
         "ephemeral" => Ok(Some(target::parley(&parley(false)).await?)),
         peer => match target::peer(peer)? {

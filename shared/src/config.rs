@@ -131,7 +131,7 @@ pub struct ModelConfig {
     pub context: ContextConfig,
 }
 
-/// How much of a conversation the model gets, at most.
+/// About how much of a conversation the model gets at most.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ContextConfig {
     /// As an estimate.
@@ -216,7 +216,12 @@ impl ModelConfig {
             }
         };
         let limit = |name| number::<u32>(lookup, name).map(|limit| limit as usize);
-        let context = ContextConfig { tokens: limit("LLM_CONTEXT_TOKENS")?, messages: limit("LLM_CONTEXT_MESSAGES")? };
+        let mut context =
+            ContextConfig { tokens: limit("LLM_CONTEXT_TOKENS")?, messages: limit("LLM_CONTEXT_MESSAGES")? };
+        if matches!(provider, Provider::Mock { .. }) {
+            // It looks at nothing but the message itself, so nothing else is read for it.
+            context.messages = 1;
+        }
         Ok(Self { provider, context })
     }
 }

@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn growth_compares_the_beginning_after_the_warm_up_with_the_end() {
         // The memory of the warm-up (the first eleven minutes) does not count.
-        let flat: Vec<_> = (0..20).map(|at| measurement(at * 60, if at < 11 { 1 } else { 100 }, 50)).collect();
+        let flat: Vec<_> = (0..=22).map(|at| measurement(at * 60, if at < 11 { 1 } else { 100 }, 50)).collect();
         assert_eq!(growth(&flat), Some((1.0, 1.0)));
         // Nor that of the first half of a short soak.
         let flat: Vec<_> = (0..=10).map(|at| measurement(at * 5, if at < 5 { 1 } else { 100 }, 50)).collect();

@@ -397,14 +397,13 @@ int ftruncate64(int fd, off64_t length) {
     return result;
 }
 
+/* A sync covers what was written before it. What other threads write meanwhile must not count, so the copy comes first. */
 int fsync(int fd) {
-    int result = REAL(fsync)(fd);
-    if (!result) synced(fd);
-    return result;
+    synced(fd);
+    return REAL(fsync)(fd);
 }
 
 int fdatasync(int fd) {
-    int result = REAL(fdatasync)(fd);
-    if (!result) synced(fd);
-    return result;
+    synced(fd);
+    return REAL(fdatasync)(fd);
 }

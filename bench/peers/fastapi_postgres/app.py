@@ -110,8 +110,8 @@ def view(message: Message) -> dict:
     }
 
 
-async def model(history: list[Message]) -> str:
-    return f"response for {history[-1].text}"
+async def model(message: Message) -> str:
+    return f"response for {message.text}"
 
 
 async def answer(websocket: WebSocket, user: str, connection_id: str, frame: dict):
@@ -132,10 +132,7 @@ async def answer(websocket: WebSocket, user: str, connection_id: str, frame: dic
             {"type": "accepted", "id": message.id, "duplicate": False, "message": view(message)}
         )
 
-        latest = select(Message).where(Message.conversation_id == conversation.id)
-        latest = latest.order_by(Message.created_at.desc()).limit(20)
-        history = list(reversed((await session.scalars(latest)).all()))
-        text = await model(history)
+        text = await model(message)
         await websocket.send_json({"type": "delta", "id": message.id, "seq": 0, "text": text})
         reply = Message(
             id=str(uuid.uuid4()), conversation_id=conversation.id, role="assistant", text=text, status="done"

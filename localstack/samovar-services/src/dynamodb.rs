@@ -1,8 +1,9 @@
 //! DynamoDB: the embedded engine (dynoxide, on SQLite) or another emulator.
 //!
 //! A call to the engine takes a fraction of a millisecond of processor time, so it runs where it arrives: handing it to
-//! another thread and back took a seventh of a message's time. Only calls that walk through a table run elsewhere. No
-//! call waits for the disk while it has the engine's lock. [`disk`] syncs afterwards, for many calls at once.
+//! another thread and back took a seventh of a message's time. Only calls that walk through a table run elsewhere. [`disk`]
+//! syncs after a call, without the engine's lock and for many calls at once. Only when SQLite moves its log into the
+//! database, every 4 MB, does a call wait for the disk while it has the lock.
 //!
 //! A timer deletes items whose TTL has expired. Nothing depends on its timing.
 
@@ -167,14 +168,14 @@ impl DynamoDb {
 
     /// Deletes expired items until stopped.
     pub async fn sweep(&self, stop: CancellationToken) {
-        let Self::Embedded(Engine { database, .. }) = self else { return };
+        let Self::Embedded(engine) = self else { return };
         loop {
             tokio::select! {
                 () = tokio::time::sleep(TTL_SWEEP_EVERY) => {}
                 () = stop.cancelled() => return,
             }
-            let database = database.clone();
-            match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+            let engine = engine.clone();
+            match tokio::task::spawn_blocking(move || engine.sweep()).await {
                 Ok(Ok(0)) => {}
                 Ok(Ok(deleted)) => tracing::debug!(deleted, "TTL sweep"),
                 Ok(Err(error)) => tracing::warn!(%error, "Expired items could not be deleted"),
@@ -291,6 +292,15 @@ fn is_read(operation: &str) -> bool {
 }
 
 impl Engine {
+    /// Deletes expired items, and gives their number. Nobody waits for the sync, but reads that have seen the deletion
+    /// do.
+    fn sweep(&self) -> Result<usize, DynoxideError> {
+        let write = self.disk.as_ref().map(Disk::begin);
+        let deleted = self.database.sweep_ttl();
+        drop(self.disk.as_ref().and_then(|disk| disk.executed(write)));
+        deleted
+    }
+
     /// Executes a call. The answer must wait for the sync that it gives, if any.
     fn execute(&self, operation: &str, body: &[u8]) -> (Result<Vec<u8>, DynoxideError>, Option<Synced>) {
         let write = self.disk.as_ref().filter(|_| !is_read(operation)).map(Disk::begin);
@@ -336,4 +346,49 @@ fn run<Request: DeserializeOwned, Response: Serialize>(
 
 fn answer_of(response: &impl Serialize) -> Result<Vec<u8>, DynoxideError> {
     serde_json::to_vec(response).map_err(|error| DynoxideError::InternalServerError(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = r#"{"TableName":"tab","AttributeDefinitions":[{"AttributeName":"pk","AttributeType":"S"}],
+        "KeySchema":[{"AttributeName":"pk","KeyType":"HASH"}],"BillingMode":"PAY_PER_REQUEST"}"#;
+
+    #[test]
+    fn every_call_that_may_have_written_waits_for_a_sync_and_a_read_waits_for_open_writes_only() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let DynamoDb::Embedded(engine) = DynamoDb::open(Some(directory.path())).expect("tables") else {
+            panic!("it is embedded");
+        };
+        let wait = |(result, synced): (Result<Vec<u8>, DynoxideError>, Option<Synced>)| {
+            if let Some(synced) = synced {
+                synced.blocking_recv().expect("an answer").expect("a sync");
+            }
+            result
+        };
+        wait(engine.execute("CreateTable", TABLE.as_bytes())).expect("a table");
+        let key = r#"{"pk":{"S":"a"}}"#;
+        let item = format!(r#"{{"TableName":"tab","Item":{key}}}"#);
+        let keyed = format!(r#"{{"TableName":"tab","Key":{key}}}"#);
+        let transaction = format!(r#"{{"TransactItems":[{{"Put":{item}}}]}}"#);
+        let batch = format!(r#"{{"RequestItems":{{"tab":[{{"PutRequest":{{"Item":{key}}}}}]}}}}"#);
+        let refused = format!(r#"{{"TableName":"tab","Item":{key},"ConditionExpression":"attribute_not_exists(pk)"}}"#);
+        for (operation, body) in [
+            ("PutItem", &item),
+            ("UpdateItem", &keyed),
+            ("TransactWriteItems", &transaction),
+            ("BatchWriteItem", &batch),
+            ("PutItem", &refused),
+            ("DeleteItem", &keyed),
+        ] {
+            let executed = engine.execute(operation, body.as_bytes());
+            assert!(executed.1.is_some(), "{operation} {body}");
+            let is_refused = wait(executed).is_err();
+            assert_eq!(is_refused, body.contains("Condition"), "{operation} {body}");
+            let (read, synced) = engine.execute("GetItem", keyed.as_bytes());
+            assert!(read.is_ok() && synced.is_none(), "all that it could see is on the disk");
+        }
+        engine.sweep().expect("a sweep");
+    }
 }

@@ -28,10 +28,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// What will come after an end was told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Later {
-    /// Another job, which finds the message ended and must not tell it again. The end is marked as told.
+    /// Perhaps another job, which finds the message ended and must not tell it again. The end is marked as told.
     Job,
-    /// Nothing: the job of the message is done. If it comes back all the same, the end is told twice, and clients take
-    /// it twice. Nothing is written, because that would be a fifth of what a message writes.
+    /// Nothing: the message has had one job, which is done now. If that job comes back all the same, the end is told
+    /// twice, and clients take it twice. Nothing is written, because that would be a fifth of what a message writes.
     Nothing,
 }
 

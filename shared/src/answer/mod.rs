@@ -88,9 +88,9 @@ const TELL_AFTER: Duration = Duration::from_millis(100);
 /// How long the end of an answer waits for its last delta. After that, the `reply` has the text.
 const LAST_DELTA: Duration = Duration::from_secs(3);
 
-/// A connection that has sent a message this short a time ago is taken for the user's present one, until a call says
-/// otherwise.
-const RECENTLY: Duration = Duration::from_secs(10);
+/// A message this young has one job: nobody has queued it again yet ([`rescue::RESCUE_AFTER`]). And the connection that
+/// has sent it is taken for the user's present one, until a call says otherwise.
+const RECENTLY: Duration = Duration::from_secs(5);
 
 /// The part of the invocation's time that is kept for ending and telling.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -203,12 +203,13 @@ impl Answerer {
             }
             match self.messages.claim_in(job.lane(), message).await? {
                 Claimed::Yes(claim) => {
-                    let at =
-                        job.connection_id.clone().filter(|_| self.clock.now().since(message.created_at) < RECENTLY);
-                    // Any other message has a job of its own, and so has one that is rescued.
-                    let own = message.seq == job.seq && !job.rescue;
-                    let attempt =
-                        Attempt { claim, at, alone: index == 0, later: if own { Later::Nothing } else { Later::Job } };
+                    let is_young = self.clock.now().since(message.created_at) < RECENTLY;
+                    let at = job.connection_id.clone().filter(|_| is_young);
+                    let later = match message.seq == job.seq && is_young && !claim.repeated && !job.rescue {
+                        true => Later::Nothing,
+                        false => Later::Job,
+                    };
+                    let attempt = Attempt { claim, at, alone: index == 0, later };
                     self.answer_one(attempt, &mut log, stop_at).await?;
                 }
                 // Another worker was faster. It tells the user.

@@ -71,9 +71,11 @@ impl Leases {
             }
         }
         let lease = self.held(user, connection).await?;
+        if !lease.spoken {
+            return Ok(Renewed { expires_at: lease.expires_at, pending: lease.pending });
+        }
         self.slots.remember(&lease);
-        let expires_at = if lease.spoken { self.extend(user, Of::Any(&lease)).await? } else { lease.expires_at };
-        Ok(Renewed { expires_at, pending: lease.pending })
+        Ok(Renewed { expires_at: self.extend(user, Of::Any(&lease)).await?, pending: lease.pending })
     }
 
     /// Renews the lease for a message that had been admitted before. A repetition renews as a new message does.

@@ -7,8 +7,7 @@ use crate::dynamo::text;
 use crate::ids::{ConversationId, MessageId};
 use crate::{Error, Result};
 
-/// The least items that one read takes: the last ones up to the message to answer, and then pages above. All messages
-/// that one client may have waiting are among them, unless `MaxPendingPerClient` is set higher.
+/// The least items that one read takes: the last ones up to the message to answer, and then pages above.
 const LEAST: usize = 20;
 
 /// A message and its answers are looked at together. So a page has a few more items than the caller wants to look at,
@@ -37,16 +36,26 @@ pub struct Log {
 
 impl Messages {
     /// Reads the end of a conversation: its last items up to number `seq`, and everything after it. The caller wants to
-    /// look at about `wanted` items.
+    /// look at about `wanted` items. If the first of them is a message that waits for its answer, more may wait above
+    /// it, and are read too.
     pub async fn log(&self, conversation: &ConversationId, seq: u64, wanted: usize) -> Result<Log> {
         let page = wanted.max(LEAST) + REST_OF_A_TURN;
         let mut log = Log { messages: self.clone(), conversation: conversation.clone(), items: BTreeMap::new(), page };
         log.read_down(None, seq).await?;
+        while let Some(above) = log.waits_above() {
+            log.read_down(Some(above), above).await?;
+        }
         Ok(log)
     }
 }
 
 impl Log {
+    /// The number above the first item that was read, if that item is a message that waits.
+    fn waits_above(&self) -> Option<u64> {
+        let (seq, first) = self.items.first_key_value()?;
+        (*seq > 1 && first.role == Role::User && !first.status.is_final()).then(|| seq - 1)
+    }
+
     /// The highest number in use that is known.
     pub fn last_seq(&self) -> u64 {
         self.items.last_key_value().map_or(0, |(seq, _)| *seq)

@@ -185,7 +185,8 @@ pub struct StoredMessage {
     pub cancelled: bool,
     /// How often the message was queued again because it had waited too long.
     pub redriven: u32,
-    /// The user was told how the message ended, or nobody was connected to be told.
+    /// The user was told how the message ended, or nobody was connected to be told. This is not written where no other
+    /// job will look for it.
     pub told: bool,
 }
 

@@ -296,6 +296,24 @@ async fn a_message_that_one_lane_has_begun_is_left_to_it_and_later_messages_wait
     assert_eq!(scene.message(&two.id).await.status, Status::Done);
 }
 
+#[tokio::test]
+async fn a_message_that_was_rescued_is_told_once_if_its_first_job_comes_first() {
+    let scene = Scene::new(vec![says(&["one"])]).await;
+    let rescuer = rescuer(&scene).await;
+    scene.say(1).await;
+    scene.stack.clock.advance(RESCUE_AFTER + Duration::from_secs(1));
+    look(&scene, &rescuer).await;
+    let mut jobs = scene.stack.receive().await;
+    jobs.sort_by_key(|(job, _)| job.rescue);
+    assert_eq!(jobs.iter().map(|(job, _)| job.rescue).collect::<Vec<_>>(), [false, true]);
+    for (job, receipt) in jobs {
+        let deadline = scene.answerer.clock.now().plus(DEADLINE);
+        scene.answerer.run(&job, &receipt, deadline).await.expect("it is worked on");
+    }
+    let replies = scene.connections.told(&connection("c")).into_iter().filter(|frame| frame["type"] == "reply");
+    assert_eq!(replies.count(), 1);
+}
+
 /// Notes how many frames the user had at each transaction of the worker.
 #[derive(Debug)]
 struct AtTransactions {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::Answerer;
-use crate::config::{ApiKey, OpenAiConfig};
+use crate::config::{ApiKey, ContextConfig, OpenAiConfig};
 use crate::ids::MessageId;
 use crate::leases::Handshake;
 use crate::messages::{Admission, Draft, Status, StoredMessage};
@@ -55,6 +55,7 @@ impl Scene {
         };
         let aws = aws_config::SdkConfig::builder().build();
         answerer.model = Arc::new(OpenAi::new(config, &aws).await.expect("a model"));
+        answerer.context = ContextConfig { tokens: 1000, messages: 50 };
         stack.make_conversations("u", [0, 1]);
         answerer.leases.connect(&user("u"), &connection("c"), &Handshake::default()).await.expect("a place");
         Self { stack, connections, answerer, endpoint }
