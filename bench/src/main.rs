@@ -152,3 +152,35 @@ async fn run(scenario: Scenario, target: &Arc<Target>, options: &Options) -> Res
         Scenario::Stream => load::stream(target, options.clients).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn each_scenario_measures_something_and_the_figures_become_a_table_and_a_picture() {
+        let options = Options::parse_from(["bench", "--clients", "3", "--seconds", "1", "--warm-up", "0.2"]);
+        let mut outcomes = Vec::new();
+        for scenario in [Scenario::Closed, Scenario::Open, Scenario::Heartbeat, Scenario::Storm] {
+            let target = start("ephemeral", scenario, &options).await.expect("a stack").expect("it can be measured");
+            let outcome = run(scenario, &Arc::new(target), &options).await.expect("figures");
+            assert!(outcome.count > 0 && outcome.cpu_ms() > 0.0 && outcome.end.p50 <= outcome.end.max, "{outcome:?}");
+            outcomes.push(outcome);
+        }
+        let (message, calls) = (&outcomes[0], outcomes[0].calls.values().sum::<f64>());
+        assert!(message.accepted.is_some() && message.frames >= 3.0 && calls > 8.0, "{message:?}");
+        let table = report::table(&outcomes);
+        assert_eq!(table.lines().count(), 1 + outcomes.len(), "{table}");
+        assert!(report::details(message).contains("send_message"), "{}", report::details(message));
+        let directory = tempfile::tempdir().expect("a directory");
+        let picture = directory.path().join("picture.svg");
+        report::picture(&picture, &outcomes).expect("a picture");
+        assert!(std::fs::read_to_string(&picture).expect("a file").contains("parley --ephemeral"));
+    }
+
+    #[test]
+    fn a_peer_that_does_not_exist_is_named() {
+        let error = target::peer("nobody").expect_err("there is none");
+        assert!(error.to_string().contains("There is no peer nobody"), "{error}");
+    }
+}

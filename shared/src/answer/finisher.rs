@@ -25,16 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
-/// What will come after an end was told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Later {
-    /// Perhaps another job, which finds the message ended and must not tell it again. The end is marked as told.
-    Job,
-    /// Nothing: the message has had one job, which is done now. If that job comes back all the same, the end is told
-    /// twice, and clients take it twice. Nothing is written, because that would be a fifth of what a message writes.
-    Nothing,
-}
-
 #[derive(Debug, Clone)]
 pub struct Finisher {
     messages: Messages,
@@ -85,7 +75,7 @@ impl Finisher {
     async fn end_now(&self, claim: Claim, ending: Ending) -> Result<()> {
         let last_seq = claim.message.seq;
         match self.messages.end_at(claim, ending, None, last_seq, None).await? {
-            Some(ended) => self.tell(&ended, Later::Job).await,
+            Some(ended) => self.tell(&ended).await,
             None => Ok(()),
         }
     }
@@ -107,19 +97,14 @@ impl Finisher {
             self.messages.uncount(message).await?;
         }
         if self.tell_or_owe(message, answers, None).await? {
-            self.messages.mark_told(message).await?;
             self.leases.settle(&message.user, &message.id).await?;
         }
         Ok(())
     }
 
     /// Tells the user, at the present connection, how a message ended. If nobody is connected, the history has it.
-    pub(super) async fn tell(&self, ended: &Ended, later: Later) -> Result<()> {
-        let told = self.tell_or_owe(&ended.message, &ended.answers, ended.at.as_ref()).await?;
-        match later {
-            Later::Job if told => self.messages.mark_told(&ended.message).await,
-            Later::Job | Later::Nothing => Ok(()),
-        }
+    pub(super) async fn tell(&self, ended: &Ended) -> Result<()> {
+        self.tell_or_owe(&ended.message, &ended.answers, ended.at.as_ref()).await.map(|_| ())
     }
 
     async fn tell_or_owe(
@@ -142,7 +127,9 @@ impl Finisher {
             },
         };
         let told = self.deliver(&message.user, at, &frame.to_json()).await?;
-        if !told {
+        if told {
+            self.messages.mark_told(message).await?;
+        } else {
             self.leases.owe(&message.user, &message.id).await?;
         }
         Ok(told)

@@ -9,8 +9,8 @@
 //! If a worker dies, its job comes back through the queue. A worker holds its job before it claims anything, and holds
 //! it only for seconds at a time. ([`Rescuer`] helps when a worker dies before that.) A worker that repeats an attempt
 //! streams no deltas, because it can't know which ones the client has seen. The `reply` is authoritative and has
-//! everything. Ending is fenced by the claim. A redelivery of a message that has ended only tells the end again, if it
-//! is not known to be told.
+//! everything. Ending is fenced by the claim. Telling is remembered. So a redelivery of a message that was told does
+//! nothing, unless its sender has sent it again to be told again.
 //!
 //! A message that kills its workers does not keep its conversation waiting. Each claim counts an attempt. A worker that
 //! claims a message for which `MAX_ATTEMPTS` attempts are already counted ends it as failed, whichever job it came
@@ -58,7 +58,6 @@ use crate::model::Model;
 use crate::push::Push;
 use crate::queue::{Job, Queue};
 use crate::{Error, Result, metrics};
-use finisher::Later;
 use generate::How;
 use writer::Writer;
 
@@ -88,8 +87,8 @@ const TELL_AFTER: Duration = Duration::from_millis(100);
 /// How long the end of an answer waits for its last delta. After that, the `reply` has the text.
 const LAST_DELTA: Duration = Duration::from_secs(3);
 
-/// A message this young has one job: nobody has queued it again yet ([`rescue::RESCUE_AFTER`]). And the connection that
-/// has sent it is taken for the user's present one, until a call says otherwise.
+/// The connection that has sent a message this short a time ago is taken for the user's present one, until a call says
+/// otherwise.
 const RECENTLY: Duration = Duration::from_secs(5);
 
 /// The part of the invocation's time that is kept for ending and telling.
@@ -108,7 +107,6 @@ struct Attempt {
     at: Option<ConnectionId>,
     /// No other message has used any of the invocation's time.
     alone: bool,
-    later: Later,
 }
 
 #[derive(Debug, Clone)]
@@ -205,11 +203,7 @@ impl Answerer {
                 Claimed::Yes(claim) => {
                     let is_young = self.clock.now().since(message.created_at) < RECENTLY;
                     let at = job.connection_id.clone().filter(|_| is_young);
-                    let later = match message.seq == job.seq && is_young && !claim.repeated && !job.rescue {
-                        true => Later::Nothing,
-                        false => Later::Job,
-                    };
-                    let attempt = Attempt { claim, at, alone: index == 0, later };
+                    let attempt = Attempt { claim, at, alone: index == 0 };
                     self.answer_one(attempt, &mut log, stop_at).await?;
                 }
                 // Another worker was faster. It tells the user.
@@ -241,7 +235,7 @@ impl Answerer {
     }
 
     async fn attempt(&self, attempt: Attempt, log: &mut Log, stop_at: Timestamp) -> Result<()> {
-        let Attempt { claim, mut at, alone, later } = attempt;
+        let Attempt { claim, mut at, alone } = attempt;
         let message = claim.message.clone();
         let turns = self.path(log, &message).await?;
         let writer = Writer::start(self, &claim, at.clone());
@@ -270,7 +264,7 @@ impl Answerer {
             }
             return Ok(());
         };
-        self.finisher.tell(&ended, later).await?;
+        self.finisher.tell(&ended).await?;
         log.put(ended.message, ended.answers);
         Ok(())
     }

@@ -435,8 +435,7 @@ impl Messages {
         Ok(counted.await?.is_some())
     }
 
-    /// Writes down that the user was told how the message ended, so that a job that comes later need not tell it
-    /// again.
+    /// Writes down that the user was told how the message ended, so that a redelivery need not tell it again.
     pub async fn mark_told(&self, message: &StoredMessage) -> Result<()> {
         conditional(&self.random, "UpdateItem", || {
             self.db

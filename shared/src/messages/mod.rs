@@ -185,8 +185,7 @@ pub struct StoredMessage {
     pub cancelled: bool,
     /// How often the message was queued again because it had waited too long.
     pub redriven: u32,
-    /// The user was told how the message ended, or nobody was connected to be told. This is not written where no other
-    /// job will look for it.
+    /// The user was told how the message ended, or nobody was connected to be told.
     pub told: bool,
 }
 
