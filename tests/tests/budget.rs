@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use e2e::{Client, Stack, StackOptions};
 use serde_json::Value;
 
-/// The calls so far, as `FUNCTION OPERATION`.
+/// The calls so far, as `FUNCTION OPERATION`. The worker's last call comes after the reply.
 async fn calls(stack: &Stack) -> BTreeMap<String, u64> {
-    let state = stack.state().await;
+    let state = stack.until("the worker is at rest", |state| state["inFlight"]["worker"]["now"] == 0).await;
     let mut calls = BTreeMap::new();
     for (function, services) in state["bill"]["calls"].as_object().into_iter().flatten() {
         for operations in
