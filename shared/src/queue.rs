@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::config::QueueConfig;
-use crate::ids::{ConnectionId, ConversationId, MessageId, UserId};
+use crate::ids::{ConversationId, MessageId, UserId};
 use crate::messages::{Lane, StoredMessage};
 use crate::{Error, Result};
 
@@ -33,9 +33,6 @@ pub struct Job {
     pub conversation_id: ConversationId,
     pub message_id: MessageId,
     pub seq: u64,
-    /// The connection that sent the message. Its user may have another one by now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub connection_id: Option<ConnectionId>,
     /// The message has ended, and its sender asks again how.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tell: bool,
@@ -57,7 +54,6 @@ impl From<&StoredMessage> for Job {
             conversation_id: message.conversation.clone(),
             message_id: message.id.clone(),
             seq: message.seq,
-            connection_id: None,
             tell: false,
             rescue: false,
         }

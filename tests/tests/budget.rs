@@ -40,7 +40,7 @@ fn expected(calls: &[(&str, u64)]) -> BTreeMap<String, u64> {
 }
 
 #[tokio::test]
-async fn a_message_takes_eleven_calls_and_a_heartbeat_one() {
+async fn a_message_takes_twelve_calls_and_a_heartbeat_one() {
     let stack = StackOptions::default().param("MockLatencyMs", 0).start().await;
     let mut client = Client::connect(&stack, "alice").await;
     let conversation = client.rest.new_conversation().await;
@@ -57,6 +57,7 @@ async fn a_message_takes_eleven_calls_and_a_heartbeat_one() {
         ("send_message SendMessage", 1),
         ("send_message TransactWriteItems", 1),
         ("worker ChangeMessageVisibility", 1),
+        ("worker GetItem", 1),
         ("worker Query", 1),
         ("worker TransactWriteItems", 1),
         ("worker UpdateItem", 2),

@@ -64,8 +64,7 @@ async fn accept(
             // that.
             deps.queue.tell(message, event.request_context.request_id.as_deref().unwrap_or_default()).await?;
         } else {
-            let connection_id = Some(speaker.connection);
-            deps.queue.send(&Job { connection_id, ..Job::from(message) }).await?;
+            deps.queue.send(&Job::from(message)).await?;
         }
         let shown = Message::of(message, &deps.media).await?;
         Ok(ServerFrame::Accepted { id: message.id.clone(), duplicate, message: shown })

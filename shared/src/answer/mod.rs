@@ -50,7 +50,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::ContextConfig;
-use crate::ids::{ConnectionId, Random};
+use crate::ids::Random;
 use crate::leases::Leases;
 use crate::media::Media;
 use crate::messages::{Claim, Claimed, Log, Messages};
@@ -87,10 +87,6 @@ const TELL_AFTER: Duration = Duration::from_millis(100);
 /// How long the end of an answer waits for its last delta. After that, the `reply` has the text.
 const LAST_DELTA: Duration = Duration::from_secs(3);
 
-/// The connection that has sent a message this short a time ago is taken for the user's present one, until a call says
-/// otherwise.
-const RECENTLY: Duration = Duration::from_secs(5);
-
 /// The part of the invocation's time that is kept for ending and telling.
 const MARGIN: Duration = Duration::from_secs(5);
 
@@ -99,15 +95,6 @@ const DEFAULT_TIME: Duration = Duration::from_secs(60);
 
 /// Lambda's longest timeout. A deadline beyond it is not a real one.
 const LONGEST_TIME: Duration = Duration::from_secs(900);
-
-/// One try to answer a message.
-struct Attempt {
-    claim: Claim,
-    /// The user's connection a moment ago.
-    at: Option<ConnectionId>,
-    /// No other message has used any of the invocation's time.
-    alone: bool,
-}
 
 #[derive(Debug, Clone)]
 pub struct Answerer {
@@ -200,12 +187,7 @@ impl Answerer {
                 return Err(Error::OutOfTime { at: stop_at });
             }
             match self.messages.claim_in(job.lane(), message).await? {
-                Claimed::Yes(claim) => {
-                    let is_young = self.clock.now().since(message.created_at) < RECENTLY;
-                    let at = job.connection_id.clone().filter(|_| is_young);
-                    let attempt = Attempt { claim, at, alone: index == 0 };
-                    self.answer_one(attempt, &mut log, stop_at).await?;
-                }
+                Claimed::Yes(claim) => self.answer_one(claim, index == 0, &mut log, stop_at).await?,
                 // Another worker was faster. It tells the user.
                 Claimed::Ended(message) => log.put(message, Vec::new()),
                 Claimed::Deleted => self.finisher.tell_deleted(&message.user, &message.id).await?,
@@ -218,14 +200,14 @@ impl Answerer {
         Ok(())
     }
 
-    async fn answer_one(&self, attempt: Attempt, log: &mut Log, stop_at: Timestamp) -> Result<()> {
-        let claim = attempt.claim.clone();
+    /// `alone`: no other message has used any of the invocation's time.
+    async fn answer_one(&self, claim: Claim, alone: bool, log: &mut Log, stop_at: Timestamp) -> Result<()> {
         let id = claim.message.id.clone();
         if claim.attempts > MAX_ATTEMPTS {
             tracing::error!(message = %id, "Gave up: {MAX_ATTEMPTS} workers began it and none ended it");
             return self.finisher.end_unanswered(claim, UNANSWERED).await;
         }
-        let result = self.attempt(attempt, log, stop_at).await;
+        let result = self.attempt(claim.clone(), alone, log, stop_at).await;
         if result.is_err()
             && let Err(error) = self.messages.put_back(&claim).await
         {
@@ -234,11 +216,10 @@ impl Answerer {
         result
     }
 
-    async fn attempt(&self, attempt: Attempt, log: &mut Log, stop_at: Timestamp) -> Result<()> {
-        let Attempt { claim, mut at, alone } = attempt;
+    async fn attempt(&self, claim: Claim, alone: bool, log: &mut Log, stop_at: Timestamp) -> Result<()> {
         let message = claim.message.clone();
         let turns = self.path(log, &message).await?;
-        let writer = Writer::start(self, &claim, at.clone());
+        let writer = Writer::start(self, &claim);
         let (generated, writer) = self.generate(turns, stop_at, writer, &claim).await;
         if matches!(generated.how, How::OutOfTime(_)) && !alone {
             return Err(Error::OutOfTime { at: stop_at });
@@ -248,6 +229,7 @@ impl Answerer {
         let ending = self.store(&claim, generated).await?;
         // The end is written after the last delta has arrived. Another worker that finds the end tells it, and no delta
         // may follow the end.
+        let mut at = None;
         if let Some(writer) = writer {
             match timeout(LAST_DELTA, writer.finish()).await {
                 Ok(last) => at = last,

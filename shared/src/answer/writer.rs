@@ -60,8 +60,8 @@ impl Drop for Writer {
 }
 
 impl Writer {
-    /// `at` is where the user was a moment ago. `None` if a part of the answer may have been told before.
-    pub(super) fn start(answerer: &Answerer, claim: &Claim, at: Option<ConnectionId>) -> Option<Self> {
+    /// `None` if a part of the answer may have been told before.
+    pub(super) fn start(answerer: &Answerer, claim: &Claim) -> Option<Self> {
         if claim.repeated {
             return None;
         }
@@ -73,7 +73,7 @@ impl Writer {
             user: claim.message.user.clone(),
             id: claim.message.id.clone(),
             text: String::new(),
-            address: at,
+            address: None,
             listener: None,
             told: 0,
             seq: 0,

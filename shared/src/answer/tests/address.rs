@@ -1,14 +1,12 @@
-//! A worker takes the connection that sent a message for the user's present one, and looks for another only when a call
-//! says that this is wrong.
+//! A worker looks for its user once. The transaction that ends the message finds out whether the user is still there.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::Scene;
 use crate::leases::Handshake;
-use crate::messages::Status;
+use crate::messages::{Claimed, Ending, Status};
 use crate::testing::endpoint::says;
 use crate::testing::{connection, user};
 
@@ -34,30 +32,39 @@ fn calls_since(scene: &Scene, before: &HashMap<String, u64>) -> Vec<(String, u64
 }
 
 #[tokio::test]
-async fn an_answer_to_a_connected_user_takes_four_calls_to_the_tables() {
+async fn an_answer_to_a_connected_user_takes_five_calls_to_the_tables() {
     let scene = Scene::new(vec![says(&["good"])]).await;
     scene.say(1).await;
     let before = scene.stack.calls("worker");
     scene.work().await;
     assert_eq!(kinds(&scene, "c"), ["delta", "reply"]);
     // The updates claim the message and note that its end was told.
-    let expected = [("Query", 1), ("TransactWriteItems", 1), ("UpdateItem", 2)];
+    let expected = [("GetItem", 1), ("Query", 1), ("TransactWriteItems", 1), ("UpdateItem", 2)];
     assert_eq!(calls_since(&scene, &before), expected.map(|(call, count)| (call.to_owned(), count)));
 }
 
 #[tokio::test]
-async fn the_end_is_told_where_the_user_is_even_if_the_old_connection_still_takes_frames() {
-    let scene = Scene::new(vec![says(&["good"])]).await;
-    let message = scene.say(1).await;
-    move_to(&scene, "d").await;
-    scene.work().await;
-    assert_eq!(kinds(&scene, "c"), ["delta"], "nobody has told the worker");
-    assert_eq!(kinds(&scene, "d"), ["reply"], "the end's own transaction has");
-    assert_eq!(scene.message(&message.id).await.status, Status::Done);
+async fn an_end_proves_where_its_user_is_and_gives_no_connection_that_is_not_the_present_one() {
+    let scene = Scene::new(vec![]).await;
+    let messages = &scene.answerer.messages;
+    for (number, expected, proved) in [(1, "c", Some("c")), (2, "d", None)] {
+        let message = scene.say(number).await;
+        let Claimed::Yes(claim) = messages.claim(&message).await.expect("an answer") else { panic!("it is free") };
+        let ended = messages.end_at(claim, Ending::text("good"), None, message.seq, Some(connection(expected))).await;
+        let ended = ended.expect("an answer").expect("its claim");
+        assert_eq!((ended.at, ended.message.status), (proved.map(connection), Status::Done), "{expected}");
+        assert!(scene.stack.snapshot().users["u"].pending.is_empty(), "{expected}");
+    }
+    // A lease that is over proves nothing.
+    let message = scene.say(3).await;
+    let Claimed::Yes(claim) = messages.claim(&message).await.expect("an answer") else { panic!("it is free") };
+    assert!(scene.answerer.leases.release(&user("u"), &connection("c")).await.expect("an answer"));
+    let ended = messages.end_at(claim, Ending::text("good"), None, message.seq, Some(connection("c"))).await;
+    assert_eq!(ended.expect("an answer").expect("its claim").at, None);
 }
 
 #[tokio::test]
-async fn an_answer_goes_on_at_the_new_connection_when_the_old_one_is_gone() {
+async fn an_answer_is_told_at_the_connection_to_which_its_user_has_moved() {
     let scene = Scene::new(vec![says(&["good"])]).await;
     scene.say(1).await;
     move_to(&scene, "d").await;
@@ -86,14 +93,4 @@ async fn an_answer_ends_even_if_nothing_is_left_of_its_user() {
     scene.stack.forget_user("u");
     scene.work().await;
     assert_eq!(scene.message(&message.id).await.status, Status::Done);
-}
-
-#[tokio::test]
-async fn a_user_whose_message_has_waited_is_looked_for() {
-    let scene = Scene::new(vec![says(&["good"])]).await;
-    scene.say(1).await;
-    scene.stack.clock.advance(Duration::from_secs(10));
-    move_to(&scene, "d").await;
-    scene.work().await;
-    assert_eq!((kinds(&scene, "c"), kinds(&scene, "d")), (vec![], vec!["delta".to_owned(), "reply".to_owned()]));
 }

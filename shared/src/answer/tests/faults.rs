@@ -198,7 +198,7 @@ async fn a_writer_that_is_dropped_does_not_tell_even_what_it_has() {
     connections.keep_waiting(&c);
     let claimed = scene.answerer.messages.claim(&message).await.expect("a claim");
     let Claimed::Yes(claim) = claimed else { panic!("{claimed:?}") };
-    let writer = Writer::start(&scene.answerer, &claim, None).expect("nothing was told before");
+    let writer = Writer::start(&scene.answerer, &claim).expect("nothing was told before");
     writer.write("one ");
     connections.until(|connections| connections.tries(&c) > 0).await;
     drop(writer);

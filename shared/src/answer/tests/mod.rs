@@ -69,8 +69,7 @@ impl Scene {
         let messages = &self.answerer.messages;
         let admitted = messages.admit(&user("u"), &connection("c"), draft, &self.stack.limits).await;
         let Ok(Admission::New(message)) = admitted else { panic!("not new: {admitted:?}") };
-        let job = Job { connection_id: Some(connection("c")), ..Job::from(&message) };
-        self.answerer.queue.send(&job).await.expect("it is queued");
+        self.answerer.queue.send(&Job::from(&message)).await.expect("it is queued");
         message
     }
 
