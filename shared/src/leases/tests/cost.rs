@@ -113,6 +113,9 @@ async fn a_heartbeat_of_a_client_that_waits_for_nothing_is_one_write_and_a_disco
     let Admission::New(message) = admitted else { panic!("{admitted:?}") };
     let (renewed, calls) = renew().await;
     assert_eq!(renewed.pending.iter().map(|(id, _)| id.key()).collect::<Vec<_>>(), [message.id.key()]);
+    assert_eq!(calls, ["GetItem", "TransactWriteItems"], "the process learns the slot");
+    let (renewed, calls) = renew().await;
+    assert_eq!(renewed.pending.len(), 1);
     assert_eq!(calls, ["GetItem", "TransactWriteItems", "TransactWriteItems"], "the first try finds that it waits");
 
     let Claimed::Yes(claim) = other.messages.claim(&message).await.expect("an answer") else { panic!("it is free") };
