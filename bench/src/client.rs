@@ -98,9 +98,9 @@ impl Client {
         }
     }
 
-    /// Sends a frame and waits for the next one.
-    pub(crate) async fn echo(&mut self, text: &str) -> Result<()> {
-        self.socket.send(Message::text(text.to_owned())).await?;
+    /// Sends a heartbeat and waits for the next frame.
+    pub(crate) async fn heartbeat(&mut self) -> Result<()> {
+        self.socket.send(Message::text(r#"{"action":"heartbeat"}"#)).await?;
         loop {
             match self.socket.next().await.context("The socket ended")?? {
                 Message::Text(_) => return Ok(()),
@@ -108,10 +108,6 @@ impl Client {
                 _ => {}
             }
         }
-    }
-
-    pub(crate) async fn heartbeat(&mut self) -> Result<()> {
-        self.echo(r#"{"action":"heartbeat"}"#).await
     }
 
     pub(crate) async fn close(mut self) {

@@ -117,7 +117,7 @@ async fn start(name: &str, scenario: Scenario, options: &Options) -> Result<Opti
     }
     let parley = |durable| {
         let max_clients = (options.clients > 50).then_some(options.clients);
-        Parley { durable, model_ms: 0, max_clients, args: args.clone() }
+        Parley { durable, max_clients, args: args.clone() }
     };
     match name {
         peer if matches!(scenario, Scenario::Stream | Scenario::Heartbeat)

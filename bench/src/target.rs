@@ -1,7 +1,7 @@
-//! What is measured: a Parley stack of this workspace, or a peer that speaks the same contract.
+//! A target is a Parley stack of this workspace, or a peer that speaks the same contract.
 //!
-//! A peer is a script `bench/peers/NAME/run`. It prints the same line as Parley when it is ready, and everything that it
-//! starts ends with it. A peer that can't run here says so and exits with 77, as tests that skip themselves do.
+//! A peer is a script `bench/peers/NAME/run`. It prints the same line as Parley when it is ready, and all that it starts
+//! ends with it. A peer that can't run here says so and exits with 77, as tests that skip themselves do.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use e2e::{Stack, StackOptions};
-use serde::Serialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -35,11 +34,9 @@ enum Running {
 }
 
 /// The settings of a Parley stack.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone)]
 pub(crate) struct Parley {
     pub(crate) durable: bool,
-    /// `MockLatencyMs`
-    pub(crate) model_ms: u64,
     /// `MaxClients`, where it is not the default.
     pub(crate) max_clients: Option<u32>,
     /// More arguments of the command line.
@@ -52,7 +49,7 @@ pub(crate) struct Skipped(pub(crate) String);
 
 /// Starts Parley.
 pub(crate) async fn parley(settings: &Parley) -> Result<Target> {
-    let mut options = StackOptions::default().param("MockLatencyMs", settings.model_ms);
+    let mut options = StackOptions::default().param("MockLatencyMs", 0);
     if let Some(clients) = settings.max_clients {
         options = options.param("MaxClients", clients);
     }

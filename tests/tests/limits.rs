@@ -210,6 +210,9 @@ async fn a_silent_client_is_out_in_time_heartbeats_or_not_and_its_place_is_free_
     drop(bob);
 }
 
+/// A heartbeat queues a message again that has waited this long without a worker.
+const RESCUE_AFTER: Duration = Duration::from_secs(8);
+
 /// The messages that each client of the next test keeps in work.
 const IN_WORK: usize = 14;
 
@@ -221,8 +224,12 @@ struct Insistent {
     in_work: BTreeMap<String, (String, bool)>,
     /// Messages that were sent more than once. Only these may be accepted again.
     sent_again: BTreeSet<String>,
-    /// The answers to the messages that have ended. An end may be told twice, when a second job of the message looks at
-    /// it between telling and the note that it was told. It is the same end.
+    /// When each message was sent.
+    sent_at: BTreeMap<String, Instant>,
+    /// Messages that a heartbeat may have queued again. Their second job may look at them between telling and the note
+    /// that they were told, and tells the same end again.
+    queued_again: BTreeSet<String>,
+    /// The answers to the messages that have ended.
     ended: BTreeMap<String, Value>,
     failed_at: Option<Instant>,
 }
@@ -231,6 +238,7 @@ impl Insistent {
     async fn say(&mut self, conversation: String) {
         let id = new_id();
         self.client.send_message(&id, &conversation, "hello").await;
+        self.sent_at.insert(id.clone(), Instant::now());
         self.in_work.insert(id, (conversation, false));
     }
 
@@ -239,6 +247,8 @@ impl Insistent {
         while !self.in_work.is_empty() {
             if since_heartbeat.elapsed() > Duration::from_secs(10) {
                 self.client.send(&json!({ "action": "heartbeat" })).await;
+                let old = self.in_work.keys().filter(|id| self.sent_at[*id].elapsed() > RESCUE_AFTER);
+                self.queued_again.extend(old.cloned());
                 since_heartbeat = Instant::now();
             }
             if self.failed_at.is_some_and(|failed_at| failed_at.elapsed() > Duration::from_secs(30)) {
@@ -268,7 +278,11 @@ impl Insistent {
                 assert_eq!(*answers, frame["replies"], "another answer: {frame}");
                 match self.in_work.remove(&id) {
                     Some((conversation, _)) if !full.load(Ordering::Relaxed) => self.say(conversation).await,
-                    Some(_) | None => {}
+                    Some(_) => {}
+                    None => assert!(
+                        self.sent_again.contains(&id) || self.queued_again.contains(&id),
+                        "a message that was queued once was told twice: {frame}"
+                    ),
                 }
             }
             Some("delta" | "heartbeat") => {}
@@ -305,6 +319,8 @@ async fn exactly_500_messages_are_processed_at_once_and_all_are_answered() {
             client,
             in_work: BTreeMap::new(),
             sent_again: BTreeSet::new(),
+            sent_at: BTreeMap::new(),
+            queued_again: BTreeSet::new(),
             ended: BTreeMap::new(),
             failed_at: None,
         };

@@ -397,7 +397,7 @@ int ftruncate64(int fd, off64_t length) {
     return result;
 }
 
-/* A sync covers what was written before it. What other threads write meanwhile must not count, so the copy comes first. */
+/* A sync covers what was written before it. What other threads write during it does not count, so the copy is first. */
 int fsync(int fd) {
     synced(fd);
     return REAL(fsync)(fd);

@@ -1,5 +1,5 @@
-//! Transactions that come twice. For ten minutes, a transaction with the same `ClientRequestToken` is not executed again
-//! and gets the same answer.
+//! Transactions that come twice. For ten minutes, a transaction with the same `ClientRequestToken` is not executed
+//! again, and gets the same answer.
 //!
 //! The engine can do this too. But with each transaction it looks at every token of the last ten minutes, and it keeps
 //! the whole request. At 200 transactions a second, that is a walk over 120,000 tokens each time. So the token is taken
@@ -36,8 +36,8 @@ struct State {
     by_age: VecDeque<(Instant, Digest)>,
 }
 
-/// Of a token, or of the items of a transaction. A busy stack makes some 100,000 transactions in ten minutes, so it keeps
-/// digests.
+/// Of a token, or of the items of a transaction. A busy stack makes some 100,000 transactions in ten minutes, so it
+/// keeps digests.
 type Digest = (u64, u64);
 
 #[derive(Debug)]

@@ -4,7 +4,8 @@
 //! Its message ends as failed and its user is told, so the user does not wait in vain. The queue has let go of the
 //! conversation by then, so later messages are answered. Only the state of the message decides. If the message has
 //! ended meanwhile or was deleted, its user may be told, and nothing else happens. So a job may come here twice. An
-//! operator may also move it back to its first queue, because a worker only tells the end of a message that has ended.
+//! operator may also move it back to its first queue, because a worker does nothing with a message that has
+//! ended and was told.
 //!
 //! A worker may have the message at this moment, through another job of the conversation. The message is then left to
 //! that worker ([`Messages::claim_abandoned`]). The job stays in the dead-letter queue and is looked at again.

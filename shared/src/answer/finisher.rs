@@ -4,8 +4,8 @@
 //! short while. If the connected user can't be told, that is written down in the user's item, and the job is done, so
 //! the conversation goes on. The janitor has the end told again, every minute, until somebody was told or the user is
 //! no longer connected. A user who connects later reads the history, which had the end first. If the worker dies after
-//! the message has ended and before one of the three is reached, the job comes back, and telling starts again. No end
-//! is marked as told before anybody has heard of it.
+//! the message has ended and before one of the three is reached, the job comes back, and telling starts again. So no
+//! end is marked as told before anybody has heard of it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -15,8 +15,9 @@
 //! - *Order.* Both lanes answer a conversation in number order and stop at a message that the other lane has. The
 //!   rescue job is then done. An ordinary job comes back, because it may be for a later message.
 //!
-//! A surplus job finds its message ended and told, and does nothing. So the rescuer need not know whether a message waits because
-//! of a dead worker or because the queue is long.
+//! A surplus job finds its message ended and told, and does nothing. If it comes between telling and the note that the
+//! end was told, it tells the same end again. So the rescuer need not know whether a message waits because of a dead
+//! worker or because the queue is long.
 
 use std::collections::HashSet;
 use std::sync::Arc;

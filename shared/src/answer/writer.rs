@@ -1,6 +1,6 @@
 //! The one writer of an answer's deltas. It numbers them without gaps and sends the first at once. It gathers text
-//! while a delta is under way, and for a while after it. Each delta costs a call. So the while is short at first, when a
-//! reader waits for words, and grows with the answer, when the reader has something to read ([`window`]).
+//! while a delta is under way, and for some time after it. Each delta costs a call. So that time is short at first, when
+//! a reader waits for words, and grows with the answer, when the reader has something to read ([`window`]).
 //!
 //! The user is told at the present connection, and each connection is told one whole text. So the writer keeps the
 //! whole text, and how much of it the present listener was told. If the user has another connection, the text begins
@@ -34,8 +34,8 @@ use crate::messages::Claim;
 use crate::protocol::ServerFrame;
 use crate::push::{Push, PushError};
 
-/// The shortest and the longest time between two deltas of one answer. The longest must leave time for a post and a look
-/// within half a second: a page that reloads waits for the next post, which finds its old connection gone.
+/// The shortest and the longest time between two deltas of one answer. A page that reloads waits for the next post,
+/// which finds the old connection gone. So the longest must leave time for a post and a look within half a second.
 const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_millis(400);
 

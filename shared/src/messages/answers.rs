@@ -258,8 +258,9 @@ impl Messages {
         Ok(output.item().is_none_or(|item| Attributes(item).flag("cancelled")))
     }
 
-    /// [`Self::end_at`], for a caller that does not know where the user is.
-    pub async fn end(
+    /// [`Self::end_at`], for tests, which do not know where the user is.
+    #[cfg(test)]
+    pub(crate) async fn end(
         &self,
         claim: Claim,
         ending: Ending,
