@@ -49,7 +49,7 @@ impl Patience {
     /// The settings of clients whose calls keep these limits.
     fn within(self, aws: &SdkConfig) -> SdkConfig {
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(self.attempt.min(CONNECT_TIMEOUT))
+            .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(self.attempt)
             .operation_timeout(self.operation)
             .build();
@@ -82,7 +82,8 @@ const TIMEOUTS: Timeouts = Timeouts {
     push_once: Patience::of(10, 10),
 };
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// This is the same for all clients, so that they share one connector ([`crate::http`]).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Looks settings up, for as long as the function runs.
 type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_lambda_events::apigw::{
     ApiGatewayProxyResponse, ApiGatewayWebsocketProxyRequest, ApiGatewayWebsocketProxyRequestContext,
 };
@@ -15,7 +16,7 @@ use crate::config::environment;
 use crate::errors::Class;
 use crate::ids::{ConnectionId, MessageId, UserId};
 use crate::protocol::ServerFrame;
-use crate::{Error, Result};
+use crate::{Error, Result, http};
 
 /// The reason why a function could not start, as one plain sentence for its log. `main` would print the error's
 /// insides.
@@ -67,7 +68,13 @@ pub fn username(context: &ApiGatewayWebsocketProxyRequestContext) -> Option<Stri
 /// Starts logging and reads the SDK's settings and the environment, once, at init.
 pub async fn start() -> App {
     lambda_runtime::tracing::init_default_subscriber();
-    App::new(aws_config::load_from_env().await, environment)
+    let mut sdk = aws_config::from_env().http_client(http::client());
+    // Lambda gives a function its credentials like this. The SDK would look here first, too, but would also make a
+    // client for each other source.
+    if environment("AWS_ACCESS_KEY_ID").is_some() {
+        sdk = sdk.credentials_provider(EnvironmentVariableCredentialsProvider::new());
+    }
+    App::new(sdk.load().await, environment)
 }
 
 /// A route response that carries a frame.

@@ -23,7 +23,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use jsonwebtoken::errors::ErrorKind;
@@ -98,11 +98,36 @@ pub struct Verifier {
 #[derive(Debug)]
 struct Issuer {
     name: String,
-    http: reqwest::Client,
+    http: Http,
     clock: Arc<dyn Clock>,
     known: RwLock<Known>,
     /// Held by the task that asks the issuer.
     asking: Mutex<()>,
+}
+
+/// Clients for addresses without TLS and with it. Each is made when it is first needed, because reading the machine's
+/// root certificates is most of what a start takes.
+#[derive(Debug, Default)]
+struct Http {
+    plain: OnceLock<reqwest::Client>,
+    tls: OnceLock<reqwest::Client>,
+}
+
+impl Http {
+    fn for_url(&self, url: &str) -> Result<&reqwest::Client> {
+        let is_plain = crate::http::is_plain(url);
+        let made = if is_plain { &self.plain } else { &self.tls };
+        if let Some(client) = made.get() {
+            return Ok(client);
+        }
+        // Only the issuer itself gives keys, so no redirect is followed.
+        let mut client = reqwest::Client::builder().timeout(TIMEOUT).redirect(Policy::none());
+        if is_plain {
+            client = client.tls_certs_only([]);
+        }
+        let client = client.build().map_err(|error| Error::service("HTTP client", &error))?;
+        Ok(made.get_or_init(|| client))
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -168,13 +193,8 @@ impl OneOrMany {
 
 impl Verifier {
     pub fn new(config: AuthConfig, clock: Arc<dyn Clock>) -> Result<Self> {
-        let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            // Only the issuer itself gives keys, so no redirect is followed.
-            .redirect(Policy::none())
-            .build()
-            .map_err(|error| Error::service("HTTP client", &error))?;
-        let name = config.issuer.clone();
+        let (name, http) = (config.issuer.clone(), Http::default());
+        http.for_url(&name)?;
         let (known, asking) = (RwLock::default(), Mutex::default());
         let issuer = Arc::new(Issuer { name, http, clock: Arc::clone(&clock), known, asking });
         Ok(Self { config, clock, issuer })
@@ -297,7 +317,7 @@ impl Issuer {
     async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T> {
         let operation = "OpenID discovery";
         let failed = |error: reqwest::Error| Error::service(operation, &error);
-        let response = self.http.get(url).send().await.map_err(failed)?;
+        let response = self.http.for_url(url)?.get(url).send().await.map_err(failed)?;
         let status = response.status();
         if !status.is_success() {
             return Err(Error::Service { operation, detail: format!("{url} answered {status}") });
