@@ -55,6 +55,9 @@ pub(crate) struct Outcome {
     /// Calls to services for each message: `FUNCTION SERVICE OPERATION`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) calls: BTreeMap<String, f64>,
+    /// What a million messages would cost on AWS, in dollars by item, as the local stack's bill has it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) dollars_per_million: BTreeMap<String, f64>,
 }
 
 impl Outcome {
@@ -65,15 +68,15 @@ impl Outcome {
 
 /// Times of many messages.
 #[derive(Debug)]
-struct Times {
+pub(crate) struct Times {
     accepted: Histogram<u64>,
     first_delta: Histogram<u64>,
-    end: Histogram<u64>,
-    frames: u64,
+    pub(crate) end: Histogram<u64>,
+    pub(crate) frames: u64,
 }
 
 impl Times {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let histogram = || Histogram::new(3).expect("three digits are possible");
         Self { accepted: histogram(), first_delta: histogram(), end: histogram(), frames: 0 }
     }
@@ -99,7 +102,7 @@ impl Times {
     }
 }
 
-fn record(histogram: &mut Histogram<u64>, begin: Instant, end: Instant) {
+pub(crate) fn record(histogram: &mut Histogram<u64>, begin: Instant, end: Instant) {
     let micros = u64::try_from(end.saturating_duration_since(begin).as_micros()).unwrap_or(u64::MAX);
     histogram.record(micros).expect("the histogram grows");
 }
@@ -145,11 +148,14 @@ impl Look {
             kind.cpu_ms = each(kind.cpu_ms);
         }
         let seconds = after.at.duration_since(self.at).as_secs_f64();
-        let (before, after) = (calls(self.state.as_ref()), calls(after.state.as_ref()));
-        let calls = after.into_iter().filter_map(|(call, made)| {
-            let made = made - before.get(&call).copied().unwrap_or(0.0);
-            (made > 0.0).then(|| (call, each(made)))
-        });
+        let each_of = |part: &str, factor: f64| {
+            let (before, after) = (billed(self.state.as_ref(), part), billed(after.state.as_ref(), part));
+            let new = after.into_iter().filter_map(|(name, much)| {
+                let much = much - before.get(&name).copied().unwrap_or(0.0);
+                (much > 0.0).then(|| (name, each(much) * factor))
+            });
+            new.collect::<BTreeMap<_, _>>()
+        };
         Ok(Outcome {
             scenario,
             target: target.name.clone(),
@@ -162,16 +168,17 @@ impl Look {
             end: percentiles(&times.end).context("Nothing was answered in the measured time")?,
             frames: each(times.frames as f64),
             processes,
-            calls: calls.collect(),
+            calls: each_of("calls", 1.0),
+            dollars_per_million: each_of("dollars", 1e6),
         })
     }
 }
 
-/// The bill of the local stack, made flat.
-fn calls(state: Option<&Value>) -> BTreeMap<String, f64> {
+/// A part of the local stack's bill, made flat.
+fn billed(state: Option<&Value>, part: &str) -> BTreeMap<String, f64> {
     let mut flat = BTreeMap::new();
     if let Some(state) = state {
-        flatten(&state["bill"]["calls"], "", &mut flat);
+        flatten(&state["bill"][part], "", &mut flat);
     }
     flat
 }
@@ -278,7 +285,7 @@ pub(crate) async fn heartbeats(target: &Arc<Target>, load: Load) -> Result<Outco
 }
 
 /// Waits for the measured time and for all clients.
-async fn measured(
+pub(crate) async fn measured(
     scenario: &'static str,
     target: &Arc<Target>,
     load: Load,

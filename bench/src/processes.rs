@@ -11,8 +11,8 @@ pub(crate) struct Usage {
     pub(crate) processes: usize,
     /// Processor time since the start of each, in milliseconds.
     pub(crate) cpu_ms: f64,
-    /// Resident memory, in bytes.
-    pub(crate) resident: u64,
+    /// Memory, in bytes. Pages that several processes share count in parts (`Pss`).
+    pub(crate) memory: u64,
 }
 
 /// The kernel counts processor time in hundredths of a second (`USER_HZ`).
@@ -38,7 +38,7 @@ pub(crate) fn usage(root: u32) -> BTreeMap<String, Usage> {
         let kind = kinds.entry(name).or_default();
         kind.processes += 1;
         kind.cpu_ms += cpu_ms;
-        kind.resident += resident(pid);
+        kind.memory += memory(pid);
     }
     kinds
 }
@@ -53,11 +53,22 @@ fn stat(pid: u32) -> Option<(u32, u32, String, f64)> {
     Some((pid, u32::try_from(number(1)?).ok()?, name, (number(11)? + number(12)?) as f64 * MS_PER_TICK))
 }
 
-fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+/// The memory of a process, in bytes, with its part of shared pages.
+pub(crate) fn memory(pid: u32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
     let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kilobytes.unwrap_or(0) * 1024
+}
+
+/// The processor time of all threads of a process, in milliseconds, more exact than `stat` has it.
+pub(crate) fn cpu_ms(pid: u32) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let nanoseconds = threads.filter_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    nanoseconds.sum::<u64>() as f64 / 1e6
 }
 
 /// What was used between two looks.

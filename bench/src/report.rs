@@ -7,12 +7,14 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::echo::Idle;
 use crate::load::{Outcome, Percentiles};
+use crate::start::Started;
 
 /// One line for each outcome, and below it the processes and the calls.
 pub(crate) fn table(outcomes: &[Outcome]) -> String {
     let mut text = format!(
-        "{:<9} {:<22} {:>7} {:>10} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>7}\n",
+        "{:<21} {:<22} {:>7} {:>10} {:>9} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>7}\n",
         "scenario", "target", "clients", "a second", "accepted", "delta", "p50", "p90", "p99", "p99.9", "max", "CPU ms"
     );
     for outcome in outcomes {
@@ -20,7 +22,7 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
         let end = &outcome.end;
         let _ = writeln!(
             text,
-            "{:<9} {:<22} {:>7} {:>10.1} {:>9} {:>8} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>7.2}",
+            "{:<21} {:<22} {:>7} {:>10.1} {:>9} {:>8} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>8.2} {:>7.2}",
             outcome.scenario,
             outcome.target,
             outcome.clients,
@@ -43,7 +45,7 @@ pub(crate) fn details(outcome: &Outcome) -> String {
     let mut text = format!("{} of {}: {:.1} frames a message\n", outcome.scenario, outcome.target, outcome.frames);
     let _ = writeln!(text, "  {:<16} {:>9} {:>14} {:>12}", "process", "number", "CPU ms", "MB in all");
     for (kind, usage) in &outcome.processes {
-        let megabytes = usage.resident as f64 / (1024.0 * 1024.0);
+        let megabytes = usage.memory as f64 / (1024.0 * 1024.0);
         let _ = writeln!(text, "  {kind:<16} {:>9} {:>14.3} {megabytes:>12.1}", usage.processes, usage.cpu_ms);
     }
     if !outcome.calls.is_empty() {
@@ -53,7 +55,39 @@ pub(crate) fn details(outcome: &Outcome) -> String {
             let _ = writeln!(text, "    {call:<52} {made:>8.3}");
         }
     }
+    if let Some(total) = outcome.dollars_per_million.get("total") {
+        let _ = writeln!(text, "  dollars for a million on AWS: {total:.2}");
+        for (item, dollars) in outcome.dollars_per_million.iter().filter(|(item, _)| *item != "total") {
+            let _ = writeln!(text, "    {item:<52} {dollars:>8.3}");
+        }
+    }
     text
+}
+
+/// How fast functions start.
+pub(crate) fn starts(rows: &[Started]) -> String {
+    let mut text = format!(
+        "{:<22} {:>9} {:>13} {:>8} {:>14} {:>12} {:>8}\n",
+        "function, ms", "to ready", "first answer", "warm", "CPU to first", "CPU warm", "MB"
+    );
+    for row in rows {
+        let _ = writeln!(
+            text,
+            "{:<22} {:>9.1} {:>13.1} {:>8.2} {:>14.1} {:>12.2} {:>8.1}",
+            row.function, row.ready, row.first, row.warm, row.cpu_first, row.cpu_warm, row.memory_mb
+        );
+    }
+    text
+}
+
+/// What idle connections cost.
+pub(crate) fn idle(target: &str, idle: &Idle) -> String {
+    format!(
+        "{target}: {} idle connections, made in {:.1} s, take {:.1} KB each",
+        idle.connections,
+        idle.connected_in.as_secs_f64(),
+        idle.bytes_each as f64 / 1024.0
+    )
 }
 
 const WIDTH: i32 = 760;

@@ -74,11 +74,35 @@ pub(crate) async fn parley(settings: &Parley) -> Result<Target> {
     })
 }
 
+/// Starts the local gateway with the echo.
+pub(crate) async fn samovar() -> Result<Target> {
+    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("echo").join("template.yaml");
+    let mut options = StackOptions::default().arg("--template").arg(&template.to_string_lossy());
+    if !cfg!(debug_assertions) {
+        options = options.arg("--release");
+    }
+    let stack = options.start().await;
+    Ok(Target {
+        name: "samovar".to_owned(),
+        url: stack.url.clone(),
+        websocket_url: stack.websocket_url.clone(),
+        http: reqwest::Client::new(),
+        root: stack.pid(),
+        running: Running::Stack { stack: Box::new(stack), _directory: None },
+    })
+}
+
 /// Starts a peer.
 pub(crate) fn peer(name: &str) -> Result<Result<Target, Skipped>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name).join("run");
     ensure!(script.exists(), "There is no peer {name}: {} is missing", script.display());
-    let mut child = Command::new(&script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut command = Command::new(&script);
+    // A peer that runs functions can have the same one.
+    if let Some(echo) = std::env::current_exe()?.parent().map(|folder| folder.join("echo")).filter(|file| file.exists())
+    {
+        command.env("ECHO_BOOTSTRAP", echo);
+    }
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut said = Vec::new();
     let lines = BufReader::new(child.stdout.take().context("It is piped")?).lines();
     for line in lines.map_while(Result::ok) {

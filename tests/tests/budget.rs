@@ -1,4 +1,4 @@
-//! What a message costs in calls to services, over all functions. Calls are what a deployed stack is billed for, and on
+//! What a message costs in calls to services and in units of tables, over all functions. Calls are what a deployed stack is billed for, and on
 //! AWS each takes milliseconds.
 
 use std::collections::BTreeMap;
@@ -35,12 +35,20 @@ async fn calls_since(stack: &Stack, before: &BTreeMap<String, u64>) -> BTreeMap<
     new.filter(|(call, count)| *count > 0 && !SILENT.iter().any(|silent| call.starts_with(silent))).collect()
 }
 
+/// The write and read units of tables so far, of the functions on the way of a message.
+async fn units(stack: &Stack) -> (f64, f64) {
+    let state = stack.until("the worker is at rest", |state| state["inFlight"]["worker"]["now"] == 0).await;
+    let of = |function: &str, units: &str| state["bill"]["capacity"][function][units].as_f64().unwrap_or(0.0);
+    let all = |units: &str| of("send_message", units) + of("worker", units);
+    (all("writeUnits"), all("readUnits"))
+}
+
 fn expected(calls: &[(&str, u64)]) -> BTreeMap<String, u64> {
     calls.iter().map(|(call, count)| ((*call).to_owned(), *count)).collect()
 }
 
 #[tokio::test]
-async fn a_message_takes_twelve_calls_and_a_heartbeat_one() {
+async fn a_message_takes_twelve_calls_and_22_write_units_and_a_heartbeat_one_call() {
     let stack = StackOptions::default().param("MockLatencyMs", 0).start().await;
     let mut client = Client::connect(&stack, "alice").await;
     let conversation = client.rest.new_conversation().await;
@@ -63,6 +71,17 @@ async fn a_message_takes_twelve_calls_and_a_heartbeat_one() {
         ("worker UpdateItem", 2),
     ];
     assert_eq!(made, expected(&message));
+
+    // The worker counts as alive in an item of its own, once in a while.
+    let before = units(&stack).await;
+    client.ask(&conversation, "hello").await;
+    let after = units(&stack).await;
+    let (written, read) = (after.0 - before.0, after.1 - before.1);
+    // Admission: a transaction of five items, of which the conversation is also in an index. Claim and told: one each.
+    // End: a transaction of four items.
+    assert!((22.0..=23.0).contains(&written), "{written} write units");
+    // Lease and conversation; the log's page; the user's connection.
+    assert!((4.0..=5.0).contains(&read), "{read} read units");
 
     // The first heartbeat of a process learns the slot.
     for calls_of_heartbeat in

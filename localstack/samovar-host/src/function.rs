@@ -47,6 +47,11 @@ pub struct FunctionState {
     pub cold_starts: u64,
     /// The invocations that run at the same time.
     pub in_flight: InFlight,
+    /// The memory size that the function is told.
+    pub memory_mb: u32,
+    /// The time of the invocations that have ended, with the starts of processes for them. Lambda bills it, by the
+    /// memory size.
+    pub billed_ms: u64,
 }
 
 /// The invocations that run at the same time.

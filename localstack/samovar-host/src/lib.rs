@@ -48,6 +48,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -130,6 +131,11 @@ impl Host {
     /// The metrics that functions have written, by function and metric.
     pub fn metrics(&self) -> Statistics {
         self.pool.output.metrics.statistics()
+    }
+
+    /// The bytes that functions have written among their logs, with their metrics.
+    pub fn log_bytes(&self) -> u64 {
+        self.pool.output.bytes.load(Ordering::Relaxed)
     }
 
     /// The invocation that a process of `function` works on. `instance` is the process's id: the end of its session

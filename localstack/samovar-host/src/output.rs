@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::AsyncReadExt;
@@ -25,6 +26,8 @@ pub(super) struct Output {
     entries: mpsc::Sender<Entry>,
     colour: bool,
     pub(super) metrics: Arc<Metrics>,
+    /// The bytes of all lines, of metrics too.
+    pub(super) bytes: Arc<AtomicU64>,
 }
 
 enum Entry {
@@ -58,7 +61,7 @@ impl Output {
             }
         };
         std::thread::Builder::new().name("function-output".into()).spawn(write).expect("a thread can be started");
-        Output { entries, colour, metrics: Arc::default() }
+        Output { entries, colour, metrics: Arc::default(), bytes: Arc::default() }
     }
 
     /// Returns when every line sent so far has been written.
@@ -110,6 +113,7 @@ pub(super) async fn copy(mut from: pipe::Receiver, function: String, prefix: Str
         while let Some(length) = next_line(&pending[done..], end) {
             let line = &pending[done..done + length];
             done += length;
+            output.bytes.fetch_add(length as u64, Ordering::Relaxed);
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             if output.metrics.take(&function, line) {
                 continue;

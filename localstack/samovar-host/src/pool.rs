@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
@@ -77,6 +77,7 @@ struct Slots {
     errors: u64,
     throttles: u64,
     cold_starts: u64,
+    billed_ms: u64,
     /// The most recently used instance is the last one.
     idle: Vec<Handle>,
     /// All instances by their id.
@@ -173,7 +174,7 @@ impl Pool {
         slots.invocations += 1;
         state.in_flight += 1;
         state.unreserved_in_flight += u32::from(reserved.is_none());
-        Ok(Place { pool: Arc::clone(self), index, failed: false, idle: None })
+        Ok(Place { pool: Arc::clone(self), index, began: Instant::now(), failed: false, idle: None })
     }
 
     /// Takes the most recently used idle instance off its list.
@@ -259,7 +260,7 @@ impl Pool {
     pub(super) fn state(&self) -> BTreeMap<String, FunctionState> {
         let state = self.lock();
         let named = self.functions.iter().zip(&state.functions);
-        named.map(|(function, slots)| (function.spec.name.clone(), slots.state(function.spec.concurrency))).collect()
+        named.map(|(function, slots)| (function.spec.name.clone(), slots.state(&function.spec))).collect()
     }
 }
 
@@ -268,7 +269,7 @@ impl Slots {
         self.by_id.values().filter_map(|known| known.pid)
     }
 
-    fn state(&self, limit: Option<u32>) -> FunctionState {
+    fn state(&self, spec: &FunctionSpec) -> FunctionState {
         let mut pids: Vec<_> = self.pids().collect();
         pids.sort_unstable();
         FunctionState {
@@ -277,7 +278,9 @@ impl Slots {
             errors: self.errors,
             throttles: self.throttles,
             cold_starts: self.cold_starts,
-            in_flight: InFlight { now: self.in_flight, max: self.max_in_flight, limit },
+            in_flight: InFlight { now: self.in_flight, max: self.max_in_flight, limit: spec.concurrency },
+            memory_mb: spec.memory_mb,
+            billed_ms: self.billed_ms,
         }
     }
 }
@@ -287,6 +290,7 @@ impl Slots {
 pub(super) struct Place {
     pool: Arc<Pool>,
     index: usize,
+    began: Instant,
     failed: bool,
     /// The instance to make idle in the same step, so that the next holder of this place finds it.
     idle: Option<Handle>,
@@ -302,6 +306,8 @@ impl Drop for Place {
         let slots = &mut state.functions[self.index];
         slots.in_flight -= 1;
         slots.errors += u64::from(self.failed);
+        // Lambda bills each begun millisecond.
+        slots.billed_ms += self.began.elapsed().as_micros().div_ceil(1000) as u64;
         slots.idle.extend(self.idle.take());
         drop(state);
         if last {

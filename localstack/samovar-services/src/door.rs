@@ -27,6 +27,11 @@ impl Door {
         &self.faults
     }
 
+    /// The counts of what passes here.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
     /// From now on, calls take this long. It can't be changed afterwards.
     pub fn slow_down(&self, latency: Latency) {
         // A second latency is ignored.
@@ -42,7 +47,7 @@ impl Door {
     }
 
     /// Begins a call to a service. The call is counted, unless a fault keeps it from the service.
-    pub async fn enter(&self, caller: Caller, service: &'static str, operation: &str, body: &Bytes) -> Passage {
+    pub async fn enter(&self, caller: &Caller, service: &'static str, operation: &str, body: &Bytes) -> Passage {
         let (hook, fault) = match self.faults.hook() {
             Some(hook) => {
                 let Caller { function, instance } = caller.clone();
@@ -57,7 +62,7 @@ impl Door {
         if !fault.dropped {
             self.meter.count(&caller.function, service, operation);
             if let Some(latency) = self.latency.get() {
-                tokio::time::sleep(latency.of(&caller, service, operation)).await;
+                tokio::time::sleep(latency.of(caller, service, operation)).await;
             }
         }
         Passage { hook, fault }
@@ -122,7 +127,7 @@ mod tests {
         door.slow_down(Latency::default());
         let caller = Caller { function: "worker".to_owned(), instance: Some("1".to_owned()) };
         let began = Instant::now();
-        let passage = door.enter(caller, "dynamodb", "Query", &Bytes::new()).await;
+        let passage = door.enter(&caller, "dynamodb", "Query", &Bytes::new()).await;
         assert!(began.elapsed() >= Duration::from_millis(13), "{:?}", began.elapsed());
         assert!(!passage.dropped());
         assert_eq!(door.meter.snapshot()["worker"]["dynamodb"]["Query"], 1);

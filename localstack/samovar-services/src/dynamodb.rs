@@ -15,6 +15,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
+use dynoxide::actions::{
+    batch_get_item::BatchGetItemRequest, batch_write_item::BatchWriteItemRequest, delete_item::DeleteItemRequest,
+    get_item::GetItemRequest, put_item::PutItemRequest, query::QueryRequest, scan::ScanRequest,
+    transact_get_items::TransactGetItemsRequest, transact_write_items::TransactWriteItemsRequest,
+    update_item::UpdateItemRequest,
+};
+use dynoxide::types::ConsumedCapacity;
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use super::answer::Answer;
 use super::disk::{self, Disk, Synced};
 use super::idempotency::Tokens;
+use super::meter::Capacity;
 use super::remote::Remote;
 use samovar_template::Table;
 
@@ -90,8 +98,13 @@ impl DynamoDb {
 
     /// Makes one call of the JSON protocol, from the operation's name and the body.
     pub async fn call(&self, operation: &str, body: Bytes) -> Answer {
+        self.metered(operation, body).await.0
+    }
+
+    /// The same, with the capacity that the call used. Of another emulator, that is not known, and counts as none.
+    pub(super) async fn metered(&self, operation: &str, body: Bytes) -> (Answer, Capacity) {
         match self {
-            Self::Remote(remote) => remote.call(operation, body).await,
+            Self::Remote(remote) => (remote.call(operation, body).await, Capacity::default()),
             Self::Embedded(engine) => {
                 let executed = if is_long(operation) {
                     let (engine, name) = (engine.clone(), operation.to_owned());
@@ -101,17 +114,23 @@ impl DynamoDb {
                     Ok(engine.execute(operation, &body))
                 };
                 let synced = match executed {
-                    Ok((result, None)) => Ok(result),
-                    Ok((result, Some(synced))) => disk::wait(synced).await.map(|()| result),
+                    Ok((executed, None)) => Ok(executed),
+                    Ok((executed, Some(synced))) => disk::wait(synced).await.map(|()| executed),
                     Err(failed) => Err(failed),
                 };
-                match synced {
-                    Ok(Ok(body)) => Answer { status: 200, headers: Vec::new(), body },
-                    Ok(Err(error)) => {
+                let (result, used) = match synced {
+                    Ok(executed) => executed,
+                    Err(failed) => {
+                        return (Answer::error(500, "InternalServerError", &failed), Capacity::default());
+                    }
+                };
+                let answer = match result {
+                    Ok(body) => Answer { status: 200, headers: Vec::new(), body },
+                    Err(error) => {
                         Answer { status: error.status_code(), headers: Vec::new(), body: error.to_json().into_bytes() }
                     }
-                    Err(failed) => Answer::error(500, "InternalServerError", &failed),
-                }
+                };
+                (answer, used)
             }
         }
     }
@@ -303,33 +322,92 @@ impl Engine {
     }
 
     /// Executes a call. The answer must wait for the sync that it gives, if any.
-    fn execute(&self, operation: &str, body: &[u8]) -> (Result<Vec<u8>, DynoxideError>, Option<Synced>) {
+    fn execute(&self, operation: &str, body: &[u8]) -> (Executed, Option<Synced>) {
         let write = self.disk.as_ref().filter(|_| !is_read(operation)).map(Disk::begin);
-        let result = dispatch(&self.database, &self.tokens, operation, body);
-        (result, self.disk.as_ref().and_then(|disk| disk.executed(write)))
+        let mut units = 0.0;
+        let result = dispatch(&self.database, &self.tokens, operation, body, &mut units);
+        // A write is billed even if its condition was not met. The engine does not say how large the item was.
+        match &result {
+            Err(DynoxideError::ConditionalCheckFailedException(..)) => units += 1.0,
+            Err(DynoxideError::TransactionCanceledException(_, reasons)) => units += 2.0 * reasons.len() as f64,
+            _ => {}
+        }
+        let used = match is_read(operation) {
+            true => Capacity { read_units: units, ..Capacity::default() },
+            false => Capacity { write_units: units, ..Capacity::default() },
+        };
+        ((result, used), self.disk.as_ref().and_then(|disk| disk.executed(write)))
     }
 }
 
-fn dispatch(db: &Database, tokens: &Tokens, operation: &str, body: &[u8]) -> Result<Vec<u8>, DynoxideError> {
+/// A call's result, and the capacity that it used.
+type Executed = (Result<Vec<u8>, DynoxideError>, Capacity);
+
+/// The capacity in an answer.
+trait Consumed {
+    fn units(&self) -> f64;
+}
+
+impl Consumed for Option<ConsumedCapacity> {
+    fn units(&self) -> f64 {
+        self.as_ref().map_or(0.0, |consumed| consumed.capacity_units)
+    }
+}
+
+impl Consumed for Option<Vec<ConsumedCapacity>> {
+    fn units(&self) -> f64 {
+        self.iter().flatten().map(|consumed| consumed.capacity_units).sum()
+    }
+}
+
+/// Makes a call that tells the capacity that it uses, whether or not the caller has asked for that. The types of the
+/// requests have the field in common, and no trait for it.
+macro_rules! metered {
+    ($units:expr, $request:ty, $call:expr) => {
+        |mut request: $request| {
+            let asked = request.return_consumed_capacity.is_some();
+            if !asked {
+                request.return_consumed_capacity = Some("TOTAL".to_owned());
+            }
+            let mut response = $call(request)?;
+            *$units += response.consumed_capacity.units();
+            if !asked {
+                response.consumed_capacity = None;
+            }
+            Ok::<_, DynoxideError>(response)
+        }
+    };
+}
+
+fn dispatch(
+    db: &Database,
+    tokens: &Tokens,
+    operation: &str,
+    body: &[u8],
+    units: &mut f64,
+) -> Result<Vec<u8>, DynoxideError> {
     check_operators(body)?;
     match operation {
-        "BatchGetItem" => run(body, |request| db.batch_get_item(request)),
-        "BatchWriteItem" => run(body, |request| db.batch_write_item(request)),
+        "BatchGetItem" => run(body, metered!(units, BatchGetItemRequest, |request| db.batch_get_item(request))),
+        "BatchWriteItem" => run(body, metered!(units, BatchWriteItemRequest, |request| db.batch_write_item(request))),
         "CreateTable" => run(body, |request| db.create_table(request)),
-        "DeleteItem" => run(body, |request| db.delete_item(request)),
+        "DeleteItem" => run(body, metered!(units, DeleteItemRequest, |request| db.delete_item(request))),
         "DeleteTable" => run(body, |request| db.delete_table(request)),
         "DescribeTable" => run(body, |request| db.describe_table(request)),
         "DescribeTimeToLive" => run(body, |request| db.describe_time_to_live(request)),
-        "GetItem" => run(body, |request| db.get_item(request)),
+        "GetItem" => run(body, metered!(units, GetItemRequest, |request| db.get_item(request))),
         "ListTables" => run(body, |request| db.list_tables(request)),
-        "PutItem" => run(body, |request| db.put_item(request)),
-        "Query" => run(body, |request| db.query(request)),
-        "Scan" => run(body, |request| db.scan(request)),
-        "TransactGetItems" => run(body, |request| db.transact_get_items(request)),
-        "TransactWriteItems" => {
-            tokens.once(body, Instant::now(), |request| answer_of(&db.transact_write_items(request)?))
+        "PutItem" => run(body, metered!(units, PutItemRequest, |request| db.put_item(request))),
+        "Query" => run(body, metered!(units, QueryRequest, |request| db.query(request))),
+        "Scan" => run(body, metered!(units, ScanRequest, |request| db.scan(request))),
+        "TransactGetItems" => {
+            run(body, metered!(units, TransactGetItemsRequest, |request| db.transact_get_items(request)))
         }
-        "UpdateItem" => run(body, |request| db.update_item(request)),
+        "TransactWriteItems" => {
+            let mut call = metered!(units, TransactWriteItemsRequest, |request| db.transact_write_items(request));
+            tokens.once(body, Instant::now(), |request| answer_of(&call(request)?))
+        }
+        "UpdateItem" => run(body, metered!(units, UpdateItemRequest, |request| db.update_item(request))),
         "UpdateTable" => run(body, |request| db.update_table(request)),
         "UpdateTimeToLive" => run(body, |request| db.update_time_to_live(request)),
         _ => Err(DynoxideError::ValidationException(format!("The local DynamoDB does not support {operation}"))),
@@ -362,7 +440,7 @@ mod tests {
         let DynamoDb::Embedded(engine) = DynamoDb::open(Some(directory.path())).expect("tables") else {
             panic!("it is embedded");
         };
-        let wait = |(result, synced): (Result<Vec<u8>, DynoxideError>, Option<Synced>)| {
+        let wait = |((result, _), synced): (Executed, Option<Synced>)| {
             if let Some(synced) = synced {
                 synced.blocking_recv().expect("an answer").expect("a sync");
             }
@@ -387,9 +465,35 @@ mod tests {
             assert!(executed.1.is_some(), "{operation} {body}");
             let is_refused = wait(executed).is_err();
             assert_eq!(is_refused, body.contains("Condition"), "{operation} {body}");
-            let (read, synced) = engine.execute("GetItem", keyed.as_bytes());
+            let ((read, _), synced) = engine.execute("GetItem", keyed.as_bytes());
             assert!(read.is_ok() && synced.is_none(), "all that it could see is on the disk");
         }
         engine.sweep().expect("a sweep");
+    }
+
+    #[test]
+    fn the_capacity_of_a_call_is_known_and_told_only_to_a_caller_that_asks() {
+        let DynamoDb::Embedded(engine) = DynamoDb::open(None).expect("tables") else { panic!("it is embedded") };
+        let call = |operation: &str, body: &str| {
+            let ((result, used), _) = engine.execute(operation, body.as_bytes());
+            let answer = result.map(|bytes| serde_json::from_slice::<Value>(&bytes).expect("JSON")).unwrap_or_default();
+            (used.write_units, used.read_units, answer["ConsumedCapacity"].clone())
+        };
+        call("CreateTable", TABLE);
+        let large = "x".repeat(1500);
+        let put = |key: &str, more: &str| {
+            format!(r#"{{"TableName":"tab","Item":{{"pk":{{"S":"{key}"}},"text":{{"S":"{large}"}}}}{more}}}"#)
+        };
+        let get = r#"{"TableName":"tab","Key":{"pk":{"S":"a"}},"ConsistentRead":true}"#;
+        let transaction = format!(r#"{{"TransactItems":[{{"Put":{}}},{{"Put":{}}}]}}"#, put("b", ""), put("c", ""));
+        let new = r#","ConditionExpression":"attribute_not_exists(pk)""#;
+        let refused = format!(r#"{{"TransactItems":[{{"Put":{}}},{{"Put":{}}}]}}"#, put("b", new), put("d", new));
+        assert_eq!(call("PutItem", &put("a", "")), (2.0, 0.0, Value::Null));
+        assert_eq!(call("GetItem", get), (0.0, 1.0, Value::Null));
+        assert_eq!(call("TransactWriteItems", &transaction), (8.0, 0.0, Value::Null));
+        assert_eq!(call("PutItem", &put("a", new)), (1.0, 0.0, Value::Null));
+        assert_eq!(call("TransactWriteItems", &refused), (4.0, 0.0, Value::Null));
+        let (written, _, told) = call("PutItem", &put("a", r#","ReturnConsumedCapacity":"TOTAL""#));
+        assert_eq!((written, &told["CapacityUnits"]), (2.0, &json!(2.0)));
     }
 }

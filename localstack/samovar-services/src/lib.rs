@@ -35,6 +35,7 @@ use axum::extract::State;
 use axum::routing::post;
 use axum::serve::ListenerExt as _;
 use http::{HeaderMap, HeaderValue, Response};
+use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -139,7 +140,7 @@ impl Services {
                 return Some(Answer::error(400, "UnknownOperationException", &message));
             }
         };
-        let passage = self.door.enter(caller, service, operation, &body).await;
+        let passage = self.door.enter(&caller, service, operation, &body).await;
         if passage.dropped() {
             return passage.heard(None).await;
         }
@@ -147,10 +148,10 @@ impl Services {
         let old = earlier.filter(|_| passage.stale()).and_then(|earlier| earlier.answer(operation, &body));
         let answer = match old {
             Some(answer) => answer,
-            None => self.execute(service, operation, body.clone()).await,
+            None => self.execute(&caller, service, operation, body.clone()).await,
         };
         if passage.repeated() {
-            self.execute(service, operation, body.clone()).await;
+            self.execute(&caller, service, operation, body.clone()).await;
         }
         if let Some(earlier) = earlier {
             earlier.remember(operation, body, &answer);
@@ -159,15 +160,30 @@ impl Services {
         passage.heard(Some(answer)).await
     }
 
-    async fn execute(&self, service: &str, operation: &str, body: Bytes) -> Answer {
-        match service {
-            "sqs" => self.queues.call(operation, body).await,
-            _ => match self.stale_reads.answering(operation, &body) {
-                Some(old) => old.call(operation, body).await,
-                None => self.dynamodb.call(operation, body).await,
-            },
+    async fn execute(&self, caller: &Caller, service: &str, operation: &str, body: Bytes) -> Answer {
+        if service == "sqs" {
+            self.meter.queue_request(&queue_of(&body), body.len());
+            return self.queues.call(operation, body).await;
         }
+        let (answer, used) = match self.stale_reads.answering(operation, &body) {
+            Some(old) => old.metered(operation, body).await,
+            None => self.dynamodb.metered(operation, body).await,
+        };
+        self.meter.use_capacity(&caller.function, used);
+        answer
     }
+}
+
+/// The queue of a request, by its URL or name. Empty if the request names none.
+fn queue_of(body: &[u8]) -> String {
+    #[derive(Deserialize, Default)]
+    #[serde(rename_all = "PascalCase", default)]
+    struct Named {
+        queue_url: String,
+        queue_name: String,
+    }
+    let named: Named = serde_json::from_slice(body).unwrap_or_default();
+    if named.queue_url.is_empty() { named.queue_name } else { named.queue_url }
 }
 
 async fn handle(State(services): State<Arc<Services>>, headers: HeaderMap, body: Bytes) -> Response<Body> {

@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::Result;
 use serde_json::{Map, Value, json};
 
+use crate::bill::Metered;
 use crate::clock::now_ms;
+use crate::http_api;
 use crate::websocket::Api;
+use crate::websocket::connection::open_ms;
 use samovar_host::Host;
 use samovar_services::Services;
 use samovar_template::{LocalState, TableView};
@@ -17,6 +21,7 @@ use samovar_template::{LocalState, TableView};
 pub(crate) struct State {
     pub views: LocalState,
     pub apis: Vec<Arc<Api>>,
+    pub http_apis: Vec<Arc<http_api::Api>>,
     pub services: Arc<Services>,
     /// `None` with an invoke endpoint: functions that run there are not visible here.
     pub host: Option<Host>,
@@ -39,7 +44,14 @@ impl State {
         state.insert("functions".into(), json!(functions));
         state.insert("metrics".into(), json!(self.host.as_ref().map(Host::metrics).unwrap_or_default()));
         state.insert("queues".into(), self.queues());
-        state.insert("bill".into(), json!({ "calls": self.services.meter.snapshot() }));
+        let open = self.apis.iter().flat_map(|api| api.registry.all());
+        let metered = Metered {
+            meter: &self.services.meter,
+            host: self.host.as_ref(),
+            http_requests: self.http_apis.iter().map(|api| api.requests.load(Ordering::Relaxed)).sum(),
+            open_ms: open.map(|connection| open_ms(&connection)).sum(),
+        };
+        state.insert("bill".into(), metered.bill());
         Ok(state.into())
     }
 

@@ -36,8 +36,8 @@ use crate::push::{Push, PushError};
 
 /// The shortest and the longest time between two deltas of one answer. A page that reloads waits for the next post,
 /// which finds the old connection gone. So the longest must leave time for a post and a look within half a second.
-const SHORTEST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_millis(400);
+const SHORTEST: Duration = Duration::from_millis(80);
+const LONGEST: Duration = Duration::from_millis(440);
 
 /// The pause between two tries to reach a user, and between two looks for the user while there is nothing to tell.
 pub(super) const AGAIN: Duration = Duration::from_millis(300);
@@ -237,7 +237,7 @@ impl State {
 
 /// The time between two deltas of an answer of this age.
 fn window(age: Duration) -> Duration {
-    (age / 2).clamp(SHORTEST, LONGEST)
+    (age * 3 / 2).clamp(SHORTEST, LONGEST)
 }
 
 #[cfg(test)]
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_of_three_seconds_takes_at_most_twelve_deltas_and_is_never_silent_for_half_a_second() {
+    fn an_answer_of_three_seconds_takes_at_most_twelve_frames_and_is_never_silent_for_half_a_second() {
         let (mut at, end, mut deltas) = (Duration::ZERO, Duration::from_secs(3), 0);
         while at < end {
             deltas += 1;
@@ -253,8 +253,8 @@ mod tests {
             assert!((SHORTEST..=LONGEST).contains(&pause), "{pause:?} at {at:?}");
             at += pause;
         }
-        // The last delta has what is left.
-        assert!(deltas < 12, "{deltas}");
-        assert_eq!([0, 300, 600, 5000].map(|age| window(Duration::from_millis(age)).as_millis()), [100, 150, 300, 400]);
+        // The last delta has what is left, and the reply is a frame too.
+        assert!(deltas + 2 <= 12, "{deltas}");
+        assert_eq!([0, 80, 300, 5000].map(|age| window(Duration::from_millis(age)).as_millis()), [80, 120, 440, 440]);
     }
 }

@@ -117,7 +117,7 @@ impl Entrance {
         let function = credentials::function_of(access_key).to_owned();
         let caller = Caller { function, instance: token.and_then(credentials::instance) };
         // Bodies are streams, so hooks do not see them.
-        let passage = self.door.enter(caller, "s3", operation, &Bytes::new()).await;
+        let passage = self.door.enter(&caller, "s3", operation, &Bytes::new()).await;
         let dropped = passage.dropped();
         *self.passage.lock().unwrap_or_else(PoisonError::into_inner) = Some(passage);
         if dropped { Err(s3_error!(InternalError, "The call was dropped")) } else { Ok(()) }

@@ -1,6 +1,7 @@
 //! The way of a request through its API: route, authorizer, function, and CORS headers on every response.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
@@ -18,6 +19,7 @@ use samovar_template::HttpRoute;
 
 pub(crate) async fn handle(api: Arc<Api>, incoming: Incoming) -> Response {
     let request_id = gateway_id();
+    api.requests.fetch_add(1, Ordering::Relaxed);
     let mut response = match answer(&api, &incoming, &request_id).await {
         Ok(response) | Err(response) => response,
     };

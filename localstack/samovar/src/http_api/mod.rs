@@ -26,6 +26,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use tokio_util::task::TaskTracker;
 
@@ -42,6 +43,8 @@ pub(crate) struct Api {
     pub domain: String,
     pub account_id: String,
     pub invoker: Arc<dyn Invoker>,
+    /// The requests so far.
+    pub requests: AtomicU64,
     /// The authorizers by name.
     pub authorizers: BTreeMap<String, JwtAuthorizer>,
     /// The requests that have been read, and the invocations that outlive them.
@@ -57,6 +60,7 @@ impl Api {
             domain: domain.to_owned(),
             account_id: account_id.to_owned(),
             invoker: Arc::clone(invoker),
+            requests: AtomicU64::new(0),
             tasks: TaskTracker::new(),
         }
     }

@@ -214,8 +214,13 @@ async fn build_site(template: &Template, options: &Options, urls: &Urls) -> Opti
 }
 
 fn state(template: &Template, apis: &Apis, services: &Arc<Services>, host: Option<&Host>) -> State {
-    let (views, apis) = (template.local_state.clone(), apis.websocket.clone());
-    State { views, apis, services: Arc::clone(services), host: host.cloned() }
+    State {
+        views: template.local_state.clone(),
+        apis: apis.websocket.clone(),
+        http_apis: apis.http.clone(),
+        services: Arc::clone(services),
+        host: host.cloned(),
+    }
 }
 
 /// The environment for functions that run elsewhere.

@@ -34,6 +34,8 @@ impl event_source::Queue for Source {
                 let max_messages = u32::try_from(max_messages).unwrap_or(u32::MAX);
                 let request = Receive { max_messages, wait, visibility_timeout: None };
                 let messages = sqs.receive(&self.name, request).await?;
+                let bytes = messages.iter().map(|message| message.body.len()).sum();
+                self.door.meter().queue_request(&self.name, bytes);
                 Ok(messages.into_iter().map(from_embedded).collect())
             }
             Queues::Remote(_) => {
@@ -58,6 +60,7 @@ impl event_source::Queue for Source {
         }
         match &self.queues {
             Queues::Embedded(sqs) => {
+                self.door.meter().queue_request(&self.name, 0);
                 let deleted = sqs.delete(&self.name, receipt_handles).await;
                 deleted.into_iter().collect::<Result<(), _>>()?;
             }

@@ -53,7 +53,8 @@ pub(crate) async fn run(
     mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
 ) -> Closed {
     let config = WebSocketConfig::default()
-        .read_buffer_size(8 * 1024)
+        // Each connection has this for as long as it is open. Larger frames take several reads.
+        .read_buffer_size(4 * 1024)
         .max_frame_size(Some(api.limits.frame_bytes))
         .max_message_size(Some(api.limits.message_bytes));
     let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
@@ -62,7 +63,7 @@ pub(crate) async fn run(
 
     let end = {
         let reading = read(api, connection, &mut stream, &mut dispatcher);
-        let writing = write(connection, &mut sink, &mut outgoing);
+        let writing = write(api, connection, &mut sink, &mut outgoing);
         let given_up = async {
             connection.closing.cancelled().await;
             sleep(api.limits.close).await;
@@ -98,7 +99,13 @@ pub(crate) async fn run(
         (SocketEnd::Known(closed) | SocketEnd::ToTell(closed) | SocketEnd::Told(closed), _) => closed,
     };
     dispatcher.finish(api.limits.close).await;
+    api.door.meter().connection_closed(open_ms(connection));
     closed
+}
+
+/// How long this connection has been open, in milliseconds.
+pub(crate) fn open_ms(connection: &Connection) -> u64 {
+    u64::try_from(now_ms() - connection.client.connected_at_ms).unwrap_or(0)
 }
 
 async fn read(
@@ -127,6 +134,7 @@ async fn read(
         match message {
             Some(Ok(Message::Text(text))) => {
                 connection.touch();
+                api.door.meter().websocket_message(text.len());
                 dispatcher.dispatch(text.to_string()).await;
             }
             Some(Ok(Message::Binary(_))) => {
@@ -153,6 +161,7 @@ async fn read(
 
 /// Sends until a close was sent (`Some`) or the socket is broken.
 async fn write(
+    api: &Api,
     connection: &Connection,
     sink: &mut SplitSink<Socket, Message>,
     outgoing: &mut mpsc::UnboundedReceiver<Outgoing>,
@@ -170,6 +179,7 @@ async fn write(
                 if sent.is_err() {
                     return None;
                 }
+                api.door.meter().websocket_message(length);
             }
             Outgoing::Close(closed) => {
                 sink.send(close_message(&closed)).await.ok()?;

@@ -33,7 +33,7 @@ pub(crate) async fn call(api: &Api, request: &Parts, id: &str, body: Bytes) -> R
         Method::DELETE => "DeleteConnection",
         _ => return forbidden(),
     };
-    let passage = api.door.enter(Caller::of(&request.headers), CONNECTIONS, operation, &body).await;
+    let passage = api.door.enter(&Caller::of(&request.headers), CONNECTIONS, operation, &body).await;
     let response = (!passage.dropped()).then(|| {
         let response = handle(api, &request.method, id, body);
         let status = response.status().as_u16();

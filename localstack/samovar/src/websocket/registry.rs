@@ -110,6 +110,10 @@ impl Registry {
         self.lock().connections.remove(id)
     }
 
+    pub(crate) fn all(&self) -> Vec<Arc<Connection>> {
+        self.lock().connections.values().cloned().collect()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.lock().connections.len()
     }
