@@ -19,8 +19,8 @@ fmt:
     cargo fmt --all
     taplo format
 
-# Format, lints, documentation, spelling, unused dependencies, licences and sources.
-lint: lint-rust lint-text
+# Format, lints, documentation, spelling, unused dependencies, licences and sources, the template.
+lint: lint-rust lint-text lint-template
 
 # What needs Rust alone.
 lint-rust:
@@ -34,6 +34,11 @@ lint-text:
     typos
     cargo machete --with-metadata
     cargo deny --locked check bans licenses sources
+
+# The template, as CloudFormation's linter and a scanner for weaknesses see it. Needs cfn-lint and checkov.
+lint-template:
+    cfn-lint --include-checks I --template infra/template.yaml
+    checkov --file infra/template.yaml --framework cloudformation --compact --quiet --skip-download
 
 # Known weaknesses of the dependencies. It asks the advisory database, so it needs GitHub.
 advisories:
@@ -73,6 +78,14 @@ package:
 # Starting the stack compiles no crate that a build of the workspace has compiled.
 built-once:
     tests/built-once.sh
+
+# The size of each function and the instructions of its start, against tests/footprint.txt. Needs valgrind and Python.
+footprint *options:
+    tests/footprint.sh "$@"
+
+# Every permission in the template is used by a test: `just permissions [FILE]`. Needs Python.
+permissions *options:
+    tests/permissions.sh "$@"
 
 # Plants bugs and shows which check catches each: `just planted [NAME…]`. See docs/testing.md.
 planted *options:

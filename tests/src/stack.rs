@@ -84,6 +84,12 @@ impl Stack {
         command.current_dir(workspace()).args(["--port", &options.port.unwrap_or(0).to_string()]).args(&options.args);
         // Tests of the site build their own. All other tests need only Rust.
         command.arg("--no-site-build");
+        // All stacks of a run write down which permissions their functions use: `just permissions`.
+        #[expect(clippy::disallowed_methods, reason = "the harness has no settings but this one")]
+        let permissions = std::env::vars_os().find(|(name, _)| name == "PERMISSIONS_LOG").map(|(_, log)| log);
+        if let Some(log) = permissions.filter(|_| !options.args.iter().any(|arg| arg == "--no-iam")) {
+            command.arg("--permissions-log").arg(log);
+        }
         command.envs(options.environment.iter().map(|(name, value)| (name, value)));
         match &options.data_dir {
             Some(path) => command.arg("--data-dir").arg(path),

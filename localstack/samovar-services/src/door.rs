@@ -1,5 +1,5 @@
-//! The door that every call to a service passes. Calls are counted here, faults are injected here, and calls are slowed
-//! down here. Permission checks would belong here too.
+//! The door that every call to a service passes. Here it is checked whether a function may make a call, calls are
+//! counted, faults are injected, and calls are slowed down.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -11,6 +11,7 @@ use super::credentials::Caller;
 use super::faults::{Call, Fault, Faults, Heard, Hook};
 use super::latency::Latency;
 use super::meter::Meter;
+use super::permissions::{Account, Denied, Need, Permissions};
 
 /// The door. Clones are the same door.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +20,7 @@ pub struct Door {
     pub(crate) faults: Arc<Faults>,
     calls: Arc<AtomicU64>,
     latency: Arc<OnceLock<Latency>>,
+    permissions: Arc<OnceLock<Permissions>>,
 }
 
 impl Door {
@@ -36,6 +38,28 @@ impl Door {
     pub fn slow_down(&self, latency: Latency) {
         // A second latency is ignored.
         let _ = self.latency.set(latency);
+    }
+
+    /// From now on, functions may do no more than this. It can't be changed afterwards.
+    pub fn enforce(&self, permissions: Permissions) {
+        // A second set of permissions is ignored.
+        let _ = self.permissions.set(permissions);
+    }
+
+    /// The permissions of the functions, if they are enforced.
+    pub fn permissions(&self) -> Option<&Permissions> {
+        self.permissions.get()
+    }
+
+    /// Whether a function may make a call. This comes before [`Door::enter`].
+    ///
+    /// # Errors
+    /// The words of AWS, if it may not.
+    pub fn check(&self, function: &str, needed: impl FnOnce(&Account) -> Vec<Need>) -> Result<(), Denied> {
+        match self.permissions.get() {
+            Some(permissions) => permissions.check(function, &needed(permissions.account())),
+            None => Ok(()),
+        }
     }
 
     /// Decides about an event of `caller` that is no call to a service, such as an invocation. It is not counted.

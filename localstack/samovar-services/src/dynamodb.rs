@@ -3,8 +3,8 @@
 //! A call to the engine takes a fraction of a millisecond of processor time, so it runs where it arrives: handing it to
 //! another thread and back took a seventh of a message's time. Only calls that walk through a table run elsewhere.
 //!
-//! The disk is synced after a call, without the engine's lock and for many calls at once (`disk.rs`). Only when SQLite moves
-//! its log into the database, every 4 MB, does a call wait for the disk while it has the lock.
+//! The disk is synced after a call, without the engine's lock and for many calls at once (`disk.rs`). Only when SQLite
+//! moves its log into the database, every 4 MB, does a call wait for the disk while it has the lock.
 //!
 //! A timer deletes items whose TTL has expired. Nothing depends on its timing.
 

@@ -5,9 +5,9 @@
 //! The path `/_aws` takes the AWS JSON protocols of DynamoDB and SQS, and dispatches on `X-Amz-Target` within the
 //! process. Requests to `/{bucket}` go to S3.
 //!
-//! Every call of a function to a service passes `door::Door::enter`. Calls are counted there, [`faults`] are injected
-//! there, and permission checks would belong there. An engine is embedded or another emulator ([`remote`]), behind the
-//! same door.
+//! Every call of a function to a service passes the [`door`]. There it is checked whether the function may make the
+//! call ([`permissions`]), calls are counted ([`meter`]), and [`faults`] are injected. An engine is embedded or another
+//! emulator ([`remote`]), behind the same door.
 #![warn(missing_docs)]
 
 mod answer;
@@ -23,6 +23,8 @@ mod idempotency;
 mod ids;
 pub mod latency;
 pub mod meter;
+mod needs;
+pub mod permissions;
 pub mod queues;
 pub mod remote;
 pub mod s3;
@@ -46,6 +48,7 @@ use door::Door;
 use dynamodb::{DynamoDb, EarlierReads, StaleReads};
 use faults::Faults;
 use meter::Meter;
+use permissions::{Account, Denied};
 use queues::Queues;
 use s3::S3;
 
@@ -140,6 +143,14 @@ impl Services {
                 return Some(Answer::error(400, "UnknownOperationException", &message));
             }
         };
+        let needed = |account: &Account| match service {
+            "sqs" => needs::of_queue_call(operation, &queue_of(&body), account),
+            _ => needs::of_table_call(operation, &body, account),
+        };
+        if let Err(Denied(message)) = self.door.check(&caller.function, needed) {
+            let status = if service == "sqs" { 403 } else { 400 };
+            return Some(Answer::error(status, "com.amazon.coral.service#AccessDeniedException", &message));
+        }
         let passage = self.door.enter(&caller, service, operation, &body).await;
         if passage.dropped() {
             return passage.heard(None).await;

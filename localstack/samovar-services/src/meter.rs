@@ -1,5 +1,5 @@
-//! Counts everything that a deployed stack would be billed for, apart from the time of functions, which their host knows:
-//! the calls of each caller by service and operation, the capacity that they use of tables, and the traffic of
+//! Counts everything that a deployed stack would be billed for, apart from the time of functions, which their host
+//! knows: the calls of each caller by service and operation, the capacity that they use of tables, and the traffic of
 //! WebSocket APIs and queues.
 
 use std::collections::BTreeMap;

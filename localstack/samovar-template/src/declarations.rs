@@ -11,7 +11,8 @@ use super::scope::Scope;
 use super::yaml::{Data, Entry, Node};
 
 /// Types that observe, administer or deliver a deployed stack. They are accepted unread, and nothing may refer to them.
-pub(crate) const DEPLOYED_ONLY: [&str; 11] = [
+pub(crate) const DEPLOYED_ONLY: [&str; 13] = [
+    "AWS::ApiGateway::Account",
     "AWS::CloudFront::Distribution",
     "AWS::CloudFront::Function",
     "AWS::CloudFront::OriginAccessControl",
@@ -23,6 +24,7 @@ pub(crate) const DEPLOYED_ONLY: [&str; 11] = [
     "AWS::Logs::LogGroup",
     "AWS::Logs::MetricFilter",
     "AWS::S3::BucketPolicy",
+    "AWS::SQS::QueuePolicy",
 ];
 
 pub(crate) const RESOURCE: Schema = Schema {

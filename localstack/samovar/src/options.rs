@@ -83,6 +83,14 @@ pub struct Options {
     #[arg(long, value_name = "LIKE", value_enum)]
     pub latency: Option<Latency>,
 
+    /// Let functions make all calls, whether or not their policies allow them
+    #[arg(long)]
+    pub no_iam: bool,
+
+    /// Append each permission to this file when a function uses it for the first time
+    #[arg(long, value_name = "FILE", conflicts_with = "no_iam", hide_short_help = true)]
+    pub permissions_log: Option<PathBuf>,
+
     /// Serve the files of the web site as they are, without building them
     #[arg(long, hide_short_help = true)]
     pub no_site_build: bool,

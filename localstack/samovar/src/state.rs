@@ -51,6 +51,9 @@ impl State {
             http_requests: self.http_apis.iter().map(|api| api.requests.load(Ordering::Relaxed)).sum(),
             open_ms: open.map(|connection| open_ms(&connection)).sum(),
         };
+        if let Some(permissions) = self.services.door().permissions() {
+            state.insert("permissions".into(), json!({ "unused": permissions.unused() }));
+        }
         state.insert("bill".into(), metered.bill());
         Ok(state.into())
     }

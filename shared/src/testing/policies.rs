@@ -89,6 +89,7 @@ const CALLS: [(&str, Calls); 11] = [
             (CONNECTIONS, &["GetItem", "UpdateItem"]),
             (CHAT, &["Query", "GetItem", "PutItem", "UpdateItem", "DeleteItem"]),
             (MEDIA, &["GetObject", "PutObject"]),
+            (BUCKET, &["ListBucket"]),
             (POST, &["ManageConnections"]),
             (QUEUE, &["ChangeMessageVisibility"]),
             // The calls of the event source. SAM adds these permissions.

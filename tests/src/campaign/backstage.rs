@@ -236,7 +236,7 @@ fn now_ms() -> u128 {
 
 /// Signs a GET with the credentials of functions that run elsewhere. Returns its headers.
 fn signed(url: &str) -> Vec<(String, String)> {
-    let credentials = Credentials::new("LOCAL-janitor", "local", Some("local".to_owned()), None, "campaign");
+    let credentials = Credentials::new("LOCAL-invoke-endpoint", "local", Some("local".to_owned()), None, "campaign");
     let identity = credentials.into();
     let mut settings = SigningSettings::default();
     settings.payload_checksum_kind = aws_sigv4::http_request::PayloadChecksumKind::XAmzSha256;

@@ -4,7 +4,7 @@
 //! signed, whoever uses it.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::{Query, Request};
 use bytes::Bytes;
@@ -12,10 +12,14 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
-use s3s::{S3Result, s3_error};
+use s3s::dto::CopySource;
+use s3s::path::S3Path;
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use crate::credentials::{self, Caller, SECRET_KEY};
 use crate::door::{Door, Passage};
+use crate::needs;
+use crate::permissions::{Denied, Need};
 
 /// S3 refuses a presigned URL that is valid for longer.
 const MAX_PRESIGNED_SECONDS: u32 = 7 * 24 * 60 * 60;
@@ -103,24 +107,42 @@ impl S3Auth for Keys {
 pub(super) struct Entrance {
     door: Door,
     passage: Mutex<Option<Passage>>,
+    /// The function that makes the call, or that has signed for it.
+    function: OnceLock<String>,
 }
 
 impl Entrance {
     pub(super) fn new(door: Door) -> Self {
-        Self { door, passage: Mutex::default() }
+        Self { door, passage: Mutex::default(), function: OnceLock::new() }
     }
 
     /// Must be called once the caller and the operation are known. Returns an error if the call must not be executed;
     /// the actual answer is then decided on the way out.
     /// `token` is the session token, if the signer itself makes the call.
-    pub(super) async fn enter(&self, access_key: &str, token: Option<&str>, operation: &str) -> S3Result<()> {
+    pub(super) async fn enter(
+        &self,
+        access_key: &str,
+        token: Option<&str>,
+        operation: &str,
+        needs: Vec<Need>,
+    ) -> S3Result<()> {
         let function = credentials::function_of(access_key).to_owned();
+        let _ = self.function.set(function.clone());
+        self.check(needs)?;
         let caller = Caller { function, instance: token.and_then(credentials::instance) };
         // Bodies are streams, so hooks do not see them.
         let passage = self.door.enter(&caller, "s3", operation, &Bytes::new()).await;
         let dropped = passage.dropped();
         *self.passage.lock().unwrap_or_else(PoisonError::into_inner) = Some(passage);
         if dropped { Err(s3_error!(InternalError, "The call was dropped")) } else { Ok(()) }
+    }
+
+    /// Whether the caller may do all of this.
+    pub(super) fn check(&self, needs: Vec<Need>) -> S3Result<()> {
+        let Some(function) = self.function.get() else { return Ok(()) };
+        self.door
+            .check(function, |_| needs)
+            .map_err(|Denied(message)| S3Error::with_message(S3ErrorCode::AccessDenied, message))
     }
 
     pub(super) fn passage(&self) -> Option<Passage> {
@@ -146,6 +168,18 @@ impl S3Access for Access {
         let Some(entrance) = context.extensions_mut().get::<Arc<Entrance>>().cloned() else {
             return Err(s3_error!(InternalError, "A request has not passed the door"));
         };
-        entrance.enter(&access_key, header.as_deref(), &operation).await
+        let (bucket, key) = match context.s3_path() {
+            S3Path::Root => ("", ""),
+            S3Path::Bucket { bucket } => (&**bucket, ""),
+            S3Path::Object { bucket, key } => (&**bucket, &**key),
+        };
+        let source = context.headers().get("x-amz-copy-source").and_then(|value| value.to_str().ok());
+        let source = source.and_then(|source| CopySource::parse(source).ok());
+        let source = source.and_then(|source| match source {
+            CopySource::Bucket { bucket, key, .. } => Some(format!("{bucket}/{key}")),
+            CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => None,
+        });
+        let needs = needs::of_object_call(&operation, bucket, key, source.as_deref());
+        entrance.enter(&access_key, header.as_deref(), &operation, needs).await
     }
 }

@@ -22,6 +22,7 @@ use super::store::{Bucket, Store};
 use super::upload::Broken;
 
 use crate::clock::now_ms;
+use crate::needs;
 
 /// The size limit of all fields before the file.
 const MAX_FIELDS_BYTES: usize = 20 * 1024;
@@ -89,7 +90,7 @@ async fn receive(
     if key.len() > MAX_KEY_BYTES {
         return Err(s3_error!(KeyTooLongError, "Your key is too long").into());
     }
-    let policy = authenticate(keys, &bucket.spec.name, &fields, entrance).await?;
+    let policy = authenticate(keys, &bucket.spec.name, &key, &fields, entrance).await?;
     let acl = fields.get("acl").map(|acl| ObjectCannedACL::from(acl.to_owned()));
     refuse_what_is_not_kept(acl.as_ref(), fields.get("tagging").is_some())?;
     let description = description(&fields);
@@ -137,7 +138,13 @@ async fn fields(form: &mut Form<BodyDataStream>) -> S3Result<(FormFields, String
 }
 
 /// Checks that a function signed the form's policy and that the form satisfies it.
-async fn authenticate(keys: &Keys, bucket: &str, fields: &FormFields, entrance: &Entrance) -> S3Result<Policy> {
+async fn authenticate(
+    keys: &Keys,
+    bucket: &str,
+    object: &str,
+    fields: &FormFields,
+    entrance: &Entrance,
+) -> S3Result<Policy> {
     let Some(encoded) = fields.get("policy") else { return Err(s3_error!(AccessDenied, "Access Denied")) };
     let field = |name: &str| fields.get(name).ok_or_else(|| missing(name));
     if field("x-amz-algorithm")? != "AWS4-HMAC-SHA256" {
@@ -163,7 +170,8 @@ async fn authenticate(keys: &Keys, bucket: &str, fields: &FormFields, entrance: 
     access::check_token(fields.get("x-amz-security-token"))?;
     let policy = Policy::parse(encoded)?;
     policy.check(bucket, fields, now_ms())?;
-    entrance.enter(access_key, None, "PostObject").await?;
+    let needs = needs::of_object_call("PostObject", bucket, object, None);
+    entrance.enter(access_key, None, "PostObject", needs).await?;
     Ok(policy)
 }
 

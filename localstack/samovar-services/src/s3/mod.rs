@@ -49,6 +49,7 @@ use tempfile::TempDir;
 use crate::answer::{Answer, broken};
 use crate::door::Door;
 use crate::ids::request_id;
+use crate::needs;
 use access::{Access, Entrance, Keys};
 use operations::Operations;
 use response::{error_response, into_response};
@@ -180,7 +181,17 @@ async fn handle(State((s3, door)): State<(Arc<S3>, Door)>, request: Request) -> 
     let name = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
     let bucket = s3.store.bucket(name).map(Arc::clone);
     let entrance = Arc::new(Entrance::new(door));
-    let response = s3.answer(&entrance, bucket.as_ref(), request).await;
+    let mut response = s3.answer(&entrance, bucket.as_ref(), request).await;
+    // Who may not list a bucket is not told what is missing in it.
+    if let Some(bucket) = bucket.filter(|_| response.status() == StatusCode::NOT_FOUND)
+        && let Err(denied) = entrance.check(vec![needs::to_list(&bucket.spec.name)])
+    {
+        let headers = std::mem::take(response.headers_mut());
+        response = into_response(denied);
+        for (name, value) in headers.iter().filter(|(name, _)| name.as_str().starts_with("access-control-")) {
+            response.headers_mut().append(name, value.clone());
+        }
+    }
     let mut response = match entrance.passage() {
         None => response,
         Some(passage) => {

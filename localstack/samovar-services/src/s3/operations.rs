@@ -19,6 +19,7 @@ use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
+use super::access::Entrance;
 use super::conditions::{self, ReadConditions, WriteConditions, no_such_key};
 use super::digests::Digests;
 use super::listing;
@@ -27,6 +28,7 @@ use super::parts::Multiparts;
 use super::store::{Bucket, Store};
 use super::upload::{Arrived, Broken, MAX_OBJECT_BYTES};
 use crate::clock::now_ms;
+use crate::needs;
 
 /// S3's limit on the keys of one DeleteObjects.
 const MAX_DELETED_AT_ONCE: usize = 1000;
@@ -229,14 +231,26 @@ impl S3 for Operations {
                 "The XML you provided was not well-formed or did not validate against our published schema"
             ));
         }
-        let mut deleted = Vec::new();
+        let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+        let entrance = request.extensions.get::<Arc<Entrance>>();
         for object in delete.objects {
             check_version(object.version_id.as_deref())?;
+            let need = needs::to_delete(&request.input.bucket, &object.key);
+            if let Some(Err(denied)) = entrance.map(|entrance| entrance.check(vec![need])) {
+                errors.push(s3s::dto::Error {
+                    code: Some(denied.code().as_str().to_owned()),
+                    key: Some(object.key),
+                    message: denied.message().map(str::to_owned),
+                    ..s3s::dto::Error::default()
+                });
+                continue;
+            }
             bucket.delete(&object.key, |_| true).await.map_err(failed)?;
             deleted.push(DeletedObject { key: Some(object.key), ..DeletedObject::default() });
         }
         let deleted = (delete.quiet != Some(true)).then_some(deleted);
-        Ok(S3Response::new(DeleteObjectsOutput { deleted, ..DeleteObjectsOutput::default() }))
+        let errors = (!errors.is_empty()).then_some(errors);
+        Ok(S3Response::new(DeleteObjectsOutput { deleted, errors, ..DeleteObjectsOutput::default() }))
     }
 
     async fn list_objects_v2(

@@ -24,9 +24,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use samovar_host::Host;
 use samovar_services::Services;
+use samovar_services::permissions::{Account, Permissions};
 use samovar_template::{Locals, Template, TemplateError};
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -95,6 +96,9 @@ impl Stack {
         let servers = Servers::default();
         servers.serve_functions(internal, host.as_ref(), &services, &apis);
         let stop_sources = CancellationToken::new();
+        if !options.no_iam {
+            services.door().enforce(permissions(&template, options)?);
+        }
         if let Some(Latency::Aws) = options.latency {
             services.door().slow_down(samovar_services::latency::Latency::default());
         }
@@ -211,6 +215,16 @@ async fn build_site(template: &Template, options: &Options, urls: &Urls) -> Opti
     let spec = template.static_site.clone()?;
     let addresses = Addresses::of(template, &urls.s3, REGION);
     Some(Arc::new(Site::open(spec, addresses, &urls.public, !options.no_site_build).await))
+}
+
+/// What the functions' policies allow.
+fn permissions(template: &Template, options: &Options) -> Result<Permissions> {
+    let account = Account { region: REGION.to_owned(), id: ACCOUNT_ID.to_owned() };
+    let functions = template.functions.iter().map(|function| (function.name.as_str(), function.policies.as_slice()));
+    let permissions = Permissions::of(functions, account);
+    let Some(path) = &options.permissions_log else { return Ok(permissions) };
+    let file = std::fs::File::options().create(true).append(true).open(path);
+    Ok(permissions.logging_to(file.with_context(|| format!("{} can't be written", path.display()))?))
 }
 
 fn state(template: &Template, apis: &Apis, services: &Arc<Services>, host: Option<&Host>) -> State {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
+use samovar_services::permissions::{Denied, Need};
 use samovar_services::{Answer, Caller, broken};
 use serde_json::{Value, json};
 
@@ -33,7 +34,12 @@ pub(crate) async fn call(api: &Api, request: &Parts, id: &str, body: Bytes) -> R
         Method::DELETE => "DeleteConnection",
         _ => return forbidden(),
     };
-    let passage = api.door.enter(&Caller::of(&request.headers), CONNECTIONS, operation, &body).await;
+    let caller = Caller::of(&request.headers);
+    if let Err(Denied(message)) = api.door.check(&caller.function, |_| vec![needed(api, &request.method, id)]) {
+        let body = json!({ "message": message });
+        return error(StatusCode::FORBIDDEN, "ForbiddenException", body);
+    }
+    let passage = api.door.enter(&caller, CONNECTIONS, operation, &body).await;
     let response = (!passage.dropped()).then(|| {
         let response = handle(api, &request.method, id, body);
         let status = response.status().as_u16();
@@ -41,6 +47,14 @@ pub(crate) async fn call(api: &Api, request: &Parts, id: &str, body: Bytes) -> R
         response
     });
     passage.heard(response).await.unwrap_or_else(broken)
+}
+
+/// The permission for a call.
+fn needed(api: &Api, method: &Method, id: &str) -> Need {
+    let Api { region, account_id, spec, .. } = api;
+    let of_api = format!("arn:aws:execute-api:{region}:{account_id}:{}/{}", spec.api_id, spec.stage);
+    let (action, resource) = ("execute-api:ManageConnections".into(), format!("{of_api}/{method}/@connections/{id}"));
+    Need { action, resource }
 }
 
 fn handle(api: &Api, method: &Method, id: &str, body: Bytes) -> Response<Body> {

@@ -9,6 +9,7 @@ mod keys;
 mod lifecycle;
 mod objects;
 mod parts;
+mod permissions;
 mod presigned;
 mod streams;
 

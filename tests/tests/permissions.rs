@@ -1,0 +1,101 @@
+//! A function may make the calls that its policies in the template allow, and no others.
+
+use e2e::{Client, Stack, StackOptions, Template, media, new_id};
+use serde_json::json;
+
+/// A stack whose template lacks a permission.
+async fn without(function: &str, permission: &str, by: &str) -> (Stack, Template) {
+    let template = Template::default().with(function, permission, by);
+    let path = template.path();
+    let options =
+        StackOptions::default().param("MockLatencyMs", 0).arg("--template").arg(path.to_str().expect("UTF-8"));
+    (options.start().await, template)
+}
+
+/// The line of the log that says which statement is needed.
+async fn needed(stack: &Stack, function: &str, action: &str) -> String {
+    let line = || {
+        let log = stack.log();
+        let wanted = |line: &&str| line.contains(&format!("{function} may not do this")) && line.contains(action);
+        log.lines().find(wanted).map(str::to_owned)
+    };
+    stack.until("the refusal is logged", |_| line().is_some()).await;
+    line().expect("it was there")
+}
+
+#[tokio::test]
+async fn a_message_whose_function_may_not_queue_it_is_an_internal_error_and_the_log_says_which_statement_is_needed() {
+    let (stack, _template) = without("SendMessage", "Action: sqs:SendMessage", "Action: sqs:GetQueueUrl").await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let conversation = client.rest.new_conversation().await;
+    client.send_message(&new_id(), &conversation, "hello").await;
+    let error = client.receive_type("error").await;
+    assert_eq!(error["code"], "internal", "{error}");
+    let line = needed(&stack, "send_message", "sqs:SendMessage").await;
+    let statement = "{ Effect: Allow, Action: sqs:SendMessage, Resource: arn:aws:sqs:us-east-1:000000000000:";
+    assert!(line.contains(statement) && line.contains("messages.fifo }"), "{line}");
+    assert!(!stack.log().contains("hello"), "no text of a message is logged");
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_transaction_needs_the_permission_for_each_of_its_parts() {
+    let (stack, _template) = without("SendMessage", "                - dynamodb:PutItem\n", "").await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let conversation = client.rest.new_conversation().await;
+    client.send_message(&new_id(), &conversation, "hello").await;
+    assert_eq!(client.receive_type("error").await["code"], "internal");
+    assert!(needed(&stack, "send_message", "dynamodb:PutItem").await.contains(":table/"));
+    client.close().await;
+}
+
+#[tokio::test]
+async fn without_the_permission_to_list_a_bucket_a_missing_upload_is_not_told_from_a_forbidden_one() {
+    let missing = format!("{}.png", new_id());
+    for (permission, code) in [("s3:ListBucket", "media_not_found"), ("s3:GetBucketLocation", "internal")] {
+        let (stack, _template) =
+            without("SendMessage", "Action: s3:ListBucket", &format!("Action: {permission}")).await;
+        let mut client = Client::connect(&stack, "alice").await;
+        let conversation = client.rest.new_conversation().await;
+        let frame = json!({ "action": "sendMessage", "id": new_id(), "conversationId": conversation, "text": "",
+                            "media": missing });
+        client.send(&frame).await;
+        let error = client.receive_type("error").await;
+        assert_eq!(error["code"], code, "{permission}: {error}\n{}", stack.log());
+        client.close().await;
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_a_function_signs_allows_what_the_function_may_do() {
+    let upload = "              Action: s3:PutObject\n              Resource: !Sub ${MediaBucket.Arn}/uploads/*";
+    let (stack, _template) = without("RestApi", upload, &upload.replace("uploads", "elsewhere")).await;
+    let rest = stack.rest("alice").await;
+    let (status, answer) = media::Upload::new(&rest, "image/png", 100).await.send(media::fixture("picture.png")).await;
+    assert!(status == 403 && answer.contains("<Code>AccessDenied</Code>"), "{status} {answer}");
+    needed(&stack, "rest_api", "s3:PutObject").await;
+}
+
+#[tokio::test]
+async fn a_worker_that_may_not_post_to_connections_answers_and_tells_nobody() {
+    let (stack, _template) = without("Worker", "/ws/POST/@connections/*", "/ws/GET/@connections/*").await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let conversation = client.rest.new_conversation().await;
+    client.send_message(&new_id(), &conversation, "hello").await;
+    client.receive_type("accepted").await;
+    let line = needed(&stack, "worker", "execute-api:ManageConnections").await;
+    assert!(line.contains("/ws/POST/@connections/"), "{line}");
+    client.close().await;
+}
+
+#[tokio::test]
+async fn without_the_check_functions_may_do_everything() {
+    let template = Template::default().with("SendMessage", "Action: sqs:SendMessage", "Action: sqs:GetQueueUrl");
+    let path = template.path();
+    let options = StackOptions::default().param("MockLatencyMs", 0).arg("--no-iam").arg("--template");
+    let stack = options.arg(path.to_str().expect("UTF-8")).start().await;
+    let mut client = Client::connect(&stack, "alice").await;
+    client.ask_afresh("hello").await;
+    assert!(stack.state().await.get("permissions").is_none());
+    client.close().await;
+}
