@@ -31,6 +31,10 @@ try:
 finally:
     stack.terminate()
     stack.communicate()
+# A job reaches this function five tries after its message has ended and before the user was told. It reads the answers
+# then, and signs their addresses. The tests of `shared` cover that, but no stack of the tests gets there.
+rare = {("dead_letters", "dynamodb:Query", "table/local-ChatTable"), ("dead_letters", "s3:GetObject", "/media/*")}
+granted = {grant for grant in granted if not any(grant[:2] == one[:2] and grant[2].endswith(one[2]) for one in rare)}
 used = {tuple(line.split()) for line in open(sys.argv[1])}
 # SAM adds these for a queue as a source. The poller uses them, and no call of the function.
 granted = {grant for grant in granted if not (grant[1].startswith("sqs:") and grant[2] == "*")}

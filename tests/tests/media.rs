@@ -298,6 +298,29 @@ async fn the_largest_object_is_taken_and_no_function_holds_it() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_cancelled_while_it_waits_still_has_its_media() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let conversation = client.rest.new_conversation().await;
+    let (running, waiting) = (new_id(), new_id());
+    client.send_message(&running, &conversation, "!slow 30000").await;
+    client.receive_type("accepted").await;
+    let key = Upload::done(&client.rest, "image/png", &fixture("picture.png")).await;
+    let frame = json!({ "action": "sendMessage", "id": waiting, "conversationId": conversation, "media": key });
+    client.send(&frame).await;
+    client.receive_type("accepted").await;
+    client.send(&json!({ "action": "cancel", "id": waiting })).await;
+    let reply = client.receive_type("reply").await;
+    assert_eq!((&reply["id"], &reply["message"]["status"]), (&json!(waiting), &json!("cancelled")), "{reply}");
+    // `cancel` has signed this address.
+    let url = reply["message"]["media"]["url"].as_str().expect("a URL");
+    let (status, _, bytes) = download(url).await;
+    assert_eq!((status, bytes), (200, fixture("picture.png")), "{url}");
+    client.send(&json!({ "action": "cancel", "id": running })).await;
+    assert_eq!(client.receive_type("reply").await["id"], json!(running));
+}
+
+#[tokio::test]
 async fn a_deleted_conversation_takes_its_media_with_it() {
     let stack = Stack::quick().await;
     let mut client = Client::connect(&stack, "alice").await;

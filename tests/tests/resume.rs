@@ -73,7 +73,7 @@ async fn a_page_that_reloads_at_any_moment_of_an_answer_is_told_all_of_it_and_no
     let stack = with_model(&endpoint).await;
     let mut page = Client::connect_with_session(&stack, "alice", "page").await;
     let (id, conversation) = (new_id(), page.rest.new_conversation().await);
-    let text = format!("{SLOWLY}{}", (0..150).map(|number| format!("w{number} ")).collect::<String>());
+    let text = format!("{SLOWLY}{}", (0..300).map(|number| format!("w{number} ")).collect::<String>());
     let whole = format!("You said: {text}");
     page.send_message(&id, &conversation, &text).await;
     page.receive_type("accepted").await;
