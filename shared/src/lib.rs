@@ -14,7 +14,7 @@
 //! - [`messages`]: a message's life: admitted, queued, claimed, answered.
 //! - [`leases`]: decides which clients may communicate: places, sessions, expiry. The four limits begin here.
 //! - [`media`], [`auth`]: objects and their addresses; tokens.
-//! - [`config`], [`dynamo`], [`http`], [`ids`], [`errors`], [`clock`]: what all others stand on.
+//! - [`config`], [`dynamo`], `http`, [`ids`], [`errors`], [`clock`]: what all others stand on.
 
 pub mod answer;
 pub mod app;
