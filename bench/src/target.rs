@@ -1,7 +1,7 @@
 //! A target is a Parley stack of this workspace, or a peer that speaks the same contract.
 //!
-//! A peer is a script `bench/peers/NAME/run`. It prints the same line as Parley when it is ready, and all that it starts
-//! ends with it. A peer that can't run here says so and exits with 77, as tests that skip themselves do.
+//! A peer is a script `bench/peers/NAME/run`. It prints the same line as Parley when it is ready, and all that it
+//! starts ends with it. A peer that can't run here says so and exits with 77, as tests that skip themselves do.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
