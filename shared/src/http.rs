@@ -1,7 +1,8 @@
 //! The HTTP client that all services' clients share.
 //!
 //! The SDK's own default reads the machine's root certificates whether or not an endpoint uses TLS, and makes a TLS
-//! connector twice for each client. That was nine tenths of the instructions with which a function starts. Here all
+//! connector twice for each client. That was nearly nine tenths of the instructions with which the
+//! worker starts. Here all
 //! clients share the connectors, and TLS is set up once: when the first client is made whose endpoint is not plain
 //! `http`. Clients are made at init, where Lambda gives a function more of its processor than later. A client with a
 //! plain endpoint may still meet an `https` address. Then TLS is set up for that call.

@@ -1,5 +1,5 @@
-//! What a message costs in calls to services and in units of tables, over all functions. Calls are what a deployed stack is billed for, and on
-//! AWS each takes milliseconds.
+//! What a message costs in calls to services and in units of tables, over all functions. Calls are what a deployed
+//! stack is billed for, and on AWS each takes milliseconds.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -23,30 +23,30 @@ async fn needed(stack: &Stack, function: &str, action: &str) -> String {
     line().expect("it was there")
 }
 
-#[tokio::test]
-async fn a_message_whose_function_may_not_queue_it_is_an_internal_error_and_the_log_says_which_statement_is_needed() {
-    let (stack, _template) = without("SendMessage", "Action: sqs:SendMessage", "Action: sqs:GetQueueUrl").await;
-    let mut client = Client::connect(&stack, "alice").await;
+async fn a_message_is_an_internal_error(stack: &Stack) {
+    let mut client = Client::connect(stack, "alice").await;
     let conversation = client.rest.new_conversation().await;
     client.send_message(&new_id(), &conversation, "hello").await;
     let error = client.receive_type("error").await;
     assert_eq!(error["code"], "internal", "{error}");
+    client.close().await;
+}
+
+#[tokio::test]
+async fn a_message_whose_function_may_not_queue_it_is_an_internal_error_and_the_log_says_which_statement_is_needed() {
+    let (stack, _template) = without("SendMessage", "Action: sqs:SendMessage", "Action: sqs:GetQueueUrl").await;
+    a_message_is_an_internal_error(&stack).await;
     let line = needed(&stack, "send_message", "sqs:SendMessage").await;
     let statement = "{ Effect: Allow, Action: sqs:SendMessage, Resource: arn:aws:sqs:us-east-1:000000000000:";
     assert!(line.contains(statement) && line.contains("messages.fifo }"), "{line}");
     assert!(!stack.log().contains("hello"), "no text of a message is logged");
-    client.close().await;
 }
 
 #[tokio::test]
 async fn a_transaction_needs_the_permission_for_each_of_its_parts() {
     let (stack, _template) = without("SendMessage", "                - dynamodb:PutItem\n", "").await;
-    let mut client = Client::connect(&stack, "alice").await;
-    let conversation = client.rest.new_conversation().await;
-    client.send_message(&new_id(), &conversation, "hello").await;
-    assert_eq!(client.receive_type("error").await["code"], "internal");
+    a_message_is_an_internal_error(&stack).await;
     assert!(needed(&stack, "send_message", "dynamodb:PutItem").await.contains(":table/"));
-    client.close().await;
 }
 
 #[tokio::test]

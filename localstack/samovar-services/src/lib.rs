@@ -143,8 +143,9 @@ impl Services {
                 return Some(Answer::error(400, "UnknownOperationException", &message));
             }
         };
+        let queue = if service == "sqs" { queue_of(&body) } else { String::new() };
         let needed = |account: &Account| match service {
-            "sqs" => needs::of_queue_call(operation, &queue_of(&body), account),
+            "sqs" => needs::of_queue_call(operation, &queue, account),
             _ => needs::of_table_call(operation, &body, account),
         };
         if let Err(Denied(message)) = self.door.check(&caller.function, needed) {
@@ -159,10 +160,10 @@ impl Services {
         let old = earlier.filter(|_| passage.stale()).and_then(|earlier| earlier.answer(operation, &body));
         let answer = match old {
             Some(answer) => answer,
-            None => self.execute(&caller, service, operation, body.clone()).await,
+            None => self.execute(&caller, (service, &queue), operation, body.clone()).await,
         };
         if passage.repeated() {
-            self.execute(&caller, service, operation, body.clone()).await;
+            self.execute(&caller, (service, &queue), operation, body.clone()).await;
         }
         if let Some(earlier) = earlier {
             earlier.remember(operation, body, &answer);
@@ -171,9 +172,10 @@ impl Services {
         passage.heard(Some(answer)).await
     }
 
-    async fn execute(&self, caller: &Caller, service: &str, operation: &str, body: Bytes) -> Answer {
+    /// `queue` is that of a call of SQS.
+    async fn execute(&self, caller: &Caller, (service, queue): (&str, &str), operation: &str, body: Bytes) -> Answer {
         if service == "sqs" {
-            self.meter.queue_request(&queue_of(&body), body.len());
+            self.meter.queue_request(queue, body.len());
             return self.queues.call(operation, body).await;
         }
         let (answer, used) = match self.stale_reads.answering(operation, &body) {

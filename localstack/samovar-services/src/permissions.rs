@@ -13,6 +13,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write as _;
+use std::str::Chars;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
@@ -50,7 +51,8 @@ pub struct Permissions {
 /// The permissions that have allowed a call so far.
 #[derive(Debug, Default)]
 struct Used {
-    grants: BTreeSet<Grant>,
+    /// By function and action.
+    grants: BTreeMap<String, BTreeMap<String, BTreeSet<String>>>,
     /// Each is written here when it is used for the first time.
     log: Option<File>,
 }
@@ -62,6 +64,13 @@ pub struct Account {
     pub region: String,
     /// Twelve digits.
     pub id: String,
+}
+
+impl Used {
+    fn has(&self, function: &str, action: &str, resource: &str) -> bool {
+        let resources = self.grants.get(function).and_then(|actions| actions.get(action));
+        resources.is_some_and(|resources| resources.contains(resource))
+    }
 }
 
 #[derive(Debug)]
@@ -112,13 +121,8 @@ impl Statement {
 
     /// The action and the resource of this statement that cover what is needed.
     fn covering(&self, need: &Need) -> Option<(&str, &str)> {
-        let action = self.actions.covering(&need.action, |pattern, action| {
-            wildcard(pattern.as_bytes(), action.as_bytes(), |a, b| a.eq_ignore_ascii_case(&b))
-        })?;
-        let resource = self.resources.covering(&need.resource, |pattern, resource| {
-            wildcard(pattern.as_bytes(), resource.as_bytes(), |a, b| a == b)
-        })?;
-        Some((action, resource))
+        let action = self.actions.covering(&need.action, is_action)?;
+        Some((action, self.resources.covering(&need.resource, is_resource)?))
     }
 }
 
@@ -185,9 +189,13 @@ impl Permissions {
 
     fn note(&self, function: &str, action: &str, resource: &str) {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = used.grants.insert((function.to_owned(), action.to_owned(), resource.to_owned()));
-        if is_new
-            && let Some(log) = &mut used.log
+        // Each call comes here, so what is known already costs three looks and no copy.
+        if used.has(function, action, resource) {
+            return;
+        }
+        let actions = used.grants.entry(function.to_owned()).or_default();
+        actions.entry(action.to_owned()).or_default().insert(resource.to_owned());
+        if let Some(log) = &mut used.log
             // One write, so that lines of several stacks do not mix.
             && let Err(error) = log.write_all(format!("{function} {action} {resource}\n").as_bytes())
         {
@@ -198,7 +206,7 @@ impl Permissions {
     /// The permissions that no call has needed so far.
     pub fn unused(&self) -> BTreeSet<Grant> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        self.grants().filter(|grant| !used.grants.contains(grant)).collect()
+        self.grants().filter(|(function, action, resource)| !used.has(function, action, resource)).collect()
     }
 
     /// All permissions of all functions.
@@ -227,32 +235,40 @@ fn statements(policy: &Value) -> &[Value] {
     }
 }
 
-/// Whether `text` has the form of `pattern`, in which `*` stands for any characters and `?` for one.
-fn wildcard(pattern: &[u8], text: &[u8], same: impl Fn(u8, u8) -> bool) -> bool {
-    let (mut at, mut in_text) = (0, 0);
-    // Where to go on after the last star, and how much of the text it covers.
-    let mut star: Option<(usize, usize)> = None;
-    while in_text < text.len() {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at + 1, in_text));
-                at += 1;
+/// Whether an action has the form of a pattern. The case does not matter.
+pub fn is_action(pattern: &str, action: &str) -> bool {
+    wildcard(pattern, action, |a, b| a.eq_ignore_ascii_case(&b))
+}
+
+/// Whether an ARN has the form of a pattern.
+pub fn is_resource(pattern: &str, arn: &str) -> bool {
+    wildcard(pattern, arn, |a, b| a == b)
+}
+
+/// IAM's wildcards: `*` stands for any characters and `?` for one.
+fn wildcard(pattern: &str, text: &str, same: impl Fn(char, char) -> bool) -> bool {
+    let (mut pattern, mut text) = (pattern.chars(), text.chars());
+    // The pattern after the last star, and the text after what that star stands for.
+    let mut star: Option<(Chars<'_>, Chars<'_>)> = None;
+    loop {
+        let (mut next, mut rest) = (pattern.clone(), text.clone());
+        match (next.next(), rest.next()) {
+            (None, None) => return true,
+            (Some('*'), _) => {
+                star = Some((next.clone(), text.clone()));
+                pattern = next;
             }
-            Some(byte) if *byte == b'?' || same(*byte, text[in_text]) => {
-                at += 1;
-                in_text += 1;
-            }
-            _ => match star {
-                Some((after, covered)) => {
-                    star = Some((after, covered + 1));
-                    at = after;
-                    in_text = covered + 1;
+            (Some(one), Some(other)) if one == '?' || same(one, other) => (pattern, text) = (next, rest),
+            _ => {
+                // The star stands for one character more.
+                let Some((after, from)) = &mut star else { return false };
+                if from.next().is_none() {
+                    return false;
                 }
-                None => return false,
-            },
+                (pattern, text) = (after.clone(), from.clone());
+            }
         }
     }
-    pattern[at..].iter().all(|byte| *byte == b'*')
 }
 
 #[cfg(test)]
@@ -287,8 +303,10 @@ mod tests {
             ("a*b*c", "a-b-b-c", true),
             ("a**", "a", true),
             ("A", "a", false),
+            ("a?c", "aäc", true),
+            ("*?", "", false),
         ] {
-            assert_eq!(wildcard(pattern.as_bytes(), text.as_bytes(), |a, b| a == b), matches, "{pattern} {text}");
+            assert_eq!(is_resource(pattern, text), matches, "{pattern} {text}");
         }
     }
 

@@ -9,8 +9,8 @@
 //!   and `invoke` finds them in the host or at another endpoint. `samovar-services` is the door to DynamoDB, SQS and
 //!   S3.
 //! - `chaos` makes processes die and calls fail, if somebody asks for it.
-//! - `oidc` stands in for the user pools, `state` shows the stack's state with its `bill`, and `server` accepts connections. `site` is
-//!   the web site of the stack. `hosts` refuses requests that are meant for another name.
+//! - `oidc` stands in for the user pools, `state` shows the stack's state with its `bill`, and `server` accepts
+//!   connections. `site` is the web site of the stack. `hosts` refuses requests that are meant for another name.
 #![warn(missing_docs)]
 
 mod addresses;

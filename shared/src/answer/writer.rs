@@ -1,6 +1,6 @@
 //! The one writer of an answer's deltas. It numbers them without gaps and sends the first at once. It gathers text
-//! while a delta is under way, and for some time after it. Each delta costs a call. So that time is short at first, when
-//! a reader waits for words, and grows with the answer, when the reader has something to read ([`window`]).
+//! while a delta is under way, and for some time after it. Each delta costs a call. So that time is short at first,
+//! when a reader waits for words, and grows with the answer, when the reader has something to read ([`window`]).
 //!
 //! The user is told at the present connection, and each connection is told one whole text. So the writer keeps the
 //! whole text, and how much of it the present listener was told. If the user has another connection, the text begins

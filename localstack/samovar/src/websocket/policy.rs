@@ -1,5 +1,6 @@
 //! Evaluates an authorizer's answer: an IAM policy, for `execute-api:Invoke` on the `$connect` route.
 
+use samovar_services::permissions::{is_action, is_resource};
 use serde_json::{Map, Value};
 
 /// The verdict on a client.
@@ -25,8 +26,8 @@ pub(crate) fn evaluate(answer: &Value, method_arn: &str) -> Verdict {
     };
     let mut allowed = false;
     for statement in statements {
-        let applies = any(statement.get("Action"), |pattern| matches(&pattern.to_lowercase(), "execute-api:invoke"))
-            && any(statement.get("Resource"), |pattern| matches(pattern, method_arn));
+        let applies = any(statement.get("Action"), |pattern| is_action(pattern, "execute-api:Invoke"))
+            && any(statement.get("Resource"), |pattern| is_resource(pattern, method_arn));
         match statement.get("Effect").and_then(Value::as_str) {
             Some("Deny") if applies => return Verdict::Deny,
             Some("Allow") => allowed |= applies,
@@ -65,26 +66,6 @@ fn any(value: Option<&Value>, test: impl Fn(&str) -> bool) -> bool {
         Some(Value::Array(many)) => many.iter().filter_map(Value::as_str).any(test),
         _ => false,
     }
-}
-
-/// IAM's wildcards: `*` matches any characters, `?` matches one.
-fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut p, mut t, mut star) = (0, 0, None);
-    while t < text.len() {
-        if p < pattern.len() && (pattern[p] == '?' || pattern[p] == text[t]) && pattern[p] != '*' {
-            (p, t) = (p + 1, t + 1);
-        } else if p < pattern.len() && pattern[p] == '*' {
-            star = Some((p, t));
-            p += 1;
-        } else if let Some((at, taken)) = star {
-            star = Some((at, taken + 1));
-            (p, t) = (at + 1, taken + 1);
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|&c| c == '*')
 }
 
 #[cfg(test)]
