@@ -169,6 +169,8 @@ describe('code blocks', () => {
     const root = document.createElement('div');
     document.body.append(root);
     const source = 'const a: number = 1; // <b>\nfunction f() { return `x${a}`; }';
+    // A busy machine would use up the time that colours may take.
+    vi.spyOn(performance, 'now').mockReturnValue(0);
     renderMarkdown(root, `${T}TypeScript title="x"\n${source}\n${T}\n\n${T}html\n<p style="color: red">x</p><script>let y = 1;</script>\n${T}\n\n${T}nosuch\nconst\n${T}`, LABELS);
     expect(root.querySelector('[class^=hl-]')).toBeNull();
     await vi.waitFor(() => {
@@ -178,6 +180,22 @@ describe('code blocks', () => {
     expect(root.querySelectorAll('code')[0]?.textContent).toBe(source);
     expect(root.querySelectorAll('code')[2]?.querySelector('.hl-keyword')).toBeNull();
     for (const el of root.querySelectorAll('code [class], code [style]')) expect(el.outerHTML).toMatch(/^<span class="(hl-(keyword|string|number|comment|function|type|variable|operator)|part)">/);
+  });
+
+  test('what takes too long to colour stays plain', async () => {
+    const root = document.createElement('div');
+    document.body.append(root);
+    const source = Array.from({ length: 100 }, (_, line) => `const a${line} = 1;`).join('\n');
+    let now = 0;
+    vi.spyOn(performance, 'now').mockImplementation(() => now++);
+    renderMarkdown(root, `${T}js\n${source}\n${T}`, LABELS);
+    const code = root.querySelector('code') as HTMLElement;
+    await vi.waitFor(() => expect(code.querySelector('.hl-keyword')).not.toBeNull(), 5000);
+    expect(code.textContent).toBe(source);
+    const coloured = code.querySelectorAll('.hl-keyword').length;
+    expect(coloured).toBeGreaterThan(1);
+    expect(coloured).toBeLessThan(100);
+    expect(code.lastChild?.nodeType).toBe(Node.TEXT_NODE);
   });
 });
 
