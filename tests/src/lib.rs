@@ -6,6 +6,7 @@ pub mod campaign;
 pub mod checker;
 mod client;
 mod endpoint;
+mod host;
 pub mod media;
 mod power;
 mod raw;

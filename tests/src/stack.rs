@@ -1,14 +1,15 @@
-//! A stack under test. It is a process of its own, started as `cargo run` starts it.
+//! A stack under test: a process of its own, started as `cargo run` starts it, or the one that all tests share.
 
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::host::{self, Shared, left_out};
 use crate::rest::Rest;
 
 /// How long anything may take before a test gives up, on a loaded machine with two cores.
@@ -51,6 +52,9 @@ impl StackOptions {
     }
 
     pub async fn start(self) -> Stack {
+        if let Some(shared) = host::shared().await {
+            return Stack::sharing(shared, &self);
+        }
         tokio::task::spawn_blocking(|| Stack::start(self)).await.expect("the stack starts")
     }
 }
@@ -59,17 +63,47 @@ impl StackOptions {
 pub struct Stack {
     pub url: String,
     pub websocket_url: String,
+    host: Host,
+    http: reqwest::Client,
+}
+
+#[derive(Debug)]
+enum Host {
+    Own(Process),
+    Shared {
+        stack: &'static Shared,
+        /// Makes the names of this test's users unlike all others.
+        suffix: String,
+        /// The test's users so far.
+        users: Mutex<Vec<String>>,
+    },
+}
+
+/// The process of a stack.
+#[derive(Debug)]
+struct Process {
     child: Child,
     killed: bool,
     log: std::fs::File,
     _dir: TempDir,
-    http: reqwest::Client,
 }
 
 impl Stack {
     /// A stack in memory whose mock model answers at once.
     pub async fn quick() -> Self {
         StackOptions::default().param("MockLatencyMs", 0).start().await
+    }
+
+    fn sharing(stack: &'static Shared, options: &StackOptions) -> Self {
+        let StackOptions { args, environment, data_dir, port } = options;
+        let quick = args == &["--param", "MockLatencyMs=0"];
+        if !quick || !environment.is_empty() || data_dir.is_some() || port.is_some() {
+            left_out("it needs a stack of its own with other settings");
+        }
+        let suffix = crate::new_id().chars().take(8).collect();
+        let http = reqwest::Client::builder().timeout(PATIENCE).build().expect("an HTTP client");
+        let host = Host::Shared { stack, suffix, users: Mutex::default() };
+        Self { url: stack.url.clone(), websocket_url: stack.websocket_url.clone(), host, http }
     }
 
     fn start(options: StackOptions) -> Self {
@@ -105,15 +139,48 @@ impl Stack {
         };
         let text = |name: &str| ready[name].as_str().expect("a URL in the ready line").to_owned();
         let http = reqwest::Client::builder().timeout(PATIENCE).build().expect("an HTTP client");
-        Self { url: text("url"), websocket_url: text("websocketUrl"), child, killed: false, log, _dir: dir, http }
+        let host = Host::Own(Process { child, killed: false, log, _dir: dir });
+        Self { url: text("url"), websocket_url: text("websocketUrl"), host, http }
     }
 
+    /// The port that has both the REST API and the WebSocket API.
     pub fn port(&self) -> u16 {
-        self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port in the URL")
+        let port = self.url.strip_prefix("http://127.0.0.1:").and_then(|port| port.parse().ok());
+        port.filter(|port| self.websocket_url == format!("ws://127.0.0.1:{port}/ws"))
+            .unwrap_or_else(|| left_out("it needs one port of this machine for both APIs"))
+    }
+
+    fn process(&self) -> &Process {
+        match &self.host {
+            Host::Own(process) => process,
+            Host::Shared { .. } => left_out("it needs the stack's process"),
+        }
+    }
+
+    fn process_mut(&mut self) -> &mut Process {
+        match &mut self.host {
+            Host::Own(process) => process,
+            Host::Shared { .. } => left_out("it needs the stack's process"),
+        }
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process().child.id()
+    }
+
+    /// Leaves the test out where others use the stack too.
+    pub fn alone(&self) {
+        if matches!(self.host, Host::Shared { .. }) {
+            left_out("it needs a stack that no other test uses");
+        }
+    }
+
+    /// The name by which the stack knows a user of this test.
+    pub fn name_of(&self, username: &str) -> String {
+        match &self.host {
+            Host::Own(_) => username.to_owned(),
+            Host::Shared { suffix, .. } => format!("{username}-{suffix}"),
+        }
     }
 
     /// A bearer token of the local issuer.
@@ -123,14 +190,21 @@ impl Stack {
 
     /// The same, for a member of these groups.
     pub async fn token_in(&self, username: &str, groups: &[&str]) -> String {
-        let mut body = json!({ "username": username });
-        if !groups.is_empty() {
-            body["groups"] = json!(groups);
+        match &self.host {
+            Host::Own(_) => host::token_from(&self.http, &format!("{}/_local/token", self.url), username, groups).await,
+            Host::Shared { stack, users, .. } => {
+                let user = self.name_of(username);
+                let index = {
+                    let mut users = users.lock().expect("the users");
+                    let known = users.iter().position(|other| *other == user);
+                    known.unwrap_or_else(|| {
+                        users.push(user.clone());
+                        users.len() - 1
+                    })
+                };
+                stack.token(&self.http, &user, index, groups).await
+            }
         }
-        let request = self.http.post(format!("{}/_local/token", self.url)).json(&body);
-        let response = request.send().await.expect("an answer");
-        let body: Value = response.json().await.expect("JSON");
-        body["accessToken"].as_str().unwrap_or_else(|| panic!("no token: {body}")).to_owned()
     }
 
     /// The REST API as this user sees it.
@@ -148,17 +222,29 @@ impl Stack {
         Rest::new(&self.url, token, &self.http)
     }
 
+    /// Checks that there is what the path asks for.
+    fn check(&self, path: &str) {
+        if let Host::Shared { stack: Shared { console: false, .. }, .. } = &self.host
+            && (path.starts_with("/_local") || path.starts_with("/_aws"))
+        {
+            left_out("it needs the local console");
+        }
+    }
+
     pub async fn get(&self, path: &str) -> reqwest::Response {
+        self.check(path);
         self.http.get(format!("{}{path}", self.url)).send().await.expect("an answer")
     }
 
     pub async fn post(&self, path: &str, body: &str) -> reqwest::Response {
+        self.check(path);
         let request = self.http.post(format!("{}{path}", self.url)).header("content-type", "application/json");
         request.body(body.to_owned()).send().await.expect("an answer")
     }
 
     /// Calls SQS as an operator does.
     pub async fn sqs(&self, operation: &str, body: &Value) -> Value {
+        self.check("/_aws");
         let call =
             self.http.post(format!("{}/_aws", self.url)).header("x-amz-target", format!("AmazonSQS.{operation}"));
         let response = call.body(body.to_string()).send().await.expect("an answer");
@@ -168,6 +254,9 @@ impl Stack {
     }
 
     pub async fn state(&self) -> Value {
+        if let Host::Shared { stack: Shared { console: true, counts: false, .. }, .. } = &self.host {
+            left_out("it needs the counts of functions, which run elsewhere");
+        }
         self.get("/_local/state").await.json().await.expect("JSON")
     }
 
@@ -179,7 +268,7 @@ impl Stack {
             if wanted(&state) {
                 return state;
             }
-            assert!(Instant::now() < deadline, "never {what}:\n{state:#}\n{}", self.log());
+            assert!(Instant::now() < deadline, "never {what}:\n{state:#}\n{}", self.log_if_any());
             // The state sends no notification. This is the polling interval, and not a wait for time to pass.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -187,6 +276,7 @@ impl Stack {
 
     /// Process ids of a function's instances.
     pub async fn pids(&self, function: &str) -> Vec<u64> {
+        self.process();
         let state = self.state().await;
         let pids = state["functions"][function]["pids"].as_array().cloned().unwrap_or_default();
         pids.iter().filter_map(Value::as_u64).collect()
@@ -194,26 +284,40 @@ impl Stack {
 
     /// Everything that the stack and its functions have logged.
     pub fn log(&self) -> String {
-        read(&self.log)
+        read(&self.process().log)
+    }
+
+    /// The same, or nothing where the log is elsewhere.
+    pub fn log_if_any(&self) -> String {
+        match &self.host {
+            Host::Own(process) => read(&process.log),
+            Host::Shared { .. } => String::new(),
+        }
     }
 
     pub fn signal(&self, signal: &str) {
-        signal_process(signal, u64::from(self.child.id()));
+        signal_process(signal, u64::from(self.pid()));
     }
 
     /// Sends SIGKILL, so the stack can tell nobody.
     pub fn kill(mut self) {
-        self.killed = true;
+        self.process_mut().killed = true;
         self.signal("KILL");
     }
 
     /// Sends SIGTERM and gives the exit code.
     pub fn stop(&mut self) -> Option<i32> {
+        self.process_mut().stop()
+    }
+}
+
+impl Process {
+    fn stop(&mut self) -> Option<i32> {
         if let Ok(Some(status)) = self.child.try_wait() {
             return status.code();
         }
         if !self.killed {
-            self.signal("TERM");
+            signal_process("TERM", u64::from(self.child.id()));
         }
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
@@ -228,16 +332,16 @@ impl Stack {
     }
 }
 
-impl Drop for Stack {
+impl Drop for Process {
     fn drop(&mut self) {
         let functions = descendants(self.child.id());
         let code = self.stop();
         if std::thread::panicking() {
-            eprintln!("--- log of the stack ---\n{}", self.log());
+            eprintln!("--- log of the stack ---\n{}", read(&self.log));
             return;
         }
         if !self.killed {
-            assert_eq!(code, Some(0), "the stack stops cleanly\n{}", self.log());
+            assert_eq!(code, Some(0), "the stack stops cleanly\n{}", read(&self.log));
         }
         // The processes of a killed stack notice its end a moment later.
         let deadline = Instant::now() + Duration::from_secs(if self.killed { 10 } else { 0 });
@@ -249,7 +353,7 @@ impl Drop for Stack {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        assert!(left.is_empty(), "processes are left behind: {left:?}\n{}", self.log());
+        assert!(left.is_empty(), "processes are left behind: {left:?}\n{}", read(&self.log));
     }
 }
 
@@ -288,6 +392,9 @@ fn is_alive(pid: u32) -> bool {
 /// keeps parallel builds apart, and cargo builds only what has changed.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    if host::is_shared() {
+        left_out("it starts stacks of its own");
+    }
     PROGRAM.get_or_init(|| {
         // target/PROFILE/deps/this-test, or target/PROFILE/this-program
         let this = std::env::current_exe().expect("the program's own path");

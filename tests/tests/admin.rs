@@ -99,6 +99,7 @@ async fn an_administrator_sees_who_has_the_places_and_closes_one() {
 #[tokio::test]
 async fn an_administrator_reads_all_users_by_name_page_by_page() {
     let stack = Stack::quick().await;
+    stack.alone();
     let admin = stack.admin().await;
     let names = ["ann", "Anna", "bob", "anton", "zoe"];
     for name in names {

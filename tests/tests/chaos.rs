@@ -22,6 +22,7 @@ async fn calls(stack: &Stack, function: &str, event: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_rule_kills_the_process_at_the_call_that_it_names() {
     let stack = Stack::quick().await;
+    stack.alone();
     let mut client = Client::connect(&stack, "alice").await;
     let (killed, conversation) = (new_id(), client.rest.new_conversation().await);
     for fault in ["kill_before", "kill_after"] {
@@ -61,6 +62,7 @@ async fn a_disconnect_that_never_comes_leaves_a_lease_that_ends_by_itself() {
 #[tokio::test]
 async fn a_batch_that_is_delivered_again_makes_no_second_answer() {
     let stack = Stack::quick().await;
+    stack.alone();
     let mut client = Client::connect(&stack, "alice").await;
     let conversation = client.rest.new_conversation().await;
     add_rule(&stack, json!({ "function": "worker", "call": 1, "fault": "redelivered" })).await;
@@ -91,6 +93,7 @@ async fn a_seed_on_the_command_line_decides_from_the_start_until_it_is_ended() {
 #[tokio::test]
 async fn a_request_for_faults_that_cannot_be_understood_says_why() {
     let stack = Stack::quick().await;
+    stack.alone();
     let http = reqwest::Client::new();
     for (body, why) in [
         (r#"{"seed":1,"rate":2}"#, "from 0 to 1"),

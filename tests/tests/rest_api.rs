@@ -29,7 +29,7 @@ async fn the_first_call_of_a_new_user_creates_it_and_later_ones_find_it() {
     let me = stack.rest("alice").await.get("/api/me").await.expect(200);
     assert_eq!(me, firsts[0]);
     assert!(me["id"].is_string() && is_time(&me["createdAt"]), "{me}");
-    assert_eq!(me["username"], "alice");
+    assert_eq!(me["username"], stack.name_of("alice"));
     assert_ne!(stack.rest("bob").await.get("/api/me").await.expect(200)["id"], me["id"]);
 }
 
