@@ -10,6 +10,10 @@ default:
 run *options:
     cargo run --locked -- "$@"
 
+# The stack with its functions in `cargo lambda watch`, which builds them again when a source is saved. Needs cargo-lambda.
+watch *options:
+    localstack/watch "$@"
+
 # Every test that needs nothing but Rust.
 test *options:
     cargo test --workspace --locked "$@"
@@ -35,10 +39,14 @@ lint-text:
     cargo machete --with-metadata
     cargo deny --locked check bans licenses sources
 
-# The template, as CloudFormation's linter and a scanner for weaknesses see it. Needs cfn-lint and checkov.
+# The template, as linters of CloudFormation, of SAM and of serverless applications see it, and scanners for weaknesses.
+# Needs cfn-lint, cfn-lint-serverless, aws-sam-cli and checkov.
 lint-template:
-    cfn-lint --include-checks I --template infra/template.yaml
+    cfn-lint --append-rules cfn_lint_serverless.rules --include-checks I --template infra/template.yaml
+    SAM_CLI_TELEMETRY=0 sam validate --lint --template-file infra/template.yaml
     checkov --file infra/template.yaml --framework cloudformation --compact --quiet --skip-download
+    python3 -B tests/template/nag.py
+    python3 -B -m unittest discover --start-directory tests/template
 
 # Known weaknesses of the dependencies. It asks the advisory database, so it needs GitHub.
 advisories:
@@ -59,6 +67,14 @@ e2e *options:
     cargo build --workspace --locked
     npm run e2e --prefix web -- "$@"
 
+# The end-to-end tests on another host: `just hosts cargo-lambda`. See docs/testing.md for what each needs.
+hosts host *options:
+    python3 -B tests/hosts/run.py "$@"
+
+# The end-to-end tests with the services of localstack/compose.yaml: LocalStack, and MinIO for S3. Needs Docker.
+localstack-test *options:
+    python3 -B tests/hosts/run.py localstack "$@"
+
 # The cost of streaming Markdown, as ratios.
 bench:
     npm run bench --prefix web
@@ -70,6 +86,10 @@ load *options:
 # Requests made from the REST API's own OpenAPI document. Needs schemathesis and openapi-spec-validator.
 api:
     tests/schemathesis.sh
+
+# The functions, as a deployment builds them: `just build`, or `just build x86_64`. Needs aws-sam-cli and cargo-lambda.
+build architecture="arm64":
+    cd infra && SAM_CLI_TELEMETRY=0 sam build --parameter-overrides "Architecture={{ architecture }}"
 
 # Each crate of the local stack could be published as it is.
 package:
