@@ -2,11 +2,6 @@
 
 use bytes::Bytes;
 
-/// The path prefix under which one instance, and no other, finds its Runtime API.
-pub(super) fn base_path(function: &str, id: &str) -> String {
-    format!("/_runtime/{function}/{id}")
-}
-
 /// An event in the form that the process receives.
 #[derive(Debug)]
 pub(super) struct Event {

@@ -10,14 +10,18 @@ use tokio::sync::Semaphore;
 /// A function as the template declares it, with everything that its processes need.
 #[derive(Debug, Clone)]
 pub struct FunctionSpec {
-    /// The function's name, unique in a host.
+    /// The name by which the host, its log and its callers know the function; unique in a host.
     pub name: String,
-    /// The ARN that its events and its environment contain.
+    /// The function's name on AWS, as it finds it in its environment.
+    pub function_name: String,
+    /// The ARN that its events contain.
     pub arn: String,
-    /// The program to run. It must speak the Runtime API.
-    pub program: PathBuf,
-    /// Arguments of the program; Lambda passes none.
-    pub args: Vec<String>,
+    /// The template's `Runtime`, such as `provided.al2023` or `python3.13`.
+    pub runtime: String,
+    /// The template's `Handler`, as the function finds it in `_HANDLER`.
+    pub handler: String,
+    /// What its processes run.
+    pub code: Code,
     /// The memory size that the function is told. It is not enforced.
     pub memory_mb: u32,
     /// How long an invocation may take.
@@ -29,6 +33,34 @@ pub struct FunctionSpec {
     /// Each process has credentials of its own, as on Lambda: `/` and the process's id are appended to the value of
     /// `AWS_SESSION_TOKEN`, if there is one.
     pub environment: BTreeMap<String, String>,
+}
+
+/// A function's code as it was built: what its processes run. Its environment has the folders as `LAMBDA_TASK_ROOT` and
+/// `LAMBDA_RUNTIME_DIR`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Code {
+    /// The program to run. It must speak the Runtime API.
+    pub program: PathBuf,
+    /// Arguments of the program. A program of the runtimes `provided.*` gets none on Lambda.
+    pub args: Vec<String>,
+    /// The folder of the function's code, which is also the working directory.
+    pub task_root: PathBuf,
+    /// The folder of the runtime's own libraries.
+    pub runtime_dir: PathBuf,
+    /// Variables that the language's runtime needs. Those of [`FunctionSpec::environment`] go before them.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Code {
+    /// A program that speaks the Runtime API by itself, as the runtimes `provided.*` have it. Its folder is the task
+    /// root.
+    pub fn of_program(program: PathBuf) -> Code {
+        // A relative path would depend on the directory in which the process is started.
+        let program = std::path::absolute(&program).unwrap_or(program);
+        let task_root = program.parent().map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        let runtime_dir = PathBuf::from("/var/runtime");
+        Code { program, args: Vec::new(), task_root, runtime_dir, environment: BTreeMap::new() }
+    }
 }
 
 /// The current state of one function.

@@ -16,14 +16,15 @@ use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{InvokeError, MAX_RESPONSE_BYTES};
-use super::exchange::{CallRefused, Event, RuntimeAnswer, base_path};
-use super::function::Function;
+use super::exchange::{CallRefused, Event, RuntimeAnswer};
+use super::function::{Code, Function};
 use super::output::{self, Tail};
 use super::pool::{Handle, Invocation, Job, Message, Pool, Reply};
 use super::process::{self, Program, Started};
-use super::{clock, environment};
+use super::{clock, environment, runtime_api};
 
 /// The time between an init error report and the process's own exit, so that its last output is not lost.
 const INIT_ERROR_GRACE: Duration = Duration::from_millis(500);
@@ -76,6 +77,8 @@ struct Process {
     pid: u32,
     copying: JoinHandle<()>,
     tail: Tail,
+    /// Serves the Runtime API of this process. Its end closes the listener and every connection.
+    runtime_api: AbortOnDropHandle<()>,
 }
 
 impl Instance {
@@ -132,6 +135,8 @@ impl Instance {
         };
         drop(init);
         let failure = self.end(end, &mut process).await;
+        process.runtime_api.abort();
+        let _ = process.runtime_api.await;
         self.settle(failure);
     }
 
@@ -141,21 +146,23 @@ impl Instance {
 
     async fn start(&self) -> io::Result<Process> {
         let spec = &self.function.spec;
-        let id = &**self.handle.id();
-        let base = format!("http://{}{}", self.pool.runtime_api, base_path(&spec.name, id));
-        let environment = environment::of(spec, &self.pool.region, base, id);
-        let program = Program {
-            path: &spec.program,
-            args: &spec.args,
-            directory: environment::task_root(&spec.program),
-            environment,
-        };
+        let Code { program, args, task_root, .. } = &spec.code;
+        let (listener, address) = runtime_api::bind().await?;
+        let environment = environment::of(spec, &spec.code, &self.pool.region, address, self.handle.id());
+        let program = Program { path: program, args, directory: task_root, environment };
         let Started { child, output } = self.pool.spawner.start(program).await?;
         let tail = Tail::default();
         let prefix = self.function.prefix.clone();
         let copying =
             tokio::spawn(output::copy(output, spec.name.clone(), prefix, self.pool.output.clone(), tail.clone()));
-        Ok(Process { pid: child.id().unwrap_or_default(), child, copying, tail })
+        let calls = runtime_api::serve(
+            listener,
+            self.pool.runtime_api.clone(),
+            Arc::clone(&self.function),
+            self.handle.clone(),
+        );
+        let runtime_api = AbortOnDropHandle::new(tokio::spawn(calls));
+        Ok(Process { pid: child.id().unwrap_or_default(), child, copying, tail, runtime_api })
     }
 
     fn handle_message(&mut self, message: Message) {

@@ -22,10 +22,10 @@
 //! from the list and put back under the lock, so it is sent one invocation at a time. And it hands an event out only as
 //! the answer to a poll, and each poll is consumed by one event: a process that does not ask gets nothing.
 //!
-//! *A response answers its own invocation or none.* Every instance has a base path of its own, with an unguessable id,
-//! so a process can only speak to its own task. The task knows the one request id that it is waiting for, and compares.
-//! When the invocation is settled, by response, timeout or death, the id is gone with it. A late response finds no such
-//! id (400).
+//! *A response answers its own invocation or none.* Every instance has a listener of its own (see `runtime_api`), so a
+//! process can only speak to its own task. The task knows the one request id that it is waiting for, and compares. When
+//! the invocation is settled, by response, timeout or death, the id is gone with it. A late response finds no such id
+//! (400), or, once the process has been reaped, no listener.
 //!
 //! *A death fails at most one invocation.* Only an invocation that has been handed out fails with its process. If an
 //! idle instance turns out to be dead, the invocation parked there was never begun, and moves to another instance with
@@ -77,7 +77,7 @@ use output::Output;
 use pool::{Job, Limits, Pool};
 
 pub use error::{InvokeError, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
-pub use function::{FunctionSpec, FunctionState, InFlight};
+pub use function::{Code, FunctionSpec, FunctionState, InFlight};
 pub use metrics::{Statistic, Statistics};
 pub use pool::Invocation;
 
@@ -89,24 +89,17 @@ pub struct Host {
 }
 
 impl Host {
-    /// `runtime_api` is the `ADDRESS:PORT` where the caller serves [`Host::router`].
-    ///
     /// `account_concurrency` is Lambda's limit on all functions together; on AWS it is 1,000 unless raised.
-    pub fn new(functions: Vec<FunctionSpec>, runtime_api: String, region: String, account_concurrency: u32) -> Host {
+    pub fn new(functions: Vec<FunctionSpec>, region: String, account_concurrency: u32) -> Host {
         descriptors::warn_if_too_few(&functions);
         let (limits, output) = (Limits::default(), Output::stderr());
-        Host::of(Pool::new(functions, runtime_api, region, account_concurrency, limits, output))
+        Host::of(Pool::new(functions, region, account_concurrency, limits, output))
     }
 
     fn of(pool: Pool) -> Host {
         let pool = Arc::new(pool);
         let stop = Arc::new(pool.stop.clone().drop_guard());
         Host { pool, _stop_when_dropped: stop }
-    }
-
-    /// The Runtime API for the function processes, below the path `/_runtime`.
-    pub fn router(&self) -> axum::Router {
-        runtime_api::router(Arc::clone(&self.pool))
     }
 
     /// Runs the function once, in an idle process or a new one. Without a free place the call is throttled at once.
@@ -146,7 +139,7 @@ impl Host {
 
     /// Kills a process of `function` with SIGKILL, as a crash would end it. Nothing happens if there is none.
     pub fn kill(&self, function: &str, instance: &str) {
-        if let Some((_, handle)) = self.pool.find(function, instance) {
+        if let Some(handle) = self.pool.find(function, instance) {
             handle.kill();
         }
     }

@@ -119,9 +119,14 @@ pub(super) async fn copy(mut from: pipe::Receiver, function: String, prefix: Str
                 continue;
             }
             tail.push(line);
-            lines.extend_from_slice(prefix.as_bytes());
-            lines.extend_from_slice(line);
-            lines.push(b'\n');
+            // Python's runtime writes a whole trace as one line, with carriage returns in it.
+            for piece in line.split(|byte| *byte == b'\r') {
+                if !piece.is_empty() || line.is_empty() {
+                    lines.extend_from_slice(prefix.as_bytes());
+                    lines.extend_from_slice(piece);
+                    lines.push(b'\n');
+                }
+            }
         }
         pending.drain(..done);
         if !lines.is_empty() && output.entries.send(Entry::Lines(lines)).await.is_err() {

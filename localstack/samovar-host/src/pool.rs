@@ -11,17 +11,18 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::Router;
 use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::clock;
 use super::error::InvokeError;
 use super::exchange::{CallRefused, Event, RuntimeAnswer};
 use super::function::{Function, FunctionSpec, FunctionState, InFlight};
 use super::output::Output;
 use super::process::Spawner;
+use super::{clock, runtime_api};
 
 /// The part of the account's concurrency that reservations must leave to other functions, as on Lambda.
 const UNRESERVED_CONCURRENCY: u32 = 100;
@@ -47,7 +48,8 @@ pub(super) struct Pool {
     functions: Vec<Arc<Function>>,
     /// The concurrency that the functions without a reservation share.
     unreserved: u32,
-    pub(super) runtime_api: String,
+    /// The routes of the Runtime API.
+    pub(super) runtime_api: Router,
     pub(super) region: String,
     pub(super) limits: Limits,
     pub(super) output: Output,
@@ -105,7 +107,6 @@ pub struct Invocation {
 impl Pool {
     pub(super) fn new(
         functions: Vec<FunctionSpec>,
-        runtime_api: String,
         region: String,
         account_concurrency: u32,
         limits: Limits,
@@ -119,9 +120,7 @@ impl Pool {
         let functions: Vec<_> = functions
             .into_iter()
             .enumerate()
-            .map(|(index, mut spec)| {
-                // A relative path would depend on the directory in which the process is started.
-                spec.program = std::path::absolute(&spec.program).unwrap_or(spec.program);
+            .map(|(index, spec)| {
                 let prefix = output.prefix(&spec.name, width, index);
                 Arc::new(Function { spec, prefix, inits: Semaphore::new(cores * 4) })
             })
@@ -130,7 +129,7 @@ impl Pool {
         Pool {
             functions,
             unreserved,
-            runtime_api,
+            runtime_api: runtime_api::router(),
             region,
             limits,
             output,
@@ -186,18 +185,23 @@ impl Pool {
         Arc::clone(&self.functions[index])
     }
 
-    /// Makes the instance visible to the Runtime API.
+    /// Makes the instance known by its id.
     pub(super) fn enlist(&self, index: usize, handle: Handle) {
         self.lock().functions[index]
             .by_id
             .insert(Arc::clone(handle.id()), Known { handle, pid: None, invocation: None });
     }
 
-    /// The instance that a path of the Runtime API names.
-    pub(super) fn find(&self, name: &str, id: &str) -> Option<(Arc<Function>, Handle)> {
+    /// The instance with this id.
+    pub(super) fn find(&self, name: &str, id: &str) -> Option<Handle> {
         let index = self.index(name)?;
-        let handle = self.lock().functions[index].by_id.get(id)?.handle.clone();
-        Some((Arc::clone(&self.functions[index]), handle))
+        Some(self.lock().functions[index].by_id.get(id)?.handle.clone())
+    }
+
+    #[cfg(test)]
+    pub(super) fn ids(&self, name: &str) -> Vec<Arc<str>> {
+        let index = self.index(name).expect("a function of the host");
+        self.lock().functions[index].by_id.keys().cloned().collect()
     }
 
     /// Records the process id of an instance.
@@ -229,7 +233,7 @@ impl Pool {
         found.map(|at| idle.remove(at)).is_some()
     }
 
-    /// Removes the instance, so that neither an invocation nor the Runtime API finds it any more.
+    /// Removes the instance, so that no invocation finds it any more.
     pub(super) fn forget(&self, index: usize, id: &str) {
         let slots = &mut self.lock().functions[index];
         slots.idle.retain(|handle| **handle.id() != *id);

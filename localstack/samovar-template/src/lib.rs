@@ -47,9 +47,9 @@ use yaml::{Data, Entry, Node};
 
 pub use error::{Problem as TemplateProblem, TemplateError};
 pub use model::{
-    Authorization, Authorizer, Bucket, Cors, CorsRule, Expiration, Function, HttpApi, HttpRoute, IdentitySource,
-    JwtAuthorizer, LocalState, Locals, Queue, Route, Schedule, SiteBuild, SqsEventSource, StaticSite, Table, TableView,
-    Template, WebSocketApi,
+    Authorization, Authorizer, Bucket, BuildMethod, Cors, CorsRule, Expiration, Function, HttpApi, HttpRoute,
+    IdentitySource, JwtAuthorizer, LocalState, Locals, Queue, Route, Schedule, SiteBuild, SqsEventSource, StaticSite,
+    Table, TableView, Template, WebSocketApi,
 };
 pub use route_key::{RouteKey, Segment};
 

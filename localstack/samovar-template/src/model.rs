@@ -116,7 +116,8 @@ pub struct TableView {
 pub struct Function {
     /// Its name in the template.
     pub logical_id: String,
-    /// The binary's name. Logs, state and invoke URLs use it for the function; it is unique in a template.
+    /// The name of its binary, or its logical id where the template names no binary. Logs, state and invoke URLs use it
+    /// for the function; it is unique in a template.
     pub name: String,
     /// The function's name on AWS: `FunctionName`, or stack and logical id.
     pub function_name: String,
@@ -124,8 +125,14 @@ pub struct Function {
     pub arn: String,
     /// `CodeUri` against the template's folder.
     pub code_dir: PathBuf,
+    /// `Runtime`, such as `provided.al2023` or `python3.13`.
+    pub runtime: String,
+    /// `Handler`.
+    pub handler: String,
+    /// `Metadata.BuildMethod`.
+    pub build_method: BuildMethod,
     /// `Metadata.BuildProperties.Binary`.
-    pub binary: String,
+    pub binary: Option<String>,
     /// `MemorySize`.
     pub memory_mb: u32,
     /// `Timeout`.
@@ -143,6 +150,19 @@ pub struct Function {
     pub event_sources: Vec<SqsEventSource>,
     /// Its events of type `ScheduleV2`.
     pub schedules: Vec<Schedule>,
+}
+
+/// How a function's code is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildMethod {
+    /// `rust-cargolambda`.
+    RustCargoLambda,
+    /// `makefile`: `make build-LOGICALID`.
+    Makefile,
+    /// `go1.x`, or a runtime `provided.*` and a folder with a `go.mod`.
+    Go,
+    /// None is given: the runtime's own way, or a program that is there already.
+    None,
 }
 
 /// An event of type `ScheduleV2`.

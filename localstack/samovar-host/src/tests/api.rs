@@ -9,7 +9,7 @@ async fn a_response_to_another_invocation_is_refused_and_changes_nothing() {
     let answer = host.invoke(json!({"do": "answer for the previous"})).await.unwrap();
     assert_eq!((&answer["status"], &answer["body"]["errorType"]), (&json!(400), &json!("InvalidRequestID")));
 
-    // A process cannot answer for another one either, even with the right id under its own base path.
+    // A process cannot answer for another one either, even with the right id at its own address.
     let (mut one, one_invocation) = host.hold().await;
     let (mut two, two_invocation) = host.hold().await;
     let (one_url, one_id) = one.url_and_request_id().await;
@@ -28,9 +28,48 @@ async fn a_response_to_another_invocation_is_refused_and_changes_nothing() {
     for invocation in [one_invocation, two_invocation] {
         assert!(String::from_utf8_lossy(&invocation.await.unwrap().unwrap()).contains("hold"));
     }
+    host.end().await;
+}
 
-    let unknown = one_url.replace("fixture/", "fixture/0");
-    assert_eq!(client.get(format!("{unknown}/invocation/next")).send().await.unwrap().status(), 410);
+#[tokio::test]
+async fn each_process_finds_its_runtime_api_at_a_host_and_port_of_its_own_until_it_has_ended() {
+    let host = TestHost::start(vec![function(Some(2))]).await;
+    let (mut one, one_invocation) = host.hold().await;
+    let (mut two, two_invocation) = host.hold().await;
+    let mut addresses = Vec::new();
+    for hold in [&mut one, &mut two] {
+        let (url, _) = hold.url_and_request_id().await;
+        let address = url.strip_prefix("http://").and_then(|rest| rest.strip_suffix("/2018-06-01/runtime")).unwrap();
+        let address: std::net::SocketAddrV4 = address.parse().expect("HOST:PORT and nothing else");
+        assert!(address.ip().is_loopback());
+        addresses.push(address);
+    }
+    assert_ne!(addresses[0], addresses[1]);
+    drop((one, two));
+    for invocation in [one_invocation, two_invocation] {
+        invocation.await.unwrap().unwrap();
+    }
+    host.end().await;
+    for address in addresses {
+        let refused = TcpStream::connect(address).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    }
+}
+
+#[tokio::test]
+async fn a_web_page_that_has_found_the_address_takes_no_event_and_answers_none() {
+    let host = TestHost::start(vec![function(None)]).await;
+    let (mut hold, invocation) = host.hold().await;
+    let (url, id) = hold.url_and_request_id().await;
+    let client = reqwest::Client::new();
+    for (header, value) in [("origin", "https://example.com"), ("sec-fetch-site", "cross-site")] {
+        let answer = client.post(format!("{url}/invocation/{id}/response")).header(header, value).body("\"stolen\"");
+        assert_eq!(answer.send().await.unwrap().status(), 403);
+        let next = client.get(format!("{url}/invocation/next")).header(header, value).send().await.unwrap();
+        assert!(next.text().await.unwrap().contains("not for web pages"));
+    }
+    drop(hold);
+    assert!(String::from_utf8_lossy(&invocation.await.unwrap().unwrap()).contains("hold"));
     host.end().await;
 }
 
@@ -70,29 +109,34 @@ async fn a_process_sees_only_lambdas_and_the_templates_variables() {
 
     // Cargo's test runner sets a variable for a library path, for instance; here there is none of that, nor HOME.
     let mut environment = seen["environment"].clone();
-    for own in ["AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API", "FIXTURE", "LAMBDA_TASK_ROOT", "PATH"] {
+    for own in ["AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API", "FIXTURE", "LAMBDA_TASK_ROOT"] {
         *environment.get_mut(own).expect(own) = "…".into();
     }
+    let task_root = seen["environment"]["LAMBDA_TASK_ROOT"].as_str().unwrap();
+    let libraries = environment["LD_LIBRARY_PATH"].as_str().unwrap().replace(task_root, "{task root}");
+    environment["LD_LIBRARY_PATH"] = libraries.into();
     insta::assert_json_snapshot!(environment, @r#"
     {
       "AWS_DEFAULT_REGION": "us-east-1",
-      "AWS_EXECUTION_ENV": "AWS_Lambda_provided.al2023",
       "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
-      "AWS_LAMBDA_FUNCTION_NAME": "fixture",
+      "AWS_LAMBDA_FUNCTION_NAME": "local-Fixture-1",
       "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
       "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-      "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/fixture",
+      "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/local-Fixture-1",
       "AWS_LAMBDA_LOG_STREAM_NAME": "…",
       "AWS_LAMBDA_RUNTIME_API": "…",
       "AWS_REGION": "us-east-1",
+      "AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
       "CHAT_TABLE": "chat",
       "FIXTURE": "…",
+      "LAMBDA_RUNTIME_DIR": "/var/runtime",
       "LAMBDA_TASK_ROOT": "…",
       "LANG": "en_US.UTF-8",
-      "PATH": "…",
+      "LD_LIBRARY_PATH": "/var/lang/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:{task root}:{task root}/lib:/opt/lib",
+      "PATH": "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin",
       "RUST_BACKTRACE": "1",
       "TZ": ":UTC",
-      "_HANDLER": "bootstrap"
+      "_HANDLER": "fixture.handler"
     }
     "#);
     assert_eq!(seen["environment"]["LAMBDA_TASK_ROOT"], seen["directory"]);
@@ -107,13 +151,39 @@ async fn a_process_sees_only_lambdas_and_the_templates_variables() {
 }
 
 #[tokio::test]
+async fn a_managed_runtime_is_told_its_identifier_and_the_template_may_change_what_lambda_lets_it_change() {
+    let mut function = function(None);
+    function.runtime = "python3.13".into();
+    for (name, value) in [("LANG", "C"), ("TZ", "UTC"), ("_HANDLER", "other"), ("FOLDER", "template")] {
+        function.environment.insert(name.into(), value.into());
+    }
+    function.code.environment = [("FOLDER", "code"), ("PYTHONPATH", "/var/runtime")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    let host = TestHost::start(vec![function]).await;
+    let seen = host.invoke(json!({"do": "environment"})).await.unwrap();
+    for (name, value) in [
+        ("AWS_EXECUTION_ENV", "AWS_Lambda_python3.13"),
+        ("_HANDLER", "fixture.handler"),
+        ("LANG", "C"),
+        ("TZ", "UTC"),
+        ("FOLDER", "template"),
+        ("PYTHONPATH", "/var/runtime"),
+    ] {
+        assert_eq!(seen["environment"][name], value, "{name}");
+    }
+    host.end().await;
+}
+
+#[tokio::test]
 async fn output_is_written_line_by_line_under_the_functions_name() {
     let mut other = function(None);
     other.name = "a_longer_name".into();
     let host = TestHost::start(vec![function(None), other]).await;
     host.invoke(json!({"do": "print"})).await.unwrap();
     let output = host.end().await;
-    let expected = "fixture       │ to standard output\nfixture       │ to standard error\n";
+    let expected = "fixture       │ to standard output\nfixture       │ an error\nfixture       │   with its trace\n\
+                    fixture       │ \nfixture       │ to standard error\n";
     assert!(output.contains(expected), "{output}");
 }
 

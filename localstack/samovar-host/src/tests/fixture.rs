@@ -54,7 +54,7 @@ fn function_process() {
             Some("hold") => {
                 let mut gate = TcpStream::connect(event["at"].as_str().unwrap()).unwrap();
                 // A test that is not interested may have released us already.
-                let _ = writeln!(gate, "{}{} {id}", api.host, api.base);
+                let _ = writeln!(gate, "{} {id}", api.host);
                 let _ = gate.read(&mut [0]);
                 api.call("POST", &response, event.to_string().as_bytes());
             }
@@ -89,6 +89,8 @@ fn function_process() {
             }
             Some("print") => {
                 println!("to standard output");
+                println!("an error\r  with its trace\r");
+                println!();
                 eprintln!("to standard error");
                 api.call("POST", &response, b"null");
             }
@@ -103,18 +105,15 @@ fn function_process() {
 
 struct Api {
     host: String,
-    base: String,
     stream: BufReader<TcpStream>,
 }
 
 impl Api {
     fn connect() -> Api {
-        let api = variable("AWS_LAMBDA_RUNTIME_API").unwrap();
-        let api = api.strip_prefix("http://").unwrap();
-        let (host, base) = api.split_at(api.find('/').unwrap());
-        let stream = TcpStream::connect(host).unwrap();
+        let host = variable("AWS_LAMBDA_RUNTIME_API").unwrap();
+        let stream = TcpStream::connect(&host).unwrap();
         stream.set_nodelay(true).unwrap();
-        Api { host: host.into(), base: base.into(), stream: BufReader::new(stream) }
+        Api { host, stream: BufReader::new(stream) }
     }
 
     fn call(&mut self, method: &str, path: &str, body: &[u8]) -> (u16, BTreeMap<String, String>, Vec<u8>) {
@@ -131,9 +130,9 @@ impl Api {
     }
 
     fn request(&mut self, method: &str, path: &str, body: &[u8]) -> (u16, BTreeMap<String, String>, Vec<u8>) {
-        let (host, base, length) = (&self.host, &self.base, body.len());
+        let (host, length) = (&self.host, body.len());
         let mut request =
-            format!("{method} {base}{path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n\r\n").into_bytes();
+            format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n\r\n").into_bytes();
         request.extend_from_slice(body);
         self.stream.get_mut().write_all(&request).unwrap();
 

@@ -15,14 +15,10 @@ fn only_a_process_itself_ends_its_invocation() {
     let host = runtime.block_on(TestHost::start(vec![function(Some(1))]));
     let (mut hold, invocation) = runtime.block_on(host.hold());
     let (url, id) = runtime.block_on(hold.url_and_request_id());
-    let (root, instance) =
-        url.split_once("/_runtime/fixture/").map(|(root, rest)| (root, rest.split('/').next())).unwrap();
-    let instance = instance.unwrap().to_owned();
+    let root = url.strip_suffix("/2018-06-01/runtime").unwrap();
     let segment = || {
         prop_oneof![
             proptest::sample::select(vec![
-                "_runtime",
-                "fixture",
                 "2018-06-01",
                 "2020-01-01",
                 "runtime",
@@ -48,13 +44,11 @@ fn only_a_process_itself_ends_its_invocation() {
     let method = proptest::sample::select(vec!["GET", "POST", "PUT", "DELETE", "HEAD"]);
     let body = proptest::collection::vec(any::<u8>(), 0..64);
     let client = reqwest::Client::builder().timeout(Duration::from_secs(10)).build().unwrap();
-    // Some paths are arbitrary. Others are under this instance's own path, whose random id other processes don't know.
+    // Some paths are arbitrary. Others are within the Runtime API.
     let calls = (path, any::<bool>(), method, body);
-    let tested = TestRunner::new(config()).run(&calls, |(path, own, method, body)| {
-        prop_assume!(!path.contains("event/next"), "this call waits for the next event, as on Lambda");
-        let own = own && !path.contains("..") && !path.contains("%2e%2e");
-        prop_assume!(!path.contains(&instance));
-        let base = if own { format!("{root}/_runtime/fixture/{instance}/2018-06-01/runtime") } else { root.to_owned() };
+    let tested = TestRunner::new(config()).run(&calls, |(path, within, method, body)| {
+        prop_assume!(!path.contains("2020-01-01/extension"), "these calls are allowed at any time");
+        let base = if within { &url } else { root };
         let Ok(url) = format!("{base}/{path}").parse::<reqwest::Url>() else { return Ok(()) };
         let request = client.request(method.parse().unwrap(), url.clone()).body(body);
         let status = runtime.block_on(async { request.send().await }).unwrap().status().as_u16();

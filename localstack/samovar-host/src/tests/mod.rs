@@ -22,7 +22,6 @@ mod scheduling;
 struct TestHost {
     host: Host,
     output: Captured,
-    server: JoinHandle<()>,
 }
 
 impl TestHost {
@@ -31,14 +30,10 @@ impl TestHost {
     }
 
     async fn with_limits(functions: Vec<FunctionSpec>, limits: Limits) -> TestHost {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
         let captured = Captured::default();
         let output = Output::to(captured.clone(), false);
-        let host = Host::of(Pool::new(functions, address, "us-east-1".into(), 1000, limits, output));
-        let router = host.router();
-        let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        TestHost { host, output: captured, server }
+        let host = Host::of(Pool::new(functions, "us-east-1".into(), 1000, limits, output));
+        TestHost { host, output: captured }
     }
 
     /// Invokes the only function.
@@ -53,6 +48,11 @@ impl TestHost {
         let (host, event) = (self.host.clone(), gate.event());
         let invocation = tokio::spawn(async move { host.invoke("fixture", event, None).await });
         (gate.next().await, invocation)
+    }
+
+    /// The ids of the function's processes.
+    fn instances(&self) -> Vec<Arc<str>> {
+        self.host.pool.ids("fixture")
     }
 
     fn state(&self) -> FunctionState {
@@ -70,7 +70,6 @@ impl TestHost {
         self.host.shutdown(Duration::from_secs(10)).await;
         assert!(self.host.state().values().all(|state| state.pids.is_empty() && state.in_flight.now == 0));
         assert!(pids.iter().all(|pid| !is_alive(*pid)), "a process is left");
-        self.server.abort();
         self.output.text()
     }
 }
@@ -80,8 +79,10 @@ fn function(concurrency: Option<u32>) -> FunctionSpec {
     FunctionSpec {
         name: "fixture".into(),
         arn: "arn:aws:lambda:us-east-1:000000000000:function:fixture".into(),
-        program: std::env::current_exe().unwrap(),
-        args: fixture::arguments(),
+        function_name: "local-Fixture-1".into(),
+        runtime: "provided.al2023".into(),
+        handler: "fixture.handler".into(),
+        code: Code { args: fixture::arguments(), ..Code::of_program(std::env::current_exe().unwrap()) },
         memory_mb: 128,
         timeout: Duration::from_secs(60),
         concurrency,
@@ -119,7 +120,7 @@ impl Gate {
 }
 
 impl Hold {
-    /// The invocation's report: the base URL of its Runtime API, and its request id.
+    /// The invocation's report: the URL of its Runtime API, and its request id.
     async fn url_and_request_id(&mut self) -> (String, String) {
         let mut line = String::new();
         while !line.ends_with('\n') {

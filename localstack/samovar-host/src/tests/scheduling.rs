@@ -86,7 +86,7 @@ async fn functions_without_a_reservation_share_the_unreserved_concurrency() {
     let mut disabled = function(Some(0));
     disabled.name = "disabled".into();
     let functions = vec![function(None), other, disabled];
-    let host = Host::of(Pool::new(functions, String::new(), String::new(), 2, Limits::default(), Output::stderr()));
+    let host = Host::of(Pool::new(functions, String::new(), 2, Limits::default(), Output::stderr()));
     let places = [host.pool.admit("fixture").unwrap(), host.pool.admit("other").unwrap()];
     assert!(matches!(host.pool.admit("fixture"), Err(InvokeError::Throttled { limit: 2, .. })));
     drop(places);
@@ -196,8 +196,6 @@ async fn a_host_that_is_dropped_stops_its_processes() {
     let host = TestHost::start(vec![function(None)]).await;
     host.invoke(json!({})).await.unwrap();
     let [pid] = host.state().pids[..] else { panic!("one process") };
-    let TestHost { host, server, .. } = host;
     drop(host);
     eventually(|| !is_alive(pid)).await;
-    server.abort();
 }

@@ -1,4 +1,4 @@
-//! `AWS::Serverless::Function`: a Rust binary, built by cargo-lambda, with its limits, environment and permissions.
+//! `AWS::Serverless::Function`: its code and how it is built, with its limits, environment and permissions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::Context;
 use super::event_source::events;
 use super::policy::{function_policies, sqs_execution_policy};
 use crate::fields::{Fields, Schema};
-use crate::model::{Function, Queue};
+use crate::model::{BuildMethod, Function, Queue};
 use crate::resource::{Kind, Resource};
 use crate::yaml::{Data, Node};
 
@@ -45,7 +45,7 @@ pub(crate) const FUNCTION: Schema = Schema {
 
 const ENVIRONMENT: Schema = Schema { subject: "Environment", required: &["Variables"], optional: &[], ignored: &[] };
 const BUILD_PROPERTIES: Schema =
-    Schema { subject: "BuildProperties", required: &["Binary"], optional: &[], ignored: &[] };
+    Schema { subject: "BuildProperties", required: &[], optional: &["Binary"], ignored: &[] };
 
 /// Lambda's defaults, for a template that gives no value.
 const DEFAULT_TIMEOUT_SECONDS: u32 = 3;
@@ -85,13 +85,16 @@ pub(crate) fn functions(
     let mut functions = Vec::new();
     for resource in context.scope.present(Kind::Function) {
         let fields = context.fields(resource, &FUNCTION);
-        let Some(binary) = binary(context, resource) else { continue };
-        if let Some(other) = binaries.insert(binary.clone(), resource.id.clone()) {
+        let build_method = build_method(context, resource);
+        let binary = (build_method == BuildMethod::RustCargoLambda).then(|| binary(context, resource)).flatten();
+        if let Some(binary) = &binary
+            && let Some(other) = binaries.insert(binary.clone(), resource.id.clone())
+        {
             let message =
                 format!("{} and {other} have the same Binary, {binary}: give each function its own", resource.id);
             context.problems.add(resource.line, message);
         }
-        functions.extend(build(context, resource, &fields, binary, managed, queues));
+        functions.extend(build(context, resource, &fields, (build_method, binary), managed, queues));
     }
     functions
 }
@@ -100,12 +103,17 @@ fn build(
     context: &Context<'_>,
     resource: &Resource,
     fields: &Fields<'_>,
-    binary: String,
+    (build_method, binary): (BuildMethod, Option<String>),
     managed: &BTreeMap<String, Option<Value>>,
     queues: &[Queue],
 ) -> Option<Function> {
-    fields.choice("Runtime", &["provided.al2", "provided.al2023"]);
-    fields.text("Handler");
+    let runtime = fields.text("Runtime");
+    if let Some(runtime) = &runtime
+        && !["nodejs", "provided.al", "python"].iter().any(|known| runtime.starts_with(known))
+    {
+        fields.wrong("Runtime", &format!("is \"{runtime}\", but the local stack runs provided.*, nodejs* and python*"));
+    }
+    let handler = fields.text("Handler");
     let timeout = fields.integer("Timeout", 1..=900).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
     let reserved_concurrency = fields.integer("ReservedConcurrentExecutions", 0..=100_000);
     let (event_sources, schedules) = events(resource, fields, timeout, context, queues);
@@ -127,10 +135,13 @@ fn build(
     }
     Some(Function {
         logical_id: resource.id.clone(),
-        name: binary.clone(),
+        name: binary.clone().unwrap_or_else(|| resource.id.clone()),
         function_name,
         arn: context.problems.keep(resource.attribute(context.scope, resource.line, "Arn"))?,
         code_dir: context.folder.join(code_uri(fields)?),
+        runtime: runtime?,
+        handler: handler?,
+        build_method,
         binary,
         memory_mb: fields.integer("MemorySize", 128..=10_240).unwrap_or(DEFAULT_MEMORY_MB),
         timeout: Duration::from_secs(timeout.into()),
@@ -152,28 +163,33 @@ fn code_uri(fields: &Fields<'_>) -> Option<String> {
     Some(uri)
 }
 
-/// `Metadata.BuildProperties.Binary`. It has no default: a wrong guess would run another binary than the build makes.
-fn binary(context: &Context<'_>, resource: &Resource) -> Option<String> {
-    let problems = context.problems;
-    let missing = "needs Metadata: { BuildMethod: rust-cargolambda, BuildProperties: { Binary: … } }";
-    let Some(metadata) = &resource.metadata else {
-        problems.add(resource.line, format!("{} {missing}", FUNCTION.subject));
-        return None;
+/// `Metadata.BuildMethod`.
+fn build_method(context: &Context<'_>, resource: &Resource) -> BuildMethod {
+    let Some(node) = resource.metadata.as_ref().and_then(|metadata| metadata.get("BuildMethod")) else {
+        return BuildMethod::None;
     };
-    match metadata.get("BuildMethod").map(|node| (node, node.as_text())) {
-        Some((_, Some(method))) if method == "rust-cargolambda" => {}
-        Some((node, method)) => {
-            let method = method.unwrap_or_default();
-            let message = format!("BuildMethod is \"{method}\", but the local stack runs only rust-cargolambda");
-            problems.add(node.line, message);
+    match node.as_text().as_deref() {
+        Some("rust-cargolambda") => BuildMethod::RustCargoLambda,
+        Some("makefile") => BuildMethod::Makefile,
+        Some("go1.x") => BuildMethod::Go,
+        // The runtime's own way, by the name that SAM has for it.
+        Some(other) if other.starts_with("nodejs") || other.starts_with("python") => BuildMethod::None,
+        other => {
+            let message = format!(
+                "BuildMethod is \"{}\", but the local stack builds with rust-cargolambda, makefile and go1.x, and for \
+                 nodejs* and python*",
+                other.unwrap_or_default()
+            );
+            context.problems.add(node.line, message);
+            BuildMethod::None
         }
-        None => problems.add(metadata.line, format!("{} {missing}", FUNCTION.subject)),
     }
-    let Some(properties) = metadata.get("BuildProperties") else {
-        problems.add(metadata.line, format!("{} {missing}", FUNCTION.subject));
-        return None;
-    };
-    let properties = Fields::new(&BUILD_PROPERTIES, properties, problems);
+}
+
+/// `Metadata.BuildProperties.Binary`.
+fn binary(context: &Context<'_>, resource: &Resource) -> Option<String> {
+    let properties = resource.metadata.as_ref()?.get("BuildProperties")?;
+    let properties = Fields::new(&BUILD_PROPERTIES, properties, context.problems);
     let binary = properties.text("Binary")?;
     // The name becomes part of paths and URLs.
     if binary.is_empty() || !binary.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {

@@ -1,7 +1,6 @@
 //! The functions of a stack: built and run here, or invoked elsewhere; and their event sources and schedules.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -19,6 +18,7 @@ use super::environment::{self, S3Addresses};
 use super::source::Source;
 use super::urls::Urls;
 use super::{ACCOUNT_ID, REGION};
+use crate::build::{Builder, Built};
 use crate::invoke::{IntegrationError, InvokeEndpoint, Invoker};
 use crate::options::Options;
 
@@ -27,17 +27,19 @@ const ACCOUNT_CONCURRENCY: u32 = 1000;
 /// The maximum of an event source that declares none: the account's limit.
 const UNLIMITED_SOURCE: u32 = ACCOUNT_CONCURRENCY;
 
-/// The functions' programs, by the names of their binaries.
-pub(super) type Programs = BTreeMap<String, PathBuf>;
+/// The functions as they are built at the start, by their names, and the builder.
+#[derive(Debug)]
+pub(super) struct Programs {
+    pub(super) builder: Builder,
+    pub(super) built: BTreeMap<String, Built>,
+}
 
-/// Builds the functions. Returns no programs if the functions run elsewhere.
+/// Builds the functions, or nothing if they run elsewhere.
 pub(super) async fn build(functions: &[Function], options: &Options) -> Result<Programs> {
-    if options.invoke_endpoint.is_some() {
-        return Ok(Programs::new());
-    }
-    let wanted: Vec<_> =
-        functions.iter().map(|function| (function.code_dir.clone(), function.binary.clone())).collect();
-    Ok(crate::build::build(&wanted, options.release).await?)
+    let builder = Builder::new(options.release).context("The folder for builds could not be made")?;
+    let wanted: Vec<_> = functions.iter().filter(|_| options.invoke_endpoint.is_none()).collect();
+    let built = builder.build(&wanted).await?;
+    Ok(Programs { builder, built })
 }
 
 /// The invoker of the functions, and the host if they run here.
@@ -51,7 +53,7 @@ pub(super) fn run(
         Some(endpoint) => (None, Arc::new(InvokeEndpoint::new(endpoint))),
         None => {
             let specs = specs(template, programs, urls)?;
-            let host = Host::new(specs, urls.runtime_api.clone(), REGION.to_owned(), ACCOUNT_CONCURRENCY);
+            let host = Host::new(specs, REGION.to_owned(), ACCOUNT_CONCURRENCY);
             (Some(host.clone()), Arc::new(host))
         }
     })
@@ -60,12 +62,15 @@ pub(super) fn run(
 fn specs(template: &Template, programs: &Programs, urls: &Urls) -> Result<Vec<FunctionSpec>> {
     let s3 = S3Addresses { own: &urls.functions_s3, public: &urls.s3 };
     let spec = |function: &Function| {
-        let program = programs.get(&function.binary).cloned();
+        let built = programs.built.get(&function.name);
+        let built = built.with_context(|| format!("There is no program for {}", function.name))?;
         Ok(FunctionSpec {
             name: function.name.clone(),
+            function_name: function.function_name.clone(),
             arn: function.arn.clone(),
-            program: program.with_context(|| format!("cargo has built no program for {}", function.name))?,
-            args: Vec::new(),
+            runtime: function.runtime.clone(),
+            handler: function.handler.clone(),
+            code: built.code.clone(),
             memory_mb: function.memory_mb,
             timeout: function.timeout,
             concurrency: function.reserved_concurrency,

@@ -1,7 +1,7 @@
 //! Starts everything that a template declares, and stops it again.
 //!
-//! There are two listeners: the public one at the requested port, and one at a free port for the functions (Runtime
-//! API, services, management API). So the public one can close at the stop while running work goes on.
+//! There are two listeners: the public one at the requested port, and one at a free port for the functions (services,
+//! management API). So the public one can close at the stop while running work goes on.
 //!
 //! The stop goes in this order. New clients and new messages from queues are refused. Running requests and batches
 //! finish and answer. Then the sockets are closed and their `$disconnect`s run. Then the processes end. Messages that
@@ -36,6 +36,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::addresses::Addresses;
+use crate::build::Builder;
 use crate::chaos::Chaos;
 use crate::oidc::Issuer;
 use crate::options::{Latency, Options};
@@ -67,6 +68,7 @@ pub struct Stack {
     sources: Vec<JoinHandle<()>>,
     stop_sources: CancellationToken,
     servers: Servers,
+    _builder: Builder,
     _data_dir: Option<DataDir>,
 }
 
@@ -94,7 +96,7 @@ impl Stack {
         };
 
         let servers = Servers::default();
-        servers.serve_functions(internal, host.as_ref(), &services, &apis);
+        servers.serve_functions(internal, &services, &apis);
         let stop_sources = CancellationToken::new();
         if !options.no_iam {
             services.door().enforce(permissions(&template, options)?);
@@ -112,7 +114,17 @@ impl Stack {
         servers.serve_clients(public, shown, &apis, site, &options.allowed_hosts);
         servers.sweep(&services);
         servers.tasks.close();
-        Ok(Self { url: urls.public, apis, services, host, sources, stop_sources, servers, _data_dir: data_dir })
+        Ok(Self {
+            url: urls.public,
+            apis,
+            services,
+            host,
+            sources,
+            stop_sources,
+            servers,
+            _builder: programs.builder,
+            _data_dir: data_dir,
+        })
     }
 
     /// The public address: `http://127.0.0.1:PORT`.

@@ -7,7 +7,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
-use samovar_host::Host;
 use samovar_services::Services;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -46,17 +45,11 @@ pub(super) struct Apis {
 }
 
 impl Servers {
-    /// Serves the functions: Runtime API and services. The APIs are included, because functions may call them, also
+    /// Serves the functions: the services. The APIs are included, because functions may call them, also
     /// while the public listener is already closed.
-    pub(super) fn serve_functions(
-        &self,
-        listener: TcpListener,
-        host: Option<&Host>,
-        services: &Arc<Services>,
-        apis: &Apis,
-    ) {
+    pub(super) fn serve_functions(&self, listener: TcpListener, services: &Arc<Services>, apis: &Apis) {
         let apis = websocket::router_before(apis.websocket.clone(), http_api::router(apis.http.clone()));
-        let router = host.map_or_else(Router::new, Host::router).merge(services.router()).fallback_service(apis);
+        let router = services.router().fallback_service(apis);
         let router = hosts::guard(services.before(router), &[]);
         self.tasks.spawn(serve(listener, router, self.stop_internal.clone()));
     }

@@ -10,8 +10,6 @@ pub(super) struct Urls {
     /// The public listener's address, without scheme.
     pub(super) domain: String,
     pub(super) public: String,
-    /// The address of the functions' listener, without scheme.
-    pub(super) runtime_api: String,
     pub(super) internal: String,
     pub(super) issuer: String,
     /// The beginning of queue URLs.
@@ -25,8 +23,8 @@ pub(super) struct Urls {
 impl Urls {
     pub(super) fn of(public: &TcpListener, internal: &TcpListener, options: &Options) -> std::io::Result<Self> {
         let domain = format!("127.0.0.1:{}", public.local_addr()?.port());
-        let runtime_api = format!("127.0.0.1:{}", internal.local_addr()?.port());
-        let (public, internal) = (format!("http://{domain}"), format!("http://{runtime_api}"));
+        let public = format!("http://{domain}");
+        let internal = format!("http://127.0.0.1:{}", internal.local_addr()?.port());
         let own_sqs = || format!("{public}{}/sqs", samovar_services::PATH);
         Ok(Self {
             issuer: format!("{public}/_local/oidc"),
@@ -35,7 +33,6 @@ impl Urls {
             functions_s3: options.s3_url().unwrap_or(&internal).to_owned(),
             domain,
             public,
-            runtime_api,
             internal,
         })
     }

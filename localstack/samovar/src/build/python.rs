@@ -1,0 +1,108 @@
+//! A function in Python. It runs from its own folder, with AWS's runtime interface client (`awslambdaric`).
+//!
+//! The client, `boto3` (which Lambda has for every function) and the function's `requirements.txt` are installed with pip
+//! into a virtual environment in the user's cache. Its name is a digest of all that. So functions with the same
+//! requirements share one, a changed file makes another, and the function's folder is left as it is: `sam build` would
+//! copy sources and packages into one folder, and then a breakpoint or a trace would name a copy.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use samovar_host::Code;
+use samovar_template::{BuildMethod, Function};
+use tokio::process::Command;
+
+use super::{BuildError, cache, run};
+
+/// What Lambda's own runtime has.
+const RUNTIME: [&str; 2] = ["awslambdaric>=3,<5", "boto3"];
+
+const REMEDY: &str = "install Python 3 with its module venv";
+
+pub(super) async fn code(function: &Function, task_root: PathBuf, cache: &Path) -> Result<Code, BuildError> {
+    let (python, version) = interpreter(function).await?;
+    let requirements = requirements(function)?;
+    let name = cache::name_of(&[version.as_bytes(), &requirements, RUNTIME.concat().as_bytes()]);
+    let shared = cache.join("python");
+    let make = async |folder: PathBuf| install(function, &python, &requirements, &folder).await;
+    let folder = cache::folder(&shared, &format!("{version}-{name}"), make).await?;
+    let environment = [
+        ("PYTHONPATH", folder.join("runtime")),
+        // On Lambda the function's folder can't be written. Here it could, and compiled files would be left in it.
+        ("PYTHONPYCACHEPREFIX", shared.join("compiled")),
+    ];
+    Ok(Code {
+        program: folder.join("bin/python"),
+        args: vec!["-m".to_owned(), "awslambdaric".to_owned(), function.handler.clone()],
+        task_root,
+        runtime_dir: folder.join("runtime"),
+        environment: environment.map(|(name, value)| (name.to_owned(), value.to_string_lossy().into_owned())).into(),
+    })
+}
+
+/// The interpreter of the template's version, or another one of this machine, and its version.
+async fn interpreter(function: &Function) -> Result<(String, String), BuildError> {
+    let wanted = function.runtime.trim_start_matches("python");
+    for python in [format!("python{wanted}"), "python3".to_owned()] {
+        let mut command = Command::new(&python);
+        command.args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).stdin(Stdio::null());
+        let Ok(output) = command.stderr(Stdio::null()).kill_on_drop(true).output().await else { continue };
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        if output.status.success() && !version.is_empty() {
+            if version != wanted {
+                tracing::warn!("{}: Python {wanted} is not on this machine, so {version} runs it", function.name);
+            }
+            return Ok((python, version));
+        }
+    }
+    Err(BuildError::NoTool { tool: "python3".to_owned(), remedy: REMEDY })
+}
+
+/// The function's `requirements.txt`. A Makefile has installed them already.
+fn requirements(function: &Function) -> Result<Vec<u8>, BuildError> {
+    let path = function.code_dir.join("requirements.txt");
+    if function.build_method == BuildMethod::Makefile || !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let unusable = |error| {
+        let problem = format!("{} could not be read: {error}", path.display());
+        BuildError::Unusable { function: function.name.clone(), problem }
+    };
+    std::fs::read(&path).map_err(unusable)
+}
+
+async fn install(function: &Function, python: &str, requirements: &[u8], folder: &Path) -> Result<(), BuildError> {
+    let directory = &function.code_dir;
+    eprintln!("    Installing the Python packages of {}, once", function.name);
+    let mut venv = Command::new(python);
+    venv.args(["-m", "venv"]).arg(folder);
+    run(python, REMEDY, &mut venv, directory, function).await?;
+    let mut pip = Command::new(folder.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(RUNTIME);
+    if !requirements.is_empty() {
+        pip.args(["-r", "requirements.txt"]);
+    }
+    run("pip", REMEDY, &mut pip, directory, function).await?;
+    // LAMBDA_RUNTIME_DIR, under a name without the version in it.
+    let mut paths = Command::new(folder.join("bin/python"));
+    let link = "import os, sys, sysconfig; os.symlink(sysconfig.get_path('purelib'), sys.argv[1])";
+    paths.args(["-c", link]).arg(folder.join("runtime"));
+    run("python", REMEDY, &mut paths, directory, function).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::function;
+    use super::*;
+
+    #[tokio::test]
+    async fn requirements_are_those_of_the_folder_unless_a_makefile_installs_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut function = function("F", "python3.13", folder.path());
+        assert!(requirements(&function).unwrap().is_empty());
+        std::fs::write(folder.path().join("requirements.txt"), "requests\n").unwrap();
+        assert_eq!(requirements(&function).unwrap(), b"requests\n");
+        function.build_method = BuildMethod::Makefile;
+        assert!(requirements(&function).unwrap().is_empty());
+    }
+}

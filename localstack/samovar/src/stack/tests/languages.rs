@@ -1,0 +1,220 @@
+//! Functions in each language, built and run by a whole stack. A test says so and passes where its language, or the index
+//! of the language's packages, is not there.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use samovar_host::InvokeError;
+use serde_json::Value;
+
+use super::*;
+
+/// A stack with the function `Hello`, whose folder has these files.
+struct Project {
+    stack: Stack,
+    _dir: tempfile::TempDir,
+}
+
+impl Project {
+    async fn start(runtime: &str, metadata: &str, files: &[(&str, &str)]) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let template = dir.path().join("template.yaml");
+        let function = format!(
+            "Resources:\n  Hello:\n    Type: AWS::Serverless::Function\n    Metadata: {{{metadata}}}\n    Properties: \
+             {{CodeUri: hello, Handler: app.handler, Runtime: {runtime}, Timeout: 30}}\n"
+        );
+        std::fs::write(&template, format!("Transform: AWS::Serverless-2016-10-31\n{function}"))?;
+        for (path, text) in files {
+            let path = dir.path().join("hello").join(path);
+            std::fs::create_dir_all(path.parent().unwrap())?;
+            std::fs::write(&path, text)?;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
+        }
+        let arguments = ["samovar", "--port", "0", "--ephemeral", "--template", template.to_str().unwrap()];
+        let stack = Stack::start(&Options::from_args(arguments, &Defaults::default())?).await?;
+        Ok(Self { stack, _dir: dir })
+    }
+
+    async fn invoke(&self, event: &str) -> Result<Value, Value> {
+        let host = self.stack.host.as_ref().unwrap();
+        match host.invoke("Hello", event.to_owned().into(), Some("Root=1-2-3;Sampled=0".to_owned())).await {
+            Ok(answer) => Ok(serde_json::from_slice(&answer).unwrap()),
+            Err(InvokeError::FunctionError { payload }) => Err(serde_json::from_slice(&payload).unwrap()),
+            Err(unexpected) => panic!("{unexpected}"),
+        }
+    }
+
+    /// It answers, it reports an error, and it goes on.
+    async fn check(self, execution_environment: Option<&str>) {
+        let answer = self.invoke(r#"{"name":"Zoë"}"#).await.unwrap();
+        let expected = json!({
+            "hello": "Zoë",
+            "function": "local-Hello",
+            "handler": "app.handler",
+            "executionEnvironment": execution_environment,
+            "trace": "Root=1-2-3;Sampled=0",
+        });
+        assert_eq!(answer, expected);
+        let error = self.invoke(r#"{"fail":true}"#).await.unwrap_err();
+        assert_eq!((&error["errorMessage"], &error["errorType"]), (&json!("as told"), &json!("Error")));
+        assert_eq!(self.invoke(r#"{"name":"x"}"#).await.unwrap()["hello"], "x");
+        let state = self.stack.host.as_ref().unwrap().state();
+        assert_eq!((state["Hello"].cold_starts, state["Hello"].errors), (1, 1));
+        self.stack.stop(pending()).await;
+    }
+}
+
+/// Whether this command succeeds. If not, the test is skipped with a word.
+fn there_is(what: &str, command: &mut Command) -> bool {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let there = status.is_ok_and(|status| status.success());
+    if !there {
+        eprintln!("skipped: there is no {what} here");
+    }
+    there
+}
+
+/// A runtime in POSIX shell, as AWS's own tutorial has it: `curl` and `HOST:PORT`.
+const SHELL: &str = r#"#!/bin/sh
+api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
+while true; do
+  headers="$(mktemp)"
+  event="$(curl -sS -D "$headers" "$api/next")" || exit 1
+  header() { grep -i "^$1:" "$headers" | tr -d '\r' | cut -d ' ' -f 2-; }
+  id="$(header lambda-runtime-aws-request-id)"; trace="$(header lambda-runtime-trace-id)"
+  rm "$headers"
+  name="$(printf %s "$event" | sed -n 's/.*"name":"\([^"]*\)".*/\1/p')"
+  answer="{\"hello\":\"$name\",\"function\":\"$AWS_LAMBDA_FUNCTION_NAME\",\"handler\":\"$_HANDLER\",\"trace\":\"$trace\","
+  answer="$answer\"executionEnvironment\":${AWS_EXECUTION_ENV:-null}}"
+  case "$event" in
+    *fail*) curl -sS -d '{"errorMessage":"as told","errorType":"Error"}' "$api/$id/error" ;;
+    *) curl -sS -d "$answer" "$api/$id/response" ;;
+  esac
+done
+"#;
+
+#[tokio::test]
+async fn a_program_that_is_there_runs_as_it_is() {
+    if there_is("curl", Command::new("curl").arg("--version")) {
+        Project::start("provided.al2023", "", &[("bootstrap", SHELL)]).await.unwrap().check(None).await;
+    }
+}
+
+#[tokio::test]
+async fn a_makefile_builds_the_program() {
+    if there_is("curl", Command::new("curl").arg("--version"))
+        && there_is("make", Command::new("make").arg("--version"))
+    {
+        let makefile = "build-Hello:\n\tcp main.sh $(ARTIFACTS_DIR)/bootstrap\n";
+        let files = [("main.sh", SHELL), ("Makefile", makefile)];
+        Project::start("provided.al2", "BuildMethod: makefile", &files).await.unwrap().check(None).await;
+    }
+}
+
+#[tokio::test]
+async fn a_rust_package_needs_no_binary_in_the_template() {
+    let manifest = "[package]\nname = \"hello\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n";
+    let own_target = "[build]\ntarget-dir = \"target\"\n";
+    let files = [
+        ("Cargo.toml", manifest),
+        (".cargo/config.toml", own_target),
+        ("src/main.rs", include_str!("languages/hello.rs")),
+    ];
+    Project::start("provided.al2023", "BuildMethod: rust-cargolambda", &files).await.unwrap().check(None).await;
+}
+
+#[tokio::test]
+async fn a_function_in_go_is_built_and_run() {
+    if there_is("Go", Command::new("go").arg("version")) {
+        let files = [("go.mod", "module hello\n\ngo 1.20\n"), ("main.go", include_str!("languages/hello.go"))];
+        Project::start("provided.al2023", "", &files).await.unwrap().check(None).await;
+    }
+}
+
+#[tokio::test]
+async fn a_function_in_python_runs_with_its_packages() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--no-deps", "--quiet", "awslambdaric", "-d"]).arg(dir.path());
+    if !there_is("Python with venv", Command::new("python3").args(["-m", "venv", "--help"]))
+        || !there_is("package index for Python", &mut pip)
+    {
+        return;
+    }
+    let version = Command::new("python3").args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).output();
+    let runtime = format!("python{}", String::from_utf8(version.unwrap().stdout).unwrap().trim());
+    let app = r#"
+import os
+import boto3  # Lambda has it for every function.
+import greeting  # From the requirements.
+
+class Error(Exception):
+    pass
+
+def handler(event, context):
+    print("handling", event)
+    if event.get("fail"):
+        raise Error("as told")
+    return greeting.for_name(event["name"]) | {
+        "function": context.function_name,
+        "handler": os.environ["_HANDLER"],
+        "executionEnvironment": os.environ.get("AWS_EXECUTION_ENV"),
+        "trace": os.environ["_X_AMZN_TRACE_ID"],
+    }
+"#;
+    let project = "[project]\nname = \"greeting\"\nversion = \"1.0\"\n[tool.setuptools]\npy-modules = [\"greeting\"]\n";
+    let files = [
+        ("app.py", app),
+        ("requirements.txt", "./greeting_package\n"),
+        ("greeting_package/pyproject.toml", project),
+        ("greeting_package/greeting.py", "def for_name(name):\n    return {\"hello\": name}\n"),
+    ];
+    let project = Project::start(&runtime, "", &files).await.unwrap();
+    let left: Vec<_> =
+        std::fs::read_dir(project._dir.path().join("hello")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name == "__pycache__"), "{left:?}");
+    project.check(Some(&format!("AWS_Lambda_{runtime}"))).await;
+}
+
+#[tokio::test]
+async fn a_function_in_javascript_runs_with_its_packages_and_the_sdk_of_lambda() {
+    if !there_is("Node.js with npm", Command::new("npm").arg("--version"))
+        || !there_is("package index for Node.js", Command::new("npm").args(["view", "aws-lambda-ric", "version"]))
+    {
+        return;
+    }
+    let app = r#"
+import { SQSServiceException } from "@aws-sdk/client-sqs"; // Lambda has it for every function.
+import { greet } from "greeting"; // From its package.json.
+
+export const handler = async (event, context) => {
+  console.log("handling", event, SQSServiceException.name);
+  if (event.fail) throw new Error("as told");
+  return {
+    ...greet(event.name),
+    function: context.functionName,
+    handler: process.env._HANDLER,
+    executionEnvironment: process.env.AWS_EXECUTION_ENV,
+    trace: process.env._X_AMZN_TRACE_ID,
+  };
+};
+"#;
+    let files = [
+        ("app.mjs", app),
+        ("package.json", r#"{"private":true,"dependencies":{"greeting":"file:./greeting"}}"#),
+        ("greeting/package.json", r#"{"name":"greeting","version":"1.0.0"}"#),
+        ("greeting/index.js", "exports.greet = (name) => ({ hello: name });"),
+    ];
+    let version = Command::new("node").args(["-p", "process.versions.node.split('.')[0]"]).output().unwrap();
+    let runtime = format!("nodejs{}.x", String::from_utf8(version.stdout).unwrap().trim());
+    Project::start(&runtime, "", &files).await.unwrap().check(Some(&format!("AWS_Lambda_{runtime}"))).await;
+}
+
+#[tokio::test]
+async fn a_function_without_a_program_is_an_error_that_says_what_to_do() {
+    let error = Project::start("provided.al2023", "", &[("main.c", "")]).await.err().unwrap().to_string();
+    assert!(error.starts_with("Function Hello can't run: there is no ") && error.contains("BuildMethod"), "{error}");
+    let path = Path::new("hello/bootstrap").display().to_string();
+    assert!(error.contains(&path), "{error}");
+}
