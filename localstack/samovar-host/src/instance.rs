@@ -52,7 +52,7 @@ enum StopReason {
     Exited(ExitStatus),
     /// The deadline of the phase has passed.
     Overdue,
-    /// The process was idle for too long.
+    /// The process was idle for too long, or its code is outdated.
     Retired,
     /// The host stops.
     Stopped,
@@ -62,6 +62,7 @@ enum StopReason {
 pub(super) struct Instance {
     pool: Arc<Pool>,
     function: Arc<Function>,
+    code: Arc<Code>,
     index: usize,
     handle: Handle,
     inbox: mpsc::UnboundedReceiver<Message>,
@@ -83,9 +84,10 @@ struct Process {
 
 impl Instance {
     pub(super) fn new(pool: Arc<Pool>, function: Arc<Function>, index: usize) -> Instance {
-        let (handle, inbox) = Handle::new();
+        let (code, build) = pool.code(index);
+        let (handle, inbox) = Handle::new(build);
         let deadline = Instant::now() + pool.limits.init;
-        Instance { pool, function, index, handle, inbox, phase: Phase::Starting, parked: None, deadline }
+        Instance { pool, function, code, index, handle, inbox, phase: Phase::Starting, parked: None, deadline }
     }
 
     pub(super) fn handle(&self) -> Handle {
@@ -123,6 +125,7 @@ impl Instance {
                 biased;
                 Some(message) = self.inbox.recv() => match message {
                     Message::Kill => self.kill(&mut process),
+                    Message::Retire => break StopReason::Retired,
                     message => self.handle_message(message),
                 },
                 status = process.child.wait() => break StopReason::Exited(status.unwrap_or_default()),
@@ -146,9 +149,9 @@ impl Instance {
 
     async fn start(&self) -> io::Result<Process> {
         let spec = &self.function.spec;
-        let Code { program, args, task_root, .. } = &spec.code;
+        let Code { program, args, task_root, .. } = &*self.code;
         let (listener, address) = runtime_api::bind().await?;
-        let environment = environment::of(spec, &spec.code, &self.pool.region, address, self.handle.id());
+        let environment = environment::of(spec, &self.code, &self.pool.region, address, self.handle.id());
         let program = Program { path: program, args, directory: task_root, environment };
         let Started { child, output } = self.pool.spawner.start(program).await?;
         let tail = Tail::default();
@@ -187,7 +190,8 @@ impl Instance {
                 let verdict = self.answered(&request_id, answer);
                 let _ = reply.send(verdict);
             }
-            Message::Kill => {}
+            // The loop of `run` handles these.
+            Message::Kill | Message::Retire => {}
             Message::InitError { report, reply } => {
                 let starting = matches!(self.phase, Phase::Starting);
                 if starting {

@@ -35,6 +35,12 @@
 //! invocation with a place holds every running instance. (A process that is being stopped for idleness runs nothing and
 //! is not counted.)
 //!
+//! *After a replacement, no invocation begins in old code.* Every instance has the number of the build that it runs. A
+//! replacement raises the function's number and empties its idle list in one step under the lock, and an instance comes
+//! back to the idle list only with the present number, which is compared under the same lock. So an idle instance is of
+//! the present build at every moment, and a new one reads the present code. An instance of an old build stops when it has
+//! answered. An invocation that was given to an instance before the replacement may still begin in the old code.
+//!
 //! A response frees the place and makes the instance idle before the caller sees the response. So a caller that invokes
 //! again immediately is never throttled by its own previous call. The next event may then be parked until the process
 //! polls again. The timeout covers that time too, as it does on Lambda.
@@ -135,6 +141,12 @@ impl Host {
     /// token, see [`FunctionSpec::environment`].
     pub fn invocation(&self, function: &str, instance: &str) -> Option<Invocation> {
         self.pool.invocation(function, instance)
+    }
+
+    /// Replaces the function's code. Running invocations finish in their own processes, and every invocation that begins
+    /// after this returns gets a process of the new code. Returns false if there is no such function.
+    pub fn replace_code(&self, function: &str, code: Code) -> bool {
+        self.pool.replace_code(function, code)
     }
 
     /// Kills a process of `function` with SIGKILL, as a crash would end it. Nothing happens if there is none.

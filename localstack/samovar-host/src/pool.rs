@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::error::InvokeError;
 use super::exchange::{CallRefused, Event, RuntimeAnswer};
-use super::function::{Function, FunctionSpec, FunctionState, InFlight};
+use super::function::{Code, Function, FunctionSpec, FunctionState, InFlight};
 use super::output::Output;
 use super::process::Spawner;
 use super::{clock, runtime_api};
@@ -71,7 +71,7 @@ struct State {
     closed: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slots {
     in_flight: u32,
     max_in_flight: u32,
@@ -80,7 +80,10 @@ struct Slots {
     throttles: u64,
     cold_starts: u64,
     billed_ms: u64,
-    /// The most recently used instance is the last one.
+    /// What new processes run, and how often it has been replaced.
+    code: Arc<Code>,
+    build: u64,
+    /// The most recently used instance is the last one. All of them run `code`.
     idle: Vec<Handle>,
     /// All instances by their id.
     by_id: HashMap<Arc<str>, Known>,
@@ -125,7 +128,7 @@ impl Pool {
                 Arc::new(Function { spec, prefix, inits: Semaphore::new(cores * 4) })
             })
             .collect();
-        let slots = functions.iter().map(|_| Slots::default()).collect();
+        let slots = functions.iter().map(|function| Slots::new(Arc::new(function.spec.code.clone()))).collect();
         Pool {
             functions,
             unreserved,
@@ -183,6 +186,25 @@ impl Pool {
 
     pub(super) fn function(&self, index: usize) -> Arc<Function> {
         Arc::clone(&self.functions[index])
+    }
+
+    /// What a new process runs, and the number of that build.
+    pub(super) fn code(&self, index: usize) -> (Arc<Code>, u64) {
+        let slots = &self.lock().functions[index];
+        (Arc::clone(&slots.code), slots.build)
+    }
+
+    /// Gives all processes that start from now on other code. Idle processes stop, and busy ones do once they have
+    /// answered.
+    pub(super) fn replace_code(&self, name: &str, code: Code) -> bool {
+        let Some(index) = self.index(name) else { return false };
+        let slots = &mut self.lock().functions[index];
+        slots.code = Arc::new(code);
+        slots.build += 1;
+        for outdated in slots.idle.drain(..) {
+            outdated.retire();
+        }
+        true
     }
 
     /// Makes the instance known by its id.
@@ -269,6 +291,22 @@ impl Pool {
 }
 
 impl Slots {
+    fn new(code: Arc<Code>) -> Slots {
+        Slots {
+            in_flight: 0,
+            max_in_flight: 0,
+            invocations: 0,
+            errors: 0,
+            throttles: 0,
+            cold_starts: 0,
+            billed_ms: 0,
+            code,
+            build: 0,
+            idle: Vec::new(),
+            by_id: HashMap::new(),
+        }
+    }
+
     fn pids(&self) -> impl Iterator<Item = u32> {
         self.by_id.values().filter_map(|known| known.pid)
     }
@@ -312,7 +350,10 @@ impl Drop for Place {
         slots.errors += u64::from(self.failed);
         // Lambda bills each begun millisecond.
         slots.billed_ms += self.began.elapsed().as_micros().div_ceil(1000) as u64;
-        slots.idle.extend(self.idle.take());
+        match self.idle.take() {
+            Some(outdated) if outdated.build != slots.build => outdated.retire(),
+            current => slots.idle.extend(current),
+        }
         drop(state);
         if last {
             self.pool.quiet.notify_waiters();
@@ -373,6 +414,8 @@ pub(super) enum Message {
         report: String,
         reply: Reply<()>,
     },
+    /// The process is to stop, because its code is outdated. It is not on the idle list, so no invocation follows.
+    Retire,
     /// The process is to die now, as in a crash.
     Kill,
 }
@@ -381,14 +424,16 @@ pub(super) enum Message {
 #[derive(Debug, Clone)]
 pub(super) struct Handle {
     id: Arc<str>,
+    /// The build that its process runs.
+    build: u64,
     messages: mpsc::UnboundedSender<Message>,
 }
 
 impl Handle {
     /// The handle of a new instance, and the receiver of its messages.
-    pub(super) fn new() -> (Handle, mpsc::UnboundedReceiver<Message>) {
+    pub(super) fn new(build: u64) -> (Handle, mpsc::UnboundedReceiver<Message>) {
         let (messages, inbox) = mpsc::unbounded_channel();
-        (Handle { id: clock::new_id().simple().to_string().into(), messages }, inbox)
+        (Handle { id: clock::new_id().simple().to_string().into(), build, messages }, inbox)
     }
 
     pub(super) fn id(&self) -> &Arc<str> {
@@ -416,6 +461,10 @@ impl Handle {
 
     pub(super) async fn init_error(&self, report: String) -> Result<(), CallRefused> {
         self.ask(|reply| Message::InitError { report, reply }).await.unwrap_or(Err(CallRefused::State))
+    }
+
+    fn retire(&self) {
+        let _ = self.messages.send(Message::Retire); // It may be dead already.
     }
 
     pub(super) fn kill(&self) {

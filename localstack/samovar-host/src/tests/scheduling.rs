@@ -199,3 +199,66 @@ async fn a_host_that_is_dropped_stops_its_processes() {
     drop(host);
     eventually(|| !is_alive(pid)).await;
 }
+
+/// The same program, told apart by a variable.
+fn code(version: &str) -> Code {
+    Code { environment: [("VERSION".to_owned(), version.to_owned())].into(), ..function(None).code }
+}
+
+async fn version(host: &TestHost) -> Value {
+    host.invoke(json!({"do": "environment"})).await.unwrap()["environment"]["VERSION"].clone()
+}
+
+#[tokio::test]
+async fn after_a_replacement_running_invocations_finish_in_old_code_and_the_next_one_begins_in_new() {
+    let mut function = function(Some(3));
+    function.code = code("1");
+    let host = TestHost::start(vec![function]).await;
+    let (held, invocation) = host.hold().await;
+    assert_eq!(version(&host).await, "1");
+    let old = host.state().pids;
+    assert!(host.host.replace_code("fixture", code("2")));
+    assert_eq!(version(&host).await, "2");
+    // The idle process stops. The busy one goes on, and stops when it has answered.
+    let alive = || old.iter().copied().filter(|pid| is_alive(*pid)).collect::<Vec<_>>();
+    eventually(|| alive().len() == 1).await;
+    let busy = alive()[0];
+    drop(held);
+    assert!(String::from_utf8_lossy(&invocation.await.unwrap().unwrap()).contains("hold"));
+    host.when(|state| !state.pids.contains(&busy)).await;
+    assert_eq!(version(&host).await, "2");
+    assert_eq!((host.state().errors, host.state().in_flight.max), (0, 2));
+    assert!(!host.host.replace_code("unknown", code("3")));
+    host.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_invocation_that_begins_after_a_replacement_sees_old_code_while_many_run() {
+    let mut function = function(Some(8));
+    function.code = code("0");
+    let host = Arc::new(TestHost::start(vec![function]).await);
+    let replaced = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let callers: Vec<_> = (0..6)
+        .map(|_| {
+            let (host, replaced) = (Arc::clone(&host), Arc::clone(&replaced));
+            tokio::spawn(async move {
+                for _ in 0..60 {
+                    let at_least = replaced.load(Ordering::SeqCst);
+                    let seen: u64 = version(&host).await.as_str().unwrap().parse().unwrap();
+                    assert!(seen >= at_least, "{seen} after {at_least}");
+                }
+            })
+        })
+        .collect();
+    for number in 1..=20 {
+        assert!(host.host.replace_code("fixture", code(&number.to_string())));
+        replaced.store(number, Ordering::SeqCst);
+        version(&host).await;
+    }
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    assert_eq!(version(&host).await, "20");
+    assert_eq!(host.state().errors, 0);
+    Arc::into_inner(host).expect("the callers are gone").end().await;
+}
