@@ -5,8 +5,8 @@
 use super::function::FunctionSpec;
 
 /// A process costs the host 4: its output pipe, a pidfd, its Runtime API and its connection to it. The process's SDK
-/// clients hold connections to the same local stack: usually one for each of DynamoDB, SQS, S3 and the management API. An
-/// extension holds one more.
+/// clients hold connections to the same local stack: usually one for each of DynamoDB, SQS, S3 and the management API.
+/// An extension holds one more.
 const PER_PROCESS: u64 = 9;
 /// The assumed concurrency of a function without a reservation.
 const UNRESERVED: u64 = 10;

@@ -3,8 +3,8 @@
 //!
 //! A function that only works because of a variable in the developer's shell would fail when deployed, so it fails here
 //! too. The names and values are those of "Defined runtime environment variables" in the Lambda developer guide. One of
-//! them is not set here: `_X_AMZN_TRACE_ID` changes with each invocation, so the runtime in the process sets it, from the
-//! header `Lambda-Runtime-Trace-Id`.
+//! them is not set here: `_X_AMZN_TRACE_ID` changes with each invocation, so the runtime in the process sets it, from
+//! the header `Lambda-Runtime-Trace-Id`.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,9 @@ pub(super) fn of(
     .into();
     environment.extend(code.environment.clone());
     environment.extend(spec.environment.clone());
-    if let Some(token) = environment.get_mut("AWS_SESSION_TOKEN") {
+    if spec.own_credentials
+        && let Some(token) = environment.get_mut("AWS_SESSION_TOKEN")
+    {
         *token = format!("{token}/{instance}");
     }
 

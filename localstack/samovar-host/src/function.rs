@@ -29,10 +29,10 @@ pub struct FunctionSpec {
     /// The reserved concurrency. Without it the function shares the account's unreserved concurrency.
     pub concurrency: Option<u32>,
     /// The template's variables, endpoints and credentials. No variable of the host's own environment is added.
-    ///
-    /// Each process has credentials of its own, as on Lambda: `/` and the process's id are appended to the value of
-    /// `AWS_SESSION_TOKEN`, if there is one.
     pub environment: BTreeMap<String, String>,
+    /// Whether each process has credentials of its own, as on Lambda: `/` and the process's id are then appended to the
+    /// value of `AWS_SESSION_TOKEN`, if there is one.
+    pub own_credentials: bool,
 }
 
 /// A function's code as it was built: what its processes run. Its environment has the folders as `LAMBDA_TASK_ROOT` and

@@ -38,8 +38,8 @@
 //! *After a replacement, no invocation begins in old code.* Every instance has the number of the build that it runs. A
 //! replacement raises the function's number and empties its idle list in one step under the lock, and an instance comes
 //! back to the idle list only with the present number, which is compared under the same lock. So an idle instance is of
-//! the present build at every moment, and a new one reads the present code. An instance of an old build stops when it has
-//! answered. An invocation that was given to an instance before the replacement may still begin in the old code.
+//! the present build at every moment, and a new one reads the present code. An instance of an old build stops when it
+//! has answered. An invocation that was given to an instance before the replacement may still begin in the old code.
 //!
 //! A response frees the place and makes the instance idle before the caller sees the response. So a caller that invokes
 //! again immediately is never throttled by its own previous call. The next event may then be parked until the process
@@ -143,8 +143,8 @@ impl Host {
         self.pool.invocation(function, instance)
     }
 
-    /// Replaces the function's code. Running invocations finish in their own processes, and every invocation that begins
-    /// after this returns gets a process of the new code. Returns false if there is no such function.
+    /// Replaces the function's code. Running invocations finish in their own processes, and every invocation that
+    /// begins after this returns gets a process of the new code. Returns false if there is no such function.
     pub fn replace_code(&self, function: &str, code: Code) -> bool {
         self.pool.replace_code(function, code)
     }

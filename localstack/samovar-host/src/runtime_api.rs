@@ -5,9 +5,9 @@
 //! is closed, with all its connections, when the process has been reaped.
 //!
 //! On Linux the address is a random one of 127.0.0.0/8, at a free port. So an address is not used again within reach of
-//! any program that knew it, such as a subprocess that outlives its function, and neither another function nor a web page
-//! in the developer's browser can find it. Elsewhere only 127.0.0.1 can be listened on, and only the port differs; then a
-//! page could try all ports. Requests that a browser has marked as those of a page are refused everywhere.
+//! any program that knew it, such as a subprocess that outlives its function, and neither another function nor a web
+//! page in the developer's browser can find it. Elsewhere only 127.0.0.1 can be listened on, and only the port differs;
+//! then a page could try all ports. Requests that a browser has marked as those of a page are refused everywhere.
 //!
 //! A listener costs one file descriptor for each process, and half a millisecond of a cold start in a debug build. Warm
 //! processes are as fast as with one listener for all: no path has to be parsed, and no instance to be looked up.

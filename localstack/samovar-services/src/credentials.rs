@@ -1,7 +1,27 @@
 //! The credentials of functions. The access key contains the function's name, and the session token may contain the
-//! process, so that calls can be told apart.
+//! process, so that calls can be told apart. Another emulator may know other [`Credentials`] only.
+
+use std::fmt;
 
 use http::HeaderMap;
+
+/// Credentials that another emulator knows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// `AWS_ACCESS_KEY_ID`
+    pub access_key: String,
+    /// `AWS_SECRET_ACCESS_KEY`
+    pub secret_key: String,
+    /// `AWS_SESSION_TOKEN`, which only temporary credentials have.
+    pub session_token: Option<String>,
+}
+
+impl fmt::Debug for Credentials {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("access_key", &self.access_key).finish_non_exhaustive()
+    }
+}
 
 /// The access key of a function. It contains the function's name, so that calls can be told apart.
 pub fn access_key(function: &str) -> String {
@@ -66,6 +86,17 @@ mod tests {
         assert_eq!(signer(&authorization), "send_message");
         assert_eq!(signer("AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/sqs/aws4_request"), "other");
         assert_eq!(signer(""), "other");
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let credentials = Credentials {
+            access_key: "key".to_owned(),
+            secret_key: "hidden".to_owned(),
+            session_token: Some("hidden".to_owned()),
+        };
+        let shown = format!("{credentials:?}");
+        assert!(shown.contains("key") && !shown.contains("hidden"), "{shown}");
     }
 
     #[test]

@@ -42,7 +42,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use answer::{Answer, broken};
-pub use credentials::{Caller, OTHER, SECRET_KEY, SESSION_TOKEN, access_key};
+pub use credentials::{Caller, Credentials, OTHER, SECRET_KEY, SESSION_TOKEN, access_key};
 
 use door::Door;
 use dynamodb::{DynamoDb, EarlierReads, StaleReads};

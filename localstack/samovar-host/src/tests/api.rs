@@ -176,6 +176,22 @@ async fn a_managed_runtime_is_told_its_identifier_and_the_template_may_change_wh
 }
 
 #[tokio::test]
+async fn each_process_has_a_session_token_of_its_own_unless_the_credentials_are_those_of_others() {
+    for own_credentials in [true, false] {
+        let mut function = FunctionSpec { own_credentials, ..function(None) };
+        function.environment.insert("AWS_SESSION_TOKEN".into(), "token".into());
+        let host = TestHost::start(vec![function]).await;
+        let seen = host.invoke(json!({"do": "environment"})).await.unwrap();
+        let expected = match own_credentials {
+            true => format!("token/{}", host.host.pool.ids("fixture")[0]),
+            false => "token".to_owned(),
+        };
+        assert_eq!(seen["environment"]["AWS_SESSION_TOKEN"], expected);
+        host.end().await;
+    }
+}
+
+#[tokio::test]
 async fn output_is_written_line_by_line_under_the_functions_name() {
     let mut other = function(None);
     other.name = "a_longer_name".into();

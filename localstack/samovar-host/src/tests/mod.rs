@@ -87,6 +87,7 @@ fn function(concurrency: Option<u32>) -> FunctionSpec {
         timeout: Duration::from_secs(60),
         concurrency,
         environment: [("FIXTURE".to_owned(), "serve".to_owned())].into(),
+        own_credentials: true,
     }
 }
 

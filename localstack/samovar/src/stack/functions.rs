@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use samovar_host::event_source::{self, EventSource};
 use samovar_host::schedule::{self, Schedule};
 use samovar_host::{FunctionSpec, Host};
-use samovar_services::Services;
+use samovar_services::{Credentials, Services};
 use samovar_template::{Function, Template};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -48,18 +48,24 @@ pub(super) fn run(
     programs: &Programs,
     options: &Options,
     urls: &Urls,
+    credentials: Option<&Credentials>,
 ) -> Result<(Option<Host>, Arc<dyn Invoker>)> {
     Ok(match &options.invoke_endpoint {
         Some(endpoint) => (None, Arc::new(InvokeEndpoint::new(endpoint))),
         None => {
-            let specs = specs(template, programs, urls)?;
+            let specs = specs(template, programs, urls, credentials)?;
             let host = Host::new(specs, REGION.to_owned(), ACCOUNT_CONCURRENCY);
             (Some(host.clone()), Arc::new(host))
         }
     })
 }
 
-fn specs(template: &Template, programs: &Programs, urls: &Urls) -> Result<Vec<FunctionSpec>> {
+fn specs(
+    template: &Template,
+    programs: &Programs,
+    urls: &Urls,
+    credentials: Option<&Credentials>,
+) -> Result<Vec<FunctionSpec>> {
     let s3 = S3Addresses { own: &urls.functions_s3, public: &urls.s3 };
     let spec = |function: &Function| {
         let built = programs.built.get(&function.name);
@@ -74,10 +80,11 @@ fn specs(template: &Template, programs: &Programs, urls: &Urls) -> Result<Vec<Fu
             memory_mb: function.memory_mb,
             timeout: function.timeout,
             concurrency: function.reserved_concurrency,
-            environment: environment::of(function, template, &urls.internal, &s3, REGION)
+            environment: environment::of(function, template, &urls.internal, &s3, REGION, credentials)
                 .into_iter()
                 .chain(environment::passed_on(function))
                 .collect(),
+            own_credentials: credentials.is_none(),
         })
     };
     template.functions.iter().map(spec).collect()

@@ -84,11 +84,12 @@ impl Stack {
         let data_dir = open_data_dir(options)?;
         let kept_in = data_dir.as_ref().map(DataDir::path);
         let issuer = open_issuer(&template, kept_in, &urls)?;
-        let services = services::open(options, &template, kept_in, &urls).await?;
+        let credentials = environment::emulators_credentials(options)?;
+        let services = services::open(options, &template, kept_in, &urls, credentials.as_ref()).await?;
         // Both are built at the same time. If the functions do not build, the build of the site is given up.
         let site = async { Ok(build_site(&template, options, &urls).await) };
         let (programs, site) = tokio::try_join!(functions::build(&template.functions, options), site)?;
-        let (host, invoker) = functions::run(&template, &programs, options, &urls)?;
+        let (host, invoker) = functions::run(&template, &programs, options, &urls, credentials.as_ref())?;
         let chaos = Chaos::new(host.clone(), Arc::clone(&services.faults), kept_in)?;
         let apis = Apis {
             websocket: websocket_apis(&template, options, &urls.domain, &invoker, services.door())?,
@@ -98,7 +99,13 @@ impl Stack {
         let servers = Servers::default();
         servers.serve_functions(internal, &services, &apis);
         let stop_sources = CancellationToken::new();
-        if !options.no_iam {
+        if credentials.is_some() {
+            tracing::info!(
+                "Functions have the AWS credentials of this program's own environment, for {}. So their calls can't be \
+                 told apart, and their policies are not enforced",
+                urls.s3
+            );
+        } else if !options.no_iam {
             services.door().enforce(permissions(&template, options)?);
         }
         if let Some(Latency::Aws) = options.latency {
@@ -110,7 +117,7 @@ impl Stack {
         }
         let sources = functions::start_sources(&template, &services, &invoker, &stop_sources);
         let state = state(&template, &apis, &services, host.as_ref());
-        let shown = Shown { state, issuer, dotenv: dotenv(&template, &urls), chaos };
+        let shown = Shown { state, issuer, dotenv: dotenv(&template, &urls, credentials.is_some()), chaos };
         servers.serve_clients(public, shown, &apis, site, &options.allowed_hosts);
         servers.sweep(&services);
         servers.tasks.close();
@@ -250,6 +257,7 @@ fn state(template: &Template, apis: &Apis, services: &Arc<Services>, host: Optio
 }
 
 /// The environment for functions that run elsewhere.
-fn dotenv(template: &Template, urls: &Urls) -> String {
-    environment::dotenv(template, &urls.public, &S3Addresses { own: &urls.s3, public: &urls.s3 }, REGION)
+fn dotenv(template: &Template, urls: &Urls, shared_credentials: bool) -> String {
+    let s3 = S3Addresses { own: &urls.s3, public: &urls.s3 };
+    environment::dotenv(template, &urls.public, &s3, REGION, shared_credentials)
 }
