@@ -22,13 +22,16 @@ use crate::Result;
 use crate::answer::{Answerer, DeadLetters, Finisher, Pulse, Rescuer};
 use crate::auth::Verifier;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AdmissionConfig, AuthConfig, ChatConfig, LeaseConfig, MediaConfig, ModelConfig, QueueConfig};
+use crate::config::{
+    AdmissionConfig, AuthConfig, ChatConfig, LeaseConfig, MediaConfig, MetricsConfig, ModelConfig, QueueConfig,
+};
 use crate::conversations::Conversations;
 use crate::ids::Random;
 use crate::janitor::{BEGINS_WITHIN, Janitor};
 use crate::leases::Leases;
 use crate::media::Media;
 use crate::messages::Messages;
+use crate::metrics::Metrics;
 use crate::model::Configured;
 use crate::push::{ManagementApi, Push};
 use crate::queue::Queue;
@@ -239,6 +242,7 @@ impl App {
             clock: self.clock(),
             random: self.random(),
             pulse: Pulse::default(),
+            metrics: self.metrics()?,
             // With wrong settings there is no model, and it needs no context.
             context: config.as_ref().map(|config| config.context).unwrap_or_default(),
             model: Arc::new(Configured::new(config, &self.aws, self.random())),
@@ -261,10 +265,15 @@ impl App {
             conversations: self.conversations()?,
             queue: self.queue()?,
             push: self.push_once(),
+            metrics: self.metrics()?,
             clock: self.clock(),
             random: self.random(),
             begins_within: BEGINS_WITHIN,
         })
+    }
+
+    fn metrics(&self) -> Result<Metrics> {
+        Ok(Metrics::new(MetricsConfig::read(&self.lookup)?))
     }
 
     fn db(&self) -> aws_sdk_dynamodb::Client {
@@ -346,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_worker_starts_without_a_model_so_that_it_can_say_so() {
-        let queue = [("QUEUE_URL", "http://127.0.0.1/queue.fifo")];
+        let queue = [("QUEUE_URL", "http://127.0.0.1/queue.fifo"), ("STACK_NAME", "tests")];
         app(&[&LEASES[..], &MESSAGES, &queue].concat()).answerer().expect("an answerer");
     }
 

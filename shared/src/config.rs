@@ -93,6 +93,18 @@ impl QueueConfig {
 }
 
 #[derive(Debug, Clone)]
+pub struct MetricsConfig {
+    /// The name of the stack, which tells its metrics from those of other stacks.
+    pub stack: String,
+}
+
+impl MetricsConfig {
+    pub fn read(lookup: Lookup<'_>) -> Result<Self, Error> {
+        Ok(Self { stack: required(lookup, "STACK_NAME")? })
+    }
+}
+
+#[derive(Debug, Clone)]
 pub struct MediaConfig {
     pub bucket: String,
     /// The storage's address as browsers see it. Addresses are signed for it.

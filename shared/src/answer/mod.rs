@@ -54,10 +54,11 @@ use crate::ids::Random;
 use crate::leases::Leases;
 use crate::media::Media;
 use crate::messages::{Claim, Claimed, Log, Messages};
+use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::push::Push;
 use crate::queue::{Job, Queue};
-use crate::{Error, Result, metrics};
+use crate::{Error, Result};
 use generate::How;
 use writer::Writer;
 
@@ -106,6 +107,7 @@ pub struct Answerer {
     pub(crate) push: Arc<dyn Push>,
     pub(crate) model: Arc<dyn Model>,
     pub(crate) pulse: Pulse,
+    pub(crate) metrics: Metrics,
     pub(crate) context: ContextConfig,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<Random>,
@@ -225,7 +227,7 @@ impl Answerer {
             return Err(Error::OutOfTime { at: stop_at });
         }
         let measured = generated.measured;
-        metrics::answered(self.model.name(), generated.how.status(), &measured, self.clock.now());
+        self.metrics.answered(self.model.name(), generated.how.status(), &measured, self.clock.now());
         let ending = self.store(&claim, generated).await?;
         // The end is written after the last delta has arrived. Another worker that finds the end tells it, and no delta
         // may follow the end.

@@ -4,7 +4,9 @@
 //! It closes the sockets of connections whose lease has ended or has passed to another connection, after telling them.
 //! It deletes items that have no use any more. It queues messages again that have waited too long, because a function
 //! crashed between table and queue or because workers died of them. It tells the users who wait for workers that can't
-//! start. It continues to delete the contents of deleted conversations. It deletes media that no message refers to.
+//! start. It continues to delete the contents of deleted conversations. It deletes media that no message refers to. And
+//! it writes down, as metrics, how many places are in use and how many messages wait. It counts them in the leases that it
+//! has read for its work, so the count costs no call.
 //!
 //! Each step is bounded and stands alone. If one message, socket, user or deletion fails, the failure is counted and
 //! nothing else waits for it. A step that takes longer than `EACH` is cut off. Users and deletions are handled side by
@@ -33,6 +35,7 @@ use crate::conversations::Conversations;
 use crate::ids::{ConnectionId, MessageId, Random, UserId};
 use crate::leases::{Lease, Leases, MAX_REPLACED};
 use crate::messages::{Messages, Status, StoredMessage};
+use crate::metrics::Metrics;
 use crate::protocol::ClosingCode;
 use crate::push::{CLOSED_BY_ADMIN, Push, REPLACED, dismiss};
 use crate::queue::{Job, Queue};
@@ -96,6 +99,7 @@ pub struct Janitor {
     pub(crate) conversations: Conversations,
     pub(crate) queue: Queue,
     pub(crate) push: Arc<dyn Push>,
+    pub(crate) metrics: Metrics,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<Random>,
     /// How long a run waits for a worker to begin if no worker seems to live.
@@ -145,6 +149,7 @@ impl Janitor {
     async fn look_after_all(&self, stop_at: Instant) -> Result<Report> {
         let workers_live = &WorkersLive::new();
         let mut users = self.leases.all().await?;
+        self.count(users.iter().flatten().map(|(_, lease)| lease));
         self.shuffle(&mut users);
         let reports =
             futures_util::stream::iter(users).take_until(tokio::time::sleep_until(stop_at)).map(async |user| {
@@ -158,6 +163,17 @@ impl Janitor {
             });
         let reports = reports.buffer_unordered(SIDE_BY_SIDE);
         Ok(reports.fold(Report::default(), async |total, one| total.plus(one)).await)
+    }
+
+    /// Writes the metrics of what is in use.
+    fn count<'a>(&self, leases: impl Iterator<Item = &'a Lease>) {
+        let now = self.clock.now();
+        let (mut places, mut unanswered) = (0, 0);
+        for lease in leases {
+            places += u64::from(lease.expires_at > now);
+            unanswered += lease.pending.len() as u64;
+        }
+        self.metrics.in_use(places, unanswered, now);
     }
 
     /// Continues to delete the conversations that are being deleted.

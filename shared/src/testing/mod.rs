@@ -155,6 +155,7 @@ impl Stack {
             ("LEASE_SECONDS", lease.as_secs().to_string()),
             ("FIRST_MESSAGE_SECONDS", first_message.as_secs().to_string()),
             ("CHAT_TABLE", CHAT.to_owned()),
+            ("STACK_NAME", "tests".to_owned()),
             ("MEDIA_BUCKET", BUCKET.to_owned()),
             ("MEDIA_ENDPOINT_URL", self.url.clone()),
             ("MAX_MEDIA_BYTES", "1024".to_owned()),
