@@ -6,6 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::preload::preload;
 use crate::stack::{StackOptions, workspace};
 
 /// A data directory on a disk that forgets everything that was not synced.
@@ -16,16 +17,12 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Compiles the layer with the C compiler that links Rust programs.
     pub fn new() -> Self {
         // Beside the build, because a temporary directory may be in memory, where no inode has a birth.
         let target = workspace().join("target");
         std::fs::create_dir_all(&target).expect("a target directory");
         let dir = tempfile::Builder::new().prefix("disk-").tempdir_in(target).expect("a directory");
-        let source = workspace().join("tests/unsynced/unsynced.c");
-        let mut compiler = Command::new("cc");
-        compiler.args(["-O2", "-shared", "-fPIC", "-o"]).arg(dir.path().join("unsynced.so")).arg(source).arg("-ldl");
-        assert!(compiler.status().is_ok_and(|status| status.success()), "unsynced.c does not compile");
+        preload("tests/unsynced/unsynced.c", dir.path());
         let disk = Self { dir, losses: 0 };
         disk.make_directories();
         disk

@@ -33,6 +33,10 @@ impl Template {
         self
     }
 
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     pub fn path(&self) -> PathBuf {
         let path: &Path = self.dir.path();
         let path = path.join("template.yaml");

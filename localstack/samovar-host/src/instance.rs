@@ -156,8 +156,7 @@ impl Instance {
         let Started { child, output } = self.pool.spawner.start(program).await?;
         let tail = Tail::default();
         let prefix = self.function.prefix.clone();
-        let copying =
-            tokio::spawn(output::copy(output, spec.name.clone(), prefix, self.pool.output.clone(), tail.clone()));
+        let copying = tokio::spawn(output::copy(output, prefix, self.pool.output.clone(), tail.clone()));
         let calls = runtime_api::serve(
             listener,
             self.pool.runtime_api.clone(),

@@ -84,7 +84,7 @@ use pool::{Job, Limits, Pool};
 
 pub use error::{InvokeError, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
 pub use function::{Code, FunctionSpec, FunctionState, InFlight};
-pub use metrics::{Statistic, Statistics};
+pub use metrics::Metric;
 pub use pool::Invocation;
 
 /// The function host. Clones are handles of the same host. Dropping the last one stops its processes.
@@ -127,9 +127,13 @@ impl Host {
         self.pool.state()
     }
 
-    /// The metrics that functions have written, by function and metric.
-    pub fn metrics(&self) -> Statistics {
-        self.pool.output.metrics.statistics()
+    /// The metrics that functions have written, and those that Lambda publishes of functions (`AWS/Lambda`):
+    /// `Invocations`, `Errors` and `Throttles` have the statistic `Sum`, `ConcurrentExecutions` and
+    /// `ClaimedAccountConcurrency` have `Maximum`. Of a function that was never invoked there are none.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let mut metrics = self.pool.output.metrics.all();
+        metrics.extend(self.pool.metrics());
+        metrics
     }
 
     /// The bytes that functions have written among their logs, with their metrics.

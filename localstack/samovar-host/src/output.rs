@@ -103,7 +103,7 @@ impl Tail {
 }
 
 /// Copies a function's output to its end, which comes when the last process that holds the pipe has closed it.
-pub(super) async fn copy(mut from: pipe::Receiver, function: String, prefix: String, output: Output, tail: Tail) {
+pub(super) async fn copy(mut from: pipe::Receiver, prefix: String, output: Output, tail: Tail) {
     let mut pending: Vec<u8> = Vec::new();
     loop {
         pending.reserve(8 * 1024);
@@ -115,7 +115,7 @@ pub(super) async fn copy(mut from: pipe::Receiver, function: String, prefix: Str
             done += length;
             output.bytes.fetch_add(length as u64, Ordering::Relaxed);
             let line = line.strip_suffix(b"\n").unwrap_or(line);
-            if output.metrics.take(&function, line) {
+            if output.metrics.take(line) {
                 continue;
             }
             tail.push(line);

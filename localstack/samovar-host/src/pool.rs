@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::error::InvokeError;
 use super::exchange::{CallRefused, Event, RuntimeAnswer};
 use super::function::{Code, Function, FunctionSpec, FunctionState, InFlight};
+use super::metrics::Metric;
 use super::output::Output;
 use super::process::Spawner;
 use super::{clock, runtime_api};
@@ -68,6 +69,7 @@ struct State {
     functions: Vec<Slots>,
     in_flight: u32,
     unreserved_in_flight: u32,
+    max_unreserved_in_flight: u32,
     closed: bool,
 }
 
@@ -176,6 +178,7 @@ impl Pool {
         slots.invocations += 1;
         state.in_flight += 1;
         state.unreserved_in_flight += u32::from(reserved.is_none());
+        state.max_unreserved_in_flight = state.max_unreserved_in_flight.max(state.unreserved_in_flight);
         Ok(Place { pool: Arc::clone(self), index, began: Instant::now(), failed: false, idle: None })
     }
 
@@ -287,6 +290,31 @@ impl Pool {
         let state = self.lock();
         let named = self.functions.iter().zip(&state.functions);
         named.map(|(function, slots)| (function.spec.name.clone(), slots.state(&function.spec))).collect()
+    }
+
+    /// Lambda's own metrics. A reservation counts as used.
+    pub(super) fn metrics(&self) -> Vec<Metric> {
+        let state = self.lock();
+        let mut metrics = Vec::new();
+        let mut claimed = state.max_unreserved_in_flight;
+        for (Function { spec, .. }, slots) in self.functions.iter().map(|function| &**function).zip(&state.functions) {
+            claimed = claimed.saturating_add(spec.concurrency.unwrap_or(0));
+            if slots.invocations + slots.throttles == 0 {
+                continue;
+            }
+            let name = spec.arn.rsplit(':').next().unwrap_or(&spec.arn);
+            let of = |metric, statistic, value| {
+                Metric::of("AWS/Lambda", metric, Some(("FunctionName", name)), (statistic, value))
+            };
+            metrics.extend([
+                of("Invocations", "Sum", slots.invocations as f64),
+                of("Errors", "Sum", slots.errors as f64),
+                of("Throttles", "Sum", slots.throttles as f64),
+                of("ConcurrentExecutions", "Maximum", slots.max_in_flight.into()),
+            ]);
+        }
+        metrics.push(Metric::of("AWS/Lambda", "ClaimedAccountConcurrency", None, ("Maximum", claimed.into())));
+        metrics
     }
 }
 

@@ -99,7 +99,7 @@ pub struct Receive {
     pub visibility_timeout: Option<Duration>,
 }
 
-/// The number of messages in a queue.
+/// The number of messages in a queue, and the age of the oldest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueCounts {
     /// Messages that a receive could get now.
@@ -108,6 +108,8 @@ pub struct QueueCounts {
     pub in_flight: u64,
     /// Messages that were sent and are not visible yet.
     pub delayed: u64,
+    /// The age of the oldest message that is not deleted.
+    pub oldest: Option<Duration>,
     /// The name of this queue's dead-letter queue.
     pub dead_letter_queue: Option<String>,
 }
@@ -189,12 +191,15 @@ impl Sqs {
             for name in names {
                 let Ok(queue) = state.queue(&name, now_ms) else { continue };
                 let (visible, in_flight, delayed) = (queue.visible(), queue.in_flight(), queue.delayed());
+                let age = |sent_ms| Duration::from_millis(u64::try_from(now_ms - sent_ms).unwrap_or(0));
+                let oldest = queue.oldest_ms().map(age);
                 let target_arn = queue.attributes.redrive.as_ref().map(|policy| policy.target_arn.clone());
                 let dead_letter_queue = target_arn.and_then(|arn| state.name_of_arn(&arn).map(str::to_owned));
                 let counted = QueueCounts {
                     visible: visible as u64,
                     in_flight: in_flight as u64,
                     delayed: delayed as u64,
+                    oldest,
                     dead_letter_queue,
                 };
                 counts.insert(name, counted);

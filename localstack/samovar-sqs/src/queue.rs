@@ -99,6 +99,11 @@ impl Queue {
         too_old
     }
 
+    /// The moment at which the oldest message was sent.
+    pub(super) fn oldest_ms(&self) -> Option<i64> {
+        self.ages.first().map(|(sent_ms, _)| *sent_ms)
+    }
+
     pub(super) fn get(&self, sequence: i64) -> Option<&Stored> {
         self.messages.get(&sequence)
     }

@@ -103,6 +103,16 @@ pub fn parse(
     }
 }
 
+/// A template as JSON, with all functions in their long form (`{"Ref": "Queue"}`) and nothing computed. It is for tools
+/// that look at parts of a template which mean nothing on one machine, such as alarms. Errors name `path`.
+pub fn to_json(source: &str, path: &Path) -> Result<serde_json::Value, TemplateError> {
+    let problems = Problems::default();
+    match yaml::parse(source, &problems) {
+        Some(document) if problems.is_empty() => Ok(document.to_json()),
+        _ => Err(TemplateError::Invalid { path: path.to_owned(), problems: problems.into_list() }),
+    }
+}
+
 fn read(
     source: &str,
     folder: &Path,

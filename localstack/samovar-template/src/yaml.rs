@@ -89,15 +89,19 @@ impl Node {
         }
     }
 
-    /// A resolved tree as JSON. Numbers stay numbers.
+    /// The tree as JSON. Numbers stay numbers, and calls get their long form: `{"Fn::Sub": …}`. A resolved tree has none.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         use serde_json::Value;
         match &self.data {
-            Data::Null | Data::Call(..) => Value::Null,
+            Data::Null => Value::Null,
             Data::Boolean(value) => Value::Bool(*value),
             Data::Number(text) => serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone())),
             Data::Text(text) => Value::String(text.clone()),
             Data::List(items) => items.iter().map(Node::to_json).collect(),
+            Data::Call(name, argument) => {
+                let name = if name == "Ref" || name == "Condition" { name.clone() } else { format!("Fn::{name}") };
+                [(name, argument.to_json())].into_iter().collect()
+            }
             Data::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect(),
         }
     }

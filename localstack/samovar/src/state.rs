@@ -13,7 +13,7 @@ use crate::clock::now_ms;
 use crate::http_api;
 use crate::websocket::Api;
 use crate::websocket::connection::open_ms;
-use samovar_host::Host;
+use samovar_host::{Host, Metric};
 use samovar_services::Services;
 use samovar_template::{LocalState, TableView};
 
@@ -42,7 +42,7 @@ impl State {
         let in_flight: BTreeMap<_, _> = functions.iter().map(|(name, function)| (name, function.in_flight)).collect();
         state.insert("inFlight".into(), json!(in_flight));
         state.insert("functions".into(), json!(functions));
-        state.insert("metrics".into(), json!(self.host.as_ref().map(Host::metrics).unwrap_or_default()));
+        state.insert("metrics".into(), json!(self.metrics()));
         state.insert("queues".into(), self.queues());
         let open = self.apis.iter().flat_map(|api| api.registry.all());
         let metered = Metered {
@@ -56,6 +56,23 @@ impl State {
         }
         state.insert("bill".into(), metered.bill());
         Ok(state.into())
+    }
+
+    /// As CloudWatch would have them. Those of queues (`AWS/SQS`) are of this moment, all others since the start.
+    fn metrics(&self) -> Vec<Metric> {
+        let mut metrics = self.host.as_ref().map(Host::metrics).unwrap_or_default();
+        for (name, queue) in self.services.queues.counts() {
+            let of =
+                |metric, value| Metric::of("AWS/SQS", metric, Some(("QueueName", name.as_str())), ("Maximum", value));
+            metrics.extend([
+                of("ApproximateNumberOfMessagesVisible", queue.visible as f64),
+                of("ApproximateNumberOfMessagesNotVisible", queue.in_flight as f64),
+                of("ApproximateNumberOfMessagesDelayed", queue.delayed as f64),
+                // CloudWatch has whole seconds.
+                of("ApproximateAgeOfOldestMessage", queue.oldest.unwrap_or_default().as_secs() as f64),
+            ]);
+        }
+        metrics
     }
 
     fn queues(&self) -> Value {

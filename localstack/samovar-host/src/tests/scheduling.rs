@@ -262,3 +262,34 @@ async fn no_invocation_that_begins_after_a_replacement_sees_old_code_while_many_
     assert_eq!(host.state().errors, 0);
     Arc::into_inner(host).expect("the callers are gone").end().await;
 }
+
+#[tokio::test]
+async fn invocations_errors_throttles_and_concurrency_are_metrics_under_the_functions_name_on_aws() {
+    let mut unused = function(Some(7));
+    (unused.name, unused.arn) = ("unused".to_owned(), "arn:aws:lambda:us-east-1:000000000000:function:none".to_owned());
+    let host = TestHost::start(vec![function(Some(1)), unused]).await;
+    let (hold, invocation) = host.hold().await;
+    assert!(matches!(host.invoke(json!({})).await, Err(InvokeError::Throttled { .. })));
+    drop(hold);
+    invocation.await.unwrap().unwrap();
+    host.invoke(json!({"do": "error"})).await.unwrap_err();
+    let metrics = host.host.metrics();
+    let shown: Vec<_> = metrics
+        .iter()
+        .map(|metric| {
+            assert_eq!(metric.namespace, "AWS/Lambda");
+            let function = metric.dimensions.get("FunctionName").map_or("-", String::as_str);
+            let (statistic, value) = metric.statistics.iter().next().unwrap();
+            format!("{function} {} {statistic} {value}", metric.name)
+        })
+        .collect();
+    let expected = [
+        "fixture Invocations Sum 2",
+        "fixture Errors Sum 1",
+        "fixture Throttles Sum 1",
+        "fixture ConcurrentExecutions Maximum 1",
+        "- ClaimedAccountConcurrency Maximum 8",
+    ];
+    assert_eq!(shown, expected, "a function that was never invoked has none, and its reservation counts as used");
+    host.end().await;
+}

@@ -266,3 +266,20 @@ async fn counts_distinguish_visible_in_flight_and_delayed() {
     bench.advance_seconds(30);
     assert_eq!(bench.counts("q.fifo"), (6, 0, 0));
 }
+
+#[tokio::test]
+async fn the_age_of_the_oldest_message_counts_until_the_message_is_deleted() {
+    let bench = Bench::memory();
+    bench.queue("q", []).await;
+    let oldest = || bench.sqs.counts()["q"].oldest;
+    assert_eq!(oldest(), None);
+    bench.send("q", "first").await;
+    bench.advance_seconds(5);
+    bench.send("q", "second").await;
+    bench.advance_seconds(2);
+    assert_eq!(oldest(), Some(Duration::from_secs(7)));
+    let first = bench.receive_one("q").await;
+    assert_eq!(oldest(), Some(Duration::from_secs(7)), "it is received and not deleted");
+    bench.delete("q", &first).await.unwrap();
+    assert_eq!(oldest(), Some(Duration::from_secs(2)));
+}

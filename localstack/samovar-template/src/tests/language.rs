@@ -260,3 +260,17 @@ fn comments_and_line_ends_of_windows_do_not_change_values() {
     let source = source.replace("false# not", "false # now").replace('\n', "\r\n");
     assert_eq!(read(&source).queues[0].attributes, overrides(&[("DelaySeconds", "5")]));
 }
+
+#[test]
+fn a_template_becomes_json_with_functions_in_their_long_form_and_nothing_computed() {
+    let source =
+        "A: !Sub [\"${x}\", { x: !GetAtt Q.Arn }]\nB: [!Ref P, 1, true, 1.5]\nC: !If [Is, {}, !Condition Other]";
+    let expected = serde_json::json!({
+        "A": { "Fn::Sub": ["${x}", { "x": { "Fn::GetAtt": "Q.Arn" } }] },
+        "B": [{ "Ref": "P" }, 1, true, 1.5],
+        "C": { "Fn::If": ["Is", {}, { "Condition": "Other" }] },
+    });
+    assert_eq!(to_json(source, Path::new("t.yaml")).expect("YAML"), expected);
+    let error = to_json("A: [", Path::new("t.yaml")).expect_err("no YAML").to_string();
+    assert!(error.starts_with("t.yaml:"), "{error}");
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{IdentitySource, Locals, Template, TemplateError, load, parse};
+use super::{IdentitySource, Locals, Template, TemplateError, load, parse, to_json};
 
 mod buckets;
 mod cross_checks;
