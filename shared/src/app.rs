@@ -24,6 +24,7 @@ use crate::auth::Verifier;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{
     AdmissionConfig, AuthConfig, ChatConfig, LeaseConfig, MediaConfig, MetricsConfig, ModelConfig, QueueConfig,
+    check_push,
 };
 use crate::conversations::Conversations;
 use crate::ids::Random;
@@ -205,28 +206,28 @@ impl App {
     }
 
     /// A push with the SDK's retries, for frames that nothing else would send again.
-    pub fn push(&self) -> Arc<dyn Push> {
-        let push = || {
+    pub fn push(&self) -> Result<Arc<dyn Push>> {
+        part(&self.push, || {
+            check_push(&self.lookup)?;
             let aws = self.timeouts.push.within(&self.aws);
-            Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::new(&aws))) as Arc<dyn Push>
-        };
-        Arc::clone(self.push.get_or_init(push))
+            Ok(Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::new(&aws))) as Arc<dyn Push>)
+        })
     }
 
     /// A push that tries each post once. The caller decides what to do about a client that is slow or gone.
-    pub fn push_once(&self) -> Arc<dyn Push> {
-        let push = || {
+    pub fn push_once(&self) -> Result<Arc<dyn Push>> {
+        part(&self.push_once, || {
+            check_push(&self.lookup)?;
             let config =
                 aws_sdk_apigatewaymanagement::config::Builder::from(&self.timeouts.push_once.within(&self.aws))
                     .retry_config(RetryConfig::disabled())
                     .build();
-            Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::from_conf(config))) as Arc<dyn Push>
-        };
-        Arc::clone(self.push_once.get_or_init(push))
+            Ok(Arc::new(ManagementApi(aws_sdk_apigatewaymanagement::Client::from_conf(config))) as Arc<dyn Push>)
+        })
     }
 
     pub fn finisher(&self) -> Result<Finisher> {
-        Ok(Finisher::new(self.messages()?, self.media()?, self.leases()?, self.push_once()))
+        Ok(Finisher::new(self.messages()?, self.media()?, self.leases()?, self.push_once()?))
     }
 
     /// This succeeds whatever the settings of the model are. If they are wrong, users are told so.
@@ -238,7 +239,7 @@ impl App {
             media: self.media()?,
             leases: self.leases()?,
             queue: self.queue()?,
-            push: self.push_once(),
+            push: self.push_once()?,
             clock: self.clock(),
             random: self.random(),
             pulse: Pulse::default(),
@@ -264,7 +265,7 @@ impl App {
             messages: self.messages()?,
             conversations: self.conversations()?,
             queue: self.queue()?,
-            push: self.push_once(),
+            push: self.push_once()?,
             metrics: self.metrics()?,
             clock: self.clock(),
             random: self.random(),
@@ -326,6 +327,8 @@ mod tests {
         ("PRESIGN_SECONDS", "60"),
     ];
 
+    const PUSH: (&str, &str) = ("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI", "http://127.0.0.1/ws");
+
     fn app(settings: &[(&'static str, &'static str)]) -> App {
         let settings: BTreeMap<_, _> = settings.iter().copied().collect();
         let aws = SdkConfig::builder()
@@ -355,13 +358,14 @@ mod tests {
 
     #[test]
     fn a_worker_starts_without_a_model_so_that_it_can_say_so() {
-        let queue = [("QUEUE_URL", "http://127.0.0.1/queue.fifo"), ("STACK_NAME", "tests")];
+        let queue = [("QUEUE_URL", "http://127.0.0.1/queue.fifo"), ("STACK_NAME", "tests"), PUSH];
         app(&[&LEASES[..], &MESSAGES, &queue].concat()).answerer().expect("an answerer");
     }
 
     #[test]
     fn the_part_that_ends_messages_needs_neither_a_queue_nor_a_model() {
-        let app = app(&[&LEASES[..], &MESSAGES].concat());
+        assert_eq!(missing(app(&[&LEASES[..], &MESSAGES].concat()).finisher()), PUSH.0);
+        let app = app(&[&LEASES[..], &MESSAGES, &[PUSH]].concat());
         app.finisher().expect("it has all of them");
         app.dead_letters().expect("it has all of them");
         assert_eq!(missing(app.janitor()), "QUEUE_URL");
@@ -381,7 +385,7 @@ mod tests {
             .retry_config(RetryConfig::standard().with_max_attempts(2).with_initial_backoff(Duration::from_millis(1)))
             .sleep_impl(aws_smithy_async::rt::sleep::default_async_sleep().expect("the runtime's"))
             .build();
-        let addresses = [("QUEUE_URL", "http://127.0.0.1/queue.fifo"), ("AWS_ENDPOINT_URL", "http://127.0.0.1")];
+        let addresses = [("QUEUE_URL", "http://127.0.0.1/queue.fifo"), ("AWS_ENDPOINT_URL", "http://127.0.0.1"), PUSH];
         let settings: BTreeMap<_, _> = LEASES.into_iter().chain(MESSAGES).chain(addresses).collect();
         let mut app = App::new(aws, move |name| settings.get(name).map(|value| (*value).to_owned()));
         let soon = Patience { attempt: Duration::from_millis(300), operation: Duration::from_secs(2) };
@@ -391,6 +395,7 @@ mod tests {
         let key = MediaKey::parse("6f9619ff-8b86-4011-b42d-00c04fc964ff.png").expect("a key");
         let (leases, media) = (app.leases().expect("a part"), app.media().expect("a part"));
         let (queue, push, push_once) = (app.queue().expect("a part"), app.push(), app.push_once());
+        let (push, push_once) = (push.expect("a part"), push_once.expect("a part"));
         let failures = tokio::join!(
             async { leases.find(&somebody).await.err().map(|error| error.to_string()) },
             async { media.find_link(&somebody, &key).await.err().map(|error| error.to_string()) },

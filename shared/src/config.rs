@@ -92,6 +92,12 @@ impl QueueConfig {
     }
 }
 
+/// The address of the WebSocket API's connections. The SDK reads it by itself, and has no address without it. So it is
+/// looked up at init, where its absence is one clear error and not a failure of each post.
+pub fn check_push(lookup: Lookup<'_>) -> Result<(), Error> {
+    url(lookup, "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI").map(drop)
+}
+
 #[derive(Debug, Clone)]
 pub struct MetricsConfig {
     /// The name of the stack, which tells its metrics from those of other stacks.
@@ -270,6 +276,35 @@ mod tests {
             let lookup = |name: &str| Some(if name == "MAX_CLIENTS" { bad } else { "60" }.to_owned());
             let error = LeaseConfig::read(&lookup).expect_err(bad).to_string();
             assert!(error.contains("MAX_CLIENTS") && error.contains(bad), "{error}");
+        }
+    }
+
+    #[test]
+    fn each_provider_needs_its_variables_and_the_error_names_the_one_that_is_missing() {
+        let shared = ["LLM_PROVIDER", "LLM_CONTEXT_TOKENS", "LLM_CONTEXT_MESSAGES"];
+        let own: [(&str, &[&str]); 3] =
+            [("mock", &["MOCK_LATENCY_MS"]), ("openai", &["LLM_BASE_URL", "LLM_MODEL"]), ("bedrock", &["LLM_MODEL"])];
+        for (provider, own) in own {
+            let needed = [&shared[..], own].concat();
+            let with = |left_out: &'static str| {
+                let needed = needed.clone();
+                move |name: &str| {
+                    let value = match name {
+                        "LLM_PROVIDER" => provider,
+                        "LLM_BASE_URL" => "https://models.example",
+                        _ => "7",
+                    };
+                    (name != left_out && needed.contains(&name)).then(|| value.to_owned())
+                }
+            };
+            ModelConfig::read(&with("")).unwrap_or_else(|error| panic!("{provider} needs no more: {error}"));
+            for name in needed.clone() {
+                let error = ModelConfig::read(&with(name)).expect_err(name);
+                assert!(
+                    matches!(error, Error::ConfigMissing { name: missing } if missing == name),
+                    "{provider}: {error}"
+                );
+            }
         }
     }
 

@@ -22,7 +22,7 @@ struct Deps {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Failure> {
     let app = shared::lambda::start().await;
-    let deps = Deps { leases: app.leases()?, finisher: app.finisher()?, push: app.push_once() };
+    let deps = Deps { leases: app.leases()?, finisher: app.finisher()?, push: app.push_once()? };
     run(service_fn(|event| cancel(&deps, event))).await.map_err(Failure::from)
 }
 

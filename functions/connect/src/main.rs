@@ -13,7 +13,7 @@ use shared::push::{Push, REPLACED, dismiss};
 async fn main() -> Result<(), Failure> {
     let app = shared::lambda::start().await;
     let leases = app.leases()?;
-    let push = app.push();
+    let push = app.push()?;
     run(service_fn(|event| connect(&leases, &*push, event))).await.map_err(Failure::from)
 }
 

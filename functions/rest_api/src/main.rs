@@ -46,7 +46,7 @@ async fn main() -> Result<(), Failure> {
         leases: app.leases()?,
         media: app.media()?,
         users: app.users()?,
-        push: app.push(),
+        push: app.push()?,
         clock: app.clock(),
     };
     lambda_http::run(api::router(deps)).await.map_err(Failure::from)

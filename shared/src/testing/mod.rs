@@ -161,6 +161,7 @@ impl Stack {
             ("MAX_MEDIA_BYTES", "1024".to_owned()),
             ("PRESIGN_SECONDS", "900".to_owned()),
             ("AWS_ENDPOINT_URL", self.url.clone()),
+            ("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI", self.url.clone()),
             ("LLM_PROVIDER", "mock".to_owned()),
             ("MOCK_LATENCY_MS", "0".to_owned()),
             ("LLM_CONTEXT_TOKENS", "1000".to_owned()),
