@@ -31,17 +31,6 @@ try:
 finally:
     stack.terminate()
     stack.communicate()
-# No stack of the tests gets to these. The tests of `shared` cover what needs them:
-# - a job reaches dead_letters five tries after its message has ended and before the user was told,
-# - a deletion of a conversation breaks off, or an object is held by nobody, and the janitor cleans up minutes later.
-rare = {
-    ("dead_letters", "dynamodb:Query", "table/local-ChatTable"),
-    ("dead_letters", "s3:GetObject", "/media/*"),
-    ("janitor", "dynamodb:BatchWriteItem", "table/local-ChatTable"),
-    ("janitor", "dynamodb:DeleteItem", "table/local-ChatTable"),
-    ("janitor", "s3:DeleteObject", "/media/*"),
-}
-granted = {grant for grant in granted if not any(grant[:2] == one[:2] and grant[2].endswith(one[2]) for one in rare)}
 used = {tuple(line.split()) for line in open(sys.argv[1])}
 # SAM adds these for a queue as a source. The poller uses them, and no call of the function.
 granted = {grant for grant in granted if not (grant[1].startswith("sqs:") and grant[2] == "*")}

@@ -21,6 +21,7 @@ pub struct StackOptions {
     environment: Vec<(String, String)>,
     data_dir: Option<PathBuf>,
     port: Option<u16>,
+    refused: Vec<String>,
 }
 
 impl StackOptions {
@@ -48,6 +49,13 @@ impl StackOptions {
 
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
+        self
+    }
+
+    /// Expects that calls of this function are refused for want of a permission. The test fails if one of another
+    /// function is.
+    pub fn refused(mut self, function: &str) -> Self {
+        self.refused.push(function.to_owned());
         self
     }
 
@@ -84,6 +92,8 @@ enum Host {
 struct Process {
     child: Child,
     killed: bool,
+    /// The functions whose calls may be refused.
+    refused: Vec<String>,
     log: std::fs::File,
     _dir: TempDir,
 }
@@ -95,7 +105,7 @@ impl Stack {
     }
 
     fn sharing(stack: &'static Shared, options: &StackOptions) -> Self {
-        let StackOptions { args, environment, data_dir, port } = options;
+        let StackOptions { args, environment, data_dir, port, refused: _ } = options;
         let quick = args == &["--param", "MockLatencyMs=0"];
         if !quick || !environment.is_empty() || data_dir.is_some() || port.is_some() {
             left_out("it needs a stack of its own with other settings");
@@ -139,7 +149,7 @@ impl Stack {
         };
         let text = |name: &str| ready[name].as_str().expect("a URL in the ready line").to_owned();
         let http = reqwest::Client::builder().timeout(PATIENCE).build().expect("an HTTP client");
-        let host = Host::Own(Process { child, killed: false, log, _dir: dir });
+        let host = Host::Own(Process { child, killed: false, refused: options.refused, log, _dir: dir });
         Self { url: text("url"), websocket_url: text("websocketUrl"), host, http }
     }
 
@@ -244,9 +254,17 @@ impl Stack {
 
     /// Calls SQS as an operator does.
     pub async fn sqs(&self, operation: &str, body: &Value) -> Value {
+        self.aws(&format!("AmazonSQS.{operation}"), body).await
+    }
+
+    /// Calls DynamoDB as an operator does.
+    pub async fn dynamodb(&self, operation: &str, body: &Value) -> Value {
+        self.aws(&format!("DynamoDB_20120810.{operation}"), body).await
+    }
+
+    async fn aws(&self, operation: &str, body: &Value) -> Value {
         self.check("/_aws");
-        let call =
-            self.http.post(format!("{}/_aws", self.url)).header("x-amz-target", format!("AmazonSQS.{operation}"));
+        let call = self.http.post(format!("{}/_aws", self.url)).header("x-amz-target", operation);
         let response = call.body(body.to_string()).send().await.expect("an answer");
         let (status, answer) = (response.status(), response.text().await.expect("a body"));
         assert!(status.is_success(), "{operation}: {answer}");
@@ -340,9 +358,13 @@ impl Drop for Process {
             eprintln!("--- log of the stack ---\n{}", read(&self.log));
             return;
         }
+        let log = read(&self.log);
         if !self.killed {
-            assert_eq!(code, Some(0), "the stack stops cleanly\n{}", read(&self.log));
+            assert_eq!(code, Some(0), "the stack stops cleanly\n{log}");
         }
+        // Retries, and the functions that do again what another one could not, would hide a permission that is missing.
+        let unexpected = refusals(&log).find(|(function, _)| !self.refused.iter().any(|expected| expected == function));
+        assert!(unexpected.is_none(), "{}\n{log}", unexpected.map(|(_, line)| line).unwrap_or_default());
         // The processes of a killed stack notice its end a moment later.
         let deadline = Instant::now() + Duration::from_secs(if self.killed { 10 } else { 0 });
         let mut left = functions;
@@ -355,6 +377,14 @@ impl Drop for Process {
         }
         assert!(left.is_empty(), "processes are left behind: {left:?}\n{}", read(&self.log));
     }
+}
+
+/// The calls that were refused for want of a permission: the function, and the line of the log.
+fn refusals(log: &str) -> impl Iterator<Item = (&str, &str)> {
+    log.lines().filter_map(|line| {
+        let (before, _) = line.split_once(" may not do this")?;
+        Some((before.rsplit(' ').next()?, line))
+    })
 }
 
 /// Sends a signal to a process of the stack.

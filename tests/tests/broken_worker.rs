@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use e2e::media::{Upload, download, fixture};
 use e2e::{Client, Stack, StackOptions, Template, new_id};
 use serde_json::{Value, json};
 
@@ -23,9 +24,13 @@ fn arn(url: &str) -> String {
 
 /// Puts the job of a message into the dead-letter queue, as if it had been received too often.
 async fn bury(stack: &Stack, client: &Client, (conversation, id, seq): (&str, &str, u64)) {
-    let (_, dead) = queues(stack).await;
     let user = client.rest.get("/api/me").await.expect(200)["id"].clone();
     let job = json!({ "userId": user, "conversationId": conversation, "messageId": id, "seq": seq });
+    bury_job(stack, conversation, &job).await;
+}
+
+async fn bury_job(stack: &Stack, conversation: &str, job: &Value) {
+    let (_, dead) = queues(stack).await;
     let message = json!({
         "QueueUrl": dead, "MessageBody": job.to_string(), "MessageGroupId": conversation,
         "MessageDeduplicationId": new_id(),
@@ -104,6 +109,31 @@ async fn the_message_of_a_dead_job_is_failed_and_told_and_its_conversation_goes_
     let attributes = stack.sqs("GetQueueAttributes", &asked).await["Attributes"].clone();
     for count in ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"] {
         assert_eq!(attributes[count], "0", "{attributes}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_job_that_asks_for_an_end_has_it_told_with_addresses_that_work() {
+    let stack = Stack::quick().await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let conversation = client.rest.new_conversation().await;
+    let key = Upload::done(&client.rest, "image/png", &fixture("picture.png")).await;
+    let id = new_id();
+    client.send(&json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "media": key })).await;
+    client.receive_type("accepted").await;
+    let (_, first) = client.answer(&id).await;
+    let user = client.rest.get("/api/me").await.expect(200)["id"].clone();
+    let job = json!({ "userId": user, "conversationId": conversation, "messageId": id, "seq": 1, "tell": true });
+    bury_job(&stack, &conversation, &job).await;
+    let again = client.receive_type("reply").await;
+    let (first, again) = (first["replies"].as_array().expect("replies"), again["replies"].as_array().expect("replies"));
+    let media =
+        |replies: &[Value]| -> Vec<Value> { replies.iter().map(|reply| reply["media"]["key"].clone()).collect() };
+    assert_eq!(media(again), media(first));
+    assert!(again.len() > 1, "{again:?}");
+    for reply in &again[1..] {
+        let (status, content_type, _) = download(reply["media"]["url"].as_str().expect("a URL")).await;
+        assert_eq!((status, &json!(content_type)), (200, &reply["media"]["contentType"]), "{reply}");
     }
 }
 

@@ -1,7 +1,14 @@
-//! The janitor on its real schedule. It runs once a minute, so this test takes a minute.
+//! The janitor on its real schedule. It runs once a minute, so these tests take a minute. What it does only after
+//! something broke off is tested with a queue that starts it at once.
 
-use e2e::{Client, StackOptions};
+use std::time::{Duration, Instant};
+
+use e2e::campaign::backstage::{Backstage, template};
+use e2e::campaign::faults::Aim;
+use e2e::media::{Upload, fixture};
+use e2e::{Client, StackOptions, new_id};
 use futures_util::future::{join, join_all};
+use http::Method;
 use serde_json::json;
 
 #[tokio::test]
@@ -39,4 +46,69 @@ async fn a_session_that_connects_many_times_at_once_keeps_one_open_socket() {
     }));
     let survivors = told.await.iter().filter(|frame| matches!(frame, Ok(Some(kind)) if kind == "heartbeat")).count();
     assert_eq!((survivors, &stack.state().await["leases"][0]["connectionId"]), (1, &kept));
+}
+
+/// A message whose media is this upload.
+fn picture(id: &str, conversation: &str, key: &str) -> serde_json::Value {
+    json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "media": key })
+}
+
+#[tokio::test]
+async fn what_a_deletion_that_broke_off_and_a_refused_message_have_left_is_deleted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = template(directory.path());
+    let options = StackOptions::default().param("MockLatencyMs", 0).param("MaxPendingPerClient", 1);
+    let stack = options.arg("--template").arg(path.to_str().expect("UTF-8")).start().await;
+    let backstage = Backstage::open(&stack.url).await;
+    let mut client = Client::connect(&stack, "alice").await;
+    let (deleted, other) = (client.rest.new_conversation().await, client.rest.new_conversation().await);
+    let (first, id) = (Upload::done(&client.rest, "image/png", &fixture("picture.png")).await, new_id());
+    client.send(&picture(&id, &deleted, &first)).await;
+    client.receive_type("accepted").await;
+    client.answer(&id).await;
+
+    // The function that deletes the conversation dies after it has taken the conversation away from its user.
+    backstage.note_calls().await.expect("the stack takes rules");
+    let (function, event, fault) = ("rest_api".to_owned(), deleted.clone(), "kill_before".to_owned());
+    backstage.aim(&Aim { function, event, call: 2, fault, met: false }).await.expect("the stack takes the rule");
+    let path = format!("/api/conversations/{deleted}");
+    let answer = client.rest.send(client.rest.request(Method::DELETE, &path)).await;
+    assert!(answer.status >= 500, "{answer:?}");
+    backstage.end_faults().await.expect("no more faults");
+    client.rest.get(&path).await.expect_problem(404);
+
+    // This message is refused after its picture was copied.
+    let (waiting, refused) = (new_id(), new_id());
+    client.send_message(&waiting, &other, "!slow 60000").await;
+    client.receive_type("accepted").await;
+    let second = Upload::done(&client.rest, "image/png", &fixture("picture.png")).await;
+    client.send(&picture(&refused, &other, &second)).await;
+    assert_eq!(client.receive_type("error").await["code"], "too_many_pending");
+    let objects = backstage.objects().await.expect("the bucket");
+    assert!(objects.contains(&first) && objects.contains(&second) && objects.len() > 2, "{objects:?}");
+    assert_eq!(backstage.held().await.expect("the notes"), [second.as_str()]);
+
+    // An hour goes by for the note of the picture.
+    let user = client.rest.get("/api/me").await.expect(200)["id"].clone();
+    let note = format!("{second}#{}", user.as_str().expect("an id"));
+    let older = json!({
+        "TableName": "local-ChatTable", "Key": { "pk": { "S": "held" }, "sk": { "S": note } },
+        "UpdateExpression": "SET held_at = :then", "ExpressionAttributeValues": { ":then": { "N": "0" } },
+        "ConditionExpression": "attribute_exists(pk)",
+    });
+    stack.dynamodb("UpdateItem", &older).await;
+    backstage.run_janitor("now").await.expect("it is queued");
+    let began = Instant::now();
+    loop {
+        let (objects, held) =
+            (backstage.objects().await.expect("the bucket"), backstage.held().await.expect("the notes"));
+        if objects.is_empty() && held.is_empty() {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "{objects:?} {held:?}\n{}", stack.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    client.send(&json!({ "action": "cancel", "id": waiting })).await;
+    client.receive_type("reply").await;
+    client.close().await;
 }

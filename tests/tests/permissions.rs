@@ -1,16 +1,17 @@
 //! A function may make the calls that its policies in the template allow, and no others.
 
-use e2e::{Client, Stack, StackOptions, Template, media, new_id};
-use serde_json::json;
+use e2e::{Client, Deployment, Stack, StackOptions, Template, media, new_id};
+use serde_json::{Value, json};
 
-/// A stack whose template lacks a permission.
-async fn without(function: &str, permission: &str, by: &str) -> (Stack, Template) {
-    let template = Template::default().with(function, permission, by);
+/// A stack whose template lacks a permission of this function, which is the resource `id`.
+async fn without((function, id): (&str, &str), permission: &str, by: &str) -> (Stack, Template) {
+    let template = Template::default().with(id, permission, by);
     let path = template.path();
-    let options =
-        StackOptions::default().param("MockLatencyMs", 0).arg("--template").arg(path.to_str().expect("UTF-8"));
-    (options.start().await, template)
+    let options = StackOptions::default().param("MockLatencyMs", 0).refused(function);
+    (options.arg("--template").arg(path.to_str().expect("UTF-8")).start().await, template)
 }
+
+const SEND_MESSAGE: (&str, &str) = ("send_message", "SendMessage");
 
 /// The line of the log that says which statement is needed.
 async fn needed(stack: &Stack, function: &str, action: &str) -> String {
@@ -34,7 +35,7 @@ async fn a_message_is_an_internal_error(stack: &Stack) {
 
 #[tokio::test]
 async fn a_message_whose_function_may_not_queue_it_is_an_internal_error_and_the_log_says_which_statement_is_needed() {
-    let (stack, _template) = without("SendMessage", "Action: sqs:SendMessage", "Action: sqs:GetQueueUrl").await;
+    let (stack, _template) = without(SEND_MESSAGE, "Action: sqs:SendMessage", "Action: sqs:GetQueueUrl").await;
     a_message_is_an_internal_error(&stack).await;
     let line = needed(&stack, "send_message", "sqs:SendMessage").await;
     let statement = "{ Effect: Allow, Action: sqs:SendMessage, Resource: arn:aws:sqs:us-east-1:000000000000:";
@@ -44,7 +45,7 @@ async fn a_message_whose_function_may_not_queue_it_is_an_internal_error_and_the_
 
 #[tokio::test]
 async fn a_transaction_needs_the_permission_for_each_of_its_parts() {
-    let (stack, _template) = without("SendMessage", "                - dynamodb:PutItem\n", "").await;
+    let (stack, _template) = without(SEND_MESSAGE, "                - dynamodb:PutItem\n", "").await;
     a_message_is_an_internal_error(&stack).await;
     assert!(needed(&stack, "send_message", "dynamodb:PutItem").await.contains(":table/"));
 }
@@ -53,8 +54,7 @@ async fn a_transaction_needs_the_permission_for_each_of_its_parts() {
 async fn without_the_permission_to_list_a_bucket_a_missing_upload_is_not_told_from_a_forbidden_one() {
     let missing = format!("{}.png", new_id());
     for (permission, code) in [("s3:ListBucket", "media_not_found"), ("s3:GetBucketLocation", "internal")] {
-        let (stack, _template) =
-            without("SendMessage", "Action: s3:ListBucket", &format!("Action: {permission}")).await;
+        let (stack, _template) = without(SEND_MESSAGE, "Action: s3:ListBucket", &format!("Action: {permission}")).await;
         let mut client = Client::connect(&stack, "alice").await;
         let conversation = client.rest.new_conversation().await;
         let frame = json!({ "action": "sendMessage", "id": new_id(), "conversationId": conversation, "text": "",
@@ -69,7 +69,7 @@ async fn without_the_permission_to_list_a_bucket_a_missing_upload_is_not_told_fr
 #[tokio::test]
 async fn an_address_that_a_function_signs_allows_what_the_function_may_do() {
     let upload = "              Action: s3:PutObject\n              Resource: !Sub ${MediaBucket.Arn}/uploads/*";
-    let (stack, _template) = without("RestApi", upload, &upload.replace("uploads", "elsewhere")).await;
+    let (stack, _template) = without(("rest_api", "RestApi"), upload, &upload.replace("uploads", "elsewhere")).await;
     let rest = stack.rest("alice").await;
     let (status, answer) = media::Upload::new(&rest, "image/png", 100).await.send(media::fixture("picture.png")).await;
     assert!(status == 403 && answer.contains("<Code>AccessDenied</Code>"), "{status} {answer}");
@@ -78,7 +78,7 @@ async fn an_address_that_a_function_signs_allows_what_the_function_may_do() {
 
 #[tokio::test]
 async fn a_worker_that_may_not_post_to_connections_answers_and_tells_nobody() {
-    let (stack, _template) = without("Worker", "/ws/POST/@connections/*", "/ws/GET/@connections/*").await;
+    let (stack, _template) = without(("worker", "Worker"), "/ws/POST/@connections/*", "/ws/GET/@connections/*").await;
     let mut client = Client::connect(&stack, "alice").await;
     let conversation = client.rest.new_conversation().await;
     client.send_message(&new_id(), &conversation, "hello").await;
@@ -98,4 +98,38 @@ async fn without_the_check_functions_may_do_everything() {
     client.ask_afresh("hello").await;
     assert!(stack.state().await.get("permissions").is_none());
     client.close().await;
+}
+
+/// Otherwise one of the two could be removed and nothing would notice.
+#[test]
+fn no_permission_of_a_function_covers_what_another_one_allows() {
+    let deployment = Deployment::new(Template::default().text(), &[]).expect("a template");
+    let list = |value: &Value| -> Vec<String> {
+        let one = std::slice::from_ref(value);
+        let all = value.as_array().map_or(one, Vec::as_slice);
+        all.iter().map(|text| text.as_str().expect("a text").to_owned()).collect()
+    };
+    let mut known = 0;
+    for (id, function) in deployment.resources().expect("it can be deployed") {
+        let policies = function["Properties"]["Policies"].as_array().into_iter().flatten();
+        let statements = policies.flat_map(|policy| policy["Statement"].as_array().into_iter().flatten());
+        let mut grants: Vec<(String, String)> = Vec::new();
+        for statement in statements.filter(|_| function["Type"] == "AWS::Serverless::Function") {
+            let resources = list(&statement["Resource"]);
+            let of = |action: String| resources.iter().map(move |resource| (action.clone(), resource.clone()));
+            grants.extend(list(&statement["Action"]).into_iter().flat_map(of));
+        }
+        for (at, (action, resource)) in grants.iter().enumerate() {
+            assert!(!action.contains('*'), "{id}: {action} is more than one action");
+            let stem = resource.trim_end_matches('*');
+            assert!(!stem.contains('*'), "{id}: {resource} is more than one prefix");
+            let others = grants.iter().enumerate().filter(|(other, _)| *other != at);
+            let covered = others.map(|(_, other)| other).find(|(other, of)| {
+                other == action && (of == resource || resource.ends_with('*') && of.starts_with(stem))
+            });
+            assert_eq!(covered, None, "{id}: {action} on {resource} covers this too");
+        }
+        known += grants.len();
+    }
+    assert!(known > 60, "{known}");
 }
