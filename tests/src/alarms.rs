@@ -41,11 +41,21 @@ impl Alarm {
             let metric = json!({ "Namespace": own["Namespace"], "MetricName": own["MetricName"],
                                  "Dimensions": own["Dimensions"] });
             let stat = if own["Statistic"].is_null() { &own["ExtendedStatistic"] } else { &own["Statistic"] };
-            let stat = json!({ "Metric": metric, "Stat": stat, "Unit": own["Unit"] });
+            let stat = json!({ "Metric": metric, "Stat": stat, "Unit": own["Unit"], "Period": own["Period"] });
             return BTreeMap::from([("own".to_owned(), stat)]);
         };
         let metrics = queries.iter().filter(|query| !query["MetricStat"].is_null());
         metrics.map(|query| (query["Id"].as_str().expect("an id").to_owned(), query["MetricStat"].clone())).collect()
+    }
+
+    /// The state of a stack that has counted only the metrics that it reads. `value` gives their values by their ids.
+    pub fn state(&self, value: impl Fn(&str) -> f64) -> Value {
+        let counted = self.metrics().into_iter().map(|(id, asked)| {
+            let (metric, stat) = (&asked["Metric"], asked["Stat"].as_str().expect("a statistic"));
+            json!({ "namespace": metric["Namespace"], "name": metric["MetricName"], "dimensions": dimensions(metric),
+                    "unit": asked["Unit"], "statistics": { stat: value(&id) } })
+        });
+        json!({ "metrics": counted.collect::<Vec<_>>() })
     }
 
     /// Whether it rings by the metrics in this state.

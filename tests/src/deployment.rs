@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
@@ -16,8 +17,10 @@ const ACCOUNT: &str = "000000000000";
 /// A template with the values of its parameters.
 #[derive(Debug)]
 pub struct Deployment {
-    document: Value,
+    document: Arc<Value>,
     parameters: BTreeMap<String, Value>,
+    /// The logical ids of the resources that exist.
+    existing: BTreeSet<String>,
 }
 
 /// The reason why a template can't be deployed.
@@ -28,6 +31,14 @@ impl Deployment {
     /// If the text is no template, or a parameter is unknown.
     pub fn new(template: &str, parameters: &[(&str, &str)]) -> Result<Self, Refused> {
         let document = samovar_template::to_json(template, Path::new("template.yaml")).map_err(|e| e.to_string())?;
+        Self::of(&Arc::new(document), parameters)
+    }
+
+    /// The same of a template that was read already.
+    ///
+    /// # Errors
+    /// If a parameter or a condition is unknown.
+    pub fn of(document: &Arc<Value>, parameters: &[(&str, &str)]) -> Result<Self, Refused> {
         let declared = document["Parameters"].as_object().into_iter().flatten();
         let mut values: BTreeMap<String, Value> =
             declared.map(|(name, parameter)| (name.clone(), parameter["Default"].clone())).collect();
@@ -35,7 +46,10 @@ impl Deployment {
             let known = values.get_mut(*name).ok_or_else(|| format!("There is no parameter {name}"))?;
             *known = json!(value);
         }
-        Ok(Self { document, parameters: values })
+        let mut this = Self { document: Arc::clone(document), parameters: values, existing: BTreeSet::new() };
+        let existing = this.those_of("Resources")?.into_iter().map(|(id, _)| id.clone());
+        this.existing = existing.collect();
+        Ok(this)
     }
 
     /// The whole template, with nothing computed.
@@ -74,32 +88,59 @@ impl Deployment {
     /// If a value refers to something that does not exist then.
     pub fn resources(&self) -> Result<BTreeMap<String, Value>, Refused> {
         let mut resources = BTreeMap::new();
-        for id in self.existing()? {
-            let resource = self.compute(&self.document["Resources"][&id]).map_err(|error| format!("{id}: {error}"))?;
-            resources.insert(id, resource.unwrap_or_default());
+        for (id, resource) in self.those_of("Resources")? {
+            let resource = self.compute(resource).map_err(|error| format!("{id}: {error}"))?;
+            resources.insert(id.clone(), resource.unwrap_or_default());
         }
         Ok(resources)
     }
 
-    /// The outputs, computed.
+    /// Everything that exists, computed: the resources, the outputs, and what all functions have. The conditions are
+    /// left out, because they hold.
     ///
     /// # Errors
     /// If a value refers to something that does not exist.
-    pub fn outputs(&self) -> Result<BTreeMap<String, String>, Refused> {
-        let outputs = self.document["Outputs"].as_object().into_iter().flatten();
-        outputs.map(|(name, output)| Ok((name.clone(), text(&self.needed(&output["Value"])?)))).collect()
-    }
-
-    /// The logical ids of the resources that exist.
-    fn existing(&self) -> Result<BTreeSet<String>, Refused> {
-        let mut existing = BTreeSet::new();
-        for (id, resource) in self.document["Resources"].as_object().into_iter().flatten() {
-            let condition = resource["Condition"].as_str();
-            if condition.map_or(Ok(true), |condition| self.holds(condition))? {
-                existing.insert(id.clone());
+    pub fn whole(&self) -> Result<Value, Refused> {
+        let mut whole = json!({ "Globals": self.needed(&self.document["Globals"])?, "Resources": self.resources()? });
+        for (name, output) in self.those_of("Outputs")? {
+            whole["Outputs"][name] = self.needed(output)?;
+        }
+        for kind in ["Resources", "Outputs"] {
+            for one in whole[kind].as_object_mut().into_iter().flatten().filter_map(|(_, one)| one.as_object_mut()) {
+                one.remove("Condition");
             }
         }
-        Ok(existing)
+        Ok(whole)
+    }
+
+    /// The rules that refuse these parameters.
+    ///
+    /// # Errors
+    /// If a rule is not understood.
+    pub fn broken_rules(&self) -> Result<Vec<String>, Refused> {
+        let mut broken = Vec::new();
+        for (name, rule) in self.document["Rules"].as_object().into_iter().flatten() {
+            let condition = &rule["RuleCondition"];
+            let applies = condition.is_null() || self.decide(condition)?;
+            for assertion in rule["Assertions"].as_array().into_iter().flatten().filter(|_| applies) {
+                if !self.decide(&assertion["Assert"])? {
+                    broken.push(name.clone());
+                }
+            }
+        }
+        Ok(broken)
+    }
+
+    /// The members of a section that exist, with nothing computed.
+    fn those_of(&self, section: &str) -> Result<Vec<(&String, &Value)>, Refused> {
+        let mut those = Vec::new();
+        for (id, one) in self.document[section].as_object().into_iter().flatten() {
+            let condition = one["Condition"].as_str();
+            if condition.map_or(Ok(true), |condition| self.holds(condition))? {
+                those.push((id, one));
+            }
+        }
+        Ok(those)
     }
 
     /// The value with all functions computed. `None` is AWS::NoValue, whose place is left out.
@@ -196,7 +237,7 @@ impl Deployment {
         match &resources[id] {
             Value::Null if made().is_some() => Ok(Value::Null),
             Value::Null => Err(format!("There is no parameter or resource {id}")),
-            _ if !self.existing()?.contains(id) => Err(format!("{id} does not exist under its condition")),
+            _ if !self.existing.contains(id) => Err(format!("{id} does not exist under its condition")),
             resource => Ok(resource.clone()),
         }
     }
