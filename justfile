@@ -99,7 +99,7 @@ package:
 built-once:
     tests/built-once.sh
 
-# The size of each function and the instructions of its start, against tests/footprint.txt. Needs valgrind and Python.
+# The size of each function and the instructions of its start, against tests/footprint.txt. Needs cargo-lambda and valgrind.
 footprint *options:
     tests/footprint.sh "$@"
 

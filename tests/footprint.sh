@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The size of each function as it is deployed, and the instructions that it takes until it asks for its first event.
 # Neither depends on the speed of the machine. tests/footprint.txt has the figures; one that grew by more than a
-# twentieth fails. `tests/footprint.sh --write` notes the present ones.
+# twentieth fails. `tests/footprint.sh --write` notes the present ones. The functions are built as `just build` does it for
+# this machine, by cargo-lambda.
 #
 # Functions start here as in the local stack: their endpoints have no TLS. With TLS they also read the machine's root
 # certificates, whose number is the machine's affair.
@@ -9,12 +10,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 noted=tests/footprint.txt
 
-cargo build --release --locked --bins $(awk '!/^#/ { print "-p", $1 }' "$noted")
+cargo lambda build --release --locked $(awk '!/^#/ { print "--bin", $1 }' "$noted")
 exec python3 - "$noted" "${1:-}" <<'PYTHON'
 import http.server, os, re, signal, subprocess, sys, tempfile, threading, zipfile
 
 noted, mode = sys.argv[1:]
-target = os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "release")
+built = os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "lambda")
 
 
 def zipped(program):
@@ -51,6 +52,8 @@ def environment(address):
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI": endpoint,
+        "STACK_NAME": "stack",
         "CONNECTIONS_TABLE": "connections",
         "CHAT_TABLE": "chat",
         "MAX_CLIENTS": "50",
@@ -100,7 +103,7 @@ for line in lines:
     if line.startswith("#"):
         continue
     name, noted_kb, noted_kilo = line.split()
-    program = os.path.abspath(os.path.join(target, name))
+    program = os.path.abspath(os.path.join(built, name, "bootstrap"))
     kb, kilo = zipped(program) // 1024, instructions(program) // 1000
     rows.append((name, kb, kilo))
     print(f"{name:<16}{kb:>11}{noted_kb:>8}{kilo:>23}{noted_kilo:>8}")

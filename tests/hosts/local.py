@@ -18,10 +18,11 @@ def free_port():
 
 
 @contextlib.contextmanager
-def stack(root, *options):
-    """The local stack. Gives its ready line."""
+def stack(root, *options, **variables):
+    """The local stack, with these options and variables of its environment. Gives its ready line."""
     command = [root / "target/debug/parley", "--ephemeral", "--port", "0", "--no-site-build", "--param", "MockLatencyMs=0"]
-    process = subprocess.Popen([*command, *options], cwd=root, stdout=subprocess.PIPE, text=True)
+    environment = os.environ | variables
+    process = subprocess.Popen([*command, *options], cwd=root, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         ready = json.loads(process.stdout.readline() or "{}")
         if not ready.get("ready"):

@@ -6,6 +6,7 @@
   tests/hosts/run.py ministack-services
                                       the local stack with MiniStack's DynamoDB, SQS and S3 (--aws-endpoint-url)
   tests/hosts/run.py moto-s3          the local stack with moto's S3 (--s3-endpoint-url)
+  tests/hosts/run.py localstack       the local stack with LocalStack and MinIO of localstack/compose.yaml
   tests/hosts/run.py url              the stack at PARLEY_URL and PARLEY_WS_URL, with tokens from PARLEY_TOKEN
 
 All tests share that stack. A test that needs what it does not have is left out with its reason: the harness says so
@@ -23,6 +24,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+
+import cases
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # The module that starts each host.
@@ -31,14 +35,9 @@ HOSTS = {
     "ministack": "ministack",
     "ministack-services": "services",
     "moto-s3": "services",
+    "localstack": "services",
     "url": None,
 }
-
-
-def targets():
-    """The test files that speak to a stack."""
-    files = sorted((ROOT / "tests/tests").glob("*.rs"))
-    return [file.stem for file in files if "Stack::" in file.read_text() or "StackOptions" in file.read_text()]
 
 
 def known(host):
@@ -54,25 +53,24 @@ def run(host, variables, filters, listed):
     skipped = [part for name in outcomes for part in ("--skip", name.split("::", 1)[1])]
     with tempfile.TemporaryDirectory() as folder:
         left_out = pathlib.Path(folder) / "left-out"
-        names = [part for name in targets() for part in ("--test", name)]
+        names = [part for name in cases.files() for part in ("--test", name)]
         command = ["cargo", "test", "--workspace", "--locked", "--no-fail-fast", *names, "--"]
         command += ["--test-threads=1", "--color=never", *skipped, *filters]
         environment = os.environ | variables | {"PARLEY_LEFT_OUT": str(left_out)}
         tests = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        file, failed, output = "", [], []
-        for line in tests.stdout:
+        failed, output = [], []
+        began = time.monotonic()
+        for line, case, outcome in cases.read(tests.stdout):
             output.append(line)
-            if match := re.match(r"\s+Running tests/(\w+)", line):
-                file = match[1]
-            elif match := re.match(r"test (\S+) \.\.\. (ok|FAILED|ignored)", line):
-                name, outcome = f"{file}::{match[1]}", match[2]
+            if case:
                 if outcome == "FAILED":
-                    failed.append(name)
+                    failed.append(case)
                 else:
-                    outcomes[name] = {"ok": "passed", "ignored": "ignored"}[outcome]
-                print(f"{name}: {outcomes.get(name, 'failed or left out')}", flush=True)
+                    outcomes[case] = {"ok": "passed", "ignored": "ignored"}[outcome]
+                told = outcomes.get(case, "failed or left out")
+                print(f"{time.monotonic() - began:5.0f} s  {case}: {told}", flush=True)
         tests.wait()
         reasons = {}
         if left_out.exists():
@@ -92,12 +90,11 @@ def main():
     parser.add_argument("host", choices=HOSTS)
     parser.add_argument("--listed", action="store_true", help="run the cases of HOST.txt too")
     parser.add_argument("filters", nargs="*", help="run only cases whose names contain one of these")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     # So that nothing is left behind by the end of a CI run.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped"))
 
     subprocess.run(["cargo", "build", "--workspace", "--locked", "--quiet"], cwd=ROOT, check=True)
-    sys.path.insert(0, str(pathlib.Path(__file__).parent))
     with contextlib.ExitStack() as stack:
         variables = {}
         if module := HOSTS[options.host]:
@@ -112,10 +109,10 @@ def main():
     for reason, count in reasons.most_common():
         print(f"left out: {count:3}  {reason}")
     summary = f"{options.host}: {len(outcomes)} cases, {len(passed)} passed, {sum(reasons.values())} left out, {len(failed)} failed"
-    print(summary)
-    if not options.filters:
-        with (ROOT / "target/hosts.txt").open("a") as file:
-            file.write(summary + "\n")
+    if options.filters:
+        print(summary)
+    else:
+        cases.note(summary)
     for name in failed:
         print(f"failed: {name}")
     if not passed or failed:

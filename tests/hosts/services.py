@@ -1,7 +1,8 @@
-"""The local stack with services of another emulator: `--aws-endpoint-url` and `--s3-endpoint-url`."""
+"""The local stack with services of other emulators: `--aws-endpoint-url` and `--s3-endpoint-url`."""
 
 import contextlib
 import os
+import subprocess
 import sys
 import tempfile
 
@@ -20,7 +21,7 @@ def ministack(root):
         with local.program([f"{BIN}/ministack"], log, env=environment) as process:
             url = f"http://127.0.0.1:{port}"
             local.until_it_answers(url + "/_ministack/health", process, log)
-            yield ["--aws-endpoint-url", url]
+            yield ["--aws-endpoint-url", url], "test"
 
 
 @contextlib.contextmanager
@@ -29,11 +30,26 @@ def moto(root):
     with local.program([f"{BIN}/moto_server", "-H", "127.0.0.1", "-p", str(port)], log) as process:
         url = f"http://127.0.0.1:{port}"
         local.until_it_answers(url, process, log)
-        yield ["--s3-endpoint-url", url]
+        yield ["--s3-endpoint-url", url], "test"
+
+
+@contextlib.contextmanager
+def containers(root):
+    compose = ["docker", "compose", "--file", root / "localstack/compose.yaml", "--profile", "minio"]
+    subprocess.run([*compose, "up", "--wait"], check=True)
+    try:
+        options = ["--aws-endpoint-url", "http://localhost:4566", "--s3-endpoint-url", "http://localhost:9000"]
+        yield options, "parley-local"
+    finally:
+        subprocess.run([*compose, "down", "--volumes"], check=True)
 
 
 @contextlib.contextmanager
 def started(root, host):
-    emulator = {"ministack-services": ministack, "moto-s3": moto}[host]
-    with emulator(root) as options, local.stack(root, *options) as ready:
+    emulator = {"localstack": containers, "ministack-services": ministack, "moto-s3": moto}[host]
+    # Each knows credentials whose access key and secret key are the same word.
+    with (
+        emulator(root) as (options, word),
+        local.stack(root, *options, AWS_ACCESS_KEY_ID=word, AWS_SECRET_ACCESS_KEY=word) as ready,
+    ):
         yield {"PARLEY_URL": ready["url"], "PARLEY_WS_URL": ready["websocketUrl"]}

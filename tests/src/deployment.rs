@@ -96,7 +96,7 @@ impl Deployment {
     }
 
     /// Everything that exists, computed: the resources, the outputs, and what all functions have. The conditions are
-    /// left out, because they hold.
+    /// left out, because they hold. `Metadata` is left out, because it is for tools and changes nothing.
     ///
     /// # Errors
     /// If a value refers to something that does not exist.
@@ -108,6 +108,7 @@ impl Deployment {
         for kind in ["Resources", "Outputs"] {
             for one in whole[kind].as_object_mut().into_iter().flatten().filter_map(|(_, one)| one.as_object_mut()) {
                 one.remove("Condition");
+                one.remove("Metadata");
             }
         }
         Ok(whole)

@@ -74,8 +74,8 @@ impl Shared {
     async fn at(url: &str) -> Self {
         let own = format!("{}/ws", url.replacen("http", "ws", 1));
         let state: Value = match reqwest::get(format!("{url}/_local/state")).await {
-            Ok(answer) => answer.json().await.unwrap_or_default(),
-            Err(_) => Value::Null,
+            Ok(answer) if answer.status().is_success() => answer.json().await.unwrap_or_default(),
+            _ => Value::Null,
         };
         let console = state.is_object();
         let counts = state["functions"].as_object().is_some_and(|functions| !functions.is_empty());

@@ -261,6 +261,7 @@ async fn a_model_that_fails_for_the_moment_is_asked_again() {
 #[tokio::test]
 async fn fifty_clients_talk_at_once_and_each_gets_its_own_answers() {
     let stack = Stack::quick().await;
+    stack.alone();
     let talks = (0..50).map(|number| {
         let stack = &stack;
         async move {

@@ -31,6 +31,7 @@ async fn the_minimal_client_gets_its_answer() {
         return;
     };
     let stack = Stack::quick().await;
+    stack.with_console();
     node.current_dir(workspace()).args(["docs/client.js", &stack.url, "hello there"]);
     let output = tokio::task::spawn_blocking(move || node.output()).await.expect("no panic").expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -129,6 +129,7 @@ async fn headers_that_are_not_text_or_too_long_let_no_client_in_and_disturb_no_o
 #[tokio::test]
 async fn no_header_decides_which_addresses_are_given_out() {
     let stack = Stack::quick().await;
+    stack.with_console();
     let rest = stack.rest("alice").await;
     let requests = [
         (Method::POST, "/api/uploads", json!({ "contentType": "image/png", "bytes": 9 })),

@@ -46,6 +46,10 @@ fn read(parameters: &[(&str, &str)]) -> samovar_template::Template {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
+fn binary_of(function: &Function) -> &str {
+    function.binary.as_deref().expect("the template names the binary of each function")
+}
+
 /// The names of the variables in `Globals`, which every function gets.
 fn globals() -> BTreeSet<String> {
     let deployment = Deployment::new(Template::default().text(), &[]).expect("a template");
@@ -67,7 +71,7 @@ async fn start(function: &Function, without: &str, library: &Path) -> Start {
     let api = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let directory = tempfile::tempdir().expect("a directory");
     let log = directory.path().join("names");
-    let mut command = Command::new(program().with_file_name(&function.binary));
+    let mut command = Command::new(program().with_file_name(binary_of(function)));
     command.env_clear();
     for (name, value) in [
         ("AWS_LAMBDA_FUNCTION_NAME", function.name.as_str()),
@@ -307,7 +311,7 @@ fn each_program_is_a_function_of_the_template_that_something_invokes() {
     let programs: BTreeSet<String> =
         folders.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
     let template = read(&[]);
-    let binaries: BTreeSet<String> = template.functions.iter().map(|function| function.binary.clone()).collect();
+    let binaries: BTreeSet<String> = template.functions.iter().map(|function| binary_of(function).to_owned()).collect();
     assert_eq!(binaries, programs);
     let mut invoked: BTreeSet<&str> = BTreeSet::new();
     for api in &template.websocket_apis {

@@ -1,0 +1,54 @@
+"""The cases of the end-to-end tests, in the output of `cargo test`.
+
+As a program, it passes on such an output and adds the counts of the local stack to target/hosts.txt:
+`cargo test --workspace 2>&1 | tests/hosts/cases.py`.
+"""
+
+import pathlib
+import re
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def files():
+    """The test files that speak to a stack."""
+    sources = sorted((ROOT / "tests/tests").glob("*.rs"))
+    return [file.stem for file in sources if re.search(r"\bStack(::|Options)", file.read_text())]
+
+
+def read(lines):
+    """Gives each line, with the case and its outcome (`ok`, `FAILED` or `ignored`) if the line has them."""
+    file = ""
+    for line in lines:
+        case = outcome = None
+        if match := re.match(r"\s+Running (?:unittests )?(\S+)", line):
+            file = match[1].removeprefix("tests/").removesuffix(".rs")
+        elif re.match(r"\s+Doc-tests ", line):
+            file = ""
+        elif match := re.match(r"test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", line):
+            case, outcome = f"{file}::{match[1]}", match[2]
+        yield line, case, outcome
+
+
+def note(summary):
+    """Adds a line to the counts of all hosts, which CI prints at its end."""
+    print(summary)
+    with (ROOT / "target/hosts.txt").open("a") as file:
+        file.write(summary + "\n")
+
+
+def main():
+    of_stacks = set(files())
+    counts = {"ok": 0, "FAILED": 0, "ignored": 0}
+    for line, case, outcome in read(sys.stdin):
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        if case and case.split("::", 1)[0] in of_stacks:
+            counts[outcome] += 1
+    total = sum(counts.values())
+    note(f"local: {total} cases, {counts['ok']} passed, {counts['ignored']} left out, {counts['FAILED']} failed")
+
+
+if __name__ == "__main__":
+    main()
