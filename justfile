@@ -71,6 +71,10 @@ e2e *options:
 hosts host *options:
     python3 -B tests/hosts/run.py "$@"
 
+# `just watch` gives a new answer within seconds of a change. Needs cargo-lambda.
+watch-test:
+    python3 -B -m unittest discover --start-directory tests/hosts
+
 # The end-to-end tests with the services of localstack/compose.yaml: LocalStack, and MinIO for S3. Needs Docker.
 localstack-test *options:
     python3 -B tests/hosts/run.py localstack "$@"

@@ -1,6 +1,7 @@
 """`localstack/watch` gives the answers of what is in the source, within seconds of a change. Needs cargo-lambda.
 
-The test works on a copy of the tracked files. Cargo keeps what it builds where it keeps everything else.
+The test works on a copy of the tracked files. Cargo keeps what it builds where it keeps everything else, so that only
+the function is built.
 """
 
 import contextlib
@@ -59,6 +60,8 @@ class Watch(unittest.TestCase):
             )
             url = self.url(process, log)
             first = seconds_until("Parley", url, process, log)
+            # Otherwise cargo would take what it builds of the copy for a build of what is here.
+            self.addCleanup(os.utime, ROOT / SOURCE)
             source = copy / SOURCE
             text = source.read_text()
             self.assertIn(TITLE, text)
