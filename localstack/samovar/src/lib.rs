@@ -8,6 +8,7 @@
 //! - `websocket` and `http_api` stand in for API Gateway, and `samovar-host` for Lambda. `build` builds the functions,
 //!   and `invoke` finds them in the host or at another endpoint. `samovar-services` is the door to DynamoDB, SQS and
 //!   S3.
+//! - `watch` builds functions again when their sources change.
 //! - `chaos` makes processes die and calls fail, if somebody asks for it.
 //! - `oidc` stands in for the user pools, `state` shows the stack's state with its `bill`, and `server` accepts
 //!   connections. `site` is the web site of the stack. `hosts` refuses requests that are meant for another name.
@@ -33,6 +34,7 @@ mod state;
 #[cfg(test)]
 mod testing;
 mod uri;
+mod watch;
 mod websocket;
 
 pub use options::{Defaults, Latency, Options};

@@ -75,6 +75,10 @@ pub struct Options {
     #[arg(long)]
     pub release: bool,
 
+    /// Build a function again when one of its sources is saved, and run its next invocation in the new code
+    #[arg(long, conflicts_with = "invoke_endpoint")]
+    pub watch: bool,
+
     /// Kill processes and let calls to services fail, about one in a hundred, as this number decides
     #[arg(long, value_name = "SEED")]
     pub chaos: Option<u64>,

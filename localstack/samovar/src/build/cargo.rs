@@ -1,8 +1,9 @@
 //! Builds Rust functions with cargo, and finds the resulting programs.
 //!
-//! One cargo command builds all functions of a directory, from that directory and without `-p`. Features are then unified
-//! over the same packages as in the user's own `cargo build`, and nothing is compiled twice. For the same reason, the
-//! inner cargo does not inherit the variables that an outer `cargo run` has set: build scripts watch some of them.
+//! One cargo command builds all functions of a directory, from that directory and without `-p`. Features are then
+//! unified over the same packages as in the user's own `cargo build`, and nothing is compiled twice. For the same
+//! reason, the inner cargo does not inherit the variables that an outer `cargo run` has set: build scripts watch some
+//! of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

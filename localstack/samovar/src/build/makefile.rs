@@ -1,5 +1,5 @@
-//! Builds a function with its Makefile, as `sam build` does: the target `build-LOGICALID` puts everything that the function
-//! needs into `$ARTIFACTS_DIR`.
+//! Builds a function with its Makefile, as `sam build` does: the target `build-LOGICALID` puts everything that the
+//! function needs into `$ARTIFACTS_DIR`.
 
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
 //! Builds the functions, each in the way of its language, and finds what their processes run.
 //!
 //! This is a module and not a build script, because a local stack may run functions of any project and cannot have them
-//! as dependencies. The tools are the user's own: cargo, make, go, npm, pip. They report their progress and their errors
-//! on this process's standard error.
+//! as dependencies. The tools are the user's own: cargo, make, go, npm, pip. They report their progress and their
+//! errors on this process's standard error.
 //!
 //! The code runs where its sources are, as far as the language allows it, so that a debugger and the traces of errors
 //! name the files that the user edits. Programs that are built into a folder get one of their own for each build (see
@@ -16,14 +16,15 @@ mod node;
 mod program;
 mod python;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use samovar_host::Code;
 use samovar_template::{BuildMethod, Function};
@@ -68,8 +69,13 @@ impl BuildError {
 #[derive(Debug)]
 pub(crate) struct Builder {
     release: bool,
+    /// Whether functions may be built again while they run.
+    again: bool,
     /// Each build that needs one gets a folder of its own in it. It is removed with this value.
     folder: tempfile::TempDir,
+    /// The links to programs that cargo has built. The last two of each function are kept: processes of the last but
+    /// one may still be started.
+    linked: Mutex<BTreeMap<String, VecDeque<tempfile::TempDir>>>,
     builds: AtomicU64,
     /// What several stacks can share, such as the runtimes of languages.
     cache: PathBuf,
@@ -124,14 +130,15 @@ fn is_go(folder: &Path) -> bool {
 }
 
 impl Builder {
-    pub(crate) fn new(release: bool) -> io::Result<Self> {
+    /// `again` says whether functions may be built again while they run.
+    pub(crate) fn new(release: bool, again: bool) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("samovar-build-").tempdir()?;
         #[cfg(not(test))]
         let cache = cache_folder(&variable);
         // Tests keep it beside their own programs: they write to no folder of their user.
         #[cfg(test)]
         let cache = std::env::current_exe()?.with_file_name("samovar-cache");
-        Ok(Self { release, folder, builds: AtomicU64::new(0), cache })
+        Ok(Self { release, again, folder, linked: Mutex::default(), builds: AtomicU64::new(0), cache })
     }
 
     /// Builds these functions. The result has them by their names.
@@ -145,6 +152,7 @@ impl Builder {
         for (name, program) in cargo::build(&rust, self.release).await? {
             // Cargo writes it beside the program.
             let sources = Sources::DepInfo(program.with_extension("d"));
+            let program = if self.again { self.link(&name, &program)? } else { program };
             built.insert(name, Built { code: Code::of_program(program), sources });
         }
         for function in functions.iter().copied().filter(|function| Way::of(function) != Way::Cargo) {
@@ -166,6 +174,23 @@ impl Builder {
             node if node.starts_with("nodejs") => node::code(function, task_root, &self.cache).await,
             _ => program::code(function, &task_root),
         }
+    }
+
+    /// Gives this build of a program a name of its own, beside the one that the next build replaces. It is a second
+    /// name of the same file, so it takes neither time nor space.
+    fn link(&self, name: &str, program: &Path) -> Result<PathBuf, BuildError> {
+        let not_written = |source| BuildError::NotWritten { path: program.to_owned(), source };
+        let beside = program.parent().unwrap_or(Path::new("/"));
+        let folder = tempfile::Builder::new().prefix(".samovar-").tempdir_in(beside).map_err(not_written)?;
+        let link = folder.path().join(program.file_name().unwrap_or_default());
+        std::fs::hard_link(program, &link).map_err(not_written)?;
+        let mut linked = self.linked.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_function = linked.entry(name.to_owned()).or_default();
+        of_function.push_back(folder);
+        if of_function.len() > 2 {
+            of_function.pop_front();
+        }
+        Ok(link)
     }
 
     /// A folder for the result of one build.

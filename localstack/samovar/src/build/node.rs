@@ -3,8 +3,8 @@
 //!
 //! The client speaks to the Runtime API through an add-on in C++, which npm would compile with CMake, the autotools and
 //! minutes of time. Few machines have all of these. So npm installs the client without the add-on, and
-//! `nodejs/client.cjs` takes the add-on's place: three calls over HTTP. All else is AWS's own code: handlers of each kind,
-//! the context, errors, the format of the log.
+//! `nodejs/client.cjs` takes the add-on's place: three calls over HTTP. All else is AWS's own code: handlers of each
+//! kind, the context, errors, the format of the log.
 //!
 //! Lambda has AWS's SDK for every function. The packages of it that a function's files name are installed beside the
 //! client. The function's own packages go before them.
@@ -70,8 +70,8 @@ async fn node(function: &Function) -> Result<PathBuf, BuildError> {
     Ok(path.into())
 }
 
-/// Installs the packages of the function's own `package.json` where its user expects them, beside it. Nothing happens if
-/// they are there already.
+/// Installs the packages of the function's own `package.json` where its user expects them, beside it. Nothing happens
+/// if they are there already.
 async fn install_packages(function: &Function) -> Result<(), BuildError> {
     let directory = &function.code_dir;
     let (manifest, lock) = (directory.join("package.json"), directory.join("package-lock.json"));

@@ -1,7 +1,7 @@
 //! A function in Python. It runs from its own folder, with AWS's runtime interface client (`awslambdaric`).
 //!
-//! The client, `boto3` (which Lambda has for every function) and the function's `requirements.txt` are installed with pip
-//! into a virtual environment in the user's cache. Its name is a digest of all that. So functions with the same
+//! The client, `boto3` (which Lambda has for every function) and the function's `requirements.txt` are installed with
+//! pip into a virtual environment in the user's cache. Its name is a digest of all that. So functions with the same
 //! requirements share one, a changed file makes another, and the function's folder is left as it is: `sam build` would
 //! copy sources and packages into one folder, and then a breakpoint or a trace would name a copy.
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use samovar_template::{BuildMethod, Function};
 
 /// A function with nothing but a name, a runtime and a folder.
-pub(super) fn function(id: &str, runtime: &str, code_dir: &Path) -> Function {
+pub(crate) fn function(id: &str, runtime: &str, code_dir: &Path) -> Function {
     Function {
         logical_id: id.to_owned(),
         name: id.to_owned(),

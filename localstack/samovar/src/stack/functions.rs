@@ -19,6 +19,7 @@ use super::source::Source;
 use super::urls::Urls;
 use super::{ACCOUNT_ID, REGION};
 use crate::build::{Builder, Built};
+use crate::clock::now_ms;
 use crate::invoke::{IntegrationError, InvokeEndpoint, Invoker};
 use crate::options::Options;
 
@@ -28,18 +29,21 @@ const ACCOUNT_CONCURRENCY: u32 = 1000;
 const UNLIMITED_SOURCE: u32 = ACCOUNT_CONCURRENCY;
 
 /// The functions as they are built at the start, by their names, and the builder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Programs {
-    pub(super) builder: Builder,
+    pub(super) builder: Arc<Builder>,
     pub(super) built: BTreeMap<String, Built>,
+    /// When their build began, in epoch milliseconds.
+    pub(super) began_ms: i64,
 }
 
 /// Builds the functions, or nothing if they run elsewhere.
 pub(super) async fn build(functions: &[Function], options: &Options) -> Result<Programs> {
-    let builder = Builder::new(options.release).context("The folder for builds could not be made")?;
+    let builder = Builder::new(options.release, options.watch).context("The folder for builds could not be made")?;
     let wanted: Vec<_> = functions.iter().filter(|_| options.invoke_endpoint.is_none()).collect();
+    let began_ms = now_ms();
     let built = builder.build(&wanted).await?;
-    Ok(Programs { builder, built })
+    Ok(Programs { builder: Arc::new(builder), built, began_ms })
 }
 
 /// The invoker of the functions, and the host if they run here.

@@ -42,8 +42,10 @@ use crate::oidc::Issuer;
 use crate::options::{Latency, Options};
 use crate::site::Site;
 use crate::state::State;
+use crate::watch::watch;
 use data_dir::DataDir;
 use environment::S3Addresses;
+use functions::Programs;
 use http_apis::http_apis;
 use servers::{Apis, Servers, Shown};
 use urls::Urls;
@@ -68,7 +70,7 @@ pub struct Stack {
     sources: Vec<JoinHandle<()>>,
     stop_sources: CancellationToken,
     servers: Servers,
-    _builder: Builder,
+    _builder: Arc<Builder>,
     _data_dir: Option<DataDir>,
 }
 
@@ -116,6 +118,10 @@ impl Stack {
             chaos.start(seed);
         }
         let sources = functions::start_sources(&template, &services, &invoker, &stop_sources);
+        if let (true, Some(host)) = (options.watch, &host) {
+            let (functions, Programs { builder, built, began_ms }) = (template.functions.clone(), programs.clone());
+            servers.tasks.spawn(watch(functions, built, began_ms, builder, host.clone(), stop_sources.clone()));
+        }
         let state = state(&template, &apis, &services, host.as_ref());
         let shown = Shown { state, issuer, dotenv: dotenv(&template, &urls, credentials.is_some()), chaos };
         servers.serve_clients(public, shown, &apis, site, &options.allowed_hosts);

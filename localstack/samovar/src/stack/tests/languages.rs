@@ -1,5 +1,5 @@
-//! Functions in each language, built and run by a whole stack. A test says so and passes where its language, or the index
-//! of the language's packages, is not there.
+//! Functions in each language, built and run by a whole stack. A test says so and passes where its language, or the
+//! index of the language's packages, is not there.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -13,11 +13,15 @@ use super::*;
 /// A stack with the function `Hello`, whose folder has these files.
 struct Project {
     stack: Stack,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Project {
     async fn start(runtime: &str, metadata: &str, files: &[(&str, &str)]) -> Result<Self> {
+        Self::start_with(&[], runtime, metadata, files).await
+    }
+
+    async fn start_with(more: &[&str], runtime: &str, metadata: &str, files: &[(&str, &str)]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let template = dir.path().join("template.yaml");
         let function = format!(
@@ -32,8 +36,36 @@ impl Project {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
         }
         let arguments = ["samovar", "--port", "0", "--ephemeral", "--template", template.to_str().unwrap()];
+        let arguments = arguments.iter().chain(more);
         let stack = Stack::start(&Options::from_args(arguments, &Defaults::default())?).await?;
-        Ok(Self { stack, _dir: dir })
+        Ok(Self { stack, dir })
+    }
+
+    /// Changes a source, as the user does in an editor.
+    fn edit(&self, path: &str, from: &str, to: &str) {
+        let path = self.dir.path().join("hello").join(path);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from}");
+        std::fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// Invokes the function until it answers in this way.
+    async fn greets(&self, greeting: &str) {
+        let greets = async {
+            while self.invoke(r#"{"name":"Zoë"}"#).await.unwrap()["hello"] != greeting {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        within(format!("it says {greeting}"), greets).await;
+    }
+
+    /// The function greets by name, and after this edit with `Hi` before it. No invocation fails.
+    async fn check_reloading(self, path: &str, from: &str, to: &str) {
+        self.greets("Zoë").await;
+        self.edit(path, from, to);
+        self.greets("Hi Zoë").await;
+        assert_eq!(self.stack.host.as_ref().unwrap().state()["Hello"].errors, 0);
+        self.stack.stop(pending()).await;
     }
 
     async fn invoke(&self, event: &str) -> Result<Value, Value> {
@@ -113,7 +145,7 @@ async fn a_makefile_builds_the_program() {
 }
 
 #[tokio::test]
-async fn a_rust_package_needs_no_binary_in_the_template() {
+async fn a_rust_package_needs_no_binary_in_the_template_and_is_built_again_when_it_is_edited() {
     let manifest = "[package]\nname = \"hello\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n";
     let own_target = "[build]\ntarget-dir = \"target\"\n";
     let files = [
@@ -121,7 +153,10 @@ async fn a_rust_package_needs_no_binary_in_the_template() {
         (".cargo/config.toml", own_target),
         ("src/main.rs", include_str!("languages/hello.rs")),
     ];
-    Project::start("provided.al2023", "BuildMethod: rust-cargolambda", &files).await.unwrap().check(None).await;
+    let method = "BuildMethod: rust-cargolambda";
+    Project::start("provided.al2023", method, &files).await.unwrap().check(None).await;
+    let project = Project::start_with(&["--watch"], "provided.al2023", method, &files).await.unwrap();
+    project.check_reloading("src/main.rs", r#"{{"hello":"{name}""#, r#"{{"hello":"Hi {name}""#).await;
 }
 
 #[tokio::test]
@@ -133,7 +168,7 @@ async fn a_function_in_go_is_built_and_run() {
 }
 
 #[tokio::test]
-async fn a_function_in_python_runs_with_its_packages() {
+async fn a_function_in_python_runs_with_its_packages_and_again_when_it_is_edited() {
     let dir = tempfile::tempdir().unwrap();
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--no-deps", "--quiet", "awslambdaric", "-d"]).arg(dir.path());
@@ -172,9 +207,12 @@ def handler(event, context):
     ];
     let project = Project::start(&runtime, "", &files).await.unwrap();
     let left: Vec<_> =
-        std::fs::read_dir(project._dir.path().join("hello")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        std::fs::read_dir(project.dir.path().join("hello")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name == "__pycache__"), "{left:?}");
     project.check(Some(&format!("AWS_Lambda_{runtime}"))).await;
+    let app = "def handler(event, context):\n    return {\"hello\": event[\"name\"]}\n";
+    let project = Project::start_with(&["--watch"], &runtime, "", &[("app.py", app)]).await.unwrap();
+    project.check_reloading("app.py", "event[", "\"Hi \" + event[").await;
 }
 
 #[tokio::test]
