@@ -7,6 +7,7 @@ use bytes::Bytes;
 pub(super) struct Event {
     pub(super) request_id: String,
     pub(super) trace_id: String,
+    pub(super) client_context: Option<String>,
     pub(super) deadline_epoch_ms: u128,
     pub(super) payload: Bytes,
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::process::Child;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -70,6 +70,9 @@ pub(super) struct Instance {
     /// An invocation that is assigned but not handed out yet.
     parked: Option<Box<Job>>,
     deadline: Instant,
+    tail: Tail,
+    /// When the process got its last event.
+    handed_out: Option<Instant>,
 }
 
 /// A started process and its output.
@@ -77,7 +80,7 @@ struct Process {
     child: Child,
     pid: u32,
     copying: JoinHandle<()>,
-    tail: Tail,
+    caught_up: mpsc::UnboundedSender<oneshot::Sender<()>>,
     /// Serves the Runtime API of this process. Its end closes the listener and every connection.
     runtime_api: AbortOnDropHandle<()>,
 }
@@ -87,7 +90,9 @@ impl Instance {
         let (code, build) = pool.code(index);
         let (handle, inbox) = Handle::new(build);
         let deadline = Instant::now() + pool.limits.init;
-        Instance { pool, function, code, index, handle, inbox, phase: Phase::Starting, parked: None, deadline }
+        let phase = Phase::Starting;
+        let tail = Tail::default();
+        Instance { pool, function, code, index, handle, inbox, phase, parked: None, deadline, tail, handed_out: None }
     }
 
     pub(super) fn handle(&self) -> Handle {
@@ -126,7 +131,12 @@ impl Instance {
                 Some(message) = self.inbox.recv() => match message {
                     Message::Kill => self.kill(&mut process),
                     Message::Retire => break StopReason::Retired,
-                    message => self.handle_message(message),
+                    message => {
+                        if matches!(message, Message::Answer { .. }) {
+                            self.take_log(&process).await;
+                        }
+                        self.handle_message(message);
+                    }
                 },
                 status = process.child.wait() => break StopReason::Exited(status.unwrap_or_default()),
                 () = tokio::time::sleep_until(self.deadline) => match self.overdue() {
@@ -154,9 +164,9 @@ impl Instance {
         let environment = environment::of(spec, &self.code, &self.pool.region, address, self.handle.id());
         let program = Program { path: program, args, directory: task_root, environment };
         let Started { child, output } = self.pool.spawner.start(program).await?;
-        let tail = Tail::default();
-        let prefix = self.function.prefix.clone();
-        let copying = tokio::spawn(output::copy(output, prefix, self.pool.output.clone(), tail.clone()));
+        let (prefix, all, tail) = (self.function.prefix.clone(), self.pool.output.clone(), self.tail.clone());
+        let (caught_up, asked) = mpsc::unbounded_channel();
+        let copying = tokio::spawn(output::copy(output, prefix, all, tail, asked));
         let calls = runtime_api::serve(
             listener,
             self.pool.runtime_api.clone(),
@@ -164,7 +174,7 @@ impl Instance {
             self.handle.clone(),
         );
         let runtime_api = AbortOnDropHandle::new(tokio::spawn(calls));
-        Ok(Process { pid: child.id().unwrap_or_default(), child, copying, tail, runtime_api })
+        Ok(Process { pid: child.id().unwrap_or_default(), child, copying, caught_up, runtime_api })
     }
 
     fn handle_message(&mut self, message: Message) {
@@ -218,10 +228,15 @@ impl Instance {
             unreachable!("both were there");
         };
         let timeout = self.function.spec.timeout;
-        self.deadline = Instant::now() + timeout;
+        let now = Instant::now();
+        self.deadline = now + timeout;
+        if self.handed_out.replace(now).is_some() {
+            self.tail.clear_log();
+        }
         let event = Event {
             request_id: job.request_id.clone(),
             trace_id: job.trace_id.clone(),
+            client_context: job.client_context.clone(),
             deadline_epoch_ms: (clock::since_epoch() + timeout).as_millis(),
             payload: job.payload.clone(),
         };
@@ -234,6 +249,30 @@ impl Instance {
             // The poll's connection was closed. The invocation waits for the next poll, or for the process's exit.
             Err(_) => self.parked = Some(job),
         }
+    }
+
+    /// Keeps the log of the current invocation with it, if its caller wants it.
+    async fn take_log(&mut self, process: &Process) {
+        let Some(took) = self.handed_out.map(|since| since.elapsed()) else { return };
+        let Phase::Working(job) = &mut self.phase else { return };
+        if !job.log_wanted {
+            return;
+        }
+        let (sign, caught_up) = oneshot::channel();
+        if process.caught_up.send(sign).is_ok() {
+            // A slow terminal slows down the copying.
+            let _ = timeout(OUTPUT_GRACE, caught_up).await;
+        }
+        let (id, memory_mb) = (&job.request_id, self.function.spec.memory_mb);
+        let mut log = format!("START RequestId: {id} Version: $LATEST\n").into_bytes();
+        log.extend(self.tail.log());
+        let (millis, billed_ms) = (took.as_secs_f64() * 1e3, took.as_micros().div_ceil(1000));
+        let report = format!(
+            "END RequestId: {id}\nREPORT RequestId: {id}\tDuration: {millis:.2} ms\tBilled Duration: {billed_ms} ms\t\
+             Memory Size: {memory_mb} MB\n"
+        );
+        log.extend_from_slice(report.as_bytes());
+        job.log = Some(output::end_of(&log).to_vec());
     }
 
     fn answered(&mut self, request_id: &str, answer: RuntimeAnswer) -> Result<(), CallRefused> {
@@ -283,6 +322,7 @@ impl Instance {
             }
         }
         let _ = timeout(OUTPUT_GRACE, &mut process.copying).await;
+        self.take_log(process).await;
 
         let (name, pid) = (self.name(), process.pid);
         match (end, &self.phase) {
@@ -325,7 +365,7 @@ impl Instance {
 
     fn init_failed(&self, reason: String, process: &Process) -> InvokeError {
         tracing::error!("{}: process {} did not start: {reason}", self.name(), process.pid);
-        InvokeError::InitFailed { reason, output: process.tail.text() }
+        InvokeError::InitFailed { reason, output: self.tail.text() }
     }
 
     /// Leaves the pool and settles the invocations that are left here. `failure` is the result of the invocation that
@@ -341,7 +381,13 @@ impl Instance {
         }
         let working = match std::mem::replace(&mut self.phase, Phase::Answered) {
             Phase::Working(job) => Some(job),
-            Phase::Starting | Phase::Failing(_) => self.parked.take(),
+            Phase::Starting | Phase::Failing(_) => {
+                let mut job = self.parked.take();
+                if let Some(job) = job.as_mut().filter(|job| job.log_wanted) {
+                    job.log = Some(output::end_of(&self.tail.log()).to_vec());
+                }
+                job
+            }
             Phase::Polling(_) | Phase::Answered => None,
         };
         if let Some(job) = self.parked.take() {

@@ -70,6 +70,7 @@ pub mod event_source;
 mod exchange;
 mod function;
 mod instance;
+mod invocation;
 mod metrics;
 mod output;
 mod pool;
@@ -84,6 +85,7 @@ use pool::{Job, Limits, Pool};
 
 pub use error::{InvokeError, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
 pub use function::{Code, FunctionSpec, FunctionState, InFlight};
+pub use invocation::{Ended, Request};
 pub use metrics::Metric;
 pub use pool::Invocation;
 
@@ -112,14 +114,22 @@ impl Host {
     ///
     /// Dropping the future does not stop the invocation, just as a disconnecting caller does not on Lambda.
     pub async fn invoke(&self, function: &str, payload: Bytes, trace_id: Option<String>) -> Result<Bytes, InvokeError> {
-        if payload.len() > MAX_REQUEST_BYTES {
-            return Err(InvokeError::PayloadTooLarge { bytes: payload.len() });
+        self.call(function, Request { payload, trace_id, ..Request::default() }).await?.result
+    }
+
+    /// Runs the function once, like [`Host::invoke`], and tells more of it.
+    ///
+    /// # Errors The reason why the invocation was not begun: there is no such function, the payload is too large, the
+    /// function is throttled, or the host stops. If it was begun, its failure is in [`Ended::result`].
+    pub async fn call(&self, function: &str, request: Request) -> Result<Ended, InvokeError> {
+        if request.payload.len() > MAX_REQUEST_BYTES {
+            return Err(InvokeError::PayloadTooLarge { bytes: request.payload.len() });
         }
         let place = self.pool.admit(function)?;
-        let (reply, result) = oneshot::channel();
-        self.pool.dispatch(Job::new(place, payload, trace_id, reply));
+        let (reply, ended) = oneshot::channel();
+        self.pool.dispatch(Job::new(place, request, reply));
         // A job is dropped without an answer only when the tokio runtime shuts down.
-        result.await.unwrap_or(Err(InvokeError::ShuttingDown))
+        ended.await.map_err(|_| InvokeError::ShuttingDown)
     }
 
     /// The current state of each function, by name.

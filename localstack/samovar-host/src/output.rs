@@ -19,6 +19,8 @@ use super::metrics::Metrics;
 /// A longer line is cut into pieces, so that no function can fill the host's memory with one line.
 const MAX_LINE_BYTES: usize = 64 * 1024;
 const TAIL_LINES: usize = 20;
+/// Lambda's limit on the log in the answer to an invocation.
+const LOG_BYTES: usize = 4096;
 
 /// The destination of the lines of all functions.
 #[derive(Clone)]
@@ -83,31 +85,77 @@ impl Output {
     }
 }
 
-/// The last lines of one process, for the error message when it fails to start.
+/// The last output of one process.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
+pub(super) struct Tail(Arc<Mutex<Last>>);
+
+#[derive(Debug, Default)]
+struct Last {
+    /// For the error message when it fails to start.
+    lines: VecDeque<String>,
+    /// Since the log was last cleared.
+    log: Vec<u8>,
+}
+
+/// The end of `text`, of at most [`LOG_BYTES`].
+pub(super) fn end_of(text: &[u8]) -> &[u8] {
+    &text[text.len().saturating_sub(LOG_BYTES)..]
+}
 
 impl Tail {
     fn push(&self, line: &[u8]) {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == TAIL_LINES {
-            lines.pop_front();
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.lines.len() == TAIL_LINES {
+            last.lines.pop_front();
         }
-        lines.push_back(String::from_utf8_lossy(line).into_owned());
+        last.lines.push_back(String::from_utf8_lossy(line).into_owned());
+        last.log.extend_from_slice(end_of(line));
+        last.log.push(b'\n');
+        if last.log.len() > 2 * LOG_BYTES {
+            last.log = end_of(&last.log).to_vec();
+        }
+    }
+
+    pub(super) fn clear_log(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).log.clear();
+    }
+
+    /// What was written since the log was cleared, at least the last 4 KB of it.
+    pub(super) fn log(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).log.clone()
     }
 
     pub(super) fn text(&self) -> String {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 }
 
+/// Asks for a sign when everything that has been written so far is copied.
+pub(super) type CaughtUp = mpsc::UnboundedReceiver<oneshot::Sender<()>>;
+
 /// Copies a function's output to its end, which comes when the last process that holds the pipe has closed it.
-pub(super) async fn copy(mut from: pipe::Receiver, prefix: String, output: Output, tail: Tail) {
+pub(super) async fn copy(
+    mut from: pipe::Receiver,
+    prefix: String,
+    output: Output,
+    tail: Tail,
+    mut caught_up: CaughtUp,
+) {
     let mut pending: Vec<u8> = Vec::new();
     loop {
         pending.reserve(8 * 1024);
-        let end = !matches!(from.read_buf(&mut pending).await, Ok(1..));
+        let read = tokio::select! {
+            // Who asks has heard from the process what it did after it wrote. So the runtime knows that there is
+            // output.
+            biased;
+            read = from.read_buf(&mut pending) => read,
+            Some(sign) = caught_up.recv() => {
+                let _ = sign.send(());
+                continue;
+            }
+        };
+        let end = !matches!(read, Ok(1..));
         let mut lines = Vec::new();
         let mut done = 0;
         while let Some(length) = next_line(&pending[done..], end) {

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::error::InvokeError;
 use super::exchange::{CallRefused, Event, RuntimeAnswer};
 use super::function::{Code, Function, FunctionSpec, FunctionState, InFlight};
+use super::invocation::{Ended, Request};
 use super::metrics::Metric;
 use super::output::Output;
 use super::process::Spawner;
@@ -395,8 +396,12 @@ pub(super) struct Job {
     pub(super) request_id: String,
     pub(super) payload: Bytes,
     pub(super) trace_id: String,
+    pub(super) client_context: Option<String>,
+    /// Whether the caller wants the log.
+    pub(super) log_wanted: bool,
+    pub(super) log: Option<Vec<u8>>,
     place: Place,
-    reply: oneshot::Sender<Result<Bytes, InvokeError>>,
+    reply: oneshot::Sender<Ended>,
 }
 
 impl Job {
@@ -405,23 +410,20 @@ impl Job {
         self.place.index
     }
 
-    pub(super) fn new(
-        place: Place,
-        payload: Bytes,
-        trace_id: Option<String>,
-        reply: oneshot::Sender<Result<Bytes, InvokeError>>,
-    ) -> Box<Job> {
+    pub(super) fn new(place: Place, request: Request, reply: oneshot::Sender<Ended>) -> Box<Job> {
+        let Request { payload, request_id, trace_id, client_context, log } = request;
+        let request_id = request_id.unwrap_or_else(|| clock::new_id().to_string());
         let trace_id = trace_id.unwrap_or_else(clock::unsampled_trace_header);
-        Box::new(Job { request_id: clock::new_id().to_string(), payload, trace_id, place, reply })
+        Box::new(Job { request_id, payload, trace_id, client_context, log_wanted: log, log: None, place, reply })
     }
 
     /// Ends the invocation: first gives its place back, then sends the result to the caller.
     pub(super) fn finish(self, result: Result<Bytes, InvokeError>, idle: Option<Handle>) {
-        let Job { mut place, reply, .. } = self;
+        let Job { mut place, reply, log, .. } = self;
         place.failed = !matches!(result, Ok(_) | Err(InvokeError::ShuttingDown));
         place.idle = idle;
         drop(place);
-        let _ = reply.send(result); // The caller may be gone.
+        let _ = reply.send(Ended { result, log }); // The caller may be gone.
     }
 }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Path;
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
@@ -122,6 +122,10 @@ struct Caller {
 
 async fn next(Extension(caller): Extension<Caller>) -> Result<Response, ApiError> {
     let event: Event = caller.instance.next().await?;
+    let mut response = event.payload.into_response();
+    if let Some(context) = event.client_context.and_then(|context| HeaderValue::from_bytes(context.as_bytes()).ok()) {
+        response.headers_mut().insert("lambda-runtime-client-context", context);
+    }
     let headers = [
         ("content-type", "application/json".to_owned()),
         ("lambda-runtime-aws-request-id", event.request_id),
@@ -129,7 +133,7 @@ async fn next(Extension(caller): Extension<Caller>) -> Result<Response, ApiError
         ("lambda-runtime-invoked-function-arn", caller.function.spec.arn.clone()),
         ("lambda-runtime-trace-id", event.trace_id),
     ];
-    Ok((headers, event.payload).into_response())
+    Ok((headers, response).into_response())
 }
 
 async fn response(

@@ -7,8 +7,8 @@
 //! allowed, and to no other.
 //!
 //! A page of another origin may still send requests without reading the answers. The stack's own paths (`/_local`,
-//! `/_aws`) are not for pages of others, so they also look at `Origin`. The APIs are the template's: it says with CORS
-//! who may call them.
+//! `/_aws`, Lambda's API) are not for pages of others, so they also look at `Origin`. The APIs are the template's: it
+//! says with CORS who may call them.
 
 use std::sync::Arc;
 
@@ -21,8 +21,10 @@ use http::uri::Authority;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
+use crate::lambda_api;
+
 /// The paths of the stack itself.
-const OWN: [&str; 2] = ["_aws", "_local"];
+const OWN: [&str; 3] = ["_aws", "_local", lambda_api::VERSION];
 
 /// Lets requests through to `router` that are for this machine or for one of the names in `allowed`.
 pub(crate) fn guard(router: Router, allowed: &[String]) -> Router {

@@ -1,4 +1,5 @@
-//! Ids in API Gateway's form: eleven random bytes, which give sixteen characters, the last of them `=`.
+//! Ids in API Gateway's form: eleven random bytes, which give sixteen characters, the last of them `=`. And those of
+//! requests to Lambda.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
@@ -13,6 +14,12 @@ pub(crate) fn gateway_id() -> String {
     let mut bytes = [0; BYTES];
     fastrand::fill(&mut bytes);
     URL_SAFE.encode(bytes)
+}
+
+/// A request id in Lambda's form, such as `5b3b1ba2-2c4c-4b0c-8a3c-6d5f2a0f3c11`.
+#[allow(clippy::disallowed_methods, reason = "a request id is random")]
+pub(crate) fn request_id() -> String {
+    uuid::Uuid::new_v4().to_string()
 }
 
 /// A new trace header, as API Gateway adds it to a request in `X-Amzn-Trace-Id`.

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use reqwest::redirect::Policy;
 use serde_json::Value;
 
-use samovar_host::{self as host, Host};
+use samovar_host::{self as host, Ended, Host, Request};
 
 /// The reasons why an invocation has no usable result, as the APIs need to distinguish them.
 #[derive(Debug, thiserror::Error)]
@@ -28,14 +28,25 @@ pub(crate) enum IntegrationError {
 }
 
 pub(crate) trait Invoker: Send + Sync + fmt::Debug {
-    fn invoke<'a>(&'a self, function: &'a str, payload: Bytes) -> BoxFuture<'a, Result<Bytes, IntegrationError>>;
+    fn invoke<'a>(&'a self, function: &'a str, payload: Bytes) -> BoxFuture<'a, Result<Bytes, IntegrationError>> {
+        Box::pin(async move {
+            let ended = self.call(function, Request { payload, ..Request::default() }).await?;
+            ended.result.map_err(|error| match error {
+                host::InvokeError::FunctionError { payload } => function_error(function, &payload),
+                other => IntegrationError::Host(format!("{function}: {other}")),
+            })
+        })
+    }
+
+    /// The same, with all that a caller of Lambda can ask for and is told. An invocation that was not begun is an error
+    /// of the call. A function's own error is in [`Ended::result`].
+    fn call<'a>(&'a self, function: &'a str, request: Request) -> BoxFuture<'a, Result<Ended, IntegrationError>>;
 }
 
 impl Invoker for Host {
-    fn invoke<'a>(&'a self, function: &'a str, payload: Bytes) -> BoxFuture<'a, Result<Bytes, IntegrationError>> {
+    fn call<'a>(&'a self, function: &'a str, request: Request) -> BoxFuture<'a, Result<Ended, IntegrationError>> {
         Box::pin(async move {
-            Host::invoke(self, function, payload, None).await.map_err(|error| match error {
-                host::InvokeError::FunctionError { payload } => function_error(function, &payload),
+            Host::call(self, function, request).await.map_err(|error| match error {
                 throttled @ host::InvokeError::Throttled { .. } => IntegrationError::Throttled(throttled.to_string()),
                 other => IntegrationError::Host(format!("{function}: {other}")),
             })
@@ -59,7 +70,8 @@ impl InvokeEndpoint {
 }
 
 impl Invoker for InvokeEndpoint {
-    fn invoke<'a>(&'a self, function: &'a str, payload: Bytes) -> BoxFuture<'a, Result<Bytes, IntegrationError>> {
+    fn call<'a>(&'a self, function: &'a str, request: Request) -> BoxFuture<'a, Result<Ended, IntegrationError>> {
+        let payload = request.payload;
         Box::pin(async move {
             let failed = |error: reqwest::Error| {
                 IntegrationError::Host(format!("{function} cannot be invoked at {}: {error}", self.url))
@@ -71,8 +83,10 @@ impl Invoker for InvokeEndpoint {
             match status.as_u16() {
                 429 => Err(IntegrationError::Throttled(format!("{function} is throttled"))),
                 // AWS answers a function's error with 200 and a header, `cargo lambda watch` with 500 and no header.
-                200..=299 if !headers.contains_key("x-amz-function-error") => Ok(body),
-                200..=299 | 500 => Err(function_error(function, &body)),
+                200..=299 if !headers.contains_key("x-amz-function-error") => Ok(Ended { result: Ok(body), log: None }),
+                200..=299 | 500 => {
+                    Ok(Ended { result: Err(host::InvokeError::FunctionError { payload: body }), log: None })
+                }
                 _ => Err(IntegrationError::Host(format!("{function}: {status}: {}", String::from_utf8_lossy(&body)))),
             }
         })

@@ -8,6 +8,7 @@
 //! - `websocket` and `http_api` stand in for API Gateway, and `samovar-host` for Lambda. `build` builds the functions,
 //!   and `invoke` finds them in the host or at another endpoint. `samovar-services` is the door to DynamoDB, SQS and
 //!   S3.
+//! - `lambda_api` is Lambda's Invoke API, and `other_services` refuses calls to services that the stack does not have.
 //! - `watch` builds functions again when their sources change.
 //! - `chaos` makes processes die and calls fail, if somebody asks for it.
 //! - `oidc` stands in for the user pools, `state` shows the stack's state with its `bill`, and `server` accepts
@@ -23,9 +24,11 @@ mod hosts;
 mod http_api;
 mod ids;
 mod invoke;
+mod lambda_api;
 mod logging;
 mod oidc;
 mod options;
+mod other_services;
 mod program;
 mod server;
 mod site;

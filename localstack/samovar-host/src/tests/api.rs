@@ -203,6 +203,51 @@ async fn output_is_written_line_by_line_under_the_functions_name() {
     assert!(output.contains(expected), "{output}");
 }
 
+async fn call(host: &TestHost, event: Value, log: bool) -> Ended {
+    let payload = event.to_string().into();
+    let (request_id, client_context) = (Some("the-id".to_owned()), Some(r#"{"custom":{"name":"Zoë"}}"#.to_owned()));
+    let request = Request { payload, request_id, client_context, log, ..Request::default() };
+    host.host.call("fixture", request).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_caller_gives_the_id_and_the_client_context_and_gets_the_log_if_it_wants_it() {
+    let mut function = function(Some(1));
+    function.timeout = Duration::from_millis(500);
+    let host = TestHost::start(vec![function]).await;
+    let ended = call(&host, json!({"do": "environment"}), false).await;
+    assert_eq!(ended.log, None);
+    let seen: Value = serde_json::from_slice(&ended.result.unwrap()).unwrap();
+    assert_eq!(seen["headers"]["lambda-runtime-aws-request-id"], "the-id");
+    assert_eq!(seen["headers"]["lambda-runtime-client-context"], r#"{"custom":{"name":"Zoë"}}"#);
+
+    let log = |ended: &Ended| String::from_utf8(ended.log.clone().unwrap()).unwrap();
+    for _ in 0..20 {
+        let printed = log(&call(&host, json!({"do": "print"}), true).await);
+        let (lines, report) = printed.split_once("END RequestId: the-id\n").unwrap();
+        let expected = "START RequestId: the-id Version: $LATEST\nto standard output\nan error\r  with its trace\r\n\n\
+                        to standard error\n";
+        assert_eq!(lines, expected);
+        assert!(report.starts_with("REPORT RequestId: the-id\tDuration: ") && report.contains("Memory Size: 128 MB"));
+    }
+    let gate = Gate::open().await;
+    let hung = json!({"do": "hold", "at": gate.0.local_addr().unwrap().to_string()});
+    let (hung, _held) = tokio::join!(call(&host, hung, true), gate.next());
+    assert!(matches!(hung.result, Err(InvokeError::TimedOut { .. })), "{hung:?}");
+    assert!(log(&hung).contains("START RequestId: the-id") && log(&hung).contains("Duration: 5"), "{}", log(&hung));
+    host.end().await;
+}
+
+#[tokio::test]
+async fn the_log_of_an_init_that_fails_is_its_output() {
+    let host = TestHost::start(vec![function_with_init("exit in init")]).await;
+    let ended = call(&host, json!({}), true).await;
+    assert!(matches!(ended.result, Err(InvokeError::InitFailed { .. })), "{ended:?}");
+    let log = String::from_utf8(ended.log.unwrap()).unwrap();
+    assert!(log.ends_with("no such table: chat\n"), "{log}");
+    host.end().await;
+}
+
 #[tokio::test]
 async fn an_extension_may_register_and_wait() {
     let host = TestHost::start(vec![function_with_init("extension")]).await;

@@ -7,6 +7,8 @@ use samovar_services::faults::{self, Call};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::lambda_api::LAMBDA;
+
 /// The service name of `@connections`.
 pub(crate) const CONNECTIONS: &str = "connections";
 /// The service name of events that are not calls: the end of a connection, the end of a batch.
@@ -102,6 +104,7 @@ pub(super) fn refused(call: &Call) -> Answer {
         "dynamodb" => faults::internal_server_error(),
         "sqs" => Answer::error(503, "com.amazonaws.sqs#ServiceUnavailable", "The service is unavailable"),
         "s3" => s3_error(500, "InternalError", "We encountered an internal error. Please try again."),
+        LAMBDA => lambda_error(500, "ServiceException", "Internal error"),
         _ => connections_error(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerErrorException", "Internal error"),
     }
 }
@@ -111,6 +114,7 @@ pub(super) fn throttled(call: &Call) -> Answer {
     match call.service {
         "dynamodb" => faults::throughput_exceeded(),
         "s3" => s3_error(503, "SlowDown", "Please reduce your request rate."),
+        LAMBDA => lambda_error(429, "TooManyRequestsException", "Rate Exceeded."),
         CONNECTIONS => connections_error(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", "Rate exceeded"),
         _ => faults::throttled(),
     }
@@ -133,6 +137,11 @@ pub(super) fn conflict(call: &Call) -> Answer {
 /// The answer of `@connections` when the connection is gone.
 pub(super) fn gone() -> Answer {
     connections_error(StatusCode::GONE, "GoneException", "The connection is gone")
+}
+
+fn lambda_error(status: u16, kind: &str, message: &str) -> Answer {
+    let headers = vec![("x-amzn-errortype", kind.to_owned()), ("content-type", "application/json".to_owned())];
+    Answer { status, headers, body: json!({ "message": message }).to_string().into_bytes() }
 }
 
 fn connections_error(status: StatusCode, kind: &str, message: &str) -> Answer {

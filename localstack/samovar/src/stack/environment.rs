@@ -15,17 +15,22 @@ use samovar_template::{Function, Template};
 
 use crate::addresses::Addresses;
 use crate::options::Options;
+use crate::other_services;
 
 /// The access key's name for functions that run elsewhere.
 pub(super) const INVOKE_ENDPOINT: &str = "invoke-endpoint";
 
 const CREDENTIALS: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
-/// The addresses of S3: for a function's own calls, and for the clients of its presigned URLs.
+/// The addresses of services that may be another emulator's.
 #[derive(Debug)]
-pub(super) struct S3Addresses<'a> {
-    pub(super) own: &'a str,
-    pub(super) public: &'a str,
+pub(super) struct Endpoints<'a> {
+    /// S3, for a function's own calls.
+    pub(super) s3: &'a str,
+    /// S3, for the clients of its presigned URLs.
+    pub(super) public_s3: &'a str,
+    /// The services that the stack does not have. `None` if no emulator has them.
+    pub(super) others: Option<&'a str>,
 }
 
 /// The credentials in samovar's own environment, if S3 is another emulator's. That one may know no others, and
@@ -60,11 +65,12 @@ pub(super) fn of(
     function: &Function,
     template: &Template,
     internal_url: &str,
-    s3: &S3Addresses<'_>,
+    endpoints: &Endpoints<'_>,
     region: &str,
     credentials: Option<&Credentials>,
 ) -> BTreeMap<String, String> {
     let services = format!("{internal_url}{}", samovar_services::PATH);
+    let refused = format!("{internal_url}{}", other_services::PATH);
     let own = || Credentials {
         access_key: samovar_services::access_key(&function.name),
         secret_key: samovar_services::SECRET_KEY.to_owned(),
@@ -75,8 +81,10 @@ pub(super) fn of(
         ("AWS_ACCESS_KEY_ID".to_owned(), access_key),
         ("AWS_SECRET_ACCESS_KEY".to_owned(), secret_key),
         ("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned()),
+        ("AWS_ENDPOINT_URL".to_owned(), endpoints.others.unwrap_or(&refused).to_owned()),
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), services.clone()),
-        ("AWS_ENDPOINT_URL_S3".to_owned(), s3.own.to_owned()),
+        ("AWS_ENDPOINT_URL_LAMBDA".to_owned(), refused),
+        ("AWS_ENDPOINT_URL_S3".to_owned(), endpoints.s3.to_owned()),
         ("AWS_ENDPOINT_URL_SQS".to_owned(), services),
     ]);
     environment.extend(session_token.map(|token| ("AWS_SESSION_TOKEN".to_owned(), token)));
@@ -88,7 +96,7 @@ pub(super) fn of(
         let management = format!("{internal_url}/{}", api.stage);
         environment.insert("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI".to_owned(), management);
     }
-    let addresses = Addresses::of(template, s3.public, region);
+    let addresses = Addresses::of(template, endpoints.public_s3, region);
     for (name, value) in &function.environment {
         environment.insert(name.clone(), addresses.localize(value, internal_url));
     }
@@ -104,10 +112,10 @@ pub(super) fn passed_on(function: &Function) -> impl Iterator<Item = (String, St
 
 /// The environment of functions that run elsewhere, as a `.env` file with the variables of all of them. If they are to
 /// have the credentials of another emulator (`shared`), those are not in it: they are not shown anywhere.
-pub(super) fn dotenv(template: &Template, url: &str, s3: &S3Addresses<'_>, region: &str, shared: bool) -> String {
+pub(super) fn dotenv(template: &Template, url: &str, endpoints: &Endpoints<'_>, region: &str, shared: bool) -> String {
     let mut all = BTreeMap::from([("AWS_REGION".to_owned(), region.to_owned())]);
     for function in &template.functions {
-        all.extend(of(function, template, url, s3, region, None));
+        all.extend(of(function, template, url, endpoints, region, None));
     }
     match shared {
         true => all.retain(|name, _| !CREDENTIALS.contains(&name.as_str())),

@@ -14,7 +14,7 @@ use samovar_template::{Function, Template};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::environment::{self, S3Addresses};
+use super::environment::{self, Endpoints};
 use super::source::Source;
 use super::urls::Urls;
 use super::{ACCOUNT_ID, REGION};
@@ -70,7 +70,7 @@ fn specs(
     urls: &Urls,
     credentials: Option<&Credentials>,
 ) -> Result<Vec<FunctionSpec>> {
-    let s3 = S3Addresses { own: &urls.functions_s3, public: &urls.s3 };
+    let endpoints = Endpoints { s3: &urls.functions_s3, public_s3: &urls.s3, others: urls.others.as_deref() };
     let spec = |function: &Function| {
         let built = programs.built.get(&function.name);
         let built = built.with_context(|| format!("There is no program for {}", function.name))?;
@@ -84,7 +84,7 @@ fn specs(
             memory_mb: function.memory_mb,
             timeout: function.timeout,
             concurrency: function.reserved_concurrency,
-            environment: environment::of(function, template, &urls.internal, &s3, REGION, credentials)
+            environment: environment::of(function, template, &urls.internal, &endpoints, REGION, credentials)
                 .into_iter()
                 .chain(environment::passed_on(function))
                 .collect(),

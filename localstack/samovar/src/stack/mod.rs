@@ -38,13 +38,14 @@ use tokio_util::sync::CancellationToken;
 use crate::addresses::Addresses;
 use crate::build::Builder;
 use crate::chaos::Chaos;
+use crate::lambda_api::LambdaApi;
 use crate::oidc::Issuer;
 use crate::options::{Latency, Options};
 use crate::site::Site;
 use crate::state::State;
 use crate::watch::watch;
 use data_dir::DataDir;
-use environment::S3Addresses;
+use environment::Endpoints;
 use functions::Programs;
 use http_apis::http_apis;
 use servers::{Apis, Servers, Shown};
@@ -99,8 +100,17 @@ impl Stack {
         };
 
         let servers = Servers::default();
-        servers.serve_functions(internal, &services, &apis);
         let stop_sources = CancellationToken::new();
+        let lambda = LambdaApi::new(
+            &template.functions,
+            account(),
+            Arc::clone(&invoker),
+            services.door().clone(),
+            servers.tasks.clone(),
+            stop_sources.clone(),
+        );
+        let lambda = Arc::new(lambda).router();
+        servers.serve_functions(internal, &services, &apis, lambda.clone());
         if credentials.is_some() {
             tracing::info!(
                 "Functions have the AWS credentials of this program's own environment, for {}. So their calls can't be \
@@ -124,7 +134,7 @@ impl Stack {
         }
         let state = state(&template, &apis, &services, host.as_ref());
         let shown = Shown { state, issuer, dotenv: dotenv(&template, &urls, credentials.is_some()), chaos };
-        servers.serve_clients(public, shown, &apis, site, &options.allowed_hosts);
+        servers.serve_clients(public, shown, &apis, lambda, site, &options.allowed_hosts);
         servers.sweep(&services);
         servers.tasks.close();
         Ok(Self {
@@ -242,11 +252,14 @@ async fn build_site(template: &Template, options: &Options, urls: &Urls) -> Opti
     Some(Arc::new(Site::open(spec, addresses, &urls.public, !options.no_site_build).await))
 }
 
+fn account() -> Account {
+    Account { region: REGION.to_owned(), id: ACCOUNT_ID.to_owned() }
+}
+
 /// What the functions' policies allow.
 fn permissions(template: &Template, options: &Options) -> Result<Permissions> {
-    let account = Account { region: REGION.to_owned(), id: ACCOUNT_ID.to_owned() };
     let functions = template.functions.iter().map(|function| (function.name.as_str(), function.policies.as_slice()));
-    let permissions = Permissions::of(functions, account);
+    let permissions = Permissions::of(functions, account());
     let Some(path) = &options.permissions_log else { return Ok(permissions) };
     let file = std::fs::File::options().create(true).append(true).open(path);
     Ok(permissions.logging_to(file.with_context(|| format!("{} can't be written", path.display()))?))
@@ -264,6 +277,6 @@ fn state(template: &Template, apis: &Apis, services: &Arc<Services>, host: Optio
 
 /// The environment for functions that run elsewhere.
 fn dotenv(template: &Template, urls: &Urls, shared_credentials: bool) -> String {
-    let s3 = S3Addresses { own: &urls.s3, public: &urls.s3 };
-    environment::dotenv(template, &urls.public, &s3, REGION, shared_credentials)
+    let endpoints = Endpoints { s3: &urls.s3, public_s3: &urls.s3, others: urls.others.as_deref() };
+    environment::dotenv(template, &urls.public, &endpoints, REGION, shared_credentials)
 }

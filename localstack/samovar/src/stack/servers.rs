@@ -18,7 +18,7 @@ use crate::oidc::Issuer;
 use crate::server::serve;
 use crate::site::{self, Site};
 use crate::state::State;
-use crate::{hosts, http_api, websocket};
+use crate::{hosts, http_api, other_services, websocket};
 
 /// The tasks of the servers, and the signals that stop them.
 #[derive(Debug, Default)]
@@ -47,9 +47,9 @@ pub(super) struct Apis {
 impl Servers {
     /// Serves the functions: the services. The APIs are included, because functions may call them, also
     /// while the public listener is already closed.
-    pub(super) fn serve_functions(&self, listener: TcpListener, services: &Arc<Services>, apis: &Apis) {
+    pub(super) fn serve_functions(&self, listener: TcpListener, services: &Arc<Services>, apis: &Apis, lambda: Router) {
         let apis = websocket::router_before(apis.websocket.clone(), http_api::router(apis.http.clone()));
-        let router = services.router().fallback_service(apis);
+        let router = services.router().merge(other_services::router(lambda)).fallback_service(apis);
         let router = hosts::guard(services.before(router), &[]);
         self.tasks.spawn(serve(listener, router, self.stop_internal.clone()));
     }
@@ -60,6 +60,7 @@ impl Servers {
         listener: TcpListener,
         Shown { state, issuer, dotenv, chaos }: Shown,
         apis: &Apis,
+        lambda: Router,
         site: Option<Arc<Site>>,
         allowed_hosts: &[String],
     ) {
@@ -72,6 +73,8 @@ impl Servers {
             .merge(chaos::router(chaos))
             .merge(Arc::new(issuer).router())
             .merge(services.router())
+            .merge(other_services::router(lambda.clone()))
+            .merge(lambda)
             .fallback_service(websocket::router_before(apis.websocket.clone(), http_apis));
         let router = hosts::guard(services.before(router), allowed_hosts);
         self.tasks.spawn(serve(listener, router, self.stop_public.clone()));

@@ -18,6 +18,8 @@ pub(super) struct Urls {
     pub(super) s3: String,
     /// S3's address for functions.
     pub(super) functions_s3: String,
+    /// The emulator that has the services that the stack does not have.
+    pub(super) others: Option<String>,
 }
 
 impl Urls {
@@ -31,6 +33,7 @@ impl Urls {
             sqs: options.sqs_url().map_or_else(own_sqs, str::to_owned),
             s3: options.s3_url().unwrap_or(&public).to_owned(),
             functions_s3: options.s3_url().unwrap_or(&internal).to_owned(),
+            others: options.aws_endpoint_url.clone(),
             domain,
             public,
             internal,

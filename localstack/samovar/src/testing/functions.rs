@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::BoxFuture;
+use samovar_host::{Ended, InvokeError, Request};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, Semaphore};
 
@@ -89,7 +90,8 @@ impl Functions {
 }
 
 impl Invoker for Functions {
-    fn invoke<'a>(&'a self, function: &'a str, payload: Bytes) -> BoxFuture<'a, Result<Bytes, IntegrationError>> {
+    fn call<'a>(&'a self, function: &'a str, request: Request) -> BoxFuture<'a, Result<Ended, IntegrationError>> {
+        let payload = request.payload;
         Box::pin(async move {
             let event: Value = serde_json::from_slice(&payload).unwrap();
             let gate = {
@@ -103,7 +105,16 @@ impl Invoker for Functions {
                 gate.acquire().await.unwrap().forget();
             }
             let script = self.lock().scripts.get(function).cloned();
-            script.map_or_else(|| Ok(json!({ "statusCode": 200 }).to_string().into()), |script| script(&event))
+            let answer =
+                script.map_or_else(|| Ok(json!({ "statusCode": 200 }).to_string().into()), |script| script(&event));
+            let result = match answer {
+                Err(IntegrationError::FunctionError { message, .. }) => {
+                    let payload = json!({ "errorMessage": message }).to_string().into();
+                    Err(InvokeError::FunctionError { payload })
+                }
+                answer => Ok(answer?),
+            };
+            Ok(Ended { result, log: None })
         })
     }
 }

@@ -167,18 +167,23 @@ async fn a_function_in_go_is_built_and_run() {
     }
 }
 
-#[tokio::test]
-async fn a_function_in_python_runs_with_its_packages_and_again_when_it_is_edited() {
+/// The runtime of this machine's Python, if there are Python and its packages.
+fn python() -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--no-deps", "--quiet", "awslambdaric", "-d"]).arg(dir.path());
     if !there_is("Python with venv", Command::new("python3").args(["-m", "venv", "--help"]))
         || !there_is("package index for Python", &mut pip)
     {
-        return;
+        return None;
     }
     let version = Command::new("python3").args(["-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).output();
-    let runtime = format!("python{}", String::from_utf8(version.unwrap().stdout).unwrap().trim());
+    Some(format!("python{}", String::from_utf8(version.unwrap().stdout).unwrap().trim()))
+}
+
+#[tokio::test]
+async fn a_function_in_python_runs_with_its_packages_and_again_when_it_is_edited() {
+    let Some(runtime) = python() else { return };
     let app = r#"
 import os
 import boto3  # Lambda has it for every function.
@@ -213,6 +218,77 @@ def handler(event, context):
     let app = "def handler(event, context):\n    return {\"hello\": event[\"name\"]}\n";
     let project = Project::start_with(&["--watch"], &runtime, "", &[("app.py", app)]).await.unwrap();
     project.check_reloading("app.py", "event[", "\"Hi \" + event[").await;
+}
+
+#[tokio::test]
+async fn a_function_in_python_calls_functions_and_no_call_leaves_for_aws() {
+    let Some(runtime) = python() else { return };
+    let app = r#"
+import base64, json
+import boto3
+from botocore.exceptions import ClientError
+
+def refused(call, **given):
+    try:
+        call(**given)
+    except ClientError as error:
+        metadata = error.response["ResponseMetadata"]
+        return [metadata["HTTPStatusCode"], error.response["Error"]["Code"], error.response["Error"]["Message"]]
+
+def handler(event, context):
+    if "echo" in event:
+        print("echoing")
+        if event["echo"] == "fail":
+            raise ValueError("as told")
+        return {"echo": event["echo"], "client": getattr(context.client_context, "custom", None)}
+    client = boto3.client("lambda")
+    invoke = lambda payload, **more: client.invoke(FunctionName=event["call"], Payload=json.dumps(payload), **more)
+    try:
+        answer = invoke({"echo": 1}, LogType="Tail", ClientContext=base64.b64encode(b'{"custom":{"a":"b"}}').decode())
+    except ClientError:
+        return refused(invoke, payload={})
+    failed = invoke({"echo": "fail"})
+    return {
+        "answer": json.load(answer["Payload"]),
+        "status": [answer["StatusCode"], answer["ExecutedVersion"], answer.get("FunctionError")],
+        "log": base64.b64decode(answer["LogResult"]).decode(),
+        "failed": [failed["FunctionError"], json.load(failed["Payload"])["errorType"]],
+        "dry": invoke({}, InvocationType="DryRun")["StatusCode"],
+        "event": invoke({"echo": 2}, InvocationType="Event")["StatusCode"],
+        "none": refused(client.invoke, FunctionName="none")[:2],
+        "others": [
+            refused(boto3.client("sns").list_topics),
+            refused(boto3.client("secretsmanager").list_secrets),
+            refused(boto3.client("cloudwatch").list_metrics),
+            refused(boto3.client("ec2").describe_vpcs),
+            refused(boto3.client("route53").list_hosted_zones),
+            refused(client.list_functions),
+        ],
+    }
+"#;
+    // Two processes: one calls, and the other is called.
+    let start = async |more: &[&str]| Project::start_with(more, &runtime, "", &[("app.py", app)]).await.unwrap();
+    let project = start(&["--no-iam"]).await;
+    let told = project.invoke(r#"{"call":"local-Hello"}"#).await.unwrap();
+    assert_eq!(told["answer"], json!({"echo": 1, "client": {"a": "b"}}));
+    assert_eq!(told["status"], json!([200, "$LATEST", null]));
+    assert!(told["log"].as_str().unwrap().contains("echoing\n"), "{told}");
+    assert_eq!(told["failed"], json!(["Unhandled", "ValueError"]));
+    assert_eq!((&told["dry"], &told["event"]), (&json!(204), &json!(202)));
+    assert_eq!(told["none"], json!([404, "ResourceNotFoundException"]));
+    for (service, told) in
+        ["sns", "secretsmanager", "monitoring", "ec2", "route53"].iter().zip(told["others"].as_array().unwrap())
+    {
+        assert_eq!((&told[0], &told[1]), (&json!(501), &json!("NotImplementedException")));
+        assert!(told[2].as_str().unwrap().starts_with(&format!("The local stack has no {service}, ")), "{told}");
+    }
+    assert_eq!(told["others"][5][2], "The local stack has only the call Invoke of lambda");
+    project.stack.stop(pending()).await;
+
+    let project = start(&[]).await;
+    let refused = project.invoke(r#"{"call":"local-Hello"}"#).await.unwrap();
+    assert_eq!((&refused[0], &refused[1]), (&json!(403), &json!("AccessDeniedException")));
+    project.stack.stop(pending()).await;
 }
 
 #[tokio::test]

@@ -55,6 +55,7 @@ async fn a_stack_stores_a_file_and_serves_it_at_a_presigned_url() {
     let (stack, url, environment) = start(&[]).await;
     assert_eq!(environment["BUCKET"], BUCKET);
     assert_eq!((&environment["AWS_ENDPOINT_URL_S3"], &environment["PUBLIC_S3"]), (&url, &url));
+    assert_eq!(environment["AWS_ENDPOINT_URL"], format!("{url}/_aws/others"));
     let get = |name: &str| environment[name].clone();
     let token = Some(get("AWS_SESSION_TOKEN"));
     let credentials = Credentials::new(get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY"), token, None, "tests");
@@ -103,5 +104,11 @@ async fn with_another_emulators_s3_no_s3_is_embedded() {
     assert_eq!(*seen.lock().expect("seen"), [format!("PUT /{BUCKET}")]);
     let get = reqwest::get(format!("{url}/{BUCKET}/a")).await.expect("an answer");
     assert_eq!(get.status(), 404);
+    stack.stop(std::future::pending()).await;
+
+    // An emulator of all services gets the calls to those that the stack does not have. The functions are here.
+    let (stack, url, environment) = start(&["--aws-endpoint-url", &elsewhere]).await;
+    assert_eq!(environment["AWS_ENDPOINT_URL"], elsewhere);
+    assert_eq!(environment["AWS_ENDPOINT_URL_LAMBDA"], format!("{url}/_aws/others"));
     stack.stop(std::future::pending()).await;
 }

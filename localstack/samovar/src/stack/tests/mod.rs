@@ -214,5 +214,13 @@ async fn a_page_elsewhere_gets_no_token_and_sees_no_table() {
     assert!(refused.text().await.unwrap().contains("https://evil.example"));
     let tables = bench.http.post(format!("{url}/_aws")).header("host", "evil.example").send().await.unwrap();
     assert_eq!(tables.status(), 421);
+    let invoke = |origin: &str| {
+        let request = bench.http.post(format!("{url}/2015-03-31/functions/Web/invocations")).body("{}");
+        request.header("origin", origin).send()
+    };
+    assert_eq!(invoke("https://evil.example").await.unwrap().status(), 403);
+    assert_eq!(bench.functions.count("web"), 0);
+    assert_eq!(invoke("https://tunnel.example").await.unwrap().status(), 200);
+    assert_eq!(bench.functions.count("web"), 1);
     within("The stack stops", bench.stack.stop(pending())).await;
 }
