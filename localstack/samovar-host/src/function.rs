@@ -33,6 +33,22 @@ pub struct FunctionSpec {
     /// Whether each process has credentials of its own, as on Lambda: `/` and the process's id are then appended to the
     /// value of `AWS_SESSION_TOKEN`, if there is one.
     pub own_credentials: bool,
+    /// How its processes wait for a debugger. Then there is one process at a time, which has all the time of `timeout`
+    /// to start and to be idle. The concurrency must be 1.
+    pub debug: Option<Debug>,
+}
+
+/// How a process waits for a debugger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Debug {
+    /// The program waits by itself until a debugger has connected to this port, as with debugpy or Node's inspector.
+    Listening {
+        /// The port, at 127.0.0.1.
+        port: u16,
+    },
+    /// The process is started, and gets its first event when a debugger has attached to it. Only Linux shows whether
+    /// one has, so elsewhere it gets the event at once.
+    UntilAttached,
 }
 
 /// A function's code as it was built: what its processes run. Its environment has the folders as `LAMBDA_TASK_ROOT` and

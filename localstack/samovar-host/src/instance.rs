@@ -20,11 +20,11 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::error::{InvokeError, MAX_RESPONSE_BYTES};
 use super::exchange::{CallRefused, Event, RuntimeAnswer};
-use super::function::{Code, Function};
+use super::function::{Code, Debug, Function};
 use super::output::{self, Tail};
-use super::pool::{Handle, Invocation, Job, Message, Pool, Reply};
+use super::pool::{Handle, Invocation, Job, Limits, Message, Pool, Reply};
 use super::process::{self, Program, Started};
-use super::{clock, environment, runtime_api};
+use super::{clock, debug, environment, runtime_api};
 
 /// The time between an init error report and the process's own exit, so that its last output is not lost.
 const INIT_ERROR_GRACE: Duration = Duration::from_millis(500);
@@ -73,6 +73,9 @@ pub(super) struct Instance {
     tail: Tail,
     /// When the process got its last event.
     handed_out: Option<Instant>,
+    limits: Limits,
+    /// The process, while it has to wait for a debugger.
+    awaited: Option<u32>,
 }
 
 /// A started process and its output.
@@ -89,10 +92,28 @@ impl Instance {
     pub(super) fn new(pool: Arc<Pool>, function: Arc<Function>, index: usize) -> Instance {
         let (code, build) = pool.code(index);
         let (handle, inbox) = Handle::new(build);
-        let deadline = Instant::now() + pool.limits.init;
+        let limits = match function.spec.debug {
+            None => pool.limits,
+            Some(_) => Limits { init: function.spec.timeout, idle: function.spec.timeout },
+        };
+        let deadline = Instant::now() + limits.init;
         let phase = Phase::Starting;
         let tail = Tail::default();
-        Instance { pool, function, code, index, handle, inbox, phase, parked: None, deadline, tail, handed_out: None }
+        Instance {
+            pool,
+            function,
+            code,
+            index,
+            handle,
+            inbox,
+            phase,
+            parked: None,
+            deadline,
+            limits,
+            tail,
+            handed_out: None,
+            awaited: None,
+        }
     }
 
     pub(super) fn handle(&self) -> Handle {
@@ -120,9 +141,10 @@ impl Instance {
         self.pool.started(self.index, self.handle.id(), process.pid);
 
         // The time spent waiting for the semaphore and the spawner does not count against the function.
-        self.deadline = Instant::now() + self.pool.limits.init;
+        self.deadline = Instant::now() + self.limits.init;
+        self.await_debugger(process.pid);
         let end = loop {
-            if !matches!(self.phase, Phase::Starting | Phase::Failing(_)) {
+            if !matches!(self.phase, Phase::Starting | Phase::Failing(_)) && self.function.spec.debug.is_none() {
                 init = None;
             }
             tokio::select! {
@@ -143,14 +165,39 @@ impl Instance {
                     Some(end) => break end,
                     None => continue,
                 },
+                () = debug::attached(self.awaited), if self.awaited.is_some() => {
+                    self.awaited = None;
+                    self.hand_out();
+                }
                 () = stop.cancelled() => break StopReason::Stopped,
             }
         };
-        drop(init);
+        if self.function.spec.debug.is_none() {
+            init = None;
+        }
         let failure = self.end(end, &mut process).await;
         process.runtime_api.abort();
         let _ = process.runtime_api.await;
+        drop(init);
         self.settle(failure);
+    }
+
+    /// Tells the developer of the new process, if it is debugged.
+    fn await_debugger(&mut self, pid: u32) {
+        match self.function.spec.debug {
+            None => {}
+            Some(Debug::Listening { port }) => {
+                tracing::warn!("{}: process {pid} waits for a debugger at 127.0.0.1:{port}", self.name());
+            }
+            Some(Debug::UntilAttached) => {
+                let hint = debug::hint();
+                tracing::warn!(
+                    "{}: process {pid} waits for a debugger: gdb -p {pid}, or lldb -p {pid}{hint}",
+                    self.name()
+                );
+                self.awaited = Some(pid).filter(|_| debug::CAN_TELL);
+            }
+        }
     }
 
     fn name(&self) -> &str {
@@ -191,7 +238,7 @@ impl Instance {
                 // longer needed.
                 Phase::Starting | Phase::Polling(_) | Phase::Answered => {
                     self.phase = Phase::Polling(reply);
-                    self.deadline = Instant::now() + self.pool.limits.idle;
+                    self.deadline = Instant::now() + self.limits.idle;
                     self.hand_out();
                 }
             },
@@ -220,7 +267,7 @@ impl Instance {
 
     /// Brings a parked invocation and a poll together, once both are there.
     fn hand_out(&mut self) {
-        if self.parked.is_none() || !matches!(self.phase, Phase::Polling(_)) {
+        if self.parked.is_none() || !matches!(self.phase, Phase::Polling(_)) || self.awaited.is_some() {
             return;
         }
         let phase = std::mem::replace(&mut self.phase, Phase::Answered);
@@ -303,7 +350,7 @@ impl Instance {
             return Some(StopReason::Retired);
         }
         // Another task has just taken the instance off the idle list, so an invocation is on its way.
-        self.deadline = Instant::now() + self.pool.limits.idle;
+        self.deadline = Instant::now() + self.limits.idle;
         None
     }
 
@@ -355,7 +402,7 @@ impl Instance {
                 Err(self.init_failed(format!("the process exited with {status}"), process))
             }
             (_, Phase::Starting) => {
-                let limit = self.pool.limits.init.as_secs_f64();
+                let limit = self.limits.init.as_secs_f64();
                 Err(self.init_failed(format!("the process did not ask for an event within {limit:.0} s"), process))
             }
             // Only an instance without an invocation, and already off the idle list, is retired.

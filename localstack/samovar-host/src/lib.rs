@@ -62,6 +62,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::DropGuard;
 
 mod clock;
+mod debug;
 mod descriptors;
 mod dispatch;
 mod environment;
@@ -84,7 +85,7 @@ use output::Output;
 use pool::{Job, Limits, Pool};
 
 pub use error::{InvokeError, MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES};
-pub use function::{Code, FunctionSpec, FunctionState, InFlight};
+pub use function::{Code, Debug, FunctionSpec, FunctionState, InFlight};
 pub use invocation::{Ended, Request};
 pub use metrics::Metric;
 pub use pool::Invocation;

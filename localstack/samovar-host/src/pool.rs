@@ -128,7 +128,8 @@ impl Pool {
             .enumerate()
             .map(|(index, spec)| {
                 let prefix = output.prefix(&spec.name, width, index);
-                Arc::new(Function { spec, prefix, inits: Semaphore::new(cores * 4) })
+                let inits = Semaphore::new(if spec.debug.is_some() { 1 } else { cores * 4 });
+                Arc::new(Function { spec, prefix, inits })
             })
             .collect();
         let slots = functions.iter().map(|function| Slots::new(Arc::new(function.spec.code.clone()))).collect();

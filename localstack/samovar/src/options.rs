@@ -79,6 +79,14 @@ pub struct Options {
     #[arg(long, conflicts_with = "invoke_endpoint")]
     pub watch: bool,
 
+    /// Let this function wait for a debugger, in one process and without time-outs
+    #[arg(long, value_name = "FUNCTION", conflicts_with = "invoke_endpoint")]
+    pub debug: Option<String>,
+
+    /// Let the debugger of a function in Python or JavaScript connect at this port; otherwise at 5678 or 9229
+    #[arg(long, value_name = "N", requires = "debug")]
+    pub debug_port: Option<u16>,
+
     /// Kill processes and let calls to services fail, about one in a hundred, as this number decides
     #[arg(long, value_name = "SEED")]
     pub chaos: Option<u64>,

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::*;
 
 mod api;
+mod debugging;
 mod failures;
 mod fixture;
 mod hostile;
@@ -88,6 +89,7 @@ fn function(concurrency: Option<u32>) -> FunctionSpec {
         concurrency,
         environment: [("FIXTURE".to_owned(), "serve".to_owned())].into(),
         own_credentials: true,
+        debug: None,
     }
 }
 

@@ -26,7 +26,7 @@ use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use samovar_host::Code;
+use samovar_host::{Code, Debug};
 use samovar_template::{BuildMethod, Function};
 use tokio::process::Command;
 
@@ -71,6 +71,7 @@ pub(crate) struct Builder {
     release: bool,
     /// Whether functions may be built again while they run.
     again: bool,
+    debugged: Option<Debugged>,
     /// Each build that needs one gets a folder of its own in it. It is removed with this value.
     folder: tempfile::TempDir,
     /// The links to programs that cargo has built. The last two of each function are kept: processes of the last but
@@ -81,12 +82,23 @@ pub(crate) struct Builder {
     cache: PathBuf,
 }
 
+/// The function that waits for a debugger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Debugged {
+    /// Its name.
+    pub(crate) function: String,
+    /// Where the debugger connects. Without one, it is the usual port of the language.
+    pub(crate) port: Option<u16>,
+}
+
 /// A function that is ready to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Built {
     pub(crate) code: Code,
     /// The files and folders that the code was built from.
     pub(crate) sources: Sources,
+    /// How its processes wait for a debugger.
+    pub(crate) debug: Option<Debug>,
 }
 
 /// What a function has been built from.
@@ -138,7 +150,22 @@ impl Builder {
         // Tests keep it beside their own programs: they write to no folder of their user.
         #[cfg(test)]
         let cache = std::env::current_exe()?.with_file_name("samovar-cache");
-        Ok(Self { release, again, folder, linked: Mutex::default(), builds: AtomicU64::new(0), cache })
+        Ok(Self { release, again, debugged: None, folder, linked: Mutex::default(), builds: AtomicU64::new(0), cache })
+    }
+
+    /// Builds this function so that it waits for a debugger.
+    pub(crate) fn debugging(mut self, debugged: Option<Debugged>) -> Self {
+        self.debugged = debugged;
+        self
+    }
+
+    /// How a function waits for a debugger: at a port, if its language has a debugger that listens at one.
+    fn debug(&self, function: &Function, usual_port: Option<u16>) -> Option<Debug> {
+        let debugged = self.debugged.as_ref().filter(|debugged| debugged.function == function.name)?;
+        Some(match usual_port {
+            Some(usual) => Debug::Listening { port: debugged.port.unwrap_or(usual) },
+            None => Debug::UntilAttached,
+        })
     }
 
     /// Builds these functions. The result has them by their names.
@@ -153,26 +180,33 @@ impl Builder {
             // Cargo writes it beside the program.
             let sources = Sources::DepInfo(program.with_extension("d"));
             let program = if self.again { self.link(&name, &program)? } else { program };
-            built.insert(name, Built { code: Code::of_program(program), sources });
+            let debug = rust.iter().find(|function| function.name == name).and_then(|it| self.debug(it, None));
+            built.insert(name, Built { code: Code::of_program(program), sources, debug });
         }
         for function in functions.iter().copied().filter(|function| Way::of(function) != Way::Cargo) {
-            let code = self.build_one(function).await?;
+            let (code, debug) = self.build_one(function).await?;
             let sources = Sources::Folder(function.code_dir.clone());
-            built.insert(function.name.clone(), Built { code, sources });
+            built.insert(function.name.clone(), Built { code, sources, debug });
         }
         Ok(built)
     }
 
-    async fn build_one(&self, function: &Function) -> Result<Code, BuildError> {
+    async fn build_one(&self, function: &Function) -> Result<(Code, Option<Debug>), BuildError> {
         let task_root = match Way::of(function) {
             Way::Makefile => makefile::build(function, self.new_folder(function)?).await?,
             Way::Go => go::build(function, self.new_folder(function)?).await?,
             _ => std::path::absolute(&function.code_dir).unwrap_or_else(|_| function.code_dir.clone()),
         };
         match function.runtime.as_str() {
-            python if python.starts_with("python") => python::code(function, task_root, &self.cache).await,
-            node if node.starts_with("nodejs") => node::code(function, task_root, &self.cache).await,
-            _ => program::code(function, &task_root),
+            python if python.starts_with("python") => {
+                let debug = self.debug(function, Some(python::DEBUG_PORT));
+                Ok((python::code(function, task_root, &self.cache, debug).await?, debug))
+            }
+            node if node.starts_with("nodejs") => {
+                let debug = self.debug(function, Some(node::DEBUG_PORT));
+                Ok((node::code(function, task_root, &self.cache, debug).await?, debug))
+            }
+            _ => Ok((program::code(function, &task_root)?, self.debug(function, None))),
         }
     }
 

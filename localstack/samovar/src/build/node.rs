@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::SystemTime;
 
-use samovar_host::Code;
+use samovar_host::{Code, Debug};
 use samovar_template::{BuildMethod, Function};
 use tokio::process::Command;
 
@@ -22,6 +22,8 @@ use super::{BuildError, cache, run};
 
 /// Of the versions that run on Node.js 18 to 24, the newest.
 const CLIENT: &str = "aws-lambda-ric@3.3.0";
+/// The port that editors expect Node's inspector at.
+pub(super) const DEBUG_PORT: u16 = 9229;
 const REMEDY: &str = "install Node.js 20 or newer, with npm";
 /// The files that are written beside the client.
 const FILES: [(&str, &str); 3] = [
@@ -32,7 +34,12 @@ const FILES: [(&str, &str); 3] = [
 /// More files than this are not looked through for the packages of the SDK that they use.
 const MAX_FILES: usize = 2000;
 
-pub(super) async fn code(function: &Function, task_root: PathBuf, cache: &Path) -> Result<Code, BuildError> {
+pub(super) async fn code(
+    function: &Function,
+    task_root: PathBuf,
+    cache: &Path,
+    debug: Option<Debug>,
+) -> Result<Code, BuildError> {
     let program = node(function).await?;
     if function.build_method != BuildMethod::Makefile {
         install_packages(function).await?;
@@ -44,9 +51,15 @@ pub(super) async fn code(function: &Function, task_root: PathBuf, cache: &Path) 
     let make = async |folder: PathBuf| install_client(function, &sdk, &folder).await;
     let runtime = cache::folder(&cache.join("node"), &name, make).await?;
     let file = |name: &str| runtime.join(name).to_string_lossy().into_owned();
+    let mut args = Vec::new();
+    if let Some(Debug::Listening { port }) = debug {
+        let option = if knows_inspect_wait(&program).await { "wait" } else { "brk" };
+        args.push(format!("--inspect-{option}=127.0.0.1:{port}"));
+    }
+    args.extend(["--require".to_owned(), file("client.cjs"), file("main.mjs"), function.handler.clone()]);
     Ok(Code {
         program,
-        args: vec!["--require".to_owned(), file("client.cjs"), file("main.mjs"), function.handler.clone()],
+        args,
         task_root,
         environment: [("NODE_PATH".to_owned(), file("node_modules"))].into(),
         runtime_dir: runtime,
@@ -68,6 +81,13 @@ async fn node(function: &Function) -> Result<PathBuf, BuildError> {
         tracing::warn!("{}: Node.js {wanted} is not on this machine, so {version} runs it", function.name);
     }
     Ok(path.into())
+}
+
+/// Whether Node.js can wait for a debugger without stopping at the first line, as it can from 20.15 on.
+async fn knows_inspect_wait(node: &Path) -> bool {
+    let mut command = Command::new(node);
+    command.args(["--inspect-wait", "--version"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.kill_on_drop(true).status().await.is_ok_and(|status| status.success())
 }
 
 /// Installs the packages of the function's own `package.json` where its user expects them, beside it. Nothing happens

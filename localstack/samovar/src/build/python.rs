@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use samovar_host::Code;
+use samovar_host::{Code, Debug};
 use samovar_template::{BuildMethod, Function};
 use tokio::process::Command;
 
@@ -17,23 +17,41 @@ use super::{BuildError, cache, run};
 /// What Lambda's own runtime has.
 const RUNTIME: [&str; 2] = ["awslambdaric>=3,<5", "boto3"];
 
+/// The port that editors expect debugpy at.
+pub(super) const DEBUG_PORT: u16 = 5678;
+const DEBUGGER: &str = "debugpy>=1.8,<2";
+
 const REMEDY: &str = "install Python 3 with its module venv";
 
-pub(super) async fn code(function: &Function, task_root: PathBuf, cache: &Path) -> Result<Code, BuildError> {
+pub(super) async fn code(
+    function: &Function,
+    task_root: PathBuf,
+    cache: &Path,
+    debug: Option<Debug>,
+) -> Result<Code, BuildError> {
     let (python, version) = interpreter(function).await?;
     let requirements = requirements(function)?;
-    let name = cache::name_of(&[version.as_bytes(), &requirements, RUNTIME.concat().as_bytes()]);
+    let packages: Vec<_> = RUNTIME.into_iter().chain(debug.map(|_| DEBUGGER)).collect();
+    let name = cache::name_of(&[version.as_bytes(), &requirements, packages.concat().as_bytes()]);
     let shared = cache.join("python");
-    let make = async |folder: PathBuf| install(function, &python, &requirements, &folder).await;
+    let make = async |folder: PathBuf| install(function, &python, &packages, &requirements, &folder).await;
     let folder = cache::folder(&shared, &format!("{version}-{name}"), make).await?;
+    let mut args: Vec<String> = Vec::new();
+    if let Some(Debug::Listening { port }) = debug {
+        let address = format!("127.0.0.1:{port}");
+        args.extend(["-m", "debugpy", "--listen", &address, "--wait-for-client"].map(str::to_owned));
+    }
+    args.extend(["-m".to_owned(), "awslambdaric".to_owned(), function.handler.clone()]);
     let environment = [
         ("PYTHONPATH", folder.join("runtime")),
         // On Lambda the function's folder can't be written. Here it could, and compiled files would be left in it.
         ("PYTHONPYCACHEPREFIX", shared.join("compiled")),
+        // Otherwise the debugger warns that it can't stop in Python's own modules.
+        ("PYDEVD_DISABLE_FILE_VALIDATION", "1".into()),
     ];
     Ok(Code {
         program: folder.join("bin/python"),
-        args: vec!["-m".to_owned(), "awslambdaric".to_owned(), function.handler.clone()],
+        args,
         task_root,
         runtime_dir: folder.join("runtime"),
         environment: environment.map(|(name, value)| (name.to_owned(), value.to_string_lossy().into_owned())).into(),
@@ -71,14 +89,20 @@ fn requirements(function: &Function) -> Result<Vec<u8>, BuildError> {
     std::fs::read(&path).map_err(unusable)
 }
 
-async fn install(function: &Function, python: &str, requirements: &[u8], folder: &Path) -> Result<(), BuildError> {
+async fn install(
+    function: &Function,
+    python: &str,
+    packages: &[&str],
+    requirements: &[u8],
+    folder: &Path,
+) -> Result<(), BuildError> {
     let directory = &function.code_dir;
     eprintln!("    Installing the Python packages of {}, once", function.name);
     let mut venv = Command::new(python);
     venv.args(["-m", "venv"]).arg(folder);
     run(python, REMEDY, &mut venv, directory, function).await?;
     let mut pip = Command::new(folder.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(RUNTIME);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(packages);
     if !requirements.is_empty() {
         pip.args(["-r", "requirements.txt"]);
     }

@@ -18,7 +18,7 @@ use super::environment::{self, Endpoints};
 use super::source::Source;
 use super::urls::Urls;
 use super::{ACCOUNT_ID, REGION};
-use crate::build::{Builder, Built};
+use crate::build::{Builder, Built, Debugged};
 use crate::clock::now_ms;
 use crate::invoke::{IntegrationError, InvokeEndpoint, Invoker};
 use crate::options::Options;
@@ -38,8 +38,9 @@ pub(super) struct Programs {
 }
 
 /// Builds the functions, or nothing if they run elsewhere.
-pub(super) async fn build(functions: &[Function], options: &Options) -> Result<Programs> {
+pub(super) async fn build(functions: &[Function], debugged: Option<Debugged>, options: &Options) -> Result<Programs> {
     let builder = Builder::new(options.release, options.watch).context("The folder for builds could not be made")?;
+    let builder = builder.debugging(debugged);
     let wanted: Vec<_> = functions.iter().filter(|_| options.invoke_endpoint.is_none()).collect();
     let began_ms = now_ms();
     let built = builder.build(&wanted).await?;
@@ -89,6 +90,7 @@ fn specs(
                 .chain(environment::passed_on(function))
                 .collect(),
             own_credentials: credentials.is_none(),
+            debug: built.debug,
         })
     };
     template.functions.iter().map(spec).collect()

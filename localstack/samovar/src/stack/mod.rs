@@ -8,6 +8,7 @@
 //! were not finished in time come back at the next start.
 
 mod data_dir;
+mod debug;
 mod environment;
 mod functions;
 mod http_apis;
@@ -83,7 +84,8 @@ impl Stack {
     pub async fn start(options: &Options) -> Result<Self> {
         let (public, internal) = (listen(options.port).await?, listen(0).await?);
         let urls = Urls::of(&public, &internal, options)?;
-        let template = read_template(options, &urls)?;
+        let mut template = read_template(options, &urls)?;
+        let debugged = debug::apply(&mut template, options)?;
         let data_dir = open_data_dir(options)?;
         let kept_in = data_dir.as_ref().map(DataDir::path);
         let issuer = open_issuer(&template, kept_in, &urls)?;
@@ -91,7 +93,7 @@ impl Stack {
         let services = services::open(options, &template, kept_in, &urls, credentials.as_ref()).await?;
         // Both are built at the same time. If the functions do not build, the build of the site is given up.
         let site = async { Ok(build_site(&template, options, &urls).await) };
-        let (programs, site) = tokio::try_join!(functions::build(&template.functions, options), site)?;
+        let (programs, site) = tokio::try_join!(functions::build(&template.functions, debugged, options), site)?;
         let (host, invoker) = functions::run(&template, &programs, options, &urls, credentials.as_ref())?;
         let chaos = Chaos::new(host.clone(), Arc::clone(&services.faults), kept_in)?;
         let apis = Apis {

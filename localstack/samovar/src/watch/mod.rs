@@ -155,7 +155,7 @@ async fn rebuild(all: &mut [Watched], changed: Changed, builder: &Builder, host:
     for result in results {
         match result {
             Ok(built) => {
-                for (name, Built { code, sources }) in built {
+                for (name, Built { code, sources, .. }) in built {
                     host.replace_code(&name, code);
                     if let Some(one) = all.iter_mut().find(|one| one.function.name == name) {
                         (one.sources, one.failed) = (sources, false);

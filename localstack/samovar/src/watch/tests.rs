@@ -58,6 +58,7 @@ fn host(functions: &[&Function], built: &BTreeMap<String, Built>) -> Host {
         concurrency: None,
         environment: BTreeMap::new(),
         own_credentials: true,
+        debug: None,
     };
     Host::new(functions.iter().map(spec).collect(), "us-east-1".to_owned(), 1000)
 }

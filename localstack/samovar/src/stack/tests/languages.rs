@@ -5,8 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use futures_util::SinkExt as _;
 use samovar_host::InvokeError;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 
@@ -167,6 +169,11 @@ async fn a_function_in_go_is_built_and_run() {
     }
 }
 
+fn there_is_node() -> bool {
+    there_is("Node.js with npm", Command::new("npm").arg("--version"))
+        && there_is("package index for Node.js", Command::new("npm").args(["view", "aws-lambda-ric", "version"]))
+}
+
 /// The runtime of this machine's Python, if there are Python and its packages.
 fn python() -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
@@ -291,11 +298,84 @@ def handler(event, context):
     project.stack.stop(pending()).await;
 }
 
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+async fn connect_to(port: u16) -> tokio::net::TcpStream {
+    let connect = async {
+        loop {
+            match tokio::net::TcpStream::connect(("127.0.0.1", port)).await {
+                Ok(stream) => return stream,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    };
+    within("the process waits for its debugger", connect).await
+}
+
+#[tokio::test]
+async fn a_function_in_python_waits_for_its_debugger() {
+    let Some(runtime) = python() else { return };
+    let app = "def handler(event, context):\n    return context.get_remaining_time_in_millis()\n";
+    let port = free_port();
+    let arguments = ["--debug", "Hello", "--debug-port", &port.to_string()];
+    let project = Project::start_with(&arguments, &runtime, "", &[("app.py", app)]).await.unwrap();
+    let debugger = async {
+        let mut stream = tokio::io::BufReader::new(connect_to(port).await);
+        // The Debug Adapter Protocol, as an editor speaks it.
+        for (seq, command) in ["initialize", "attach", "configurationDone"].iter().enumerate() {
+            let request =
+                json!({"seq": seq, "type": "request", "command": command, "arguments": {"adapterID": "test"}});
+            let request = request.to_string();
+            let message = format!("Content-Length: {}\r\n\r\n{request}", request.len());
+            stream.write_all(message.as_bytes()).await.unwrap();
+            if *command == "attach" {
+                let mut seen = String::new();
+                while !seen.contains(r#""event":"initialized""#) && !seen.contains(r#""event": "initialized""#) {
+                    seen.push(char::from(stream.read_u8().await.unwrap()));
+                }
+            }
+        }
+        stream
+    };
+    let (remaining, _stream) = tokio::join!(project.invoke("{}"), within("debugpy takes the debugger", debugger));
+    assert!(remaining.unwrap().as_i64().unwrap() > 3_600_000, "nobody is in a hurry");
+    project.stack.stop(std::future::ready(())).await;
+}
+
+#[tokio::test]
+async fn a_function_in_javascript_waits_for_its_debugger() {
+    if !there_is_node() {
+        return;
+    }
+    let app = "export const handler = async (event, context) => context.getRemainingTimeInMillis();\n";
+    let version = Command::new("node").args(["-p", "process.versions.node.split('.')[0]"]).output().unwrap();
+    let runtime = format!("nodejs{}.x", String::from_utf8(version.stdout).unwrap().trim());
+    let port = free_port();
+    let arguments = ["--debug", "local-Hello", "--debug-port", &port.to_string()];
+    let project = Project::start_with(&arguments, &runtime, "", &[("app.mjs", app)]).await.unwrap();
+    let debugger = async {
+        drop(connect_to(port).await);
+        let list: Value =
+            reqwest::get(format!("http://127.0.0.1:{port}/json/list")).await.unwrap().json().await.unwrap();
+        let url = list[0]["webSocketDebuggerUrl"].as_str().unwrap();
+        let (mut inspector, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        for (id, method) in ["Debugger.enable", "Runtime.runIfWaitingForDebugger"].iter().enumerate() {
+            let call = json!({"id": id, "method": method}).to_string();
+            inspector.send(tokio_tungstenite::tungstenite::Message::text(call)).await.unwrap();
+        }
+        inspector
+    };
+    let (remaining, _inspector) = tokio::join!(project.invoke("{}"), within("Node takes the debugger", debugger));
+    assert!(remaining.unwrap().as_i64().unwrap() > 3_600_000, "nobody is in a hurry");
+    project.stack.stop(std::future::ready(())).await;
+}
+
 #[tokio::test]
 async fn a_function_in_javascript_runs_with_its_packages_and_the_sdk_of_lambda() {
-    if !there_is("Node.js with npm", Command::new("npm").arg("--version"))
-        || !there_is("package index for Node.js", Command::new("npm").args(["view", "aws-lambda-ric", "version"]))
-    {
+    if !there_is_node() {
         return;
     }
     let app = r#"
