@@ -14,6 +14,7 @@ fn locals() -> Locals {
         account_id: "000000000000".to_owned(),
         sqs_url: "http://127.0.0.1:8000/_aws/sqs".to_owned(),
         issuer: "http://127.0.0.1:8000/_local/issuer".to_owned(),
+        allow_missing: false,
     }
 }
 

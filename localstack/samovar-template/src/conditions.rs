@@ -7,13 +7,13 @@ use super::error::{Problem, Problems, hint};
 use super::scope::Scope;
 use super::yaml::{Data, Node};
 
-/// Decides every condition. A condition that cannot be decided is left out, and its problem is noted.
+/// Decides every condition. A condition that cannot be decided counts as false, and its problem is noted.
 pub(crate) fn decide(section: Option<&Node>, scope: &Scope<'_>, problems: &Problems) -> BTreeMap<String, bool> {
     let Some(section) = section else { return BTreeMap::new() };
     let mut decider = Decider { section: Some(section), scope, deciding: Vec::new(), decided: BTreeMap::new() };
-    let decided = section.entries().iter().filter_map(|entry| {
+    let decided = section.entries().iter().map(|entry| {
         decider.deciding.clear();
-        Some((entry.key.clone(), problems.keep(decider.named(&entry.key, entry.line))?))
+        (entry.key.clone(), problems.keep(decider.named(&entry.key, entry.line)).unwrap_or(false))
     });
     decided.collect()
 }

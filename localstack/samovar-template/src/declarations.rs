@@ -1,38 +1,82 @@
 //! The section `Resources`: collects the logical ids and the types behind them, including those that SAM generates.
+//!
+//! A type is understood ([`resource::TYPES`]), or it is passed over: it has only to be well-formed, and its names must
+//! exist. Nothing that needs a value here may refer to a resource that is passed over.
 
 use std::collections::BTreeMap;
 
-use super::error::{Problems, hint};
+use super::error::{Problems, hint, near};
 use super::fields::{Fields, Schema};
 use super::globals::Globals;
-use super::resource::{Kind, Resource};
-use super::resources::{http_api, http_event, websocket};
+use super::resource::{self, Kind, Resource};
+use super::resources::{event, function_url, http_api, websocket};
 use super::scope::Scope;
 use super::yaml::{Data, Entry, Node};
 
-/// Types that observe, administer or deliver a deployed stack. They are accepted unread, and nothing may refer to them.
-pub(crate) const DEPLOYED_ONLY: [&str; 13] = [
+/// Types that observe, administer or deliver a deployed stack. A stack without them does the same work, so nothing is
+/// said about them.
+pub(crate) const DEPLOYED_ONLY: [&str; 40] = [
     "AWS::ApiGateway::Account",
+    "AWS::ApiGateway::ApiKey",
+    "AWS::ApiGateway::Deployment",
+    "AWS::ApiGateway::GatewayResponse",
+    "AWS::ApiGateway::UsagePlan",
+    "AWS::ApiGateway::UsagePlanKey",
+    "AWS::ApiGatewayV2::ApiMapping",
+    "AWS::ApiGatewayV2::Deployment",
+    "AWS::ApiGatewayV2::DomainName",
+    "AWS::ApiGatewayV2::IntegrationResponse",
+    "AWS::ApplicationInsights::Application",
+    "AWS::CertificateManager::Certificate",
+    "AWS::CloudFront::CachePolicy",
     "AWS::CloudFront::Distribution",
     "AWS::CloudFront::Function",
     "AWS::CloudFront::OriginAccessControl",
+    "AWS::CloudFront::OriginRequestPolicy",
     "AWS::CloudWatch::Alarm",
     "AWS::CloudWatch::CompositeAlarm",
     "AWS::CloudWatch::Dashboard",
     "AWS::Cognito::UserPoolGroup",
-    "AWS::IAM::Role",
+    "AWS::IAM::InstanceProfile",
+    "AWS::KMS::Alias",
+    "AWS::Lambda::Alias",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::Lambda::LayerVersion",
+    "AWS::Lambda::LayerVersionPermission",
+    "AWS::Lambda::Permission",
+    "AWS::Lambda::Version",
     "AWS::Logs::LogGroup",
+    "AWS::Logs::LogStream",
     "AWS::Logs::MetricFilter",
+    "AWS::Logs::SubscriptionFilter",
+    "AWS::ResourceGroups::Group",
+    "AWS::Route53::RecordSet",
+    "AWS::Route53::RecordSetGroup",
     "AWS::S3::BucketPolicy",
+    "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
+    "AWS::Serverless::LayerVersion",
+];
+
+/// The types of SAM that are neither understood nor [`DEPLOYED_ONLY`].
+const OTHER_SERVERLESS: [&str; 5] = [
+    "AWS::Serverless::Application",
+    "AWS::Serverless::CapacityProvider",
+    "AWS::Serverless::Connector",
+    "AWS::Serverless::GraphQLApi",
+    "AWS::Serverless::StateMachine",
 ];
 
 pub(crate) const RESOURCE: Schema = Schema {
     subject: "A resource",
     required: &["Type"],
     optional: &["Condition", "DependsOn", "IgnoreGlobals", "Metadata", "Properties"],
-    ignored: &["DeletionPolicy", "UpdateReplacePolicy"],
+    ignored: &["Connectors", "CreationPolicy", "DeletionPolicy", "Description", "UpdatePolicy", "UpdateReplacePolicy"],
 };
+
+/// The ids of the APIs that SAM makes for events without an API of their own.
+pub(crate) const IMPLICIT_HTTP_API: &str = "ServerlessHttpApi";
+pub(crate) const IMPLICIT_REST_API: &str = "ServerlessRestApi";
 
 /// Reads the declarations into the scope.
 pub(crate) fn declare(section: &Node, globals: &Globals, scope: &mut Scope<'_>, problems: &Problems) {
@@ -46,6 +90,7 @@ pub(crate) fn declare(section: &Node, globals: &Globals, scope: &mut Scope<'_>, 
         }
         declare_one(entry, globals, scope, problems);
     }
+    declare_implicit(section.line, globals, scope);
     declare_generated(scope, problems);
     for entry in section.entries() {
         let dependencies = match entry.value.get("DependsOn") {
@@ -54,7 +99,8 @@ pub(crate) fn declare(section: &Node, globals: &Globals, scope: &mut Scope<'_>, 
             None => &[],
         };
         for name in dependencies.iter().filter_map(|node| problems.keep(node.expect_text("DependsOn"))) {
-            if !section.entries().iter().any(|other| other.key == name) && !scope.routes.contains_key(&name) {
+            let generated = scope.routes.contains_key(&name) || scope.passed_over.contains_key(&name);
+            if !generated && !scope.resources.contains_key(&name) {
                 let hint = hint(&name, section.entries().iter().map(|entry| entry.key.as_str()));
                 problems.add(entry.line, format!("DependsOn names \"{name}\", which is not a resource{hint}"));
             }
@@ -62,21 +108,24 @@ pub(crate) fn declare(section: &Node, globals: &Globals, scope: &mut Scope<'_>, 
     }
 }
 
+/// The resources that would do work on AWS and are not run here, by their types.
+pub(crate) fn not_run(section: &Node, scope: &Scope<'_>) -> BTreeMap<String, Vec<String>> {
+    let mut not_run: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for Entry { key, .. } in section.entries() {
+        if let Some(type_name) = scope.passed_over.get(key)
+            && !DEPLOYED_ONLY.contains(&type_name.as_str())
+        {
+            not_run.entry(type_name.clone()).or_default().push(key.clone());
+        }
+    }
+    not_run
+}
+
 fn declare_one(entry: &Entry, globals: &Globals, scope: &mut Scope<'_>, problems: &Problems) {
     let fields = Fields::new(&RESOURCE, &entry.value, problems);
-    let Some(type_name) = fields.text("Type") else { return };
-    if let Some(name) = DEPLOYED_ONLY.iter().find(|name| **name == type_name) {
-        scope.deployed_only.insert(entry.key.clone(), (*name).to_owned());
-        return;
-    }
-    let Some((_, kind)) = Kind::ALL.iter().find(|(name, _)| *name == type_name) else {
-        let known = Kind::ALL.iter().map(|(name, _)| *name).chain(DEPLOYED_ONLY);
-        problems.add(
-            fields.line("Type"),
-            format!("The local stack does not have the type {type_name}{}", hint(&type_name, known)),
-        );
+    let Some(type_name) = fields.text("Type") else {
         // Recorded, so that references to the resource are not reported as further problems.
-        scope.deployed_only.insert(entry.key.clone(), type_name);
+        scope.passed_over.insert(entry.key.clone(), "a resource without a type".to_owned());
         return;
     };
     let line = fields.line("Properties");
@@ -84,39 +133,112 @@ fn declare_one(entry: &Entry, globals: &Globals, scope: &mut Scope<'_>, problems
     if let Some(node) = fields.node("Properties") {
         match &node.data {
             Data::Map(entries) => properties.data = Data::Map(entries.clone()),
+            // A transform that makes the properties.
+            Data::Call(name, _) if name == "Transform" => {}
             _ => problems.push(node.not("Properties", "a map")),
         }
     }
+    let Some((type_name, kind)) = resource::TYPES.iter().find(|(name, _)| *name == type_name) else {
+        check_type(&fields, &type_name);
+        scope.passed_over.insert(entry.key.clone(), type_name);
+        return;
+    };
     let ignored = match fields.node("IgnoreGlobals") {
         Some(Node { data: Data::List(_), .. }) => fields.texts("IgnoreGlobals"),
         _ => fields.text("IgnoreGlobals").map(|all| vec![all]),
     };
-    let resource = Resource {
+    let mut resource = Resource {
         id: entry.key.clone(),
         line: entry.line,
         kind: *kind,
-        properties: globals.merge(*kind, &ignored.unwrap_or_default(), properties),
+        type_name,
+        properties,
         metadata: fields.node("Metadata").cloned(),
         condition: fields.text("Condition"),
     };
-    scope.resources.insert(entry.key.clone(), resource);
+    if *type_name == resource::RAW_API && resource.written("ProtocolType").as_deref() != Some("WEBSOCKET") {
+        resource.kind = Kind::HttpApi;
+    }
+    scope.resources.insert(entry.key.clone(), globals.merge(resource, &ignored.unwrap_or_default()));
+}
+
+/// Checks the name of a type that is not understood. The lists of AWS and of the registry are long and grow, so a name
+/// is an error only if it has not the form of one, or is near to one that is understood.
+fn check_type(fields: &Fields<'_>, type_name: &str) {
+    let known = || resource::TYPES.iter().map(|(name, _)| *name).chain(DEPLOYED_ONLY).chain(OTHER_SERVERLESS);
+    if known().any(|known| known == type_name) {
+        return;
+    }
+    let parts: Vec<&str> = type_name.split("::").collect();
+    let plain = |part: &&str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_@-".contains(c));
+    let formed = parts.iter().all(plain)
+        && match parts.as_slice() {
+            ["Custom", _] => true,
+            [first, ..] => *first != "Custom" && (3..=4).contains(&parts.len()),
+            [] => false,
+        };
+    let wrong = if !formed {
+        format!("\"{type_name}\" is not the name of a type{}", hint(type_name, known()))
+    } else if type_name.starts_with("AWS::Serverless::") {
+        format!("SAM does not have the type {type_name}{}", hint(type_name, known()))
+    } else if let Some(name) = known().find(|known| near(known, type_name)) {
+        format!("There is no type {type_name}: did you mean \"{name}\"?")
+    } else {
+        return;
+    };
+    fields.problems().add(fields.line("Type"), wrong);
+}
+
+/// Adds the APIs that SAM makes where an event names none.
+fn declare_implicit(line: usize, globals: &Globals, scope: &mut Scope<'_>) {
+    for (event_type, api, id, kind, type_name) in [
+        (event::HTTP_API, "ApiId", IMPLICIT_HTTP_API, Kind::HttpApi, "AWS::Serverless::HttpApi"),
+        (event::REST_API, "RestApiId", IMPLICIT_REST_API, Kind::RestApi, "AWS::Serverless::Api"),
+    ] {
+        let functions = scope.resources.values().filter(|resource| resource.kind == Kind::Function);
+        let wanted = functions
+            .flat_map(|function| event::of_type(function, event_type))
+            .any(|event| event.value.get("Properties").is_none_or(|properties| properties.get(api).is_none()));
+        if wanted && !scope.resources.contains_key(id) {
+            let properties = Node { line, data: Data::Map(Vec::new()) };
+            let resource =
+                Resource { id: id.to_owned(), line, kind, type_name, properties, metadata: None, condition: None };
+            scope.resources.insert(id.to_owned(), globals.merge(resource, &[]));
+        }
+    }
 }
 
 /// Records the resources that SAM generates beside the declared ones, under the logical ids that SAM gives them.
 fn declare_generated(scope: &mut Scope<'_>, problems: &Problems) {
     let mut generated: BTreeMap<String, String> = BTreeMap::new();
     let mut only_deployed = |id: String, what: &str| drop(generated.insert(id, format!("{what} made by SAM")));
+    let mut urls = Vec::new();
     for resource in scope.resources.values() {
-        match resource.kind {
-            Kind::Function => {
-                only_deployed(format!("{}Role", resource.id), "a role");
-                for event in http_event::names(resource) {
-                    only_deployed(format!("{}{event}Permission", resource.id), "a permission");
+        match resource.type_name {
+            "AWS::Serverless::Function" => {
+                if resource.properties.get("Role").is_none() {
+                    only_deployed(format!("{}Role", resource.id), "a role");
+                }
+                for event in event::of_type(resource, event::HTTP_API) {
+                    only_deployed(format!("{}{}Permission", resource.id, event.key), "a permission");
+                }
+                if resource.properties.get("FunctionUrlConfig").is_some() {
+                    urls.push(resource.id.clone());
                 }
             }
-            Kind::HttpApi => drop(http_api::stage_id(resource).map(|id| only_deployed(id, "a stage"))),
-            Kind::WebSocketApi => {
-                let stage = resource.properties.get("StageName").and_then(Node::as_text);
+            "AWS::Serverless::HttpApi" => {
+                if let Some(id) = http_api::stage_id(resource) {
+                    only_deployed(id, "a stage");
+                }
+            }
+            "AWS::Serverless::Api" => {
+                let stage = resource.written("StageName");
+                let stage = stage.unwrap_or_else(|| super::references::IMPLICIT_STAGE.to_owned());
+                only_deployed(format!("{}{stage}Stage", resource.id), "a stage");
+                only_deployed(format!("{}Deployment", resource.id), "a deployment");
+            }
+            "AWS::Serverless::WebSocketApi" => {
+                let stage = resource.written("StageName");
                 let stage = stage.filter(|stage| stage != websocket::DEFAULT_STAGE).unwrap_or("Default".to_owned());
                 only_deployed(format!("{}{stage}Stage", resource.id), "a stage");
                 let routes = resource.properties.get("Routes").map(Node::entries).unwrap_or_default();
@@ -140,7 +262,11 @@ fn declare_generated(scope: &mut Scope<'_>, problems: &Problems) {
             problems.add(resource.line, format!("SAM generates a resource with the logical id {id}: rename this one"));
         }
     }
-    // A role that the template declares keeps its own type.
-    generated.extend(std::mem::take(&mut scope.deployed_only));
-    scope.deployed_only = generated;
+    for function in urls {
+        let url = function_url::generated(&scope.resources[&function]);
+        scope.resources.insert(url.id.clone(), url);
+    }
+    // A resource that the template declares keeps its own type.
+    generated.extend(std::mem::take(&mut scope.passed_over));
+    scope.passed_over = generated;
 }

@@ -1,12 +1,14 @@
 //! The problems of a template: each with its line, in the order of the lines.
 //!
 //! Reading does not stop at the first problem of a stage. A reader notes the problem here and goes on with a default.
-//! That is safe because a template with any problem is never returned to the caller.
+//! That is safe because a caller that wants to run a template never gets one with a problem.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+
+use super::model::Template;
 
 /// The reason why a template cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -44,10 +46,14 @@ fn listing(path: &Path, problems: &[Problem]) -> String {
     text
 }
 
-/// Collects problems. It is a set, because one mistake can be found twice: a queue and its event sources both resolve
-/// the queue's name.
+/// Collects what is found. Each kind is a set, because one mistake can be found twice: a queue and its event sources
+/// both resolve the queue's name.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(RefCell<BTreeSet<Problem>>);
+pub(crate) struct Problems {
+    errors: RefCell<BTreeSet<Problem>>,
+    needed: RefCell<BTreeSet<Problem>>,
+    notes: RefCell<BTreeSet<Problem>>,
+}
 
 impl Problems {
     pub(crate) fn add(&self, line: usize, message: impl Into<String>) {
@@ -55,7 +61,17 @@ impl Problems {
     }
 
     pub(crate) fn push(&self, problem: Problem) {
-        self.0.borrow_mut().insert(problem);
+        self.errors.borrow_mut().insert(problem);
+    }
+
+    /// Notes a value that the template leaves to the run.
+    pub(crate) fn need(&self, line: usize, message: impl Into<String>) {
+        self.needed.borrow_mut().insert(Problem::new(line, message));
+    }
+
+    /// Notes a part of the template that has no effect here.
+    pub(crate) fn note(&self, line: usize, message: impl Into<String>) {
+        self.notes.borrow_mut().insert(Problem::new(line, message));
     }
 
     /// Returns the value; or notes the problem and returns nothing.
@@ -63,13 +79,29 @@ impl Problems {
         result.map_err(|problem| self.push(problem)).ok()
     }
 
+    /// Whether nothing is wrong and nothing needed so far.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.errors.borrow().is_empty() && self.needed.borrow().is_empty()
     }
 
-    pub(crate) fn into_list(self) -> Vec<Problem> {
-        self.0.into_inner().into_iter().collect()
+    pub(crate) fn into_findings(self, template: Option<Template>) -> Findings {
+        let list = |problems: RefCell<BTreeSet<Problem>>| problems.into_inner().into_iter().collect();
+        let (errors, needed, notes) = (list(self.errors), list(self.needed), list(self.notes));
+        Findings { errors, needed, notes, template }
     }
+}
+
+/// Everything that reading a template has found, each list in the order of the lines.
+#[derive(Debug)]
+pub struct Findings {
+    /// Mistakes, and parts that are needed here and not understood.
+    pub errors: Vec<Problem>,
+    /// Values that the template leaves to the run: parameters without a default.
+    pub needed: Vec<Problem>,
+    /// Parts of the template that have no effect here.
+    pub notes: Vec<Problem>,
+    /// The model, if there is a template at all. It can be used only if nothing is wrong and nothing needed.
+    pub template: Option<Template>,
 }
 
 /// `: did you mean "X"?` for names close to the wrong one, at most three. Otherwise the known names; of a long list
@@ -93,6 +125,15 @@ pub(crate) fn hint<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) ->
         [only] => format!(": did you mean {only}?"),
         [first @ .., last] => format!(": did you mean {} or {last}?", first.join(", ")),
     }
+}
+
+/// Whether the last parts of two names with parts like `AWS::SQS::Queue` are nearly the same, and the parts before them
+/// are the same.
+pub(crate) fn near(known: &str, wrong: &str) -> bool {
+    let (Some((service, name)), Some((other, wrong))) = (known.rsplit_once("::"), wrong.rsplit_once("::")) else {
+        return false;
+    };
+    service == other && name.len() > 4 && (1..=2).contains(&distance(name, wrong))
 }
 
 /// How many names a hint suggests.

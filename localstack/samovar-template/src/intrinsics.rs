@@ -1,10 +1,38 @@
 //! The intrinsic functions: replaces every call in a tree by its value.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::error::{Problem, hint};
 use super::scope::Scope;
 use super::yaml::{Data, Entry, Node};
 
-const FUNCTIONS: [&str; 8] = ["FindInMap", "GetAtt", "If", "Join", "Ref", "Select", "Split", "Sub"];
+/// The functions of CloudFormation. Those that conditions and rules alone can use are included.
+const FUNCTIONS: [&str; 23] = [
+    "And",
+    "Base64",
+    "Cidr",
+    "Condition",
+    "Contains",
+    "Equals",
+    "FindInMap",
+    "ForEach",
+    "GetAZs",
+    "GetAtt",
+    "GetStackOutput",
+    "If",
+    "ImportValue",
+    "Join",
+    "Length",
+    "Not",
+    "Or",
+    "Ref",
+    "Select",
+    "Split",
+    "Sub",
+    "ToJsonString",
+    "Transform",
+];
 
 impl Scope<'_> {
     /// The value of a node. `AWS::NoValue` gives nothing, and its place is then left out.
@@ -75,13 +103,39 @@ impl Scope<'_> {
                 let items: Result<Vec<_>, _> = items.iter().map(|item| item.expect_text("An item of !Join")).collect();
                 items?.join(&self.text(separator, "The separator in !Join")?)
             }
-            "And" | "Equals" | "Not" | "Or" | "Condition" => {
+            "Base64" => STANDARD.encode(self.text(argument, "The text in !Base64")?),
+            "GetAZs" => {
+                // Every region has at least three zones, of which the letters are the names.
+                let region = self.text(argument, "The region in !GetAZs")?;
+                let region = if region.is_empty() { &self.locals.region } else { &region };
+                let zones = ["a", "b", "c"].map(|zone| Node::text(line, format!("{region}{zone}")));
+                return Ok(Some(Node { line, data: Data::List(zones.to_vec()) }));
+            }
+            "ToJsonString" => {
+                let value = self.resolve(argument)?;
+                value
+                    .ok_or_else(|| Problem::new(line, "!ToJsonString cannot be of AWS::NoValue"))?
+                    .to_json()
+                    .to_string()
+            }
+            "Length" => {
+                let length = self.list(argument, "The list in !Length")?.len().to_string();
+                return Ok(Some(Node { line, data: Data::Number(length) }));
+            }
+            "ImportValue" => {
+                let name = self.text(argument, "The name in !ImportValue")?;
+                let what = format!("\"{name}\" is a value of another stack");
+                self.missing(line, &what, format!("missing-{name}"))?
+            }
+            "Cidr" | "Transform" | "GetStackOutput" => {
+                let what = format!("!{function} is not computed here");
+                self.missing(line, &what, format!("missing-{function}"))?
+            }
+            "And" | "Contains" | "Equals" | "Not" | "Or" | "Condition" => {
                 let message = format!("!{function} can be used only under Conditions: name it there and use !If here");
                 return Err(Problem::new(line, message));
             }
-            other => {
-                return Err(Problem::new(line, format!("!{other} is not understood{}", hint(other, FUNCTIONS))));
-            }
+            other => return Err(unknown(line, other)),
         };
         Ok(Some(Node::text(line, text)))
     }
@@ -155,6 +209,23 @@ impl Scope<'_> {
     }
 }
 
+fn unknown(line: usize, function: &str) -> Problem {
+    Problem::new(line, format!("!{function} is not understood{}", hint(function, FUNCTIONS)))
+}
+
+/// The calls in a tree that no function of CloudFormation answers.
+pub(crate) fn unknown_functions(node: &Node) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    node.visit(&mut |node| {
+        if let Data::Call(function, _) = &node.data
+            && !FUNCTIONS.contains(&function.as_str())
+        {
+            problems.push(unknown(node.line, function));
+        }
+    });
+    problems
+}
+
 /// The text of `!Sub` and the variables given with it.
 fn sub_arguments(line: usize, argument: &Node) -> Result<(String, Option<&Node>), Problem> {
     let wrong = || Problem::new(line, "!Sub takes text, or [text, map of variables]");
@@ -187,7 +258,7 @@ fn sub_parts(template: &str) -> Result<Vec<SubPart<'_>>, String> {
         if let Some(literal) = inside.strip_prefix('!') {
             parts.extend([SubPart::Text("${"), SubPart::Text(literal), SubPart::Text("}")]);
         } else {
-            parts.push(SubPart::Name(inside));
+            parts.push(SubPart::Name(inside.trim()));
         }
         rest = &rest[start + length + 1..];
     }
@@ -214,7 +285,7 @@ pub(crate) fn names(node: &Node) -> Vec<(usize, String)> {
     node.visit(&mut |node| {
         let Data::Call(function, argument) = &node.data else { return };
         match function.as_str() {
-            "Ref" => names.extend(argument.as_text().map(|name| (node.line, name))),
+            "Ref" => names.extend(argument.as_text().map(|name| (node.line, base(&name).to_owned()))),
             "GetAtt" => names.extend(get_att(argument).ok().map(|(name, _)| (node.line, name))),
             "Sub" => {
                 let Ok((template, variables)) = sub_arguments(node.line, argument) else { return };
@@ -222,8 +293,7 @@ pub(crate) fn names(node: &Node) -> Vec<(usize, String)> {
                     if let SubPart::Name(name) = part
                         && variables.and_then(|variables| variables.get(name)).is_none()
                     {
-                        let name = name.split_once('.').map_or(name, |(name, _)| name);
-                        names.push((node.line, name.to_owned()));
+                        names.push((node.line, base(name).to_owned()));
                     }
                 }
             }
@@ -231,6 +301,11 @@ pub(crate) fn names(node: &Node) -> Vec<(usize, String)> {
         }
     });
     names
+}
+
+/// The name before the dot of an attribute.
+fn base(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(name, _)| name)
 }
 
 /// The names of the conditions in a tree, with the lines.

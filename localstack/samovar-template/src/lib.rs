@@ -2,11 +2,10 @@
 //!
 //! # Inside
 //!
-//! Invariant: the reader never guesses. A resource type, property, function or value that it does not understand is an
-//! error with its line, unless it is on a list of things that mean nothing on one machine. A local stack that silently
-//! skipped half of a template would mislead its user about the deployment. TEMPLATE.md has the lists.
+//! Invariant: the reader never guesses. What the local stack needs, it understands or reports as an error with its
+//! line. What has no effect on one machine is checked for its form and passed over. TEMPLATE.md has the lists.
 //!
-//! The stages, each of which reports all its problems before the next one begins:
+//! The stages. Each goes on after a problem, with a value that hides no other problem, so one run shows all of them:
 //! 1. `yaml` turns text into a tree with lines, in which short and long forms of functions are the same;
 //! 2. `parameters`, `rules`, `conditions`, `globals` and `declarations` find out what is declared, and check that every
 //!    name exists, in every branch;
@@ -38,22 +37,23 @@ mod yaml;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use error::Problems;
+use error::{Problems, hint};
 use fields::{Fields, Schema};
 use globals::Globals;
 use resources::Context;
 use scope::Scope;
 use yaml::{Data, Entry, Node};
 
-pub use error::{Problem as TemplateProblem, TemplateError};
+pub use error::{Findings, Problem as TemplateProblem, TemplateError};
 pub use model::{
-    Authorization, Authorizer, Bucket, BuildMethod, Cors, CorsRule, Expiration, Function, HttpApi, HttpRoute,
-    IdentitySource, JwtAuthorizer, LocalState, Locals, Queue, Route, Schedule, SiteBuild, SqsEventSource, StaticSite,
-    Table, TableView, Template, WebSocketApi,
+    Authorization, Authorizer, Bucket, BuildMethod, Code, Cors, CorsRule, Expiration, Function, FunctionUrl, HttpApi,
+    HttpRoute, IdentitySource, JwtAuthorizer, LambdaAuthorizer, LocalState, Locals, PayloadFormat, Queue, RestApi,
+    RestAuthorizer, RestCors, RestRoute, Route, Schedule, Scheduler, SiteBuild, SqsEventSource, StaticSite,
+    Subscription, Table, TableView, Template, Topic, Trigger, WebSocketApi,
 };
 pub use route_key::{RouteKey, Segment};
 
-const TEMPLATE: Schema = Schema {
+pub(crate) const TEMPLATE: Schema = Schema {
     subject: "A template",
     required: &["Resources"],
     optional: &[
@@ -70,7 +70,7 @@ const TEMPLATE: Schema = Schema {
     ignored: &["Description"],
 };
 
-const OUTPUT: Schema = Schema {
+pub(crate) const OUTPUT: Schema = Schema {
     subject: "An output",
     required: &["Value"],
     optional: &["Condition"],
@@ -82,9 +82,7 @@ const SECTIONS: [&str; 8] =
 
 /// Reads the template at `path`.
 pub fn load(path: &Path, overrides: &BTreeMap<String, String>, locals: &Locals) -> Result<Template, TemplateError> {
-    let source =
-        std::fs::read_to_string(path).map_err(|source| TemplateError::Read { path: path.to_owned(), source })?;
-    parse(&source, path, overrides, locals)
+    parse(&read_file(path)?, path, overrides, locals)
 }
 
 /// Reads a template from its text. Errors name `path`, and `CodeUri` is relative to its folder.
@@ -94,13 +92,32 @@ pub fn parse(
     overrides: &BTreeMap<String, String>,
     locals: &Locals,
 ) -> Result<Template, TemplateError> {
+    let Findings { mut errors, needed, notes, template } = check_text(source, path, overrides, locals);
+    errors.extend(needed);
+    errors.sort();
+    match template {
+        Some(template) if errors.is_empty() => Ok(Template { notes, ..template }),
+        _ => Err(TemplateError::Invalid { path: path.to_owned(), problems: errors }),
+    }
+}
+
+/// Reads the template at `path`, and returns everything that there is to say about it.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn check(path: &Path, overrides: &BTreeMap<String, String>, locals: &Locals) -> Result<Findings, TemplateError> {
+    Ok(check_text(&read_file(path)?, path, overrides, locals))
+}
+
+fn read_file(path: &Path) -> Result<String, TemplateError> {
+    std::fs::read_to_string(path).map_err(|source| TemplateError::Read { path: path.to_owned(), source })
+}
+
+fn check_text(source: &str, path: &Path, overrides: &BTreeMap<String, String>, locals: &Locals) -> Findings {
     let problems = Problems::default();
     let folder = path.parent().unwrap_or(Path::new(""));
     let template = read(source, folder, overrides, locals, &problems);
-    match template {
-        Some(template) if problems.is_empty() => Ok(template),
-        _ => Err(TemplateError::Invalid { path: path.to_owned(), problems: problems.into_list() }),
-    }
+    problems.into_findings(template)
 }
 
 /// A template as JSON, with all functions in their long form (`{"Ref": "Queue"}`) and nothing computed. It is for tools
@@ -109,7 +126,7 @@ pub fn to_json(source: &str, path: &Path) -> Result<serde_json::Value, TemplateE
     let problems = Problems::default();
     match yaml::parse(source, &problems) {
         Some(document) if problems.is_empty() => Ok(document.to_json()),
-        _ => Err(TemplateError::Invalid { path: path.to_owned(), problems: problems.into_list() }),
+        _ => Err(TemplateError::Invalid { path: path.to_owned(), problems: problems.into_findings(None).errors }),
     }
 }
 
@@ -130,34 +147,25 @@ fn read(
             problems.push(section.not(name, "a map"));
         }
     }
-    if !problems.is_empty() {
-        return None;
-    }
+    let resources = template.node("Resources")?;
 
     let parameters = parameters::read(template.node("Parameters"), overrides, problems);
-    if !problems.is_empty() {
-        return None;
-    }
     let mut scope = Scope::new(locals, parameters, template.node("Mappings").cloned());
-    rules::check(template.node("Rules"), &scope, problems);
+    if problems.is_empty() {
+        rules::check(template.node("Rules"), &scope, problems);
+    }
     scope.conditions = Some(conditions::decide(template.node("Conditions"), &scope, problems));
-    if !problems.is_empty() {
-        return None;
-    }
     let globals = Globals::read(template.node("Globals"), problems);
-    declarations::declare(template.node("Resources")?, &globals, &mut scope, problems);
+    declarations::declare(resources, &globals, &mut scope, problems);
     check_names(&template, &scope, problems);
-    if !problems.is_empty() {
-        return None;
-    }
 
     let context = Context { scope: &scope, problems, folder };
-    let managed = resources::managed_policies(&context);
+    let policies = resources::Policies::read(&context);
     let queues = resources::queues(&context);
     resources::user_pools(&context);
-    let functions = resources::functions(&context, &managed, &queues);
     let tables = resources::tables(&context);
     let buckets = resources::buckets(&context);
+    let functions = resources::functions(&context, &policies, &queues);
     let outputs = outputs(template.node("Outputs"), &scope, problems);
     let sources = static_site::Sources {
         folder,
@@ -168,9 +176,11 @@ fn read(
     };
     let static_site = static_site::read(template.node("Metadata"), &sources, problems);
     let parameters = scope.parameters.iter().map(|(name, value)| (name.clone(), value.text.clone())).collect();
-    Some(Template {
+    let template = Template {
         websocket_apis: resources::websocket_apis(&context, &functions),
         http_apis: resources::http_apis(&context, &functions),
+        rest_apis: resources::rest_apis(&context, &functions),
+        topics: resources::topics(&context),
         local_state: local_state::read(template.node("Metadata"), &parameters, &tables, problems),
         tables,
         buckets,
@@ -181,20 +191,37 @@ fn read(
         parameters,
         functions,
         queues,
-    })
+        passed_over: declarations::not_run(resources, &scope),
+        lines: resources.entries().iter().map(|entry| (entry.key.clone(), entry.line)).collect(),
+        notes: Vec::new(),
+    };
+    for placeholder in scope.given.take() {
+        problems.note(placeholder.line, placeholder.message);
+    }
+    Some(template)
 }
+
+/// The transforms that change nothing which this crate does not do itself.
+const TRANSFORMS: [&str; 3] =
+    ["AWS::LanguageExtensions", "AWS::SecretsManager-2020-07-23", "AWS::Serverless-2016-10-31"];
 
 fn check_header(template: &Fields<'_>) {
     template.choice("AWSTemplateFormatVersion", &["2010-09-09"]);
     const SAM: &str = "AWS::Serverless-2016-10-31";
-    match template.node("Transform") {
-        Some(Node { data: Data::List(_), .. }) => {
-            if template.texts("Transform").is_some_and(|transforms| transforms != [SAM]) {
-                template.wrong("Transform", &format!("must be {SAM}"));
-            }
+    let transforms = match template.node("Transform") {
+        Some(Node { data: Data::List(_), .. }) => template.texts("Transform").unwrap_or_default(),
+        Some(_) => template.text("Transform").into_iter().collect(),
+        None => Vec::new(),
+    };
+    for transform in &transforms {
+        if !TRANSFORMS.contains(&transform.as_str()) {
+            let message = format!("has \"{transform}\", which is not run here{}", hint(transform, TRANSFORMS));
+            template.wrong("Transform", &message);
         }
-        Some(_) => drop(template.choice("Transform", &[SAM])),
-        None => {
+    }
+    match transforms.iter().any(|transform| transform == SAM) {
+        true => {}
+        false => {
             let resources = template.node("Resources").map(Node::entries).unwrap_or_default();
             let serverless = |entry: &&Entry| {
                 let type_name = entry.value.get("Type").and_then(Node::as_text);
@@ -223,6 +250,7 @@ fn check_names(template: &Fields<'_>, scope: &Scope<'_>, problems: &Problems) {
         for (line, name) in intrinsics::conditions(section) {
             check_condition(line, &name);
         }
+        intrinsics::unknown_functions(section).into_iter().for_each(|problem| problems.push(problem));
         for entry in section.entries() {
             if let Some(node) = entry.value.get("Condition")
                 && let Some(name) = problems.keep(node.expect_text("Condition"))
@@ -233,15 +261,16 @@ fn check_names(template: &Fields<'_>, scope: &Scope<'_>, problems: &Problems) {
     }
 }
 
+/// The outputs that have a value here. An output is for people and other stacks, so one without a value is left out.
 fn outputs(section: Option<&Node>, scope: &Scope<'_>, problems: &Problems) -> BTreeMap<String, String> {
     let mut outputs = BTreeMap::new();
     for Entry { key, value, .. } in section.map(Node::entries).unwrap_or_default() {
         let output = Fields::new(&OUTPUT, value, problems);
         let holds = output.text("Condition").is_none_or(|name| scope.condition(value.line, &name).unwrap_or(false));
         let Some(value) = output.node("Value") else { continue };
-        let deployed_only = intrinsics::names(value).iter().any(|(_, name)| scope.deployed_only.contains_key(name));
-        if holds && !deployed_only {
-            let text = problems.keep(scope.text(value, &format!("The output {key}")));
+        if holds {
+            let (text, placeholders) = scope.leniently(|| scope.text(value, &format!("The output {key}")));
+            let text = problems.keep(text).filter(|_| !placeholders);
             outputs.extend(text.map(|text| (key.clone(), text)));
         }
     }

@@ -9,10 +9,10 @@ use super::fields::{Fields, Schema};
 use super::model::{LocalState, Table, TableView};
 use super::yaml::{Data, Node};
 
-const LOCAL_STATE: Schema =
+pub(crate) const LOCAL_STATE: Schema =
     Schema { subject: "Metadata.LocalState", required: &[], optional: &["Parameters", "Tables"], ignored: &[] };
 
-const VIEW: Schema = Schema {
+pub(crate) const VIEW: Schema = Schema {
     subject: "Metadata.LocalState.Tables.*",
     required: &["Table", "KeyBeginsWith", "Fields"],
     optional: &["Expires"],

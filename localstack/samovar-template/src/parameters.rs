@@ -11,7 +11,7 @@ use super::fields::{Fields, Schema};
 use super::pattern;
 use super::yaml::Node;
 
-const SCHEMA: Schema = Schema {
+pub(crate) const SCHEMA: Schema = Schema {
     subject: "A parameter",
     required: &["Type"],
     optional: &[
@@ -27,17 +27,37 @@ const SCHEMA: Schema = Schema {
     ignored: &["Description", "NoEcho"],
 };
 
-const TYPES: [&str; 3] = ["CommaDelimitedList", "Number", "String"];
+/// The types of CloudFormation. The ids and names of a service also have lists, and Parameter Store has values of all.
+const TYPES: [&str; 15] = [
+    "AWS::EC2::AvailabilityZone::Name",
+    "AWS::EC2::Image::Id",
+    "AWS::EC2::Instance::Id",
+    "AWS::EC2::KeyPair::KeyName",
+    "AWS::EC2::SecurityGroup::GroupName",
+    "AWS::EC2::SecurityGroup::Id",
+    "AWS::EC2::Subnet::Id",
+    "AWS::EC2::VPC::Id",
+    "AWS::EC2::Volume::Id",
+    "AWS::Route53::HostedZone::Id",
+    "AWS::SSM::Parameter::Name",
+    "CommaDelimitedList",
+    "List<Number>",
+    "Number",
+    "String",
+];
+const STORED: &str = "AWS::SSM::Parameter::Value<";
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Parameter {
     pub(crate) text: String,
     pub(crate) kind: ParameterKind,
+    /// The name in Parameter Store of a value that is not here.
+    pub(crate) stored: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ParameterKind {
-    /// A `CommaDelimitedList`, to which `!Ref` gives a list.
+    /// A `CommaDelimitedList` or `List<…>`, to which `!Ref` gives a list.
     List,
     Number,
     Text,
@@ -86,51 +106,78 @@ pub(crate) fn read(
 
 fn one(name: &str, line: usize, declaration: &Fields<'_>, given: Option<String>) -> Option<Parameter> {
     let problems = declaration.problems();
-    let kind = declaration.choice("Type", &TYPES)?;
+    let declared = declaration.text("Type")?;
+    let kind = kind(&declared);
+    if kind.is_none() {
+        let hint = hint(&declared, TYPES);
+        declaration.wrong("Type", &format!("cannot be \"{declared}\"{hint}"));
+    }
+    let kind = kind.unwrap_or(ParameterKind::Text);
     let is_given = given.is_some();
     let Some(text) = given.or_else(|| declaration.text("Default")) else {
         if !declaration.has("Default") {
-            problems.add(
+            problems.need(
                 line,
                 format!("Parameter {name} has no default: give it a value, for example with --param {name}=VALUE"),
             );
         }
-        return None;
+        return Some(Parameter { text: example(name, kind, declaration), kind, stored: None });
     };
-    let parameter = Parameter {
-        text,
-        kind: match kind.as_str() {
-            "CommaDelimitedList" => ParameterKind::List,
-            "Number" => ParameterKind::Number,
-            _ => ParameterKind::Text,
-        },
-    };
-    if let Err(problem) = check(&kind, &parameter, declaration) {
+    // The default of such a parameter is the name of its value.
+    let stored = (declared.starts_with(STORED) && !is_given).then(|| text.clone());
+    let parameter = Parameter { text, kind, stored };
+    if let Err(problem) = check(&parameter, declaration) {
         let source = if is_given { "given for this run" } else { "its default" };
         let explanation =
             declaration.text("ConstraintDescription").map(|text| format!(" ({text})")).unwrap_or_default();
         let message = format!("Parameter {name} cannot be \"{}\", {source}: {problem}{explanation}", parameter.text);
         problems.push(Problem::new(line, message));
-        return None;
     }
     Some(parameter)
 }
 
+fn kind(declared: &str) -> Option<ParameterKind> {
+    let inner = declared.strip_prefix(STORED).and_then(|rest| rest.strip_suffix('>')).unwrap_or(declared);
+    Some(match inner {
+        "CommaDelimitedList" => ParameterKind::List,
+        "Number" => ParameterKind::Number,
+        "String" => ParameterKind::Text,
+        _ => {
+            let item = inner.strip_prefix("List<").and_then(|rest| rest.strip_suffix('>'));
+            let service = |name: &str| name.starts_with("AWS::") && TYPES.contains(&name);
+            match item {
+                Some(item) if service(item) || ["Number", "String"].contains(&item) => ParameterKind::List,
+                None if service(inner) => ParameterKind::Text,
+                _ => return None,
+            }
+        }
+    })
+}
+
+/// A value for a parameter that the run must give, so that reading can go on and show other problems.
+fn example(name: &str, kind: ParameterKind, declaration: &Fields<'_>) -> String {
+    let allowed = declaration.texts("AllowedValues").unwrap_or_default();
+    allowed.into_iter().next().unwrap_or_else(|| match kind {
+        ParameterKind::Number => declaration.text("MinValue").unwrap_or_else(|| "1".to_owned()),
+        ParameterKind::List | ParameterKind::Text => format!("missing-{}", name.to_lowercase()),
+    })
+}
+
 /// Checks a value against its declaration; the error says what is wrong.
-fn check(kind: &str, parameter: &Parameter, declaration: &Fields<'_>) -> Result<(), String> {
+fn check(parameter: &Parameter, declaration: &Fields<'_>) -> Result<(), String> {
     let text = &parameter.text;
     let limit = |name: &str| -> Result<Option<f64>, String> {
         let limit = declaration.text(name);
         limit.map(|text| number(&text).map_err(|_| format!("its {name}, {text}, is not a number"))).transpose()
     };
-    let (low, high, figure, what) = match kind {
-        "Number" => (limit("MinValue")?, limit("MaxValue")?, number(text)?, "value"),
+    let (low, high, figure, what) = match parameter.kind {
+        ParameterKind::Number => (limit("MinValue")?, limit("MaxValue")?, number(text)?, "value"),
         _ => (limit("MinLength")?, limit("MaxLength")?, text.chars().count() as f64, "length"),
     };
-    let foreign: &[&str] = match kind {
-        "Number" => &["MinLength", "MaxLength", "AllowedPattern"],
-        "String" => &["MinValue", "MaxValue"],
-        _ => &["MinLength", "MaxLength", "MinValue", "MaxValue", "AllowedPattern"],
+    let (kind, foreign): (_, &[&str]) = match parameter.kind {
+        ParameterKind::Number => ("Number", &["MinLength", "MaxLength", "AllowedPattern"]),
+        ParameterKind::Text => ("String", &["MinValue", "MaxValue"]),
+        ParameterKind::List => ("CommaDelimitedList", &["MinLength", "MaxLength", "MinValue", "MaxValue"]),
     };
     if let Some(name) = foreign.iter().find(|name| declaration.has(name)) {
         return Err(format!("{name} does not apply to the type {kind}"));
@@ -151,11 +198,14 @@ fn check(kind: &str, parameter: &Parameter, declaration: &Fields<'_>) -> Result<
         }
     }
     if let Some(allowed) = declaration.text("AllowedPattern") {
-        let matches = pattern::matches(&allowed, text);
-        let matches =
-            matches.map_err(|what| format!("its AllowedPattern {allowed} has {what}, not understood here"))?;
-        if !matches {
-            return Err(format!("it must match {allowed}"));
+        let items: Vec<&str> = if parameter.is_list() { parameter.items().collect() } else { vec![text] };
+        for item in items {
+            let matches = pattern::matches(&allowed, item);
+            let matches =
+                matches.map_err(|what| format!("its AllowedPattern {allowed} has {what}, not understood here"))?;
+            if !matches {
+                return Err(format!("it must match {allowed}"));
+            }
         }
     }
     Ok(())

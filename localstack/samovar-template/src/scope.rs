@@ -1,10 +1,11 @@
 //! The names that are visible while a template is resolved: parameters, conditions, mappings, resources.
 //!
-//! Invariant: a reference gives the value that the local stack really uses, or an error; values are never invented. So
-//! nothing may refer to a resource that exists only in the deployed stack (`deployed_only`).
+//! Invariant: a reference gives the value that the local stack really uses, or an error; values are never invented.
+//! There are two exceptions. A property that has no effect here may refer to a resource that is not run here
+//! ([`Scope::leniently`]), and a run may ask for placeholders ([`Locals::allow_missing`]).
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Locals;
 use super::error::{Problem, hint};
@@ -12,8 +13,16 @@ use super::parameters::Parameter;
 use super::resource::{Kind, Resource};
 use super::yaml::Node;
 
-const PSEUDO_PARAMETERS: [&str; 6] =
-    ["AWS::AccountId", "AWS::NoValue", "AWS::Partition", "AWS::Region", "AWS::StackName", "AWS::URLSuffix"];
+pub(crate) const PSEUDO_PARAMETERS: [&str; 8] = [
+    "AWS::AccountId",
+    "AWS::NoValue",
+    "AWS::NotificationARNs",
+    "AWS::Partition",
+    "AWS::Region",
+    "AWS::StackId",
+    "AWS::StackName",
+    "AWS::URLSuffix",
+];
 
 pub(crate) const PARTITION: &str = "aws";
 pub(crate) const URL_SUFFIX: &str = "amazonaws.com";
@@ -28,10 +37,16 @@ pub(crate) struct Scope<'a> {
     pub(crate) resources: BTreeMap<String, Resource>,
     /// The routes that SAM generates for a WebSocket API: from logical id to API and route key.
     pub(crate) routes: BTreeMap<String, (String, String)>,
-    /// Logical ids that exist only when deployed, with their types.
-    pub(crate) deployed_only: BTreeMap<String, String>,
+    /// Logical ids that have no value here, with their types.
+    pub(crate) passed_over: BTreeMap<String, String>,
     /// The resources whose names are being resolved, so that a circle is found.
     pub(crate) naming: RefCell<Vec<String>>,
+    /// Whether placeholders are given without a word.
+    lenient: Cell<bool>,
+    /// How many placeholders have been given.
+    placeholders: Cell<usize>,
+    /// The placeholders that the run has asked for.
+    pub(crate) given: RefCell<BTreeSet<Problem>>,
 }
 
 impl<'a> Scope<'a> {
@@ -43,8 +58,11 @@ impl<'a> Scope<'a> {
             conditions: None,
             resources: BTreeMap::new(),
             routes: BTreeMap::new(),
-            deployed_only: BTreeMap::new(),
+            passed_over: BTreeMap::new(),
             naming: RefCell::default(),
+            lenient: Cell::new(false),
+            placeholders: Cell::new(0),
+            given: RefCell::default(),
         }
     }
 
@@ -54,7 +72,7 @@ impl<'a> Scope<'a> {
             || self.parameters.contains_key(name)
             || self.resources.contains_key(name)
             || self.routes.contains_key(name)
-            || self.deployed_only.contains_key(name)
+            || self.passed_over.contains_key(name)
     }
 
     pub(crate) fn unknown(&self, line: usize, name: &str) -> Problem {
@@ -66,6 +84,7 @@ impl<'a> Scope<'a> {
             );
         }
         let names = self.parameters.keys().chain(self.resources.keys()).chain(self.routes.keys());
+        let names = names.chain(self.passed_over.keys());
         let hint = hint(name, names.map(String::as_str).chain(PSEUDO_PARAMETERS));
         Problem::new(line, format!("There is no parameter or resource \"{name}\"{hint}"))
     }
@@ -93,10 +112,6 @@ impl<'a> Scope<'a> {
 
     /// The resource of this name, if it exists here.
     pub(crate) fn resource(&self, line: usize, name: &str) -> Result<&Resource, Problem> {
-        if let Some(what) = self.deployed_only.get(name) {
-            let message = format!("\"{name}\" is {what}, which exists only when deployed: it has no value here");
-            return Err(Problem::new(line, message));
-        }
         let resource = self.resources.get(name).ok_or_else(|| self.unknown(line, name))?;
         match &resource.condition {
             Some(condition) if !self.exists(resource) => {
@@ -105,5 +120,26 @@ impl<'a> Scope<'a> {
             }
             _ => Ok(resource),
         }
+    }
+
+    /// The value of something that is not here: a placeholder, or the problem that starts with `what`.
+    pub(crate) fn missing(&self, line: usize, what: &str, placeholder: String) -> Result<String, Problem> {
+        if self.lenient.get() || self.locals.allow_missing {
+            self.placeholders.set(self.placeholders.get() + 1);
+            if !self.lenient.get() {
+                let note = format!("{what}: its value is the placeholder \"{placeholder}\"");
+                self.given.borrow_mut().insert(Problem::new(line, note));
+            }
+            return Ok(placeholder);
+        }
+        Err(Problem::new(line, format!("{what}, so it has no value (--allow-missing gives it a placeholder)")))
+    }
+
+    /// Reads something that may get placeholders, because it has no effect here. The flag tells whether it got any.
+    pub(crate) fn leniently<T>(&self, read: impl FnOnce() -> T) -> (T, bool) {
+        let (lenient, placeholders) = (self.lenient.replace(true), self.placeholders.get());
+        let read = read();
+        self.lenient.set(lenient);
+        (read, self.placeholders.get() > placeholders)
     }
 }

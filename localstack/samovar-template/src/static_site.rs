@@ -15,14 +15,14 @@ use super::model::{ResponseHeaders, SiteBuild, StaticSite};
 use super::parameters::Parameter;
 use super::yaml::{Data, Entry, Node};
 
-const SITE: Schema = Schema {
+pub(crate) const SITE: Schema = Schema {
     subject: "Metadata.StaticSite",
     required: &["Directory"],
     optional: &["Build", "Fallback", "Files", "Headers", "Immutable"],
     ignored: &[],
 };
 
-const BUILD: Schema = Schema {
+pub(crate) const BUILD: Schema = Schema {
     subject: "Metadata.StaticSite.Build",
     required: &["Directory", "Run", "Sources"],
     optional: &["Install", "Needs"],
@@ -30,15 +30,12 @@ const BUILD: Schema = Schema {
 };
 
 /// Where a value comes from. Such a map is recognised by keys that begin with a capital letter.
-const VALUE: Schema = Schema {
+pub(crate) const VALUE: Schema = Schema {
     subject: "A value in Metadata.StaticSite.Files",
     required: &[],
     optional: &["Else", "IfLocalIssuer", "Output", "Parameter", "Then"],
     ignored: &[],
 };
-
-#[cfg(test)]
-pub(crate) const SCHEMAS: [&Schema; 3] = [&SITE, &BUILD, &VALUE];
 
 /// The tables in which values are looked up.
 #[derive(Debug)]

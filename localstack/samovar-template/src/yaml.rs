@@ -4,8 +4,10 @@
 //! CloudFormation reads YAML 1.1, this module 1.2. A scalar that means something else in the two is an error, because a
 //! template must not mean one thing here and another when deployed.
 
-use saphyr::{LoadableYamlNode, MarkedYaml, Scalar as YamlScalar, YamlData};
-use saphyr_parser::{Event, Parser};
+use std::collections::BTreeMap;
+
+use saphyr::{MarkedYaml, Scalar as YamlScalar, YamlData, YamlLoader};
+use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use super::error::{Problem, Problems};
 
@@ -109,11 +111,18 @@ impl Node {
 
 /// Reads a template, which is one YAML document. JSON is YAML too.
 pub(crate) fn parse(source: &str, problems: &Problems) -> Option<Node> {
-    if let Some(line) = too_deep(source) {
-        problems.add(line, format!("Lists and maps are nested deeper than {MAX_DEPTH} levels; use fewer levels"));
-        return None;
-    }
-    let documents = MarkedYaml::load_from_str(source)
+    scan(source, problems)?;
+    let mut loader = YamlLoader::<MarkedYaml<'_>>::default();
+    // The scan has found them.
+    loader.allow_duplicate_keys(true);
+    let documents = match Parser::new_from_str(source).load(&mut loader, true) {
+        Ok(()) => match loader.error().cloned() {
+            Some(error) => Err(error),
+            None => Ok(loader.into_documents()),
+        },
+        Err(error) => Err(error),
+    };
+    let documents = documents
         .map_err(|error| problems.add(error.marker().line(), format!("Not valid YAML: {}", error.info())))
         .ok()?;
     let [document] = documents.as_slice() else {
@@ -124,22 +133,76 @@ pub(crate) fn parse(source: &str, problems: &Problems) -> Option<Node> {
     Some(reader.node(document, &reader.written(document)))
 }
 
-/// The line at which a text is nested too deep. Reading and dropping a tree takes a part of the stack for each level.
-/// Text that is not YAML passes here, and the loader reports it.
-fn too_deep(source: &str) -> Option<usize> {
-    let mut depth = 0_usize;
+/// A list or map that the scan is in.
+#[derive(Default)]
+struct Open {
+    is_map: bool,
+    /// The keys of a map, with their lines and values.
+    keys: BTreeMap<String, (usize, String)>,
+    /// The key whose value comes next.
+    key: Option<(String, usize)>,
+    /// Everything in it, in a form that is the same for the same meaning.
+    meaning: String,
+}
+
+/// Finds the problems that the loader cannot tell: nesting that is too deep (reading and dropping a tree takes a part
+/// of the stack for each level), and keys that come twice. Tools take the last of the two values, so a second one that
+/// is the same is only noted. Returns nothing if the text cannot be loaded. Text that is not YAML passes here, and the
+/// loader reports it.
+fn scan(source: &str, problems: &Problems) -> Option<()> {
+    let mut open: Vec<Open> = Vec::new();
     for event in Parser::new_from_str(source) {
-        let (event, span) = event.ok()?;
-        match event {
-            Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
-            Event::SequenceEnd | Event::MappingEnd => depth -= 1,
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return Some(span.start.line());
+        let Ok((event, span)) = event else { break };
+        let line = span.start.line();
+        let meaning = match event {
+            Event::SequenceStart(..) | Event::MappingStart(..) if open.len() >= MAX_DEPTH => {
+                let message = format!("Lists and maps are nested deeper than {MAX_DEPTH} levels; use fewer levels");
+                problems.add(line, message);
+                return None;
+            }
+            Event::SequenceStart(_, tag) => {
+                open.push(Open { meaning: format!("{tag:?}["), ..Open::default() });
+                continue;
+            }
+            Event::MappingStart(_, tag) => {
+                open.push(Open { is_map: true, meaning: format!("{tag:?}{{"), ..Open::default() });
+                continue;
+            }
+            Event::SequenceEnd | Event::MappingEnd => open.pop().map(|ended| ended.meaning + "]").unwrap_or_default(),
+            Event::Scalar(text, style, _, tag) => {
+                let key = open.last_mut().filter(|parent| parent.is_map && parent.key.is_none());
+                if let Some(parent) = key {
+                    parent.key = Some((text.into_owned(), line));
+                    continue;
+                }
+                let scalar = match style {
+                    ScalarStyle::Plain => YamlScalar::parse_from_cow(text),
+                    _ => YamlScalar::String(text),
+                };
+                format!("{tag:?}{scalar:?},")
+            }
+            Event::Alias(anchor) => format!("*{anchor},"),
+            _ => continue,
+        };
+        let Some(parent) = open.last_mut() else { continue };
+        match parent.key.take() {
+            Some((key, line)) => {
+                parent.meaning.push_str(&format!("{key:?}:{meaning}"));
+                if let Some((first, other)) = parent.keys.get(&key) {
+                    let twice = format!("The key \"{key}\" comes twice in one map, first in line {first}");
+                    match *other == meaning {
+                        true => problems.note(line, format!("{twice}, with the same value: remove one")),
+                        false => problems.add(line, format!("{twice}: remove one")),
+                    }
+                }
+                parent.keys.insert(key, (line, meaning));
+            }
+            // A list or map as a key. The reader reports it.
+            None if parent.is_map => parent.key = Some((meaning, line)),
+            None => parent.meaning.push_str(&meaning),
         }
     }
-    None
+    Some(())
 }
 
 struct Reader<'a> {
@@ -174,11 +237,7 @@ impl Reader<'_> {
             YamlData::Mapping(mapping) => {
                 let mut entries: Vec<Entry> = Vec::new();
                 for (key, value) in mapping {
-                    let Some(entry) = self.entry(key, value) else { continue };
-                    if entries.iter().any(|other| other.key == entry.key) {
-                        self.problems.add(entry.line, format!("The key \"{}\" appears twice", entry.key));
-                    }
-                    entries.push(entry);
+                    entries.extend(self.entry(key, value));
                 }
                 self.map_or_call(entries, line)
             }
@@ -242,7 +301,7 @@ impl Reader<'_> {
             YamlScalar::String(text) => text.clone().into_owned(),
             _ => written.split_once(char::is_whitespace).map_or("", |(_, text)| text.trim()).to_owned(),
         };
-        if text.is_empty() {
+        if text.is_empty() && !written.trim_end().ends_with(['\'', '"']) {
             self.problems.add(line, format!("{} needs an argument", written.trim_end()));
         }
         Data::Text(text)

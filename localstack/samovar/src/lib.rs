@@ -2,7 +2,7 @@
 //!
 //! # Inside
 //!
-//! - `program` is the program, `options` its command line, and `logging` its log.
+//! - `program` is the program, `options` its command line, and `logging` its log. `check` is its command for templates.
 //! - `stack` starts everything that a template declares (engines, function host, event sources, listeners), and stops
 //!   it again.
 //! - `websocket` and `http_api` stand in for API Gateway, and `samovar-host` for Lambda. `build` builds the functions,
@@ -19,6 +19,7 @@ mod addresses;
 mod bill;
 mod build;
 mod chaos;
+mod check;
 mod clock;
 mod hosts;
 mod http_api;
@@ -40,6 +41,6 @@ mod uri;
 mod watch;
 mod websocket;
 
-pub use options::{Defaults, Latency, Options};
+pub use options::{Check, Command, Defaults, Latency, Options};
 pub use program::main_with;
 pub use stack::Stack;

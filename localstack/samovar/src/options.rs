@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// The values of options that the command line does not give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +25,12 @@ impl Default for Defaults {
 
 /// Runs a SAM template on this machine: WebSocket and HTTP APIs, functions, queues, tables and buckets
 #[derive(Debug, Clone, Parser)]
-#[command(version, about, max_term_width = 110)]
+#[command(version, about, max_term_width = 110, args_conflicts_with_subcommands = true)]
 pub struct Options {
+    /// Something else to do than running a template.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Listen on 127.0.0.1 at this port; 0 picks a free one
     #[arg(long, value_name = "N", default_value_t = 8000)]
     pub port: u16,
@@ -50,6 +54,10 @@ pub struct Options {
     /// The template to run
     #[arg(long, value_name = "FILE")]
     pub template: PathBuf,
+
+    /// Run what can run, and give placeholders to references to what is not here
+    #[arg(long)]
+    pub allow_missing: bool,
 
     /// Invoke the functions at this URL instead of running them, for example with cargo lambda watch at port 9000
     #[arg(long, value_name = "URL", value_parser = url)]
@@ -118,6 +126,33 @@ pub struct Options {
     /// Length of a day in lifecycle rules (on AWS 86400), for tests of expiring objects
     #[arg(long, value_name = "SECONDS", default_value = "86400", value_parser = seconds, hide_short_help = true)]
     pub lifecycle_day: Duration,
+}
+
+/// Something else to do than running a template.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Reads templates and shows everything that is wrong, needed or not run here
+    Check(Check),
+}
+
+/// Templates to read.
+#[derive(Debug, Clone, Args)]
+pub struct Check {
+    /// Templates, and folders in which to look for templates
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<PathBuf>,
+
+    /// Override a parameter of the templates; can be given several times
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parameter)]
+    pub params: Vec<(String, String)>,
+
+    /// Pass templates of which only a part can run: give placeholders to references to what is not here
+    #[arg(long)]
+    pub allow_missing: bool,
+
+    /// Show one line a template: whether it passes, and the first reason why not
+    #[arg(long)]
+    pub table: bool,
 }
 
 /// The time of calls to services.

@@ -4,16 +4,19 @@ use std::process::ExitCode;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::logging;
-use crate::options::{Defaults, Options};
+use crate::options::{Command, Defaults, Options};
 use crate::stack::Stack;
+use crate::{check, logging};
 
 /// Runs the whole program with these defaults: reads the command line, runs the stack until SIGINT or SIGTERM, stops
-/// it.
+/// it. With the command `check` it reads templates instead.
 ///
 /// Wrong arguments, `--help` and `--version` end the process at once.
 pub fn main_with(defaults: Defaults) -> ExitCode {
     let options = Options::from_args(std::env::args_os(), &defaults).unwrap_or_else(|error| error.exit());
+    if let Some(Command::Check(check)) = &options.command {
+        return check::run(check, &mut std::io::stdout().lock());
+    }
     logging::init();
     run_to_end(&options)
 }

@@ -374,6 +374,7 @@ fn template() -> samovar_template::Template {
         account_id: ACCOUNT.to_owned(),
         sqs_url: "http://127.0.0.1".to_owned(),
         issuer: "http://127.0.0.1".to_owned(),
+        allow_missing: false,
     };
     samovar_template::load(&template_path(), &BTreeMap::new(), &locals).expect("the template")
 }

@@ -1,39 +1,50 @@
 //! `AWS::S3::Bucket`: its name, CORS rules and expirations.
 
-use super::Context;
+use super::{Context, trigger};
 use crate::fields::{Fields, Schema};
 use crate::model::{Bucket, CorsRule, Expiration};
 use crate::resource::{Kind, Resource};
 
-const BUCKET: Schema = Schema {
+pub(crate) const BUCKET: Schema = Schema {
     subject: "AWS::S3::Bucket",
     required: &[],
-    optional: &["BucketName", "CorsConfiguration", "LifecycleConfiguration"],
+    optional: &["BucketName", "CorsConfiguration", "LifecycleConfiguration", "NotificationConfiguration"],
     ignored: &[
+        "AbacStatus",
         "AccelerateConfiguration",
+        "AccessControl",
         "AnalyticsConfigurations",
         "BucketEncryption",
+        "BucketNamePrefix",
+        "BucketNamespace",
         "IntelligentTieringConfigurations",
         "InventoryConfigurations",
         "LoggingConfiguration",
+        "MetadataConfiguration",
+        "MetadataTableConfiguration",
         "MetricsConfigurations",
+        "ObjectLockConfiguration",
+        "ObjectLockEnabled",
         "OwnershipControls",
         "PublicAccessBlockConfiguration",
+        "ReplicationConfiguration",
         "Tags",
         "VersioningConfiguration",
+        "WebsiteConfiguration",
     ],
 };
 
-const CORS: Schema = Schema { subject: "CorsConfiguration", required: &["CorsRules"], optional: &[], ignored: &[] };
+pub(crate) const CORS: Schema =
+    Schema { subject: "CorsConfiguration", required: &["CorsRules"], optional: &[], ignored: &[] };
 
-const CORS_RULE: Schema = Schema {
+pub(crate) const CORS_RULE: Schema = Schema {
     subject: "A CORS rule",
     required: &["AllowedMethods", "AllowedOrigins"],
     optional: &["AllowedHeaders", "ExposedHeaders", "MaxAge"],
     ignored: &["Id"],
 };
 
-const LIFECYCLE: Schema = Schema {
+pub(crate) const LIFECYCLE: Schema = Schema {
     subject: "LifecycleConfiguration",
     required: &["Rules"],
     optional: &[],
@@ -42,7 +53,7 @@ const LIFECYCLE: Schema = Schema {
 
 /// Properties that narrow a rule (`TagFilters` and the like) are not in the schema: skipping them would delete too
 /// much.
-const LIFECYCLE_RULE: Schema = Schema {
+pub(crate) const LIFECYCLE_RULE: Schema = Schema {
     subject: "A lifecycle rule",
     required: &["Status"],
     optional: &["AbortIncompleteMultipartUpload", "ExpirationInDays", "Prefix"],
@@ -58,15 +69,12 @@ const LIFECYCLE_RULE: Schema = Schema {
     ],
 };
 
-const ABORT: Schema = Schema {
+pub(crate) const ABORT: Schema = Schema {
     subject: "AbortIncompleteMultipartUpload",
     required: &["DaysAfterInitiation"],
     optional: &[],
     ignored: &[],
 };
-
-#[cfg(test)]
-pub(crate) const SCHEMAS: [&Schema; 6] = [&BUCKET, &CORS, &CORS_RULE, &LIFECYCLE, &LIFECYCLE_RULE, &ABORT];
 
 const METHODS: [&str; 5] = ["DELETE", "GET", "HEAD", "POST", "PUT"];
 
@@ -89,6 +97,7 @@ fn build(context: &Context<'_>, resource: &Resource) -> Option<Bucket> {
     if let Some(rule) = broken_naming_rule(&name) {
         fields.wrong("BucketName", &format!("is \"{name}\", but {rule}"));
     }
+    trigger::check_notifications(context, &fields);
     let cors = fields.map("CorsConfiguration", &CORS);
     let cors = cors.as_ref().and_then(|cors| cors.maps("CorsRules", &CORS_RULE)).unwrap_or_default();
     let lifecycle = fields.map("LifecycleConfiguration", &LIFECYCLE);

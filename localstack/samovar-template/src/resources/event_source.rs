@@ -1,25 +1,36 @@
-//! A function's `Events` of the type SQS, with the checks that Lambda makes when it creates an event source mapping,
-//! and its schedules. Events of the type `HttpApi` are routes, and are read together with their API (`http_event`).
+//! Queues as event sources: events of the type SQS and `AWS::Lambda::EventSourceMapping`, with the checks that Lambda
+//! makes when it creates an event source mapping.
 
 use std::time::Duration;
 
 use super::Context;
-use super::event::{EVENT, HTTP_API_EVENT};
+use super::event::Event;
 use super::queue::{DEFAULT_VISIBILITY_TIMEOUT_SECONDS, FIFO_SUFFIX};
-use super::schedule::schedule;
 use crate::fields::{Fields, Schema};
-use crate::model::{Queue, Schedule, SqsEventSource};
+use crate::model::{Queue, SqsEventSource};
 use crate::resource::{Kind, Resource};
-use crate::yaml::{Data, Entry};
+use crate::yaml::{Data, Node};
 
 pub(crate) const SQS_EVENT: Schema = Schema {
     subject: "An event of the type SQS",
     required: &["Queue"],
-    optional: &["BatchSize", "Enabled", "FunctionResponseTypes", "MaximumBatchingWindowInSeconds", "ScalingConfig"],
-    ignored: &["KmsKeyArn", "LoggingConfig", "MetricsConfig"],
+    optional: &[
+        "BatchSize",
+        "Enabled",
+        "FilterCriteria",
+        "FunctionResponseTypes",
+        "MaximumBatchingWindowInSeconds",
+        "ScalingConfig",
+    ],
+    ignored: &["KmsKeyArn", "LoggingConfig", "MetricsConfig", "ProvisionedPollerConfig"],
 };
 
-const SCALING_CONFIG: Schema =
+pub(crate) const FILTER_CRITERIA: Schema =
+    Schema { subject: "FilterCriteria", required: &[], optional: &["Filters"], ignored: &[] };
+
+pub(crate) const FILTER: Schema = Schema { subject: "A filter", required: &[], optional: &["Pattern"], ignored: &[] };
+
+pub(crate) const SCALING_CONFIG: Schema =
     Schema { subject: "ScalingConfig", required: &[], optional: &["MaximumConcurrency"], ignored: &[] };
 
 const DEFAULT_BATCH_SIZE: u32 = 10;
@@ -27,63 +38,47 @@ const DEFAULT_BATCH_SIZE: u32 = 10;
 const LARGEST_SIMPLE_BATCH: u32 = 10;
 const REPORT_BATCH_ITEM_FAILURES: &str = "ReportBatchItemFailures";
 
-pub(crate) fn events(
-    function: &Resource,
-    fields: &Fields<'_>,
-    timeout_seconds: u32,
-    context: &Context<'_>,
-    queues: &[Queue],
-) -> (Vec<SqsEventSource>, Vec<Schedule>) {
-    let (mut sources, mut schedules) = (Vec::new(), Vec::new());
-    let Some(events) = fields.node("Events") else { return (sources, schedules) };
-    if !matches!(events.data, Data::Map(_)) {
-        context.problems.push(events.not("Events", "a map"));
-    }
-    for event in events.entries() {
-        let kind = Fields::new(&EVENT, &event.value, context.problems);
-        match kind.text("Type").as_deref() {
-            Some("SQS") => sources.extend(source(function, event, &kind, timeout_seconds, context, queues)),
-            Some("ScheduleV2") => schedules.extend(schedule(function, event, &kind, context)),
-            Some(HTTP_API_EVENT) => {}
-            Some(other) => {
-                let known = "SQS, ScheduleV2 and HttpApi";
-                kind.wrong("Type", &format!("is {other}, but the local stack has only events of the types {known}"));
-            }
-            None => {}
-        }
-    }
-    (sources, schedules)
-}
-
-fn source(
-    function: &Resource,
-    event: &Entry,
-    kind: &Fields<'_>,
+pub(super) fn source(
+    event: &Event<'_>,
     timeout_seconds: u32,
     context: &Context<'_>,
     queues: &[Queue],
 ) -> Option<SqsEventSource> {
-    let (properties, queue) = queue_of(kind, context)?;
-    let source = build(format!("{}{}", function.id, event.key), &properties, queue, context)?;
-    check_visibility(&properties, &source, timeout_seconds, queues);
-    Some(source)
-}
-
-/// The properties of an SQS event, and its queue.
-fn queue_of<'a>(kind: &Fields<'_>, context: &'a Context<'_>) -> Option<(Fields<'a>, &'a Resource)> {
-    let properties = Fields::new(&SQS_EVENT, kind.node("Properties")?, context.problems);
+    let properties = Fields::new(&SQS_EVENT, event.properties, context.problems);
     let arn = properties.text("Queue")?;
-    let queue = context.scope.find(Kind::Queue, "Arn", &arn);
-    if queue.is_none() {
+    let Some(queue) = context.scope.find(Kind::Queue, "Arn", &arn) else {
+        if context.scope.locals.allow_missing {
+            let message =
+                format!("{}: the queue \"{arn}\" is not in this template, so its event never comes", event.name);
+            context.problems.note(event.line, message);
+            return None;
+        }
         let message = format!("is \"{arn}\", which is not the Arn of a queue of this template: use !GetAtt Queue.Arn");
         properties.wrong("Queue", &message);
-    }
-    Some((properties, queue?))
+        return None;
+    };
+    mapping(event.logical_id(), &properties, "Queue", queue, timeout_seconds, context, queues)
+}
+
+/// The source that reads this queue. The property `of` of the mapping names the queue.
+pub(super) fn mapping(
+    logical_id: String,
+    properties: &Fields<'_>,
+    of: &str,
+    queue: &Resource,
+    timeout_seconds: u32,
+    context: &Context<'_>,
+    queues: &[Queue],
+) -> Option<SqsEventSource> {
+    let source = build(logical_id, properties, of, queue, context)?;
+    check_visibility(properties, of, &source, timeout_seconds, queues);
+    Some(source)
 }
 
 fn build(
     logical_id: String,
     properties: &Fields<'_>,
+    of: &str,
     queue: &Resource,
     context: &Context<'_>,
 ) -> Option<SqsEventSource> {
@@ -98,24 +93,53 @@ fn build(
     } else if batch_size > LARGEST_SIMPLE_BATCH && window == 0 {
         properties.wrong("BatchSize", "above 10 needs MaximumBatchingWindowInSeconds: 1 or more");
     }
-    let responses = properties.texts("FunctionResponseTypes").unwrap_or_default();
-    if responses.iter().any(|response| response != REPORT_BATCH_ITEM_FAILURES) {
-        properties.wrong("FunctionResponseTypes", &format!("must be [{REPORT_BATCH_ITEM_FAILURES}]"));
-    }
     let scaling = properties.map("ScalingConfig", &SCALING_CONFIG);
     Some(SqsEventSource {
         logical_id,
         queue: name,
-        queue_arn: properties.text("Queue")?,
+        queue_arn: properties.text(of)?,
         batch_size,
         maximum_batching_window: Duration::from_secs(window.into()),
-        report_batch_item_failures: !responses.is_empty(),
+        report_batch_item_failures: reports_failures(properties),
         maximum_concurrency: scaling.and_then(|scaling| scaling.integer("MaximumConcurrency", 2..=1_000)),
+        filters: filters(properties),
         enabled: properties.boolean("Enabled").unwrap_or(true),
     })
 }
 
-fn check_visibility(properties: &Fields<'_>, source: &SqsEventSource, timeout_seconds: u32, queues: &[Queue]) {
+pub(super) fn reports_failures(properties: &Fields<'_>) -> bool {
+    let responses = properties.texts("FunctionResponseTypes").unwrap_or_default();
+    if responses.iter().any(|response| response != REPORT_BATCH_ITEM_FAILURES) {
+        properties.wrong("FunctionResponseTypes", &format!("must be [{REPORT_BATCH_ITEM_FAILURES}]"));
+    }
+    !responses.is_empty()
+}
+
+/// The patterns of `FilterCriteria`. Each is the text of a JSON object.
+pub(super) fn filters(properties: &Fields<'_>) -> Vec<String> {
+    let criteria = properties.map("FilterCriteria", &FILTER_CRITERIA);
+    let filters = criteria.as_ref().and_then(|criteria| criteria.maps("Filters", &FILTER)).unwrap_or_default();
+    let patterns = filters.iter().filter_map(|filter| {
+        // SAM takes a map too, and writes it as text.
+        let pattern = match filter.node("Pattern")? {
+            node @ Node { data: Data::Map(_), .. } => node.to_json().to_string(),
+            _ => filter.text("Pattern")?,
+        };
+        if !serde_json::from_str::<serde_json::Value>(&pattern).is_ok_and(|pattern| pattern.is_object()) {
+            filter.wrong("Pattern", "must be a JSON object, as text");
+        }
+        Some(pattern)
+    });
+    patterns.collect()
+}
+
+fn check_visibility(
+    properties: &Fields<'_>,
+    of: &str,
+    source: &SqsEventSource,
+    timeout_seconds: u32,
+    queues: &[Queue],
+) {
     let Some(queue) = queues.iter().find(|queue| queue.name == source.queue) else { return };
     let visibility = queue.attributes.get("VisibilityTimeout").and_then(|value| value.parse().ok());
     let visibility = visibility.unwrap_or(DEFAULT_VISIBILITY_TIMEOUT_SECONDS);
@@ -125,6 +149,6 @@ fn check_visibility(properties: &Fields<'_>, source: &SqsEventSource, timeout_se
              less than the function's Timeout of {timeout_seconds} s: raise it \
              (AWS asks for six times the Timeout)"
         );
-        properties.wrong("Queue", &message);
+        properties.wrong(of, &message);
     }
 }

@@ -1,51 +1,118 @@
-//! `AWS::Serverless::Function`: its code and how it is built, with its limits, environment and permissions.
+//! `AWS::Serverless::Function` and `AWS::Lambda::Function`: the program, with its limits, environment and permissions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::Context;
-use super::event_source::events;
-use super::policy::{function_policies, sqs_execution_policy};
+use super::code::{self, Program};
+use super::event::{Sources, events};
+use super::event_source_mapping;
+use super::function_url;
+use super::policy::{Policies, sqs_execution_policy};
+use super::trigger;
 use crate::fields::{Fields, Schema};
-use crate::model::{BuildMethod, Function, Queue};
-use crate::resource::{Kind, Resource};
+use crate::model::{Function, Queue};
+use crate::resource::{Kind, RAW_FUNCTION, Resource};
 use crate::yaml::{Data, Node};
 
 pub(crate) const FUNCTION: Schema = Schema {
     subject: "AWS::Serverless::Function",
-    required: &["CodeUri", "Handler", "Runtime"],
+    required: &[],
     optional: &[
+        "CodeUri",
         "Environment",
         "Events",
         "FunctionName",
+        "FunctionUrlConfig",
+        "Handler",
+        "ImageUri",
+        "InlineCode",
         "MemorySize",
+        "PackageType",
         "Policies",
         "ReservedConcurrentExecutions",
+        "Role",
+        "Runtime",
         "Timeout",
     ],
     ignored: &[
         "Architectures",
+        "AssumeRolePolicyDocument",
+        "AutoPublishAlias",
+        "AutoPublishAliasAllProperties",
+        "AutoPublishCodeSha256",
+        "CapacityProviderConfig",
         "CodeSigningConfigArn",
+        "DeadLetterQueue",
+        "DeploymentPreference",
         "Description",
+        "DurableConfig",
         "EphemeralStorage",
+        "EventInvokeConfig",
+        "FileSystemConfigs",
+        "FunctionScalingConfig",
+        "ImageConfig",
         "KmsKeyArn",
+        "Layers",
         "LoggingConfig",
+        "PermissionsBoundary",
         "PropagateTags",
+        "ProvisionedConcurrencyConfig",
+        "PublishToLatestPublished",
         "RecursiveLoop",
         "RolePath",
         "RuntimeManagementConfig",
+        "SnapStart",
         "SourceKMSKeyArn",
         "Tags",
+        "TenancyConfig",
         "Tracing",
+        "VersionDeletionPolicy",
+        "VersionDescription",
         "VpcConfig",
     ],
 };
 
-const ENVIRONMENT: Schema = Schema { subject: "Environment", required: &["Variables"], optional: &[], ignored: &[] };
-const BUILD_PROPERTIES: Schema =
-    Schema { subject: "BuildProperties", required: &[], optional: &["Binary"], ignored: &[] };
+pub(crate) const LAMBDA_FUNCTION: Schema = Schema {
+    subject: RAW_FUNCTION,
+    required: &["Code", "Role"],
+    optional: &[
+        "Environment",
+        "FunctionName",
+        "Handler",
+        "MemorySize",
+        "PackageType",
+        "ReservedConcurrentExecutions",
+        "Runtime",
+        "Timeout",
+    ],
+    ignored: &[
+        "Architectures",
+        "CapacityProviderConfig",
+        "CodeSigningConfigArn",
+        "DeadLetterConfig",
+        "Description",
+        "DurableConfig",
+        "EphemeralStorage",
+        "FileSystemConfigs",
+        "FunctionScalingConfig",
+        "ImageConfig",
+        "KmsKeyArn",
+        "Layers",
+        "LoggingConfig",
+        "PublishToLatestPublished",
+        "RecursiveLoop",
+        "RuntimeManagementConfig",
+        "SnapStart",
+        "Tags",
+        "TenancyConfig",
+        "TracingConfig",
+        "VpcConfig",
+    ],
+};
+
+pub(crate) const ENVIRONMENT: Schema =
+    Schema { subject: "Environment", required: &[], optional: &["Variables"], ignored: &[] };
 
 /// Lambda's defaults, for a template that gives no value.
 const DEFAULT_TIMEOUT_SECONDS: u32 = 3;
@@ -76,25 +143,27 @@ const RESERVED_VARIABLES: [&str; 18] = [
     "_X_AMZN_TRACE_ID",
 ];
 
-pub(crate) fn functions(
-    context: &Context<'_>,
-    managed: &BTreeMap<String, Option<Value>>,
-    queues: &[Queue],
-) -> Vec<Function> {
-    let mut binaries: BTreeMap<String, String> = BTreeMap::new();
-    let mut functions = Vec::new();
-    for resource in context.scope.present(Kind::Function) {
-        let fields = context.fields(resource, &FUNCTION);
-        let build_method = build_method(context, resource);
-        let binary = (build_method == BuildMethod::RustCargoLambda).then(|| binary(context, resource)).flatten();
-        if let Some(binary) = &binary
-            && let Some(other) = binaries.insert(binary.clone(), resource.id.clone())
-        {
-            let message =
-                format!("{} and {other} have the same Binary, {binary}: give each function its own", resource.id);
-            context.problems.add(resource.line, message);
+pub(crate) fn functions(context: &Context<'_>, policies: &Policies, queues: &[Queue]) -> Vec<Function> {
+    let mut functions: Vec<Function> = context
+        .scope
+        .present(Kind::Function)
+        .filter_map(|resource| {
+            let schema = if resource.type_name == RAW_FUNCTION { &LAMBDA_FUNCTION } else { &FUNCTION };
+            build(context, resource, &context.fields(resource, schema), policies, queues)
+        })
+        .collect();
+    // Binaries name functions only where that names one.
+    let mut owners: BTreeMap<String, usize> = BTreeMap::new();
+    for function in &functions {
+        *owners.entry(function.name.clone()).or_default() += 1;
+        if function.name != function.logical_id {
+            *owners.entry(function.logical_id.clone()).or_default() += 1;
         }
-        functions.extend(build(context, resource, &fields, (build_method, binary), managed, queues));
+    }
+    for function in &mut functions {
+        if owners.get(&function.name).is_some_and(|owners| *owners > 1) {
+            function.name.clone_from(&function.logical_id);
+        }
     }
     functions
 }
@@ -103,28 +172,25 @@ fn build(
     context: &Context<'_>,
     resource: &Resource,
     fields: &Fields<'_>,
-    (build_method, binary): (BuildMethod, Option<String>),
-    managed: &BTreeMap<String, Option<Value>>,
+    policies: &Policies,
     queues: &[Queue],
 ) -> Option<Function> {
-    let runtime = fields.text("Runtime");
-    if let Some(runtime) = &runtime
-        && !["nodejs", "provided.al", "python"].iter().any(|known| runtime.starts_with(known))
-    {
-        fields.wrong("Runtime", &format!("is \"{runtime}\", but the local stack runs provided.*, nodejs* and python*"));
-    }
-    let handler = fields.text("Handler");
     let timeout = fields.integer("Timeout", 1..=900).unwrap_or(DEFAULT_TIMEOUT_SECONDS);
     let reserved_concurrency = fields.integer("ReservedConcurrentExecutions", 0..=100_000);
-    let (event_sources, schedules) = events(resource, fields, timeout, context, queues);
+    let raw = resource.type_name == RAW_FUNCTION;
+    let mut sources = if raw { Sources::default() } else { events(resource, fields, timeout, context, queues) };
+    let of_events = sources.queues.len();
+    event_source_mapping::add(context, resource, timeout, queues, &mut sources);
+    sources.triggers.extend(trigger::notifications(context, resource));
+    let Sources { queues: event_sources, schedules, triggers } = sources;
     check_reservation(
         fields,
         reserved_concurrency,
         event_sources.iter().filter_map(|source| source.maximum_concurrency),
     );
-    let policies = fields.node("Policies");
-    let mut policies = policies.map_or_else(Vec::new, |node| function_policies(node, managed, context.problems));
-    if !event_sources.is_empty() {
+    let mut policies = policies.of_function(context, resource, fields);
+    // With a role, SAM adds nothing.
+    if of_events > 0 && !fields.has("Role") {
         policies.push(sqs_execution_policy());
     }
     let function_name = context.problems.keep(resource.name(context.scope))?;
@@ -133,69 +199,33 @@ fn build(
         let message = "but AWS takes 1 to 64 letters, digits, hyphens and underscores";
         fields.wrong("FunctionName", &format!("is \"{function_name}\", {message}"));
     }
+    let code = code::read(context, resource, fields);
+    let environment = environment(fields);
+    let local_environment = local_environment(context, resource);
+    let memory_mb = fields.integer("MemorySize", 128..=10_240).unwrap_or(DEFAULT_MEMORY_MB);
+    let Program { code, code_dir, runtime, handler, build_method, binary } = code?;
     Some(Function {
         logical_id: resource.id.clone(),
         name: binary.clone().unwrap_or_else(|| resource.id.clone()),
         function_name,
         arn: context.problems.keep(resource.attribute(context.scope, resource.line, "Arn"))?,
-        code_dir: context.folder.join(code_uri(fields)?),
-        runtime: runtime?,
-        handler: handler?,
+        code,
+        code_dir,
+        runtime,
+        handler,
         build_method,
         binary,
-        memory_mb: fields.integer("MemorySize", 128..=10_240).unwrap_or(DEFAULT_MEMORY_MB),
+        memory_mb,
         timeout: Duration::from_secs(timeout.into()),
         reserved_concurrency,
-        environment: environment(fields),
-        local_environment: local_environment(context, resource),
+        environment,
+        local_environment,
         policies,
         event_sources,
         schedules,
+        triggers,
+        url: function_url::of(context, resource),
     })
-}
-
-/// The folder of the code. Code in another place cannot be run from here.
-fn code_uri(fields: &Fields<'_>) -> Option<String> {
-    let uri = fields.text("CodeUri")?;
-    if uri.contains("://") {
-        fields.wrong("CodeUri", &format!("is \"{uri}\", but must be a folder on this machine"));
-    }
-    Some(uri)
-}
-
-/// `Metadata.BuildMethod`.
-fn build_method(context: &Context<'_>, resource: &Resource) -> BuildMethod {
-    let Some(node) = resource.metadata.as_ref().and_then(|metadata| metadata.get("BuildMethod")) else {
-        return BuildMethod::None;
-    };
-    match node.as_text().as_deref() {
-        Some("rust-cargolambda") => BuildMethod::RustCargoLambda,
-        Some("makefile") => BuildMethod::Makefile,
-        Some("go1.x") => BuildMethod::Go,
-        // The runtime's own way, by the name that SAM has for it.
-        Some(other) if other.starts_with("nodejs") || other.starts_with("python") => BuildMethod::None,
-        other => {
-            let message = format!(
-                "BuildMethod is \"{}\", but the local stack builds with rust-cargolambda, makefile and go1.x, and for \
-                 nodejs* and python*",
-                other.unwrap_or_default()
-            );
-            context.problems.add(node.line, message);
-            BuildMethod::None
-        }
-    }
-}
-
-/// `Metadata.BuildProperties.Binary`.
-fn binary(context: &Context<'_>, resource: &Resource) -> Option<String> {
-    let properties = resource.metadata.as_ref()?.get("BuildProperties")?;
-    let properties = Fields::new(&BUILD_PROPERTIES, properties, context.problems);
-    let binary = properties.text("Binary")?;
-    // The name becomes part of paths and URLs.
-    if binary.is_empty() || !binary.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
-        properties.wrong("Binary", &format!("is \"{binary}\", which is not the name of a binary"));
-    }
-    Some(binary)
 }
 
 /// `Metadata.LocalEnvironment`: variables that a deployed function gets from another place, such as a secret.

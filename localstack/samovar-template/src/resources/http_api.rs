@@ -2,18 +2,20 @@
 //! (`http_event`).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::Context;
 use super::http_event::{Auth, routes};
+use super::websocket::IAM;
+use super::{Context, raw_api};
 use crate::fields::{Fields, Schema};
-use crate::model::{Cors, Function, HttpApi, IdentitySource, JwtAuthorizer};
-use crate::resource::{Kind, Resource};
+use crate::model::{Cors, Function, HttpApi, IdentitySource, JwtAuthorizer, LambdaAuthorizer, PayloadFormat};
+use crate::resource::{Kind, RAW_API, Resource};
 use crate::yaml::{Data, Entry, Node};
 
 pub(crate) const HTTP_API: Schema = Schema {
     subject: "AWS::Serverless::HttpApi",
     required: &[],
-    optional: &["Auth", "CorsConfiguration", "Name", "StageName", "StageVariables"],
+    optional: &["Auth", "CorsConfiguration", "DefinitionBody", "DefinitionUri", "Name", "StageName", "StageVariables"],
     ignored: &[
         "AccessLogSettings",
         "DefaultRouteSettings",
@@ -42,6 +44,20 @@ pub(crate) const AUTHORIZER: Schema = Schema {
     ignored: &[],
 };
 
+pub(crate) const LAMBDA_AUTHORIZER: Schema = Schema {
+    subject: "A Lambda authorizer",
+    required: &["AuthorizerPayloadFormatVersion", "FunctionArn"],
+    optional: &["EnableSimpleResponses", "Identity"],
+    ignored: &["EnableFunctionDefaultPermissions", "FunctionInvokeRole"],
+};
+
+pub(crate) const IDENTITY: Schema = Schema {
+    subject: "Identity",
+    required: &[],
+    optional: &["Context", "Headers", "QueryStrings", "ReauthorizeEvery", "StageVariables"],
+    ignored: &[],
+};
+
 pub(crate) const JWT_CONFIGURATION: Schema =
     Schema { subject: "JwtConfiguration", required: &["audience", "issuer"], optional: &[], ignored: &[] };
 
@@ -58,12 +74,16 @@ const LARGEST_MAX_AGE_SECONDS: u32 = 86_400;
 pub(crate) fn http_apis(context: &Context<'_>, functions: &[Function]) -> Vec<HttpApi> {
     let mut apis: Vec<(HttpApi, Auth)> = Vec::new();
     for resource in context.scope.present(Kind::HttpApi) {
-        let others = [Kind::HttpApi, Kind::WebSocketApi].into_iter().flat_map(|kind| context.scope.present(kind));
+        let others =
+            [Kind::HttpApi, Kind::RestApi, Kind::WebSocketApi].into_iter().flat_map(|kind| context.scope.present(kind));
         if others.filter(|other| other.api_id() == resource.api_id()).count() > 1 {
             let message = format!("Another API differs from {} only in upper and lower case: rename one", resource.id);
             context.problems.add(resource.line, message);
         }
-        apis.push(build(context, resource));
+        apis.push(match resource.type_name {
+            RAW_API => (raw_api::http(context, resource, functions), Auth::default()),
+            _ => build(context, resource, functions),
+        });
     }
     routes(context, functions, &mut apis);
     apis.into_iter().map(|(api, _)| api).collect()
@@ -81,10 +101,17 @@ pub(crate) fn stage_id(resource: &Resource) -> Option<String> {
     }
 }
 
-fn build(context: &Context<'_>, resource: &Resource) -> (HttpApi, Auth) {
+fn build(context: &Context<'_>, resource: &Resource, functions: &[Function]) -> (HttpApi, Auth) {
     let fields = context.fields(resource, &HTTP_API);
-    let mut auth = Auth { default_authorizer: None, scopes: BTreeMap::new() };
-    let authorizers = fields.map("Auth", &AUTH).map(|map| authorizers(&map, &mut auth)).unwrap_or_default();
+    let mut auth = Auth::default();
+    let mut read = Authorizers::default();
+    if let Some(map) = fields.map("Auth", &AUTH) {
+        authorizers(context, &map, functions, &mut auth, &mut read);
+    }
+    if ["DefinitionBody", "DefinitionUri"].iter().any(|definition| fields.has(definition)) {
+        let message = format!("{}: the routes of its OpenAPI definition are not read", resource.id);
+        context.not_read(resource.line, message);
+    }
     let api = HttpApi {
         logical_id: resource.id.clone(),
         api_id: resource.api_id(),
@@ -92,13 +119,15 @@ fn build(context: &Context<'_>, resource: &Resource) -> (HttpApi, Auth) {
         stage: stage(&fields),
         stage_variables: stage_variables(&fields),
         cors: cors(&fields),
-        authorizers,
+        authorizers: read.jwt,
+        lambda_authorizers: read.lambda,
         routes: Vec::new(),
+        other_integrations: BTreeMap::new(),
     };
     (api, auth)
 }
 
-fn stage(fields: &Fields<'_>) -> String {
+pub(super) fn stage(fields: &Fields<'_>) -> String {
     let stage = fields.text("StageName").unwrap_or_else(|| DEFAULT_STAGE.to_owned());
     let named = !stage.is_empty() && stage.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     if !named && stage != DEFAULT_STAGE {
@@ -108,10 +137,15 @@ fn stage(fields: &Fields<'_>) -> String {
     stage
 }
 
-fn stage_variables(fields: &Fields<'_>) -> BTreeMap<String, String> {
-    let Some(node) = fields.node("StageVariables") else { return BTreeMap::new() };
+pub(super) fn stage_variables(fields: &Fields<'_>) -> BTreeMap<String, String> {
+    variables(fields, "StageVariables")
+}
+
+/// The stage variables under this property.
+pub(super) fn variables(fields: &Fields<'_>, property: &str) -> BTreeMap<String, String> {
+    let Some(node) = fields.node(property) else { return BTreeMap::new() };
     if !matches!(node.data, Data::Map(_)) {
-        fields.problems().push(node.not("StageVariables", "a map"));
+        fields.problems().push(node.not(property, "a map"));
     }
     let text = |entry: &Entry| {
         let value = entry.value.expect_text(&format!("The stage variable {}", entry.key));
@@ -120,29 +154,42 @@ fn stage_variables(fields: &Fields<'_>) -> BTreeMap<String, String> {
     node.entries().iter().filter_map(text).collect()
 }
 
-fn authorizers(fields: &Fields<'_>, auth: &mut Auth) -> BTreeMap<String, JwtAuthorizer> {
-    let only_jwt = "the local stack has only JWT authorizers";
+/// The authorizers of an API, by kinds.
+#[derive(Debug, Default)]
+struct Authorizers {
+    jwt: BTreeMap<String, JwtAuthorizer>,
+    lambda: BTreeMap<String, LambdaAuthorizer>,
+}
+
+fn authorizers(
+    context: &Context<'_>,
+    fields: &Fields<'_>,
+    functions: &[Function],
+    auth: &mut Auth,
+    read: &mut Authorizers,
+) {
+    let problems = fields.problems();
     if fields.boolean("EnableIamAuthorizer") == Some(true) {
-        fields.wrong("EnableIamAuthorizer", &format!("cannot be true: {only_jwt}"));
+        auth.scopes.insert(IAM.to_owned(), Vec::new());
     }
-    let mut authorizers = BTreeMap::new();
     if let Some(node) = fields.node("Authorizers") {
         if !matches!(node.data, Data::Map(_)) {
-            fields.problems().push(node.not("Authorizers", "a map"));
+            problems.push(node.not("Authorizers", "a map"));
         }
-        for Entry { line, key, value } in node.entries() {
+        for Entry { key, value, .. } in node.entries() {
             auth.scopes.insert(key.clone(), Vec::new());
             // SAM tells the kinds of authorizers apart by this key.
-            if matches!(value.data, Data::Map(_)) && value.get("JwtConfiguration").is_none() {
-                let what =
-                    if value.get("FunctionArn").is_some() { "a Lambda authorizer" } else { "not a JWT authorizer" };
-                let message = format!("{key} is {what} (it has no JwtConfiguration), but {only_jwt}");
-                fields.problems().add(*line, message);
+            if value.get("FunctionArn").is_some() {
+                let authorizer = Fields::new(&LAMBDA_AUTHORIZER, value, problems);
+                let authorizer = lambda(context, &authorizer, functions);
+                read.lambda.extend(authorizer.map(|authorizer| (key.clone(), authorizer)));
                 continue;
             }
-            let authorizer = Fields::new(&AUTHORIZER, value, fields.problems());
+            let authorizer = Fields::new(&AUTHORIZER, value, problems);
             auth.scopes.insert(key.clone(), authorizer.texts("AuthorizationScopes").unwrap_or_default());
-            authorizers.extend(jwt(&authorizer).map(|jwt| (key.clone(), jwt)));
+            let source = authorizer.text("IdentitySource");
+            let authorizer = source.and_then(|source| jwt(&authorizer, &source));
+            read.jwt.extend(authorizer.map(|authorizer| (key.clone(), authorizer)));
         }
     }
     auth.default_authorizer = fields.text("DefaultAuthorizer").filter(|name| {
@@ -152,10 +199,54 @@ fn authorizers(fields: &Fields<'_>, auth: &mut Auth) -> BTreeMap<String, JwtAuth
         }
         known
     });
-    authorizers
 }
 
-fn jwt(fields: &Fields<'_>) -> Option<JwtAuthorizer> {
+fn lambda(context: &Context<'_>, fields: &Fields<'_>, functions: &[Function]) -> Option<LambdaAuthorizer> {
+    let format = fields.text("AuthorizerPayloadFormatVersion");
+    let payload_format = payload_format(fields, "AuthorizerPayloadFormatVersion", format, PayloadFormat::V2);
+    let identity = fields.map("Identity", &IDENTITY);
+    let mut identity_sources = Vec::new();
+    let mut cache = 0;
+    if let Some(identity) = &identity {
+        for (property, prefix) in [
+            ("Headers", "$request.header."),
+            ("QueryStrings", "$request.querystring."),
+            ("StageVariables", "$stageVariables."),
+            ("Context", "$context."),
+        ] {
+            let names = identity.texts(property).unwrap_or_default();
+            identity_sources.extend(names.into_iter().map(|name| format!("{prefix}{name}")));
+        }
+        cache = identity.integer("ReauthorizeEvery", 0..=3600).unwrap_or(0);
+    }
+    Some(LambdaAuthorizer {
+        function: context.function_name(fields, "FunctionArn", functions)?,
+        payload_format,
+        simple_responses: fields.boolean("EnableSimpleResponses").unwrap_or(false),
+        identity_sources,
+        cache: Duration::from_secs(cache.into()),
+    })
+}
+
+/// The format that a property names.
+pub(super) fn payload_format(
+    fields: &Fields<'_>,
+    property: &str,
+    version: Option<String>,
+    default: PayloadFormat,
+) -> PayloadFormat {
+    match version.as_deref() {
+        None => default,
+        Some("1.0" | "1") => PayloadFormat::V1,
+        Some("2.0" | "2") => PayloadFormat::V2,
+        Some(other) => {
+            fields.wrong(property, &format!("is \"{other}\", but AWS takes 1.0 and 2.0"));
+            default
+        }
+    }
+}
+
+pub(super) fn jwt(fields: &Fields<'_>, source: &str) -> Option<JwtAuthorizer> {
     // SAM accepts these names in either case, because CloudFormation's own type writes them with capitals.
     let mut node = fields.node("JwtConfiguration")?.clone();
     if let Data::Map(entries) = &mut node.data {
@@ -177,7 +268,6 @@ fn jwt(fields: &Fields<'_>) -> Option<JwtAuthorizer> {
     if audience.as_ref().is_some_and(Vec::is_empty) {
         configuration.wrong("audience", "is empty, but AWS requires at least one entry");
     }
-    let source = fields.text("IdentitySource")?;
     let named = |prefix| source.strip_prefix(prefix).filter(|name: &&str| !name.is_empty()).map(str::to_owned);
     let identity_source = named("$request.header.")
         .map(IdentitySource::Header)
@@ -190,13 +280,17 @@ fn jwt(fields: &Fields<'_>) -> Option<JwtAuthorizer> {
 }
 
 /// A map, or `true` for every origin.
-fn cors(fields: &Fields<'_>) -> Option<Cors> {
+pub(super) fn cors(fields: &Fields<'_>) -> Option<Cors> {
     let node = fields.node("CorsConfiguration")?;
     if !matches!(node.data, Data::Map(_)) {
         let all = Cors { allow_origins: vec!["*".to_owned()], ..Cors::default() };
         return fields.boolean("CorsConfiguration")?.then_some(all);
     }
-    let cors = Fields::new(&CORS, node, fields.problems());
+    Some(cors_of(&Fields::new(&CORS, node, fields.problems())))
+}
+
+/// The rules of a map with the properties of `CorsConfiguration`.
+pub(super) fn cors_of(cors: &Fields<'_>) -> Cors {
     let list = |name| cors.texts(name).unwrap_or_default();
     let max_age = cors.node("MaxAge").and_then(Node::as_text);
     let read = Cors {
@@ -220,5 +314,5 @@ fn cors(fields: &Fields<'_>) -> Option<Cors> {
     if read.allow_credentials && (read.allow_origins.is_empty() || read.allow_origins.iter().any(|one| one == "*")) {
         cors.wrong("AllowCredentials", "cannot be true where AllowOrigins is * or not set");
     }
-    Some(read)
+    read
 }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Context;
-use super::event::{EVENT, HTTP_API_EVENT};
+use super::event::{EVENT, HTTP_API};
+use super::http_api::payload_format;
+use super::websocket::IAM;
+use crate::declarations::IMPLICIT_HTTP_API;
 use crate::fields::{Fields, Schema};
-use crate::model::{Authorization, Function, HttpApi, HttpRoute};
-use crate::resource::{Kind, Resource};
+use crate::model::{Authorization, Function, HttpApi, HttpRoute, PayloadFormat};
+use crate::resource::Kind;
 use crate::route_key::{METHODS, RouteKey};
-use crate::yaml::{Data, Entry, Node};
+use crate::yaml::{Data, Node};
 
 pub(crate) const HTTP_EVENT: Schema = Schema {
     subject: "An event of the type HttpApi",
@@ -30,7 +33,7 @@ const LONGEST_TIMEOUT_MS: u32 = 30_000;
 const NO_AUTHORIZER: &str = "NONE";
 
 /// The facts about an API that its events need and its model does not have.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Auth {
     pub(super) default_authorizer: Option<String>,
     /// `AuthorizationScopes` of each authorizer, for events without scopes of their own. Invalid authorizers are
@@ -38,25 +41,21 @@ pub(super) struct Auth {
     pub(super) scopes: BTreeMap<String, Vec<String>>,
 }
 
-/// The names of a function's events of this type, read before anything is resolved.
-pub(crate) fn names(function: &Resource) -> Vec<String> {
-    let events = function.properties.get("Events").map(Node::entries).unwrap_or_default();
-    let is_http = |entry: &&Entry| entry.value.get("Type").and_then(Node::as_text).as_deref() == Some(HTTP_API_EVENT);
-    events.iter().filter(is_http).map(|entry| entry.key.clone()).collect()
-}
-
 /// Adds the routes to the APIs.
 pub(super) fn routes(context: &Context<'_>, functions: &[Function], apis: &mut [(HttpApi, Auth)]) {
     for resource in context.scope.present(Kind::Function) {
+        let events = resource.properties.get("Events");
+        // The other events may refer to resources that are not run here.
         let events =
-            resource.properties.get("Events").and_then(|node| context.problems.keep(context.scope.resolve(node)));
+            events.and_then(|node| context.problems.keep(context.scope.leniently(|| context.scope.resolve(node)).0));
         for entry in events.flatten().iter().flat_map(Node::entries) {
             // Problems of the event itself have been noted with its function.
-            if entry.value.get("Type").and_then(Node::as_text).as_deref() != Some(HTTP_API_EVENT) {
+            if entry.value.get("Type").and_then(Node::as_text).as_deref() != Some(HTTP_API) {
                 continue;
             }
             let event = Fields::new(&EVENT, &entry.value, context.problems);
-            let Some(properties) = event.map("Properties", &HTTP_EVENT) else { continue };
+            let none = Node { line: entry.line, data: Data::Map(Vec::new()) };
+            let properties = Fields::new(&HTTP_EVENT, event.node("Properties").unwrap_or(&none), context.problems);
             let function = functions.iter().find(|function| function.logical_id == resource.id);
             route(context, &properties, function, apis);
         }
@@ -71,9 +70,8 @@ fn route(
 ) -> Option<()> {
     let key = key(properties);
     let timeout = properties.integer("TimeoutInMillis", 50..=LONGEST_TIMEOUT_MS).unwrap_or(LONGEST_TIMEOUT_MS);
-    if properties.text("PayloadFormatVersion").is_some_and(|version| version != "2.0") {
-        properties.wrong("PayloadFormatVersion", "must be \"2.0\": the local stack has no other format");
-    }
+    let format = properties.text("PayloadFormatVersion");
+    let payload_format = payload_format(properties, "PayloadFormatVersion", format, PayloadFormat::V2);
     let (api, auth) = api(properties, apis)?;
     let authorization = authorization(properties, auth);
     let key = key?;
@@ -85,6 +83,7 @@ fn route(
         key,
         function: function?.name.clone(),
         integration_timeout: Duration::from_millis(timeout.into()),
+        payload_format,
         authorization,
     });
     Some(())
@@ -112,13 +111,12 @@ fn key(properties: &Fields<'_>) -> Option<RouteKey> {
     key.map_err(|why| properties.wrong("Path", &format!("is \"{path}\", but a path {why}"))).ok()
 }
 
+/// The API of an event: the one that it names, or the implicit one.
 fn api<'a>(properties: &Fields<'_>, apis: &'a mut [(HttpApi, Auth)]) -> Option<&'a mut (HttpApi, Auth)> {
-    if !properties.has("ApiId") {
-        let message =
-            "is missing: the local stack has no implicit API, so declare an AWS::Serverless::HttpApi and refer to it";
-        properties.wrong("ApiId", message);
-    }
-    let id = properties.text("ApiId")?;
+    let id = match properties.has("ApiId") {
+        true => properties.text("ApiId")?,
+        false => IMPLICIT_HTTP_API.to_lowercase(),
+    };
     let api = apis.iter_mut().find(|(api, _)| api.api_id == id);
     if api.is_none() {
         let message = format!("is \"{id}\", which is not an HTTP API of this template: use !Ref Api");
@@ -152,6 +150,10 @@ fn authorization(properties: &Fields<'_>, auth: &Auth) -> Option<Authorization> 
             return None;
         }
     };
+    if authorizer == IAM && !auth.scopes.contains_key(IAM) {
+        properties.wrong("Auth", "has the Authorizer AWS_IAM, which AWS takes only with EnableIamAuthorizer: true");
+        return None;
+    }
     let Some(defaults) = auth.scopes.get(&authorizer) else {
         properties.wrong("Auth", &format!("has the Authorizer \"{authorizer}\", which its API does not have"));
         return None;

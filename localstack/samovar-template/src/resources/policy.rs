@@ -1,71 +1,164 @@
-//! Policies: the documents that grant permissions to a function, inline or as `AWS::IAM::ManagedPolicy`.
+//! Policies: the documents that grant permissions to a function. They are inline, `AWS::IAM::ManagedPolicy`, those of
+//! its role, policy templates of SAM, or managed policies of AWS.
+//!
+//! Invariant: a function that has a policy whose contents are not known may make all calls. A refusal that AWS would
+//! not give would mislead more than a permission that AWS would not give.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, aws_policy, policy_template};
 use crate::error::Problems;
 use crate::fields::{Fields, Schema};
-use crate::resource::Kind;
+use crate::resource::{Kind, Resource};
 use crate::yaml::{Data, Node};
 
 pub(crate) const MANAGED_POLICY: Schema = Schema {
     subject: "AWS::IAM::ManagedPolicy",
     required: &["PolicyDocument"],
-    optional: &["ManagedPolicyName"],
-    ignored: &["Description", "Path"],
+    optional: &["ManagedPolicyName", "Roles"],
+    ignored: &["Description", "Groups", "Path", "Users"],
 };
 
-const DOCUMENT: Schema =
+pub(crate) const POLICY: Schema = Schema {
+    subject: "AWS::IAM::Policy",
+    required: &["PolicyDocument", "PolicyName"],
+    optional: &["Roles"],
+    ignored: &["Groups", "Users"],
+};
+
+pub(crate) const ROLE: Schema = Schema {
+    subject: "AWS::IAM::Role",
+    required: &["AssumeRolePolicyDocument"],
+    optional: &["ManagedPolicyArns", "Policies", "RoleName"],
+    ignored: &["Description", "MaxSessionDuration", "Path", "PermissionsBoundary", "Tags"],
+};
+
+pub(crate) const ROLE_POLICY: Schema =
+    Schema { subject: "A policy of a role", required: &["PolicyDocument", "PolicyName"], optional: &[], ignored: &[] };
+
+pub(crate) const DOCUMENT: Schema =
     Schema { subject: "A policy document", required: &["Statement"], optional: &["Version"], ignored: &["Id"] };
 
-const STATEMENT: Schema = Schema {
+pub(crate) const STATEMENT: Schema = Schema {
     subject: "A policy statement",
     required: &["Effect"],
     optional: &["Action", "NotAction", "Resource", "NotResource", "Condition"],
     ignored: &["Sid"],
 };
 
-/// The managed policies of the template, from ARN to document. A policy with a problem has no document.
-pub(crate) fn managed_policies(context: &Context<'_>) -> BTreeMap<String, Option<Value>> {
-    let policies = context.scope.present(Kind::ManagedPolicy).filter_map(|resource| {
-        let fields = context.fields(resource, &MANAGED_POLICY);
-        let arn = context.problems.keep(resource.reference(context.scope))?;
-        Some((arn, fields.node("PolicyDocument").and_then(|node| document(node, context.problems))))
-    });
-    policies.collect()
+/// The documents of policies, and the names of policies whose documents are not known.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Granted {
+    documents: Vec<Value>,
+    unknown: Vec<String>,
 }
 
-/// A function's `Policies`: one or a list of ARNs and documents.
-pub(crate) fn function_policies(
-    node: &Node,
-    managed: &BTreeMap<String, Option<Value>>,
-    problems: &Problems,
-) -> Vec<Value> {
-    let items = if let Data::List(items) = &node.data { items.as_slice() } else { std::slice::from_ref(node) };
-    items.iter().filter_map(|item| one(item, managed, problems)).collect()
+/// The policies that a template declares.
+#[derive(Debug)]
+pub(crate) struct Policies {
+    /// The managed policies, from ARN to document. A policy with a problem has no document.
+    managed: BTreeMap<String, Option<Value>>,
+    /// The roles, from ARN.
+    roles: BTreeMap<String, Granted>,
 }
 
-fn one(item: &Node, managed: &BTreeMap<String, Option<Value>>, problems: &Problems) -> Option<Value> {
-    match &item.data {
-        Data::Text(arn) => managed.get(arn).cloned().unwrap_or_else(|| {
-            let message = format!(
-                "The policy \"{arn}\" is not in this template, \
-                 so the local stack cannot know what it allows: write it as \
-                 an AWS::IAM::ManagedPolicy or inline"
-            );
-            problems.add(item.line, message);
-            None
-        }),
-        Data::Map(entries) if entries.len() == 1 && entries[0].key != "Statement" => {
-            let name = &entries[0].key;
-            let message = format!("The SAM policy template {name} is not understood: write its statements inline");
-            problems.add(entries[0].line, message);
-            None
+impl Policies {
+    pub(crate) fn read(context: &Context<'_>) -> Self {
+        let mut policies = Self { managed: BTreeMap::new(), roles: BTreeMap::new() };
+        // From a role's name to the documents that other resources attach to it.
+        let mut attached: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for (kind, schema) in [(Kind::ManagedPolicy, &MANAGED_POLICY), (Kind::Policy, &POLICY)] {
+            for resource in context.scope.present(kind) {
+                let fields = context.fields(resource, schema);
+                let document = fields.node("PolicyDocument").and_then(|node| document(node, context.problems));
+                for role in fields.texts("Roles").unwrap_or_default() {
+                    attached.entry(role).or_default().extend(document.clone());
+                }
+                if kind == Kind::ManagedPolicy
+                    && let Some(arn) = context.problems.keep(resource.reference(context.scope))
+                {
+                    policies.managed.insert(arn, document);
+                }
+            }
         }
-        _ => document(item, problems),
+        for resource in context.scope.present(Kind::Role) {
+            let mut granted = policies.role(context, resource);
+            let name = context.problems.keep(resource.name(context.scope));
+            granted.documents.extend(name.and_then(|name| attached.remove(&name)).unwrap_or_default());
+            if let Some(arn) = context.problems.keep(resource.attribute(context.scope, resource.line, "Arn")) {
+                policies.roles.insert(arn, granted);
+            }
+        }
+        policies
     }
+
+    fn role(&self, context: &Context<'_>, resource: &Resource) -> Granted {
+        let fields = context.fields(resource, &ROLE);
+        let mut granted = Granted::default();
+        for policy in fields.maps("Policies", &ROLE_POLICY).unwrap_or_default() {
+            let document = policy.node("PolicyDocument").and_then(|node| document(node, context.problems));
+            granted.documents.extend(document);
+        }
+        for arn in fields.texts("ManagedPolicyArns").unwrap_or_default() {
+            self.named(&arn, &mut granted);
+        }
+        granted
+    }
+
+    /// What a function may do, from its `Policies` and `Role`. As in SAM, a role replaces the policies.
+    pub(crate) fn of_function(&self, context: &Context<'_>, function: &Resource, fields: &Fields<'_>) -> Vec<Value> {
+        let mut granted = Granted::default();
+        if let Some(role) = fields.node("Role") {
+            let arn = context.problems.keep(role.expect_text("A function's Role")).unwrap_or_default();
+            match self.roles.get(&arn) {
+                Some(role) => granted = role.clone(),
+                None => granted.unknown.push(format!("role {arn}")),
+            }
+        } else if let Some(node) = fields.node("Policies") {
+            let items = if let Data::List(items) = &node.data { items.as_slice() } else { std::slice::from_ref(node) };
+            items.iter().for_each(|item| self.one(context, item, &mut granted));
+        }
+        if !granted.unknown.is_empty() {
+            let message = format!(
+                "{} may make all calls here, because the contents of its {} are not known",
+                function.id,
+                granted.unknown.join(", ")
+            );
+            context.problems.note(function.line, message);
+            granted.documents.push(allow_all());
+        }
+        granted.documents
+    }
+
+    fn one(&self, context: &Context<'_>, item: &Node, granted: &mut Granted) {
+        let problems = context.problems;
+        match &item.data {
+            Data::Text(name) => self.named(name, granted),
+            Data::Map(entries) if entries.len() == 1 && entries[0].key != "Statement" => {
+                let template = &entries[0];
+                let expanded = policy_template::expand(context, template.line, &template.key, &template.value);
+                granted.documents.extend(expanded);
+            }
+            _ => granted.documents.extend(document(item, problems)),
+        }
+    }
+
+    /// A managed policy, by its ARN or, one of AWS, by its name.
+    fn named(&self, policy: &str, granted: &mut Granted) {
+        match self.managed.get(policy) {
+            Some(document) => granted.documents.extend(document.clone()),
+            None => match aws_policy::document(policy) {
+                Some(document) => granted.documents.push(document),
+                None => granted.unknown.push(format!("policy {policy}")),
+            },
+        }
+    }
+}
+
+fn allow_all() -> Value {
+    json!({ "Version": "2012-10-17", "Statement": [{ "Effect": "Allow", "Action": "*", "Resource": "*" }] })
 }
 
 /// The permissions that SAM adds for a queue as a source (`AWSLambdaSQSQueueExecutionRole`, without its logs).

@@ -26,7 +26,7 @@ pub(crate) const QUEUE: Schema = Schema {
     ignored: &["KmsDataKeyReusePeriodSeconds", "KmsMasterKeyId", "RedriveAllowPolicy", "SqsManagedSseEnabled", "Tags"],
 };
 
-const REDRIVE_POLICY: Schema = Schema {
+pub(crate) const REDRIVE_POLICY: Schema = Schema {
     subject: "RedrivePolicy",
     required: &["deadLetterTargetArn", "maxReceiveCount"],
     optional: &[],

@@ -9,21 +9,21 @@ use crate::fields::{Fields, Schema};
 use crate::model::ResponseHeaders;
 use crate::resource::{Kind, Resource};
 
-const POLICY: Schema = Schema {
+pub(crate) const POLICY: Schema = Schema {
     subject: "AWS::CloudFront::ResponseHeadersPolicy",
     required: &["ResponseHeadersPolicyConfig"],
     optional: &[],
     ignored: &[],
 };
 
-const CONFIG: Schema = Schema {
+pub(crate) const CONFIG: Schema = Schema {
     subject: "ResponseHeadersPolicyConfig",
     required: &["Name"],
     optional: &["CustomHeadersConfig", "SecurityHeadersConfig"],
     ignored: &["Comment", "RemoveHeadersConfig", "ServerTimingHeadersConfig"],
 };
 
-const SECURITY: Schema = Schema {
+pub(crate) const SECURITY: Schema = Schema {
     subject: "SecurityHeadersConfig",
     required: &[],
     optional: &[
@@ -36,48 +36,35 @@ const SECURITY: Schema = Schema {
     ignored: &[],
 };
 
-const CONTENT_SECURITY: Schema = Schema {
+pub(crate) const CONTENT_SECURITY: Schema = Schema {
     subject: "ContentSecurityPolicy",
     required: &["ContentSecurityPolicy", "Override"],
     optional: &[],
     ignored: &[],
 };
 
-const CONTENT_TYPE: Schema =
+pub(crate) const CONTENT_TYPE: Schema =
     Schema { subject: "ContentTypeOptions", required: &["Override"], optional: &[], ignored: &[] };
 
-const FRAME: Schema =
+pub(crate) const FRAME: Schema =
     Schema { subject: "FrameOptions", required: &["FrameOption", "Override"], optional: &[], ignored: &[] };
 
-const REFERRER: Schema =
+pub(crate) const REFERRER: Schema =
     Schema { subject: "ReferrerPolicy", required: &["Override", "ReferrerPolicy"], optional: &[], ignored: &[] };
 
 /// Checked but not sent: the header is for https only, and the site is plain http here.
-const TRANSPORT: Schema = Schema {
+pub(crate) const TRANSPORT: Schema = Schema {
     subject: "StrictTransportSecurity",
     required: &["AccessControlMaxAgeSec", "Override"],
     optional: &["IncludeSubdomains", "Preload"],
     ignored: &[],
 };
 
-const CUSTOM: Schema = Schema { subject: "CustomHeadersConfig", required: &["Items"], optional: &[], ignored: &[] };
+pub(crate) const CUSTOM: Schema =
+    Schema { subject: "CustomHeadersConfig", required: &["Items"], optional: &[], ignored: &[] };
 
-const CUSTOM_HEADER: Schema =
+pub(crate) const CUSTOM_HEADER: Schema =
     Schema { subject: "A custom header", required: &["Header", "Override", "Value"], optional: &[], ignored: &[] };
-
-#[cfg(test)]
-pub(crate) const SCHEMAS: [&Schema; 10] = [
-    &POLICY,
-    &CONFIG,
-    &SECURITY,
-    &CONTENT_SECURITY,
-    &CONTENT_TYPE,
-    &FRAME,
-    &REFERRER,
-    &TRANSPORT,
-    &CUSTOM,
-    &CUSTOM_HEADER,
-];
 
 const REFERRER_POLICIES: [&str; 8] = [
     "no-referrer",

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Context;
 use super::table_keys::{Attributes, Keys};
+use super::{Context, simple_table};
 use crate::fields::{Fields, Schema};
 use crate::model::Table;
-use crate::resource::{Kind, Resource};
+use crate::resource::{Kind, Resource, SIMPLE_TABLE};
 
 pub(crate) const TABLE: Schema = Schema {
     subject: "AWS::DynamoDB::Table",
@@ -16,14 +16,18 @@ pub(crate) const TABLE: Schema = Schema {
         "GlobalSecondaryIndexes",
         "LocalSecondaryIndexes",
         "ProvisionedThroughput",
+        "StreamSpecification",
         "TableName",
         "TimeToLiveSpecification",
     ],
     ignored: &[
         "ContributorInsightsSpecification",
         "DeletionProtectionEnabled",
+        "ImportSourceSpecification",
+        "KinesisStreamSpecification",
         "OnDemandThroughput",
         "PointInTimeRecoverySpecification",
+        "ResourcePolicy",
         "SSESpecification",
         "TableClass",
         "Tags",
@@ -38,21 +42,34 @@ pub(crate) const INDEX: Schema = Schema {
     ignored: &["ContributorInsightsSpecification", "OnDemandThroughput", "WarmThroughput"],
 };
 
-const THROUGHPUT: Schema = Schema {
+pub(crate) const THROUGHPUT: Schema = Schema {
     subject: "ProvisionedThroughput",
     required: &["ReadCapacityUnits", "WriteCapacityUnits"],
     optional: &[],
     ignored: &[],
 };
 
-const TIME_TO_LIVE: Schema =
+pub(crate) const TIME_TO_LIVE: Schema =
     Schema { subject: "TimeToLiveSpecification", required: &["Enabled"], optional: &["AttributeName"], ignored: &[] };
 
-const PROJECTION: Schema =
+pub(crate) const STREAM: Schema = Schema {
+    subject: "StreamSpecification",
+    required: &["StreamViewType"],
+    optional: &[],
+    ignored: &["ResourcePolicy"],
+};
+
+const STREAM_VIEWS: [&str; 4] = ["KEYS_ONLY", "NEW_AND_OLD_IMAGES", "NEW_IMAGE", "OLD_IMAGE"];
+
+pub(crate) const PROJECTION: Schema =
     Schema { subject: "Projection", required: &["ProjectionType"], optional: &["NonKeyAttributes"], ignored: &[] };
 
 pub(crate) fn tables(context: &Context<'_>) -> Vec<Table> {
-    context.scope.present(Kind::Table).filter_map(|resource| build(context, resource)).collect()
+    let tables = context.scope.present(Kind::Table).filter_map(|resource| match resource.type_name {
+        SIMPLE_TABLE => simple_table::build(context, resource),
+        _ => build(context, resource),
+    });
+    tables.collect()
 }
 
 fn build(context: &Context<'_>, resource: &Resource) -> Option<Table> {
@@ -69,6 +86,12 @@ fn build(context: &Context<'_>, resource: &Resource) -> Option<Table> {
     request.insert("KeySchema".to_owned(), keys.to_json());
     request.insert("BillingMode".to_owned(), json!(if provisioned { "PROVISIONED" } else { "PAY_PER_REQUEST" }));
     request.extend(throughput(&fields, provisioned));
+    if let Some(stream) = fields.map("StreamSpecification", &STREAM)
+        && let Some(view) = stream.choice("StreamViewType", &STREAM_VIEWS)
+    {
+        let specification = json!({ "StreamEnabled": true, "StreamViewType": view });
+        request.insert("StreamSpecification".to_owned(), specification);
+    }
     let mut names = Vec::new();
     for (property, local, most) in [("LocalSecondaryIndexes", true, 5), ("GlobalSecondaryIndexes", false, 20)] {
         let Some(indexes) = fields.maps(property, &INDEX) else { continue };
@@ -119,7 +142,7 @@ fn index_request(fields: &Fields<'_>, keys: &Keys, provisioned: bool, names: &mu
     Some(Value::Object(request))
 }
 
-fn throughput(fields: &Fields<'_>, provisioned: bool) -> Option<(String, Value)> {
+pub(super) fn throughput(fields: &Fields<'_>, provisioned: bool) -> Option<(String, Value)> {
     if provisioned != fields.has("ProvisionedThroughput") {
         let message = match provisioned {
             true => "is missing: give it, or use the BillingMode PAY_PER_REQUEST",
@@ -146,7 +169,7 @@ fn time_to_live(fields: &Fields<'_>) -> Option<String> {
     attribute
 }
 
-fn check_name(fields: &Fields<'_>, property: &str, name: &str) {
+pub(super) fn check_name(fields: &Fields<'_>, property: &str, name: &str) {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if !(3..=255).contains(&name.len()) || !name.chars().all(allowed) {
         let message = "but AWS takes 3 to 255 letters, digits, hyphens, underscores and dots";

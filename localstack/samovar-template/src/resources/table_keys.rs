@@ -7,14 +7,15 @@ use serde_json::{Value, json};
 
 use crate::fields::{Fields, Schema};
 
-const ATTRIBUTE: Schema = Schema {
+pub(crate) const ATTRIBUTE: Schema = Schema {
     subject: "An attribute definition",
     required: &["AttributeName", "AttributeType"],
     optional: &[],
     ignored: &[],
 };
 
-const KEY: Schema = Schema { subject: "A key", required: &["AttributeName", "KeyType"], optional: &[], ignored: &[] };
+pub(crate) const KEY: Schema =
+    Schema { subject: "A key", required: &["AttributeName", "KeyType"], optional: &[], ignored: &[] };
 
 /// `AttributeDefinitions`. DynamoDB accepts only attributes that are keys.
 #[derive(Debug)]

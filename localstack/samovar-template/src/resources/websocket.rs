@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Context;
+use super::http_api::stage_variables;
+use super::{Context, raw_api};
 use crate::fields::{Fields, Schema};
 use crate::model::{Authorizer, Function, IdentitySource, Route, WebSocketApi};
-use crate::resource::{Kind, Resource};
+use crate::resource::{Kind, RAW_API, Resource};
 use crate::yaml::{Data, Entry};
 
 pub(crate) const WEBSOCKET_API: Schema = Schema {
     subject: "AWS::Serverless::WebSocketApi",
     required: &["Routes", "RouteSelectionExpression"],
-    optional: &["Auth", "Name", "StageName"],
+    optional: &["ApiKeySelectionExpression", "Auth", "Name", "StageName", "StageVariables"],
     ignored: &[
         "AccessLogSettings",
         "DefaultRouteSettings",
         "Description",
+        "DisableExecuteApiEndpoint",
         "DisableSchemaValidation",
         "Domain",
         "FailOnWarnings",
@@ -37,20 +39,28 @@ pub(crate) const AUTH: Schema = Schema {
 pub(crate) const ROUTE: Schema = Schema {
     subject: "A route",
     required: &["FunctionArn"],
-    optional: &["IntegrationTimeout", "RouteResponseSelectionExpression"],
-    ignored: &["OperationName"],
+    optional: &[
+        "ApiKeyRequired",
+        "IntegrationTimeout",
+        "ModelSelectionExpression",
+        "RequestModels",
+        "RouteResponseSelectionExpression",
+    ],
+    ignored: &["OperationName", "RequestParameters"],
 };
 
 pub(crate) const ROUTE_RESPONSE: Schema = Schema {
     subject: "AWS::ApiGatewayV2::RouteResponse",
     required: &["ApiId", "RouteId", "RouteResponseKey"],
     optional: &[],
-    ignored: &[],
+    ignored: &["ModelSelectionExpression", "ResponseModels", "ResponseParameters"],
 };
 
 const SPECIAL_ROUTES: [&str; 3] = ["$connect", "$disconnect", "$default"];
 pub(crate) const DEFAULT_STAGE: &str = "default";
-const DEFAULT_INTEGRATION_TIMEOUT_MS: u32 = 29_000;
+/// The type of authorization by a signature with AWS credentials.
+pub(super) const IAM: &str = "AWS_IAM";
+pub(super) const DEFAULT_INTEGRATION_TIMEOUT_MS: u32 = 29_000;
 
 /// The logical id that SAM gives a route: `sendMessage` becomes `{Api}SendmessageRoute`.
 pub(crate) fn route_id(api: &str, key: &str) -> String {
@@ -60,10 +70,15 @@ pub(crate) fn route_id(api: &str, key: &str) -> String {
 }
 
 pub(crate) fn websocket_apis(context: &Context<'_>, functions: &[Function]) -> Vec<WebSocketApi> {
+    raw_api::check_owners(context);
     let responses = route_responses(context);
     let mut apis: Vec<WebSocketApi> = Vec::new();
     for resource in context.scope.present(Kind::WebSocketApi) {
-        let Some(api) = build(context, resource, functions, &responses) else { continue };
+        let api = match resource.type_name {
+            RAW_API => raw_api::websocket(context, resource, functions, &responses),
+            _ => build(context, resource, functions, &responses),
+        };
+        let Some(api) = api else { continue };
         if apis.iter().any(|other| other.api_id == api.api_id) {
             let message = format!("Another API differs from {} only in upper and lower case: rename one", resource.id);
             context.problems.add(resource.line, message);
@@ -91,13 +106,17 @@ fn build(
         api_id: resource.api_id(),
         name: fields.text("Name").unwrap_or_else(|| resource.id.clone()),
         stage: stage(&fields),
+        stage_variables: stage_variables(&fields),
         route_selection: route_selection(&fields)?,
+        api_key_selection: fields.text("ApiKeySelectionExpression"),
         authorizer,
+        iam_authorization: fields.map("Auth", &AUTH).is_some_and(|auth| auth.text("AuthType").as_deref() == Some(IAM)),
         routes,
+        other_integrations: BTreeMap::new(),
     })
 }
 
-fn stage(fields: &Fields<'_>) -> String {
+pub(super) fn stage(fields: &Fields<'_>) -> String {
     let stage = fields.text("StageName").unwrap_or_else(|| DEFAULT_STAGE.to_owned());
     if stage == "$default" {
         fields.wrong("StageName", "cannot be $default: a WebSocket API has no default stage");
@@ -108,7 +127,7 @@ fn stage(fields: &Fields<'_>) -> String {
 }
 
 /// `$request.body.action`, or the same in `${…}`.
-fn route_selection(fields: &Fields<'_>) -> Option<Vec<String>> {
+pub(super) fn route_selection(fields: &Fields<'_>) -> Option<Vec<String>> {
     let expression = fields.text("RouteSelectionExpression")?;
     let bare = expression.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
     let bare = bare.or_else(|| expression.strip_prefix('$'));
@@ -134,13 +153,27 @@ fn route_responses(context: &Context<'_>) -> BTreeMap<String, usize> {
             fields.wrong("ApiId", &format!("is \"{api_id}\", which is not a WebSocket API of this template"));
             continue;
         };
-        if context.scope.routes.get(&route).is_none_or(|(owner, _)| *owner != api.id) {
+        let raw = context.scope.present(Kind::ApiRoute).any(|raw| raw.id == route);
+        if !raw && context.scope.routes.get(&route).is_none_or(|(owner, _)| *owner != api.id) {
             fields.wrong("RouteId", &format!("is \"{route}\", which is not a route of {}", api.id));
         } else if responses.insert(route.clone(), fields.line("RouteId")).is_some() {
             fields.wrong("RouteId", &format!("is \"{route}\", which already has a route response"));
         }
     }
     responses
+}
+
+/// Whether a route's answers go to the client. AWS needs a route response and its selection for that.
+pub(super) fn answers(fields: &Fields<'_>, key: &str, response: Option<usize>) -> bool {
+    let selected = fields.choice("RouteResponseSelectionExpression", &["$default"]).is_some();
+    if let Some(line) = response
+        && !selected
+    {
+        let message =
+            format!("The route {key} has this response but no RouteResponseSelectionExpression: add it, with $default");
+        fields.problems().add(line, message);
+    }
+    selected && response.is_some()
 }
 
 struct Reader<'a> {
@@ -175,20 +208,14 @@ impl Reader<'_> {
 
     fn route(&self, entry: &Entry, response: Option<usize>) -> Option<Route> {
         let fields = Fields::new(&ROUTE, &entry.value, self.context.problems);
-        let selected = fields.choice("RouteResponseSelectionExpression", &["$default"]).is_some();
-        if let Some(line) = response
-            && !selected
-        {
-            let message = format!(
-                "The route {} has this response but no RouteResponseSelectionExpression: add it, with $default",
-                entry.key
-            );
-            self.context.problems.add(line, message);
-        }
+        let route_response = answers(&fields, &entry.key, response);
         let timeout = fields.integer("IntegrationTimeout", 50..=DEFAULT_INTEGRATION_TIMEOUT_MS);
         Some(Route {
             integration_timeout: Duration::from_millis(timeout.unwrap_or(DEFAULT_INTEGRATION_TIMEOUT_MS).into()),
-            route_response: selected && response.is_some(),
+            route_response,
+            api_key_required: fields.boolean("ApiKeyRequired").unwrap_or(false),
+            request_models: self.context.request_models(&fields),
+            model_selection: fields.text("ModelSelectionExpression"),
             function: self.function(&fields, "FunctionArn")?,
         })
     }
@@ -197,30 +224,21 @@ impl Reader<'_> {
         let auth = fields.map("Auth", &AUTH)?;
         match auth.text("AuthType")?.as_str() {
             "CUSTOM" => {}
-            "NONE" => {
+            none @ ("NONE" | IAM) => {
                 if auth.has("AuthArn") || auth.has("IdentitySource") {
-                    auth.wrong("AuthType", "is NONE, which allows no further properties");
+                    auth.wrong("AuthType", &format!("is {none}, which allows no further properties"));
                 }
                 return None;
             }
             other => {
-                auth.wrong("AuthType", &format!("is {other}, but the local stack has only CUSTOM and NONE"));
+                auth.wrong("AuthType", &format!("is {other}, but AWS takes CUSTOM, AWS_IAM and NONE"));
                 return None;
             }
         }
         if !auth.has("AuthArn") {
             auth.wrong("AuthType", "is CUSTOM, which needs AuthArn");
         }
-        let sources = auth.texts("IdentitySource").unwrap_or_default();
-        let identity_sources = sources.iter().filter_map(|source| {
-            let parsed = identity_source(source);
-            if parsed.is_none() {
-                let known = "route.request.header.x, route.request.querystring.x, stageVariables.x or context.x";
-                auth.wrong("IdentitySource", &format!("has \"{source}\", which is not {known}"));
-            }
-            parsed
-        });
-        let identity_sources = identity_sources.collect();
+        let identity_sources = identity_sources(&auth);
         Some(Authorizer { identity_sources, function: self.function(&auth, "AuthArn")? })
     }
 
@@ -238,6 +256,20 @@ impl Reader<'_> {
     }
 }
 
+/// The property `IdentitySource`.
+pub(super) fn identity_sources(fields: &Fields<'_>) -> Vec<IdentitySource> {
+    let sources = fields.texts("IdentitySource").unwrap_or_default();
+    let sources = sources.iter().filter_map(|source| {
+        let parsed = identity_source(source);
+        if parsed.is_none() {
+            let known = "route.request.header.x, route.request.querystring.x, stageVariables.x or context.x";
+            fields.wrong("IdentitySource", &format!("has \"{source}\", which is not {known}"));
+        }
+        parsed
+    });
+    sources.collect()
+}
+
 fn identity_source(expression: &str) -> Option<IdentitySource> {
     let named = |prefix| expression.strip_prefix(prefix).filter(|name| !name.is_empty()).map(str::to_owned);
     named("route.request.header.")
@@ -245,4 +277,26 @@ fn identity_source(expression: &str) -> Option<IdentitySource> {
         .or_else(|| named("route.request.querystring.").map(IdentitySource::QueryString))
         .or_else(|| named("stageVariables.").map(IdentitySource::StageVariable))
         .or_else(|| named("context.").map(IdentitySource::Context))
+}
+
+impl Context<'_> {
+    /// `RequestModels`: names of models, with the schemas behind them.
+    pub(super) fn request_models(&self, fields: &Fields<'_>) -> BTreeMap<String, serde_json::Value> {
+        let mut models = BTreeMap::new();
+        let Some(node) = fields.node("RequestModels") else { return models };
+        if !matches!(node.data, Data::Map(_)) {
+            self.problems.push(node.not("RequestModels", "a map"));
+        }
+        for entry in node.entries() {
+            let Some(name) = self.problems.keep(entry.value.expect_text("A value of RequestModels")) else { continue };
+            match raw_api::model(self, &name) {
+                Some(schema) => drop(models.insert(entry.key.clone(), schema)),
+                None => {
+                    let message = format!("RequestModels names \"{name}\", which is not a model of this template");
+                    self.problems.add(entry.line, message);
+                }
+            }
+        }
+        models
+    }
 }

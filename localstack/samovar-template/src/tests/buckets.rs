@@ -32,8 +32,8 @@ fn references_to_a_bucket_give_what_aws_gives() {
         ("REGIONAL", "local-media.s3.eu-central-1.amazonaws.com"),
     ];
     assert_eq!(read(&source).functions[0].environment, overrides(&expected));
-    let unknown = source.replace("Media.DomainName", "Media.WebsiteURL");
-    let message = "AWS::S3::Bucket does not have the attribute \"WebsiteURL\"";
+    let unknown = source.replace("Media.DomainName", "Media.WebsiteUrl");
+    let message = "AWS::S3::Bucket does not have the attribute \"WebsiteUrl\"";
     assert_problems(&unknown, &[(4, message)]);
 }
 
@@ -81,7 +81,7 @@ fn a_bucket_that_aws_would_refuse_is_an_error() {
         ("BucketName: 10.0.0.1".to_owned(), "AWS::S3::Bucket.BucketName is \"10.0.0.1\", but a bucket's name cannot"),
         ("BucketName: xn--a".to_owned(), "AWS::S3::Bucket.BucketName is \"xn--a\", but AWS keeps"),
         ("BucketName: a-s3alias".to_owned(), "AWS::S3::Bucket.BucketName is \"a-s3alias\", but AWS keeps"),
-        ("NotificationConfiguration: {}".to_owned(), "AWS::S3::Bucket does not have the property \"Notification"),
+        ("Notifications: {}".to_owned(), "AWS::S3::Bucket does not have the property \"Notifications\""),
         (cors("AllowedMethods: [GET]"), "A CORS rule needs the property \"AllowedOrigins\""),
         (
             cors("AllowedMethods: [PATCH], AllowedOrigins: ['*']"),

@@ -1,56 +1,202 @@
-//! TEMPLATE.md against the schemas.
+//! TEMPLATE.md against the code: its list of properties is the schemas.
 
+use crate::declarations::DEPLOYED_ONLY;
 use crate::fields::Schema;
-use crate::resources;
+use crate::resource::TYPES;
+use crate::resources::{
+    bucket, code, event, event_source, event_source_mapping, function, function_url, http_api, http_event, policy,
+    queue, raw_api, response_headers, rest_api, rest_event, schedule, simple_table, table, table_keys, topic, trigger,
+    user_pool, websocket,
+};
+use crate::{declarations, local_state, parameters, rules, static_site};
+
+const DOCUMENT: &str = include_str!("../../TEMPLATE.md");
+
+/// The maps of a template, in groups.
+const GROUPS: [(&str, &[&Schema]); 13] = [
+    (
+        "the template",
+        &[
+            &crate::TEMPLATE,
+            &parameters::SCHEMA,
+            &rules::RULE,
+            &rules::ASSERTION,
+            &declarations::RESOURCE,
+            &crate::OUTPUT,
+        ],
+    ),
+    (
+        "functions",
+        &[
+            &function::FUNCTION,
+            &function::LAMBDA_FUNCTION,
+            &function::ENVIRONMENT,
+            &code::CODE,
+            &code::CODE_URI,
+            &function_url::URL,
+            &event::EVENT,
+        ],
+    ),
+    (
+        "events of queues and streams",
+        &[
+            &event_source::SQS_EVENT,
+            &trigger::STREAM_EVENT,
+            &event_source_mapping::EVENT_SOURCE_MAPPING,
+            &event_source::SCALING_CONFIG,
+            &event_source::FILTER_CRITERIA,
+            &event_source::FILTER,
+        ],
+    ),
+    (
+        "other events",
+        &[
+            &schedule::RULE_EVENT,
+            &schedule::SCHEDULE_EVENT,
+            &trigger::S3_EVENT,
+            &trigger::S3_FILTER,
+            &trigger::S3_KEY,
+            &trigger::S3_RULE,
+            &trigger::NOTIFICATIONS,
+            &trigger::NOTIFICATION,
+            &trigger::SNS_EVENT,
+        ],
+    ),
+    (
+        "WebSocket APIs of SAM",
+        &[&websocket::WEBSOCKET_API, &websocket::AUTH, &websocket::ROUTE, &websocket::ROUTE_RESPONSE],
+    ),
+    (
+        "HTTP APIs of SAM",
+        &[
+            &http_api::HTTP_API,
+            &http_api::AUTH,
+            &http_api::AUTHORIZER,
+            &http_api::JWT_CONFIGURATION,
+            &http_api::LAMBDA_AUTHORIZER,
+            &http_api::IDENTITY,
+            &http_api::CORS,
+            &http_event::HTTP_EVENT,
+            &http_event::EVENT_AUTH,
+        ],
+    ),
+    (
+        "REST APIs of SAM",
+        &[
+            &rest_api::REST_API,
+            &rest_api::AUTH,
+            &rest_api::COGNITO,
+            &rest_api::LAMBDA,
+            &rest_api::IDENTITY,
+            &rest_api::CORS,
+            &rest_event::REST_EVENT,
+            &rest_event::EVENT_AUTH,
+        ],
+    ),
+    (
+        "APIs of CloudFormation",
+        &[
+            &raw_api::API,
+            &raw_api::ROUTE,
+            &raw_api::INTEGRATION,
+            &raw_api::STAGE,
+            &raw_api::AUTHORIZER,
+            &raw_api::MODEL,
+        ],
+    ),
+    (
+        "tables",
+        &[
+            &table::TABLE,
+            &table::INDEX,
+            &table_keys::ATTRIBUTE,
+            &table_keys::KEY,
+            &table::PROJECTION,
+            &table::THROUGHPUT,
+            &table::TIME_TO_LIVE,
+            &table::STREAM,
+            &simple_table::SIMPLE_TABLE,
+            &simple_table::PRIMARY_KEY,
+        ],
+    ),
+    (
+        "queues, topics and buckets",
+        &[
+            &queue::QUEUE,
+            &queue::REDRIVE_POLICY,
+            &topic::TOPIC,
+            &topic::ITEM,
+            &topic::SUBSCRIPTION,
+            &bucket::BUCKET,
+            &bucket::CORS,
+            &bucket::CORS_RULE,
+            &bucket::LIFECYCLE,
+            &bucket::LIFECYCLE_RULE,
+            &bucket::ABORT,
+        ],
+    ),
+    (
+        "permissions",
+        &[
+            &policy::MANAGED_POLICY,
+            &policy::POLICY,
+            &policy::ROLE,
+            &policy::ROLE_POLICY,
+            &policy::DOCUMENT,
+            &policy::STATEMENT,
+        ],
+    ),
+    ("user pools", &[&user_pool::USER_POOL, &user_pool::USER_POOL_CLIENT, &user_pool::USER_POOL_DOMAIN]),
+    (
+        "the web site and the state",
+        &[
+            &response_headers::POLICY,
+            &response_headers::CONFIG,
+            &response_headers::SECURITY,
+            &response_headers::CONTENT_SECURITY,
+            &response_headers::CONTENT_TYPE,
+            &response_headers::FRAME,
+            &response_headers::REFERRER,
+            &response_headers::TRANSPORT,
+            &response_headers::CUSTOM,
+            &response_headers::CUSTOM_HEADER,
+            &static_site::SITE,
+            &static_site::BUILD,
+            &static_site::VALUE,
+            &local_state::LOCAL_STATE,
+            &local_state::VIEW,
+        ],
+    ),
+];
 
 #[test]
-fn every_property_and_type_that_is_ignored_is_in_the_documentation() {
-    let text = include_str!("../../TEMPLATE.md");
-    for schema in schemas() {
-        for name in schema.names() {
-            assert!(text.contains(&format!("`{name}`")), "{name} of {} is not in TEMPLATE.md", schema.subject);
+fn the_list_of_properties_is_exactly_that_of_the_code() {
+    let names = |names: &[&str]| names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let mut list = String::from("| map | needed | understood | no effect here |\n|---|---|---|---|\n");
+    for (group, schemas) in GROUPS {
+        list.push_str(&format!("| **{group}** | | | |\n"));
+        for Schema { subject, required, optional, ignored } in schemas {
+            list.push_str(&format!("| {subject} | {} | {} | {} |\n", names(required), names(optional), names(ignored)));
         }
     }
-    for name in crate::declarations::DEPLOYED_ONLY {
-        assert!(text.contains(&format!("`{name}`")), "{name} is not in TEMPLATE.md");
-    }
+    assert!(DOCUMENT.contains(&list), "TEMPLATE.md must have this list:\n{list}");
 }
 
-/// The schemas of all maps with properties.
-fn schemas() -> Vec<&'static Schema> {
-    let mut schemas = vec![
-        &resources::FUNCTION,
-        &resources::WEBSOCKET_API,
-        &crate::declarations::RESOURCE,
-        &crate::rules::RULE,
-        &crate::rules::ASSERTION,
-        &resources::policy::MANAGED_POLICY,
-        &resources::queue::QUEUE,
-        &resources::table::TABLE,
-    ];
-    schemas.extend([
-        &resources::user_pool::USER_POOL,
-        &resources::user_pool::USER_POOL_CLIENT,
-        &resources::user_pool::USER_POOL_DOMAIN,
-        &resources::websocket::ROUTE,
-        &resources::websocket::ROUTE_RESPONSE,
-    ]);
-    schemas.extend(resources::bucket::SCHEMAS);
-    schemas.extend(resources::response_headers::SCHEMAS);
-    schemas.extend(crate::static_site::SCHEMAS);
-    schemas.extend([
-        &resources::event_source::SQS_EVENT,
-        &resources::schedule::SCHEDULE_EVENT,
-        &resources::websocket::AUTH,
-        &resources::table::INDEX,
-    ]);
-    schemas.extend([
-        &resources::HTTP_API,
-        &resources::http_api::AUTH,
-        &resources::http_api::AUTHORIZER,
-        &resources::http_api::JWT_CONFIGURATION,
-        &resources::http_api::CORS,
-    ]);
-    schemas.extend([&resources::http_event::HTTP_EVENT, &resources::http_event::EVENT_AUTH]);
-    schemas
+#[test]
+fn every_schema_is_in_the_list() {
+    let listed: usize = GROUPS.iter().map(|(_, schemas)| schemas.len()).sum();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = [folder.clone(), folder.join("resources")].into_iter().flat_map(|folder| {
+        std::fs::read_dir(folder).expect("the sources").map(|entry| entry.expect("an entry").path())
+    });
+    let texts = files.filter(|path| path.is_file()).map(|path| std::fs::read_to_string(path).expect("a source file"));
+    let declared: usize = texts.map(|text| text.matches(": Schema =").count()).sum();
+    assert_eq!(listed, declared, "schemas that are listed, and those in the sources");
+}
+
+#[test]
+fn every_type_is_in_the_documentation() {
+    for name in TYPES.iter().map(|(name, _)| *name).chain(DEPLOYED_ONLY) {
+        assert!(DOCUMENT.contains(&format!("`{name}`")), "{name} is not in TEMPLATE.md");
+    }
 }

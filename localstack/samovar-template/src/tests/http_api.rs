@@ -131,7 +131,7 @@ fn references_give_the_id_and_the_endpoint_that_it_has_on_aws() {
 }
 
 #[test]
-fn resources_that_sam_generates_for_an_api_exist_only_when_deployed() {
+fn resources_that_sam_generates_for_an_api_have_no_value() {
     for (properties, stage) in [
         ("", "ApiApiGatewayDefaultStage"),
         ("StageName: $default", "ApiApiGatewayDefaultStage"),
@@ -143,7 +143,7 @@ fn resources_that_sam_generates_for_an_api_exist_only_when_deployed() {
             format!("  A: {{Type: AWS::CloudWatch::Alarm, Properties: {{X: [!Ref {stage}, !Ref FE0Permission]}}}}\n");
         read(&format!("{source}{alarm}"));
         let queue = format!("  Q: {{Type: AWS::SQS::Queue, Properties: {{QueueName: !Ref {stage}}}}}\n");
-        let message = format!("\"{stage}\" is a stage made by SAM, which exists only when deployed");
+        let message = format!("\"{stage}\" is a stage made by SAM, which is not run here, so it has no value");
         assert_problems(&format!("{source}{queue}"), &[(5, &message)]);
     }
 }
@@ -173,7 +173,11 @@ fn an_event_that_cannot_be_deployed_or_run_here_is_an_error() {
         ),
         ("Path: /a, Method: FETCH", "An event of the type HttpApi.Method is \"FETCH\", but AWS takes ANY, DELETE"),
         ("TimeoutInMillis: 30001", "An event of the type HttpApi.TimeoutInMillis is 30001, but AWS takes 50 to 30000"),
-        ("PayloadFormatVersion: '1.0'", "An event of the type HttpApi.PayloadFormatVersion must be \"2.0\""),
+        ("PayloadFormatVersion: '1.1'", "An event of the type HttpApi.PayloadFormatVersion is \"1.1\", but AWS takes"),
+        (
+            "Auth: {Authorizer: AWS_IAM}",
+            "An event of the type HttpApi.Auth has the Authorizer AWS_IAM, which AWS takes only",
+        ),
         ("Stage: a", "An event of the type HttpApi does not have the property \"Stage\""),
         (
             "Auth: {Authorizer: NONE}",
@@ -194,9 +198,10 @@ fn an_event_that_cannot_be_deployed_or_run_here_is_an_error() {
 
 #[test]
 fn an_event_names_its_api() {
-    let source = template(&["{Type: HttpApi, Properties: {Path: /, Method: GET}}"], "");
-    let message = "An event of the type HttpApi.ApiId is missing: the local stack has no implicit API";
-    assert_problems(&source, &[(3, message)]);
+    let source = template(&["{Type: HttpApi, Properties: {Path: /, Method: GET}}", "{Type: HttpApi}"], "");
+    let apis = read(&source).http_apis;
+    assert!(apis[0].routes.is_empty(), "no event names Api");
+    assert_eq!((apis[1].logical_id.as_str(), apis[1].routes.len()), ("ServerlessHttpApi", 2), "the one that SAM makes");
     let source = template(&["{Type: HttpApi, Properties: {ApiId: !Ref F}}"], "");
     assert_problems(&source, &[(3, "An event of the type HttpApi.ApiId is \"local-F\", which is not an HTTP API")]);
 }
@@ -227,12 +232,12 @@ fn an_api_that_cannot_be_deployed_or_run_here_is_an_error() {
     let configuration = "JwtConfiguration: {issuer: 'https://id.example', audience: [a]}";
     let source = "IdentitySource: $request.header.X";
     for (properties, message) in [
-        ("DefinitionBody: {}".to_owned(), "AWS::Serverless::HttpApi does not have the property \"DefinitionBody\""),
+        ("Definition: {}".to_owned(), "AWS::Serverless::HttpApi does not have the property \"Definition\""),
         ("StageName: a b".to_owned(), "AWS::Serverless::HttpApi.StageName is \"a b\", but AWS takes $default, or"),
         ("StageVariables: [a]".to_owned(), "StageVariables must be a map, but is a list"),
         (
-            "Auth: {EnableIamAuthorizer: true}".to_owned(),
-            "AWS::Serverless::HttpApi.Auth.EnableIamAuthorizer cannot be true",
+            "Auth: {EnableIamAuthorizer: yes!}".to_owned(),
+            "AWS::Serverless::HttpApi.Auth.EnableIamAuthorizer must be true or false",
         ),
         (
             "Auth: {DefaultAuthorizer: A}".to_owned(),
@@ -240,12 +245,9 @@ fn an_api_that_cannot_be_deployed_or_run_here_is_an_error() {
         ),
         (
             jwt("FunctionArn: !GetAtt F.Arn"),
-            "A is a Lambda authorizer (it has no JwtConfiguration), but the local stack has only",
+            "A Lambda authorizer needs the property \"AuthorizerPayloadFormatVersion\"",
         ),
-        (
-            jwt(source),
-            "A is not a JWT authorizer (it has no JwtConfiguration), but the local stack has only JWT authorizers",
-        ),
+        (jwt(source), "A JWT authorizer needs the property \"JwtConfiguration\""),
         (jwt(configuration), "A JWT authorizer needs the property \"IdentitySource\""),
         (
             jwt(&format!("{configuration}, {source}, Identity: {{}}")),
@@ -295,9 +297,10 @@ fn an_api_that_cannot_be_deployed_or_run_here_is_an_error() {
 
 #[test]
 fn a_mistake_in_an_api_is_not_reported_for_its_routes() {
-    let auth = "Auth: {Authorizers: {A: {FunctionArn: x}}, DefaultAuthorizer: A}";
+    let auth =
+        "Auth: {Authorizers: {A: {FunctionArn: x, AuthorizerPayloadFormatVersion: '2.0'}}, DefaultAuthorizer: A}";
     let source = template(&[&event("Path: /, Method: GET, Auth: {Authorizer: A}")], auth);
-    assert_problems(&source, &[(4, "A is a Lambda authorizer")]);
+    assert_problems(&source, &[(4, "A Lambda authorizer.FunctionArn is \"x\", which is not the Arn of a function")]);
 }
 
 #[test]

@@ -32,7 +32,10 @@ fn parameters_are_checked_as_at_deployment() {
     assert_problems(&template("Type: String"), &[(2, "Parameter P has no default: give it a value")]);
     assert_problems(
         &template("Type: AWS::SSM::Parameter"),
-        &[(2, "A parameter.Type cannot be \"AWS::SSM::Parameter\"")],
+        &[
+            (2, "A parameter.Type cannot be \"AWS::SSM::Parameter\""),
+            (2, "Parameter P has no default: give it a value"),
+        ],
     );
 }
 
@@ -97,7 +100,7 @@ Resources:
 #[test]
 fn a_wrong_or_unknown_function_is_an_error_with_its_line() {
     let source = r#"Outputs:
-  A: {Value: !GetAZs eu}
+  A: {Value: !GetAZz eu}
   B: {Value: !Select [2, [a, b]]}
   C: {Value: !GetAtt Queue.Url}
   D: {Value: !Equals [a, b]}
@@ -109,7 +112,7 @@ fn a_wrong_or_unknown_function_is_an_error_with_its_line() {
 Resources:
   Queue: {Type: AWS::SQS::Queue}"#;
     assert_snapshot!(error(source), @r#"
-    infra/t.yaml:2: !GetAZs is not understood: did you mean "GetAtt"?
+    infra/t.yaml:2: !GetAZz is not understood: did you mean "GetAZs" or "GetAtt"?
     infra/t.yaml:3: !Select has no item 2 in a list of 2
     infra/t.yaml:4: AWS::SQS::Queue does not have the attribute "Url" (known: Arn, QueueName, QueueUrl)
     infra/t.yaml:5: !Equals can be used only under Conditions: name it there and use !If here
@@ -134,7 +137,7 @@ Resources:
     assert_snapshot!(error(source), @r#"
     infra/t.yaml:2: Condition B depends on itself
     infra/t.yaml:3: Condition A depends on itself
-    infra/t.yaml:4: A condition or a rule can refer only to parameters, not to "Queue" (nearest: AWS::NoValue, AWS::Region, AWS::URLSuffix)
+    infra/t.yaml:4: A condition or a rule can refer only to parameters, not to "Queue" (nearest: AWS::NoValue, AWS::Region, AWS::StackId)
     infra/t.yaml:5: A condition must be one of !Equals, !Not, !And, !Or and !Condition, but is text
     infra/t.yaml:6: There is no condition "Zebra" (known: A, B, C, D, E)
     "#);
@@ -192,11 +195,11 @@ Resources:
     assert_eq!(functions[1].memory_mb, 512);
     assert!(functions[1].environment.is_empty());
 
-    let source = "Globals:\n  Function:\n    Policies: []\n    Timeuot: 3\n  Api: {}\nResources: {}";
+    let source = "Globals:\n  Function:\n    Policies: []\n    Timeuot: 3\n  Apis: {}\nResources: {}";
     assert_snapshot!(error(source), @r#"
-    infra/t.yaml:3: Globals.Function cannot have "Policies" (nearest: RolePath, Tracing, CodeUri)
+    infra/t.yaml:3: Globals.Function cannot have "Policies" (nearest: Layers, RolePath, Tracing)
     infra/t.yaml:4: Globals.Function cannot have "Timeuot": did you mean "Timeout"?
-    infra/t.yaml:5: Globals.Api is not understood (known: Function, HttpApi, WebSocketApi)
+    infra/t.yaml:5: Globals.Apis is not understood: did you mean "Api"?
     "#);
 }
 
@@ -225,7 +228,6 @@ fn yaml_that_cloudformation_reads_differently_is_an_error() {
 #[test]
 fn a_broken_document_is_an_error_with_its_line() {
     assert_problems("A: b\nResources: [", &[(3, "Not valid YAML: ")]);
-    assert_problems("Resources: {}\nResources: {}", &[(2, "Not valid YAML: duplicated key in mapping")]);
     assert_problems("", &[(1, "A template must be one YAML document, but this file has 0")]);
     assert_problems("Resources: {}\n---\na: b", &[(1, "A template must be one YAML document, but this file has 2")]);
     assert_problems("[a]", &[(1, "A template must be a map, but is a list")]);
@@ -233,7 +235,7 @@ fn a_broken_document_is_an_error_with_its_line() {
         "Hooks: {a: b}\nResources: []",
         &[(1, "A template does not have the property \"Hooks\""), (2, "Resources must be a map")],
     );
-    let no_transform = "Resources:\n  F: {Type: AWS::Serverless::Function}";
+    let no_transform = "Resources:\n  F: {Type: AWS::Serverless::HttpApi}";
     assert_problems(no_transform, &[(2, "F is a type of SAM: add Transform: AWS::Serverless-2016-10-31")]);
 }
 
@@ -273,4 +275,23 @@ fn a_template_becomes_json_with_functions_in_their_long_form_and_nothing_compute
     assert_eq!(to_json(source, Path::new("t.yaml")).expect("YAML"), expected);
     let error = to_json("A: [", Path::new("t.yaml")).expect_err("no YAML").to_string();
     assert!(error.starts_with("t.yaml:"), "{error}");
+}
+
+#[test]
+fn a_key_that_comes_twice_is_told_with_both_lines() {
+    let queue = |properties: &str| {
+        format!("Resources:\n  Q:\n    Type: AWS::SQS::Queue\n    Properties:\n{properties}      Tags: [{{Key: a}}]\n")
+    };
+    let twice = "The key \"Tags\" comes twice in one map, first in line 5";
+    let source = queue("      Tags:\n      - Key: \"a\"\n");
+    let notes: Vec<_> = read(&source).notes.into_iter().map(|note| (note.line, note.message)).collect();
+    assert_eq!(notes, [(7, format!("{twice}, with the same value: remove one"))]);
+    // The other problems are shown too.
+    let source = queue("      Tags:\n      - Key: \"b\"\n      Name: q\n");
+    let expected = [(7, "AWS::SQS::Queue does not have the property \"Name\""), (8, &*format!("{twice}: remove one"))];
+    assert_problems(&source, &expected);
+    for (first, second) in [("1", "'1'"), ("a", "!Ref a"), ("[a]", "{a: b}"), ("[a, b]", "[[a, b]]")] {
+        let source = format!("Metadata: {{A: {first}, A: {second}}}\nResources: {{}}");
+        assert_problems(&source, &[(1, "The key \"A\" comes twice in one map, first in line 1: remove one")]);
+    }
 }

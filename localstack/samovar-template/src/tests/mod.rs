@@ -11,10 +11,15 @@ use super::{IdentitySource, Locals, Template, TemplateError, load, parse, to_jso
 mod buckets;
 mod cross_checks;
 mod documentation;
+mod functions;
 mod hostile;
 mod http_api;
 mod language;
+mod missing;
+mod permissions;
+mod raw_api;
 mod resources;
+mod rest_api;
 mod rules;
 mod static_site;
 
@@ -25,6 +30,7 @@ fn locals() -> Locals {
         account_id: "000000000000".to_owned(),
         sqs_url: "http://127.0.0.1:8000/_aws/sqs".to_owned(),
         issuer: "http://127.0.0.1:8000/_local/issuer".to_owned(),
+        allow_missing: false,
     }
 }
 

@@ -29,11 +29,12 @@ fn all_problems_are_shown_in_the_order_of_the_lines() {
 #[test]
 fn an_unknown_type_is_an_error_and_a_deployed_only_type_is_not() {
     let source = with_resources(
-        "  B: {Type: AWS::SNS::Topic}\n  C: {Type: AWS::SQS::Qeue}\n  D: {Type: AWS::SQS::Queue, DependsOn: X}\n",
+        "  B: {Type: AWS::Serverless::Funktion}\n  C: {Type: AWS::SQS::Qeue}\n  \
+         D: {Type: AWS::SQS::Queue, DependsOn: X}\n",
     );
     assert_snapshot!(error(&source), @r#"
-    infra/t.yaml:3: The local stack does not have the type AWS::SNS::Topic (nearest: AWS::SQS::Queue, AWS::IAM::Role, AWS::S3::Bucket)
-    infra/t.yaml:4: The local stack does not have the type AWS::SQS::Qeue: did you mean "AWS::SQS::Queue"?
+    infra/t.yaml:3: SAM does not have the type AWS::Serverless::Funktion: did you mean "AWS::Serverless::Function" or "AWS::Serverless::Application"?
+    infra/t.yaml:4: There is no type AWS::SQS::Qeue: did you mean "AWS::SQS::Queue"?
     infra/t.yaml:5: DependsOn names "X", which is not a resource: did you mean "B", "C" or "D"?
     "#);
 
@@ -44,7 +45,7 @@ fn an_unknown_type_is_an_error_and_a_deployed_only_type_is_not() {
     assert_eq!(template.outputs, overrides(&[("Q", "local-Q")]), "without what only exists when deployed");
 
     let source = with_resources(&format!("{alarm}  Q: {{Type: AWS::SQS::Queue, Properties: {{QueueName: !Ref A}}}}\n"));
-    assert_problems(&source, &[(4, "\"A\" is AWS::CloudWatch::Alarm, which exists only when deployed")]);
+    assert_problems(&source, &[(4, "\"A\" is AWS::CloudWatch::Alarm, which is not run here, so it has no value")]);
 }
 
 #[test]
@@ -208,8 +209,12 @@ fn functions_have_the_documents_of_their_policies() {
     assert_eq!(read(&source).functions[0].policies, expected);
 
     for (policies, message) in [
-        ("AWSLambdaBasicExecutionRole", "The policy \"AWSLambdaBasicExecutionRole\" is not in this template"),
-        ("[SQSPollerPolicy: {QueueName: q}]", "The SAM policy template SQSPollerPolicy is not understood"),
+        (
+            "[SQSPolerPolicy: {QueueName: q}]",
+            "SAM does not have the policy template \"SQSPolerPolicy\": did you mean \"SQSPollerPolicy\"?",
+        ),
+        ("[SQSPollerPolicy: {Queue: q, QueueName: q}]", "SQSPollerPolicy does not have the parameter \"Queue\""),
+        ("[SQSPollerPolicy: {}]", "SQSPollerPolicy needs the parameter \"QueueName\""),
         ("{Statement: [{Effect: Allow, Action: a}]}", "A policy statement needs either Resource or NotResource"),
         (
             "{Statement: [{Effect: allow, Action: a, Resource: b}]}",
@@ -225,30 +230,28 @@ fn a_function_that_cannot_be_deployed_or_run_here_is_an_error() {
     for (properties, message) in [
         ("Timeout: 901", "AWS::Serverless::Function.Timeout is 901, but AWS takes 1 to 900"),
         ("MemorySize: 64", "AWS::Serverless::Function.MemorySize is 64, but AWS takes 128 to 10240"),
-        ("Layers: [a]", "AWS::Serverless::Function does not have the property \"Layers\""),
+        ("Layer: [a]", "AWS::Serverless::Function does not have the property \"Layer\": did you mean \"Layers\"?"),
         ("Environment: {Variables: {AWS_REGION: a}}", "The environment variable AWS_REGION is reserved by Lambda"),
         ("Environment: {Variables: {A-B: a}}", "\"A-B\" cannot be an environment variable"),
         ("Environment: {Variables: {LIST: [a]}}", "The environment variable LIST must be text, but is a list"),
         (
-            "Events: {E: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}}",
-            "An event.Type is Schedule, but the local stack has only",
+            "Events: {E: {Type: Scheduled, Properties: {Schedule: rate(1 minute)}}}",
+            "An event.Type cannot be \"Scheduled\": did you mean \"Schedule\" or \"ScheduleV2\"?",
         ),
     ] {
         assert_problems(&with_resources(&function("F", properties)), &[(3, message)]);
     }
     let bare = r#"  F:
     Type: AWS::Serverless::Function
-    Metadata: {BuildMethod: esbuild}
-    Properties: {Handler: a, CodeUri: s3://b/c, Runtime: java21}
+    Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: a/b}}
+    Properties: {CodeUri: s3://b/c, Runtime: python3.x}
 "#;
-    let builds = "the local stack builds with rust-cargolambda, makefile and go1.x, and for nodejs* and python*";
-    let runs = "the local stack runs provided.*, nodejs* and python*";
     let expected = [
-        (5, format!("BuildMethod is \"esbuild\", but {builds}")),
-        (6, "AWS::Serverless::Function.CodeUri is \"s3://b/c\", but must be a folder on this machine".to_owned()),
-        (6, format!("AWS::Serverless::Function.Runtime is \"java21\", but {runs}")),
+        (3, "AWS::Serverless::Function needs the property \"Handler\""),
+        (5, "BuildProperties.Binary is \"a/b\", which is not the name of a binary"),
+        (6, "AWS::Serverless::Function.Runtime cannot be \"python3.x\" (known: provided.al2023, provided.al2, or one"),
+        (6, "The code is at \"s3://b/c\" and not in a folder on this machine, so it has no value (--allow-missing"),
     ];
-    let expected: Vec<_> = expected.iter().map(|(line, message)| (*line, message.as_str())).collect();
     assert_problems(&with_resources(bare), &expected);
 }
 
@@ -292,11 +295,7 @@ fn a_websocket_api_that_cannot_be_deployed_is_an_error() {
     let connect = "$connect: {FunctionArn: !GetAtt F.Arn}";
     for (properties, routes, message) in [
         ("StageName: $default,", connect, "AWS::Serverless::WebSocketApi.StageName cannot be $default"),
-        (
-            "Auth: {AuthType: AWS_IAM},",
-            connect,
-            "Auth.AuthType is AWS_IAM, but the local stack has only CUSTOM and NONE",
-        ),
+        ("Auth: {AuthType: JWT},", connect, "Auth.AuthType is JWT, but AWS takes CUSTOM, AWS_IAM and NONE"),
         ("Auth: {AuthType: CUSTOM},", connect, "Auth.AuthType is CUSTOM, which needs AuthArn"),
         (
             "Auth: {AuthType: NONE},",
@@ -304,9 +303,9 @@ fn a_websocket_api_that_cannot_be_deployed_is_an_error() {
             "AWS::Serverless::WebSocketApi.Auth needs a $connect route",
         ),
         (
-            "StageVariables: {a: b},",
+            "StageVariable: {a: b},",
             connect,
-            "AWS::Serverless::WebSocketApi does not have the property \"StageVariables\"",
+            "AWS::Serverless::WebSocketApi does not have the property \"StageVariable\"",
         ),
         ("", "a: {FunctionArn: !Ref F}", "A route.FunctionArn is \"local-F\", which is not the Arn of a function"),
         ("", "a-b: {FunctionArn: !GetAtt F.Arn}", "The route key \"a-b\" must be letters and digits"),
@@ -333,13 +332,13 @@ fn a_websocket_api_that_cannot_be_deployed_is_an_error() {
 }
 
 #[test]
-fn resources_that_sam_generates_exist_only_when_deployed() {
+fn resources_that_sam_generates_have_no_value() {
     let alarm = "  A: {Type: AWS::CloudWatch::Alarm, Properties: {X: [!Ref FRole, !Ref ApiwsStage, \
                  !Ref ApiConnectIntegration]}}\n";
     let api = api("StageName: ws,", "$connect: {FunctionArn: !GetAtt F.Arn}");
     read(&with_resources(&format!("{}{api}{alarm}", function("F", ""))));
     let queue = "  Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref FRole}}\n";
-    let message = "\"FRole\" is a role made by SAM, which exists only when deployed";
+    let message = "\"FRole\" is a role made by SAM, which is not run here, so it has no value";
     assert_problems(&with_resources(&format!("{}{queue}", function("F", ""))), &[(4, message)]);
 }
 

@@ -131,7 +131,8 @@ impl Way {
             BuildMethod::None if function.runtime.starts_with("nodejs") => Self::Node,
             BuildMethod::None if function.runtime.starts_with("python") => Self::Python,
             BuildMethod::None if is_go(&function.code_dir) => Self::Go,
-            BuildMethod::None => Self::Program,
+            // A stack runs no function with another method.
+            BuildMethod::None | BuildMethod::Other(_) => Self::Program,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use samovar_template::{BuildMethod, Function};
+use samovar_template::{BuildMethod, Code, Function};
 
 /// A function with nothing but a name, a runtime and a folder.
 pub(crate) fn function(id: &str, runtime: &str, code_dir: &Path) -> Function {
@@ -12,6 +12,7 @@ pub(crate) fn function(id: &str, runtime: &str, code_dir: &Path) -> Function {
         name: id.to_owned(),
         function_name: format!("local-{id}"),
         arn: format!("arn:aws:lambda:us-east-1:000000000000:function:local-{id}"),
+        code: Code::Folder,
         code_dir: code_dir.to_owned(),
         runtime: runtime.to_owned(),
         handler: "app.handler".to_owned(),
@@ -25,5 +26,7 @@ pub(crate) fn function(id: &str, runtime: &str, code_dir: &Path) -> Function {
         policies: Vec::new(),
         event_sources: Vec::new(),
         schedules: Vec::new(),
+        triggers: Vec::new(),
+        url: None,
     }
 }

@@ -18,10 +18,15 @@ pub(super) fn http_apis(
     account_id: &str,
     invoker: &Arc<dyn Invoker>,
 ) -> Result<Vec<Arc<Api>>> {
-    let websocket_stages: Vec<&str> = template.websocket_apis.iter().map(|api| api.stage.as_str()).collect();
-    check(&template.http_apis, &websocket_stages)?;
+    check_stages(template)?;
     let apis = template.http_apis.iter().map(|spec| Arc::new(Api::new(spec.clone(), domain, account_id, invoker)));
     Ok(apis.collect())
+}
+
+/// Checks that the stages tell the APIs apart.
+pub(super) fn check_stages(template: &Template) -> Result<()> {
+    let websocket_stages: Vec<&str> = template.websocket_apis.iter().map(|api| api.stage.as_str()).collect();
+    check(&template.http_apis, &websocket_stages)
 }
 
 fn check(apis: &[HttpApi], websocket_stages: &[&str]) -> Result<()> {
@@ -74,7 +79,9 @@ mod tests {
             stage_variables: BTreeMap::new(),
             cors: None,
             authorizers: BTreeMap::new(),
+            lambda_authorizers: BTreeMap::new(),
             routes: Vec::new(),
+            other_integrations: BTreeMap::new(),
         }
     }
 

@@ -17,6 +17,7 @@ mod services;
 mod source;
 #[cfg(test)]
 mod tests;
+mod unserved;
 mod urls;
 mod websocket_apis;
 
@@ -25,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use samovar_host::Host;
 use samovar_services::Services;
 use samovar_services::permissions::{Account, Permissions};
@@ -50,6 +51,7 @@ use environment::Endpoints;
 use functions::Programs;
 use http_apis::http_apis;
 use servers::{Apis, Servers, Shown};
+pub(crate) use unserved::{conflicts, unserved};
 use urls::Urls;
 use websocket_apis::websocket_apis;
 
@@ -217,16 +219,47 @@ async fn listen(port: u16) -> Result<TcpListener> {
     })
 }
 
-fn read_template(options: &Options, urls: &Urls) -> Result<Template> {
-    let locals = Locals {
+/// The values of a stack with these addresses.
+pub(crate) fn locals(sqs_url: &str, issuer: &str, allow_missing: bool) -> Locals {
+    Locals {
         stack_name: STACK_NAME.to_owned(),
         region: REGION.to_owned(),
         account_id: ACCOUNT_ID.to_owned(),
-        sqs_url: urls.sqs.clone(),
-        issuer: urls.issuer.clone(),
-    };
+        sqs_url: sqs_url.to_owned(),
+        issuer: issuer.to_owned(),
+        allow_missing,
+    }
+}
+
+/// Reads the template, and says what in it is not run here.
+fn read_template(options: &Options, urls: &Urls) -> Result<Template> {
+    let locals = locals(&urls.sqs, &urls.issuer, options.allow_missing);
     let overrides = options.params.iter().cloned().collect();
-    samovar_template::load(&options.template, &overrides, &locals).map_err(|error| match error {
+    let loaded = samovar_template::load(&options.template, &overrides, &locals);
+    let mut template = loaded.map_err(template_error)?;
+    let elsewhere = options.invoke_endpoint.is_some();
+    let unserved = unserved(&template, elsewhere);
+    if !unserved.is_empty() && !options.allow_missing {
+        let error = TemplateError::Invalid { path: options.template.clone(), problems: unserved };
+        bail!("{error}\n--allow-missing runs the rest of the template");
+    }
+    for problem in &unserved {
+        tracing::warn!("{}:{}: {}", options.template.display(), problem.line, problem.message);
+    }
+    if !elsewhere {
+        unserved::leave_out(&mut template);
+    }
+    if let Some(line) = template.passed_over_line() {
+        tracing::warn!("{line}");
+    }
+    for note in &template.notes {
+        tracing::info!("{}:{}: {}", options.template.display(), note.line, note.message);
+    }
+    Ok(template)
+}
+
+fn template_error(error: TemplateError) -> anyhow::Error {
+    match error {
         TemplateError::Read { path, source } if source.kind() == std::io::ErrorKind::NotFound => {
             let path = std::path::absolute(&path).unwrap_or(path);
             anyhow::anyhow!(
@@ -235,7 +268,7 @@ fn read_template(options: &Options, urls: &Urls) -> Result<Template> {
             )
         }
         error => error.into(),
-    })
+    }
 }
 
 /// Returns `None` if nothing is to be kept.

@@ -13,6 +13,22 @@ use crate::options::Options;
 use crate::websocket::registry::Registry;
 use crate::websocket::{Api, Limits};
 
+/// Checks that the stages tell the APIs apart.
+pub(super) fn check_stages(template: &Template) -> Result<()> {
+    for (at, api) in template.websocket_apis.iter().enumerate() {
+        if template.websocket_apis[..at].iter().any(|other| other.stage == api.stage) {
+            bail!(
+                "Two WebSocket APIs have the stage {}; here the stage is the path, so give them different StageNames",
+                api.stage
+            );
+        }
+        if template.buckets.iter().any(|bucket| bucket.name == api.stage) {
+            bail!("A bucket has the name of the stage {}; here both are paths, so rename one of them", api.stage);
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn websocket_apis(
     template: &Template,
     options: &Options,
@@ -20,17 +36,9 @@ pub(super) fn websocket_apis(
     invoker: &Arc<dyn Invoker>,
     door: &Door,
 ) -> Result<Vec<Arc<Api>>> {
+    check_stages(template)?;
     let mut apis: Vec<Arc<Api>> = Vec::new();
     for spec in &template.websocket_apis {
-        if apis.iter().any(|api| api.spec.stage == spec.stage) {
-            bail!(
-                "Two WebSocket APIs have the stage {}; here the stage is the path, so give them different StageNames",
-                spec.stage
-            );
-        }
-        if template.buckets.iter().any(|bucket| bucket.name == spec.stage) {
-            bail!("A bucket has the name of the stage {}; here both are paths, so rename one of them", spec.stage);
-        }
         let limits = Limits { idle: options.websocket_idle, life: options.websocket_life, ..Limits::default() };
         apis.push(Arc::new(Api {
             spec: spec.clone(),

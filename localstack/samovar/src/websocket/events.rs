@@ -40,7 +40,7 @@ pub(crate) fn authorizer(api: &Api, client: &Client, handshake: &Handshake) -> V
     let mut event = json!({
         "type": "REQUEST",
         "methodArn": method_arn(api),
-        "stageVariables": {},
+        "stageVariables": api.spec.stage_variables,
         "requestContext": context(api, client, "$connect", "CONNECT", None),
     });
     // Unlike the integration, the authorizer gets the hop-by-hop headers, and empty maps if there is no query.
@@ -65,13 +65,13 @@ pub(crate) fn connect(api: &Api, client: &Client, handshake: &Handshake) -> Valu
     if !handshake.query.is_empty() {
         insert_maps(&mut event, "queryStringParameters", "multiValueQueryStringParameters", &handshake.query);
     }
-    event
+    with_stage_variables(api, event)
 }
 
 pub(crate) fn message(api: &Api, client: &Client, route_key: &str, request_id: &str, body: &str) -> Value {
     let mut context = context(api, client, route_key, "MESSAGE", Some(request_id));
     context.insert("messageId".into(), gateway_id().into());
-    json!({ "requestContext": context, "body": body, "isBase64Encoded": false })
+    with_stage_variables(api, json!({ "requestContext": context, "body": body, "isBase64Encoded": false }))
 }
 
 pub(crate) fn disconnect(api: &Api, client: &Client, closed: &Closed) -> Value {
@@ -83,6 +83,14 @@ pub(crate) fn disconnect(api: &Api, client: &Client, closed: &Closed) -> Value {
     let headers =
         vec![("Host".to_owned(), api.domain.clone()), empty("x-api-key"), empty("X-Forwarded-For"), empty("x-restapi")];
     insert_maps(&mut event, "headers", "multiValueHeaders", &headers);
+    with_stage_variables(api, event)
+}
+
+/// An integration gets the variables of the stage if there are any.
+fn with_stage_variables(api: &Api, mut event: Value) -> Value {
+    if !api.spec.stage_variables.is_empty() {
+        event["stageVariables"] = json!(api.spec.stage_variables);
+    }
     event
 }
 

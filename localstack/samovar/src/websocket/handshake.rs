@@ -97,7 +97,7 @@ async fn authorize(
     let Some(authorizer) = &api.spec.authorizer else { return Ok(None) };
     let unauthorized = || refuse(StatusCode::UNAUTHORIZED, "Unauthorized");
     let broken = || refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error");
-    if !authorizer.identity_sources.iter().all(|source| is_present(source, handshake)) {
+    if !authorizer.identity_sources.iter().all(|source| is_present(api, source, handshake)) {
         return Err(unauthorized());
     }
     let event = events::authorizer(api, client, handshake);
@@ -173,7 +173,7 @@ fn subprotocol(answer: &Value, handshake: &Handshake) -> Option<HeaderValue> {
     HeaderValue::from_str(selected).ok()
 }
 
-fn is_present(source: &IdentitySource, handshake: &Handshake) -> bool {
+fn is_present(api: &Api, source: &IdentitySource, handshake: &Handshake) -> bool {
     match source {
         IdentitySource::Header(name) => {
             handshake.headers.iter().any(|(header, value)| header.eq_ignore_ascii_case(name) && !value.is_empty())
@@ -181,7 +181,9 @@ fn is_present(source: &IdentitySource, handshake: &Handshake) -> bool {
         IdentitySource::QueryString(name) => {
             handshake.query.iter().any(|(key, value)| key == name && !value.is_empty())
         }
-        IdentitySource::StageVariable(_) => false, // WebSocket APIs have none here
+        IdentitySource::StageVariable(name) => {
+            api.spec.stage_variables.get(name).is_some_and(|value| !value.is_empty())
+        }
         IdentitySource::Context(_) => true,
     }
 }

@@ -28,7 +28,9 @@ use super::{Api, router};
 use crate::testing::functions::Functions;
 use crate::testing::{NEVER, within};
 use issuer::Issuer;
-use samovar_template::{Authorization, Cors, HttpApi, HttpRoute, IdentitySource, JwtAuthorizer, RouteKey};
+use samovar_template::{
+    Authorization, Cors, HttpApi, HttpRoute, IdentitySource, JwtAuthorizer, PayloadFormat, RouteKey,
+};
 
 const AUDIENCE: &str = "our-client";
 
@@ -142,6 +144,8 @@ fn spec(routes: &[(&str, &str)]) -> HttpApi {
         stage_variables: BTreeMap::new(),
         cors: None,
         authorizers: BTreeMap::new(),
+        lambda_authorizers: BTreeMap::new(),
+        other_integrations: BTreeMap::new(),
         routes: routes.iter().map(|(key, function)| route(key, function)).collect(),
     }
 }
@@ -152,5 +156,11 @@ fn route(key: &str, function: &str) -> HttpRoute {
         None => RouteKey::Default,
     };
     assert_eq!(parsed.to_string(), key);
-    HttpRoute { key: parsed, function: function.into(), integration_timeout: NEVER, authorization: None }
+    HttpRoute {
+        key: parsed,
+        function: function.into(),
+        integration_timeout: NEVER,
+        payload_format: PayloadFormat::V2,
+        authorization: None,
+    }
 }

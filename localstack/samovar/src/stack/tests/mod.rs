@@ -67,8 +67,17 @@ impl Bench {
         Self::start_beside(template, &[]).await
     }
 
+    /// Starts with this argument more.
+    async fn start_with(template: &str, argument: &str) -> Result<Self> {
+        Self::start_in(template, &[], &[argument]).await
+    }
+
     /// With these files in the template's folder.
     async fn start_beside(template: &str, files: &[(&str, &str)]) -> Result<Self> {
+        Self::start_in(template, files, &[]).await
+    }
+
+    async fn start_in(template: &str, files: &[(&str, &str)], more: &[&str]) -> Result<Self> {
         let functions = Arc::new(Functions::default());
         let invoker = Arc::clone(&functions);
         let invoke = move |Path(function): Path<String>, event: Bytes| {
@@ -90,6 +99,7 @@ impl Bench {
         let path = path.display().to_string();
         let mut args = vec!["samovar", "--port", "0", "--ephemeral", "--template", &path];
         args.extend(["--invoke-endpoint", &endpoint, "--allow-host", "tunnel.example"]);
+        args.extend(more);
         let stack = Stack::start(&Options::from_args(args, &Defaults::default())?).await?;
         Ok(Self { stack, functions, http: reqwest::Client::new(), _dir: dir })
     }
@@ -182,6 +192,20 @@ async fn a_missing_template_is_an_error_that_names_the_option() {
     let error = Stack::start(&options).await.expect_err("no template").to_string();
     assert!(error.starts_with(&format!("There is no template {}: ", template.display())), "{error}");
     assert!(error.ends_with("give the file with --template FILE"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_not_served_stops_the_start_unless_it_may_be_missing() {
+    let template = TEMPLATE.replace(
+        "        Second: {Type: HttpApi",
+        "        Rest: {Type: Api, Properties: {Method: get, Path: /r}}\n        Second: {Type: HttpApi",
+    );
+    let error = Bench::start(&template).await.err().expect("a REST API").to_string();
+    assert!(error.contains("ServerlessRestApi: REST APIs are not served here"), "{error}");
+    assert!(error.ends_with("--allow-missing runs the rest of the template"), "{error}");
+    let bench = Bench::start_with(&template, "--allow-missing").await.unwrap();
+    assert_eq!(bench.send(Method::GET, "/v1/a", None).await.0, 200, "the rest runs");
+    within("The stack stops", bench.stack.stop(pending())).await;
 }
 
 #[tokio::test]

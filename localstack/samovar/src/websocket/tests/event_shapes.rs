@@ -90,6 +90,28 @@ async fn the_authorizers_event_has_the_keys_of_a_captured_one_and_parses() {
 }
 
 #[tokio::test]
+async fn the_stages_variables_are_in_events_and_can_be_an_identity() {
+    let bench = Bench::with(|api| {
+        api.spec.stage_variables = [("tenant", "a")].map(|(name, value)| (name.into(), value.into())).into();
+        let identity_sources = vec![IdentitySource::StageVariable("tenant".into())];
+        api.spec.authorizer = Some(Authorizer { function: "authorizer".into(), identity_sources });
+    })
+    .await;
+    let mut client = bench.connect().await;
+    client.send(r#"{"action":"join"}"#).await;
+    client.close(None).await;
+    for function in ["authorizer", "join", "disconnect"] {
+        assert_eq!(bench.functions.event(function).await["stageVariables"], json!({ "tenant": "a" }), "{function}");
+    }
+    let bench = Bench::with(|api| {
+        let identity_sources = vec![IdentitySource::StageVariable("tenant".into())];
+        api.spec.authorizer = Some(Authorizer { function: "authorizer".into(), identity_sources });
+    })
+    .await;
+    assert_eq!(bench.refused().await.0, 401, "a stage without the variable");
+}
+
+#[tokio::test]
 async fn ids_and_times_have_api_gateways_form() {
     let bench = Bench::authorized().await;
     let mut client = bench.connect().await;

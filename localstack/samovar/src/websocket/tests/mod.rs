@@ -170,15 +170,27 @@ fn spec() -> WebSocketApi {
     let routes = keys.map(|key| {
         let function = key.trim_start_matches('$').to_owned();
         let route_response = key == "echo";
-        (key.to_owned(), Route { function, integration_timeout: NEVER, route_response })
+        let route = Route {
+            function,
+            integration_timeout: NEVER,
+            route_response,
+            api_key_required: false,
+            request_models: BTreeMap::new(),
+            model_selection: None,
+        };
+        (key.to_owned(), route)
     });
     WebSocketApi {
         logical_id: "ChatApi".into(),
         api_id: "chatapi".into(),
         name: "chat".into(),
         stage: "prod".into(),
+        stage_variables: BTreeMap::new(),
         route_selection: vec!["action".into()],
+        api_key_selection: None,
         authorizer: None,
+        iam_authorization: false,
+        other_integrations: BTreeMap::new(),
         routes: BTreeMap::from(routes),
     }
 }

@@ -4,7 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::error::Problem;
 use super::route_key::RouteKey;
+
+mod function;
+mod rest_api;
+
+pub use function::{BuildMethod, Code, Function, FunctionUrl, Schedule, Scheduler, SqsEventSource, Trigger};
+pub use rest_api::{RestApi, RestAuthorizer, RestCors, RestRoute};
 
 /// The local values that references resolve to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,22 +26,28 @@ pub struct Locals {
     pub sqs_url: String,
     /// The OpenID issuer that stands in for every user pool.
     pub issuer: String,
+    /// Whether a reference to something that is not here gives a placeholder. Otherwise it is an error.
+    pub allow_missing: bool,
 }
 
-/// A valid template whose every part is understood.
-#[derive(Debug, Clone, PartialEq)]
+/// A valid template. Every part that is needed on one machine is understood.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Template {
     /// Values of the parameters, overrides included.
     pub parameters: BTreeMap<String, String>,
-    /// `AWS::Serverless::Function`.
+    /// `AWS::Serverless::Function` and `AWS::Lambda::Function`.
     pub functions: Vec<Function>,
-    /// `AWS::Serverless::WebSocketApi`.
+    /// `AWS::Serverless::WebSocketApi`, and `AWS::ApiGatewayV2::Api` with the protocol `WEBSOCKET`.
     pub websocket_apis: Vec<WebSocketApi>,
-    /// `AWS::Serverless::HttpApi`.
+    /// `AWS::Serverless::HttpApi`, the implicit one, and `AWS::ApiGatewayV2::Api` with the protocol `HTTP`.
     pub http_apis: Vec<HttpApi>,
+    /// `AWS::Serverless::Api` and the implicit one.
+    pub rest_apis: Vec<RestApi>,
+    /// `AWS::SNS::Topic`.
+    pub topics: Vec<Topic>,
     /// `AWS::SQS::Queue`.
     pub queues: Vec<Queue>,
-    /// `AWS::DynamoDB::Table`.
+    /// `AWS::DynamoDB::Table` and `AWS::Serverless::SimpleTable`.
     pub tables: Vec<Table>,
     /// `AWS::S3::Bucket`.
     pub buckets: Vec<Bucket>,
@@ -48,6 +61,21 @@ pub struct Template {
     pub user_pool_domains: Vec<String>,
     /// `Metadata.StaticSite`.
     pub static_site: Option<StaticSite>,
+    /// Resources that would do work on AWS and are not run here: from the type to the logical ids.
+    pub passed_over: BTreeMap<String, Vec<String>>,
+    /// The lines of the resources, by their logical ids.
+    pub lines: BTreeMap<String, usize>,
+    /// Other parts of the template that have no effect here, by their lines.
+    pub notes: Vec<Problem>,
+}
+
+impl Template {
+    /// The types that are not run here with their resources, as one line; nothing if there are none.
+    pub fn passed_over_line(&self) -> Option<String> {
+        let types = self.passed_over.iter().map(|(name, ids)| format!("{name} ({})", ids.join(", ")));
+        let types: Vec<String> = types.collect();
+        (!types.is_empty()).then(|| format!("Not run here: {}", types.join(", ")))
+    }
 }
 
 /// A web site of files, which belongs to the stack.
@@ -111,94 +139,6 @@ pub struct TableView {
     pub fields: BTreeMap<String, String>,
 }
 
-/// `AWS::Serverless::Function`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Function {
-    /// Its name in the template.
-    pub logical_id: String,
-    /// The name of its binary, or its logical id where the template names no binary. Logs, state and invoke URLs use it
-    /// for the function; it is unique in a template.
-    pub name: String,
-    /// The function's name on AWS: `FunctionName`, or stack and logical id.
-    pub function_name: String,
-    /// As `!GetAtt Function.Arn` gives it.
-    pub arn: String,
-    /// `CodeUri` against the template's folder.
-    pub code_dir: PathBuf,
-    /// `Runtime`, such as `provided.al2023` or `python3.13`.
-    pub runtime: String,
-    /// `Handler`.
-    pub handler: String,
-    /// `Metadata.BuildMethod`.
-    pub build_method: BuildMethod,
-    /// `Metadata.BuildProperties.Binary`.
-    pub binary: Option<String>,
-    /// `MemorySize`.
-    pub memory_mb: u32,
-    /// `Timeout`.
-    pub timeout: Duration,
-    /// `ReservedConcurrentExecutions`.
-    pub reserved_concurrency: Option<u32>,
-    /// `Environment.Variables`, resolved.
-    pub environment: BTreeMap<String, String>,
-    /// `Metadata.LocalEnvironment`: variables that the function inherits from the environment of the local stack, if
-    /// set there.
-    pub local_environment: Vec<String>,
-    /// Policy documents: inline ones, those of managed policies in the template, and what SAM adds for a queue.
-    pub policies: Vec<serde_json::Value>,
-    /// Its events of type `SQS`.
-    pub event_sources: Vec<SqsEventSource>,
-    /// Its events of type `ScheduleV2`.
-    pub schedules: Vec<Schedule>,
-}
-
-/// How a function's code is built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BuildMethod {
-    /// `rust-cargolambda`.
-    RustCargoLambda,
-    /// `makefile`: `make build-LOGICALID`.
-    Makefile,
-    /// `go1.x`, or a runtime `provided.*` and a folder with a `go.mod`.
-    Go,
-    /// None is given: the runtime's own way, or a program that is there already.
-    None,
-}
-
-/// An event of type `ScheduleV2`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schedule {
-    /// The id that SAM generates: the function's logical id and the event's name.
-    pub logical_id: String,
-    /// `ScheduleExpression`, a rate.
-    pub every: Duration,
-    /// The event as JSON. Without it the scheduler sends its own event.
-    pub input: Option<String>,
-    /// `State`.
-    pub enabled: bool,
-}
-
-/// An event of type `SQS`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SqsEventSource {
-    /// The id that SAM generates: the function's logical id and the event's name.
-    pub logical_id: String,
-    /// The queue's name.
-    pub queue: String,
-    /// The queue's ARN.
-    pub queue_arn: String,
-    /// `BatchSize`.
-    pub batch_size: u32,
-    /// `MaximumBatchingWindowInSeconds`.
-    pub maximum_batching_window: Duration,
-    /// `FunctionResponseTypes` has `ReportBatchItemFailures`.
-    pub report_batch_item_failures: bool,
-    /// `ScalingConfig.MaximumConcurrency`.
-    pub maximum_concurrency: Option<u32>,
-    /// `Enabled`.
-    pub enabled: bool,
-}
-
 /// `AWS::Serverless::WebSocketApi`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebSocketApi {
@@ -210,12 +150,20 @@ pub struct WebSocketApi {
     pub name: String,
     /// `StageName`.
     pub stage: String,
+    /// `StageVariables`.
+    pub stage_variables: BTreeMap<String, String>,
     /// The path of `RouteSelectionExpression`: `["action"]` for `$request.body.action`.
     pub route_selection: Vec<String>,
+    /// `ApiKeySelectionExpression`, where the template sets it.
+    pub api_key_selection: Option<String>,
     /// `Auth`, of type `CUSTOM`.
     pub authorizer: Option<Authorizer>,
+    /// Whether `$connect` needs a request that is signed with AWS credentials: `Auth`, of type `AWS_IAM`.
+    pub iam_authorization: bool,
     /// By route key.
     pub routes: BTreeMap<String, Route>,
+    /// Routes whose integrations are not run here: from the route key to the integration's type.
+    pub other_integrations: BTreeMap<String, String>,
 }
 
 /// The Lambda authorizer of a WebSocket API.
@@ -249,6 +197,12 @@ pub struct Route {
     pub integration_timeout: Duration,
     /// Whether the function's answer is sent to the client as a frame.
     pub route_response: bool,
+    /// `ApiKeyRequired`.
+    pub api_key_required: bool,
+    /// `RequestModels`: from a value of the model selection expression to the model's JSON schema.
+    pub request_models: BTreeMap<String, serde_json::Value>,
+    /// `ModelSelectionExpression`, where the template sets it.
+    pub model_selection: Option<String>,
 }
 
 /// `AWS::Serverless::HttpApi`.
@@ -266,10 +220,39 @@ pub struct HttpApi {
     pub stage_variables: BTreeMap<String, String>,
     /// `CorsConfiguration`.
     pub cors: Option<Cors>,
-    /// The authorizers, by their names in the template.
+    /// The JWT authorizers, by their names in the template.
     pub authorizers: BTreeMap<String, JwtAuthorizer>,
+    /// The Lambda authorizers, by their names in the template.
+    pub lambda_authorizers: BTreeMap<String, LambdaAuthorizer>,
     /// The events of type `HttpApi` of all functions.
     pub routes: Vec<HttpRoute>,
+    /// Routes whose integrations are not run here: from the route key to the integration's type.
+    pub other_integrations: BTreeMap<String, String>,
+}
+
+/// A Lambda authorizer of an HTTP API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LambdaAuthorizer {
+    /// [`Function::name`]
+    pub function: String,
+    /// `AuthorizerPayloadFormatVersion`.
+    pub payload_format: PayloadFormat,
+    /// `EnableSimpleResponses`.
+    pub simple_responses: bool,
+    /// The identity sources, such as `$request.header.Authorization`. A request without one of them is refused.
+    pub identity_sources: Vec<String>,
+    /// The time for which an answer is reused. Zero turns that off.
+    pub cache: Duration,
+}
+
+/// The form of the events and answers of an HTTP API's function.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PayloadFormat {
+    /// `1.0`, which is also the form of REST APIs.
+    V1,
+    /// `2.0`.
+    #[default]
+    V2,
 }
 
 /// A JWT authorizer of an HTTP API.
@@ -309,6 +292,8 @@ pub struct HttpRoute {
     pub function: String,
     /// `TimeoutInMillis`.
     pub integration_timeout: Duration,
+    /// `PayloadFormatVersion`.
+    pub payload_format: PayloadFormat,
     /// The authorizer of the route, or nothing where the route is open to everybody.
     pub authorization: Option<Authorization>,
 }
@@ -316,7 +301,7 @@ pub struct HttpRoute {
 /// The authorization that a request for a route needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorization {
-    /// A key of [`HttpApi::authorizers`].
+    /// A key of the API's authorizers, or `AWS_IAM` for requests that are signed with AWS credentials.
     pub authorizer: String,
     /// The token must have one of these scopes, if there are any.
     pub scopes: Vec<String>,
@@ -350,6 +335,32 @@ pub struct Table {
     pub create_table: serde_json::Value,
     /// `TimeToLiveSpecification`, where it is enabled.
     pub ttl_attribute: Option<String>,
+}
+
+/// `AWS::SNS::Topic`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    /// Its name in the template.
+    pub logical_id: String,
+    /// `TopicName`, or a name made of stack and logical id.
+    pub name: String,
+    /// As `!Ref` gives it.
+    pub arn: String,
+    /// The subscriptions of queues, and of other endpoints. Functions subscribe with [`Trigger::Sns`].
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// A subscription of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// `sqs`, `lambda`, `email`, `https` and so on.
+    pub protocol: String,
+    /// The ARN of a queue or function, or an address.
+    pub endpoint: String,
+    /// `FilterPolicy`.
+    pub filter_policy: Option<serde_json::Value>,
+    /// `RawMessageDelivery`.
+    pub raw_message_delivery: bool,
 }
 
 /// `AWS::S3::Bucket`.

@@ -1,0 +1,196 @@
+//! A function: its program, limits, permissions and events.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Cors;
+
+/// `AWS::Serverless::Function` or `AWS::Lambda::Function`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Function {
+    /// Its name in the template.
+    pub logical_id: String,
+    /// The name in logs, state and invoke URLs: that of its binary if no other function has the binary, else the
+    /// logical id. It is unique in a template.
+    pub name: String,
+    /// The function's name on AWS: `FunctionName`, or stack and logical id.
+    pub function_name: String,
+    /// As `!GetAtt Function.Arn` gives it.
+    pub arn: String,
+    /// The place of the code.
+    pub code: Code,
+    /// `CodeUri` against the template's folder; that folder itself, if the code is in no folder.
+    pub code_dir: PathBuf,
+    /// `Runtime`, for example `provided.al2023`, `nodejs22.x` or `python3.13`. Empty for a container image.
+    pub runtime: String,
+    /// `Handler`. Empty for a container image.
+    pub handler: String,
+    /// `Metadata.BuildMethod`.
+    pub build_method: BuildMethod,
+    /// `Metadata.BuildProperties.Binary` of `rust-cargolambda`. Without it the package has one binary.
+    pub binary: Option<String>,
+    /// `MemorySize`.
+    pub memory_mb: u32,
+    /// `Timeout`.
+    pub timeout: Duration,
+    /// `ReservedConcurrentExecutions`.
+    pub reserved_concurrency: Option<u32>,
+    /// `Environment.Variables`, resolved.
+    pub environment: BTreeMap<String, String>,
+    /// `Metadata.LocalEnvironment`: variables that the function inherits from the environment of the local stack, if
+    /// set there.
+    pub local_environment: Vec<String>,
+    /// Policy documents: inline ones, those of managed policies and of its role in the template, the statements of
+    /// policy templates, and what SAM adds for a queue.
+    pub policies: Vec<serde_json::Value>,
+    /// Its events of type `SQS`, and event source mappings for queues.
+    pub event_sources: Vec<SqsEventSource>,
+    /// Its events of the types `Schedule` and `ScheduleV2` with a rate.
+    pub schedules: Vec<Schedule>,
+    /// Its other events.
+    pub triggers: Vec<Trigger>,
+    /// `FunctionUrlConfig`, or an `AWS::Lambda::Url`.
+    pub url: Option<FunctionUrl>,
+}
+
+/// The place of a function's code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Code {
+    /// A folder, or an archive: [`Function::code_dir`].
+    Folder,
+    /// `InlineCode`: the text of the one module, which is called `index`.
+    Inline(String),
+    /// A container image, with its name if the template gives one. The build is described in `Metadata`.
+    Image(Option<String>),
+    /// A place that is not on this machine.
+    Elsewhere(String),
+}
+
+/// How a function's code is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BuildMethod {
+    /// `rust-cargolambda`.
+    RustCargoLambda,
+    /// `makefile`: `make build-LOGICALID`.
+    Makefile,
+    /// `go1.x`, or a runtime `provided.*` and a folder with a `go.mod`.
+    Go,
+    /// The method of this name, for example `esbuild`.
+    Other(String),
+    /// None is given: the runtime's own way, or a program that is there already.
+    None,
+}
+
+/// `FunctionUrlConfig` or `AWS::Lambda::Url`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionUrl {
+    /// Whether requests must be signed with AWS credentials: `AuthType` is `AWS_IAM`.
+    pub iam_authorization: bool,
+    /// `Cors`.
+    pub cors: Option<Cors>,
+    /// Whether answers are streamed: `InvokeMode` is `RESPONSE_STREAM`.
+    pub streaming: bool,
+}
+
+/// An event that invokes a function, of a kind that does not poll a queue or follow a rate.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Trigger {
+    /// A schedule with a cron expression, in a time zone.
+    Cron {
+        /// The id that SAM generates.
+        logical_id: String,
+        /// The service.
+        scheduler: Scheduler,
+        /// The six fields between the parentheses of `cron(…)`.
+        expression: String,
+        /// `ScheduleExpressionTimezone`, by default UTC.
+        time_zone: String,
+        /// The event as JSON. Without it the scheduler sends its own event.
+        input: Option<String>,
+        /// `State` or `Enabled`.
+        enabled: bool,
+    },
+    /// Notifications of a bucket.
+    S3 {
+        /// [`Bucket::name`](super::Bucket::name)
+        bucket: String,
+        /// For example `s3:ObjectCreated:*`.
+        events: Vec<String>,
+        /// The beginning of the keys.
+        prefix: String,
+        /// The end of the keys.
+        suffix: String,
+    },
+    /// Messages of a topic.
+    Sns {
+        /// [`Topic::arn`](super::Topic::arn)
+        topic: String,
+        /// `FilterPolicy`.
+        filter_policy: Option<serde_json::Value>,
+    },
+    /// The stream of a table.
+    DynamoDb {
+        /// [`Table::name`](super::Table::name)
+        table: String,
+        /// `StartingPosition` is `TRIM_HORIZON`: the stream is read from its oldest record.
+        from_beginning: bool,
+        /// `BatchSize`.
+        batch_size: u32,
+        /// `MaximumBatchingWindowInSeconds`.
+        maximum_batching_window: Duration,
+        /// `FunctionResponseTypes` has `ReportBatchItemFailures`.
+        report_batch_item_failures: bool,
+        /// The patterns of `FilterCriteria`, as JSON text. A record matches any of them.
+        filters: Vec<String>,
+        /// `Enabled`.
+        enabled: bool,
+    },
+}
+
+/// The service that keeps a schedule. Their events differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduler {
+    /// A rule of EventBridge: events of type `Schedule`.
+    Rule,
+    /// EventBridge Scheduler: events of type `ScheduleV2`.
+    Scheduler,
+}
+
+/// An event of the types `Schedule` and `ScheduleV2` with a rate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// The id that SAM generates: the function's logical id and the event's name.
+    pub logical_id: String,
+    /// The service.
+    pub scheduler: Scheduler,
+    /// `ScheduleExpression`, a rate.
+    pub every: Duration,
+    /// The event as JSON. Without it the scheduler sends its own event.
+    pub input: Option<String>,
+    /// `State` or `Enabled`.
+    pub enabled: bool,
+}
+
+/// An event of type `SQS`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqsEventSource {
+    /// The id that SAM generates: the function's logical id and the event's name.
+    pub logical_id: String,
+    /// The queue's name.
+    pub queue: String,
+    /// The queue's ARN.
+    pub queue_arn: String,
+    /// `BatchSize`.
+    pub batch_size: u32,
+    /// `MaximumBatchingWindowInSeconds`.
+    pub maximum_batching_window: Duration,
+    /// `FunctionResponseTypes` has `ReportBatchItemFailures`.
+    pub report_batch_item_failures: bool,
+    /// `ScalingConfig.MaximumConcurrency`.
+    pub maximum_concurrency: Option<u32>,
+    /// The patterns of `FilterCriteria`, as JSON text. A message matches any of them; without patterns all do.
+    pub filters: Vec<String>,
+    /// `Enabled`.
+    pub enabled: bool,
+}

@@ -1,0 +1,328 @@
+//! Functions: the place of their code, their URLs, and the events that invoke them.
+
+use super::*;
+use crate::{BuildMethod, Code, Function, FunctionUrl, Scheduler, Trigger};
+
+/// The function `F` in line 3, with this head (`Metadata: …,`) and these properties; more from line 4 on.
+fn written(head: &str, properties: &str, more: &str) -> String {
+    with_resources(&format!("  F: {{Type: AWS::Serverless::Function, {head} Properties: {{{properties}}}}}\n{more}"))
+}
+
+fn first(source: &str) -> Function {
+    read(source).functions.remove(0)
+}
+
+fn triggers(events: &str, more: &str) -> Vec<Trigger> {
+    let properties = format!("Handler: a, Runtime: python3.13, Events: {{{events}}}");
+    first(&written("", &properties, more)).triggers
+}
+
+const TABLE: &str = "  T: {Type: AWS::DynamoDB::Table, Properties: {BillingMode: PAY_PER_REQUEST, \
+                     AttributeDefinitions: [{AttributeName: a, AttributeType: S}], \
+                     KeySchema: [{AttributeName: a, KeyType: HASH}], \
+                     StreamSpecification: {StreamViewType: NEW_IMAGE}}}\n";
+
+#[test]
+fn the_code_is_a_folder_or_text_and_is_built_by_its_method() {
+    let folder = |path: &str| (Code::Folder, PathBuf::from(path));
+    let none = |code: Code| (code, PathBuf::from("infra"));
+    for (head, properties, code, build) in [
+        ("", "CodeUri: src, Handler: app.handler, Runtime: nodejs22.x", folder("infra/src"), BuildMethod::None),
+        ("", "Handler: app.handler, Runtime: java21", folder("infra/."), BuildMethod::None),
+        (
+            "",
+            "InlineCode: x, Handler: index.h, Runtime: python3.13",
+            none(Code::Inline("x".to_owned())),
+            BuildMethod::None,
+        ),
+        ("", "CodeUri: ., Handler: main, Runtime: go1.x", folder("infra/."), BuildMethod::Go),
+        (
+            "Metadata: {BuildMethod: makefile},",
+            "CodeUri: ., Handler: bootstrap, Runtime: provided.al2",
+            folder("infra/."),
+            BuildMethod::Makefile,
+        ),
+        (
+            "Metadata: {BuildMethod: go1.x},",
+            "CodeUri: ., Handler: bootstrap, Runtime: provided.al2023",
+            folder("infra/."),
+            BuildMethod::Go,
+        ),
+        (
+            "Metadata: {BuildMethod: esbuild, BuildProperties: {Minify: true}},",
+            "CodeUri: ., Handler: a.b, Runtime: nodejs22.x",
+            folder("infra/."),
+            BuildMethod::Other("esbuild".to_owned()),
+        ),
+        (
+            "Metadata: {BuildMethod: rust-cargolambda},",
+            "CodeUri: ., Handler: bootstrap, Runtime: provided.al2023",
+            folder("infra/."),
+            BuildMethod::RustCargoLambda,
+        ),
+        ("", "PackageType: Image, ImageUri: a/b", none(Code::Image(Some("a/b".to_owned()))), BuildMethod::None),
+    ] {
+        let function = first(&written(head, properties, ""));
+        assert_eq!(((function.code, function.code_dir), function.build_method), (code, build), "{properties}");
+        assert_eq!(function.binary, None);
+        assert_eq!(function.name, "F", "no binary names it");
+    }
+    let function = first(&written("", "CodeUri: ., Handler: app.handler, Runtime: nodejs22.x", ""));
+    assert_eq!((function.runtime.as_str(), function.handler.as_str()), ("nodejs22.x", "app.handler"));
+    let own = first(&written("Metadata: {BuildMethod: python3.13},", "Handler: a.b, Runtime: python3.13", ""));
+    assert_eq!(own.build_method, BuildMethod::None, "SAM's name for the runtime's own way");
+}
+
+#[test]
+fn a_function_of_cloudformation_has_its_code_role_and_mappings() {
+    let raw = |code: &str| {
+        with_resources(&format!(
+            "  F: {{Type: AWS::Lambda::Function, Properties: {{Role: 'arn:aws:iam::1:role/r', Handler: index.h, \
+             Runtime: python3.13, Code: {code}}}}}\n  Q: {{Type: AWS::SQS::Queue}}\n  M: {{Type: \
+             AWS::Lambda::EventSourceMapping, Properties: {{FunctionName: !Ref F, EventSourceArn: !GetAtt Q.Arn, \
+             BatchSize: 5}}}}\n  N: {{Type: AWS::Lambda::EventSourceMapping, Properties: {{FunctionName: \
+             !GetAtt F.Arn,              EventSourceArn: !GetAtt T.StreamArn, StartingPosition: LATEST}}}}\n{TABLE}"
+        ))
+    };
+    let function = first(&raw("{ZipFile: x}"));
+    assert_eq!(function.code, Code::Inline("x".to_owned()));
+    let source = &function.event_sources[0];
+    assert_eq!((source.logical_id.as_str(), source.queue.as_str(), source.batch_size), ("M", "local-Q", 5));
+    let [Trigger::DynamoDb { table, from_beginning: false, batch_size: 100, .. }] = function.triggers.as_slice() else {
+        panic!("{:?}", function.triggers)
+    };
+    assert_eq!(table, "local-T");
+    let packaged = first(&raw("src"));
+    assert_eq!((packaged.code, packaged.code_dir), (Code::Folder, "infra/src".into()), "as the AWS CLI packages it");
+    for (code, message) in [
+        ("{}", "Code.ZipFile is missing: give ZipFile, a folder, or S3Bucket and S3Key"),
+        (
+            "{S3Bucket: b, S3Key: k}",
+            "The code is at \"s3://b/k\" and not in a folder on this machine, so it has no value",
+        ),
+    ] {
+        assert_problems(&raw(code), &[(3, message)]);
+    }
+    let wrong = raw("{ZipFile: x}").replace("FunctionName: !Ref F", "FunctionName: other");
+    let message = "AWS::Lambda::EventSourceMapping.FunctionName is \"other\", which is not the Arn of a function";
+    assert_problems(&wrong, &[(5, message)]);
+    let elsewhere = raw("{ZipFile: x}").replace("!GetAtt Q.Arn", "'arn:aws:kinesis:a:1:stream/s'");
+    let template = read(&elsewhere);
+    assert!(template.functions[0].event_sources.is_empty());
+    assert_eq!(template.notes[1].message, "M: events of \"arn:aws:kinesis:a:1:stream/s\" are not run here");
+}
+
+#[test]
+fn a_url_is_a_property_or_a_resource() {
+    let function = |properties: &str| format!("Handler: a, Runtime: python3.13, {properties}");
+    let config = "FunctionUrlConfig: {AuthType: AWS_IAM, InvokeMode: RESPONSE_STREAM, Cors: {AllowOrigins: ['*']}}";
+    let source = written("", &function(config), "");
+    let url = first(&source).url.expect("a URL");
+    let cors = crate::Cors { allow_origins: vec!["*".to_owned()], ..crate::Cors::default() };
+    assert_eq!(url, FunctionUrl { iam_authorization: true, cors: Some(cors), streaming: true });
+    let outputs = format!("{source}Outputs: {{Url: {{Value: !GetAtt FUrl.FunctionUrl}}}}\n");
+    let address = "https://furl.lambda-url.eu-central-1.on.aws/";
+    assert_eq!(read(&outputs).outputs, overrides(&[("Url", address)]), "under the id that SAM gives it");
+    let raw = |target: &str| {
+        let url =
+            format!("  U: {{Type: AWS::Lambda::Url, Properties: {{AuthType: NONE, TargetFunctionArn: {target}}}}}\n");
+        written("", &function("Timeout: 3"), &url)
+    };
+    let url = first(&raw("!GetAtt F.Arn")).url.expect("a URL");
+    assert_eq!(url, FunctionUrl { iam_authorization: false, cors: None, streaming: false });
+    let message = "AWS::Lambda::Url.TargetFunctionArn is \"x\", which is not the Arn of a function";
+    assert_problems(&raw("x"), &[(4, message)]);
+    let message = "AWS::Lambda::Url.AuthType cannot be \"JWT\" (known: AWS_IAM, NONE)";
+    assert_problems(&written("", &function("FunctionUrlConfig: {AuthType: JWT}"), ""), &[(3, message)]);
+    assert_problems(&written("", &function("FunctionUrlConfig: a"), ""), &[(3, "FunctionUrlConfig must be a map")]);
+}
+
+#[test]
+fn schedules_are_rates_or_cron_expressions() {
+    let events = "A: {Type: Schedule, Properties: {Schedule: rate(5 minutes), Enabled: false}}, \
+                  B: {Type: ScheduleV2, Properties: {ScheduleExpression: cron(0 9 ? * MON *), Input: '{}', \
+                  ScheduleExpressionTimezone: Europe/Berlin, State: DISABLED}}";
+    let function = first(&written("", &format!("Handler: a, Runtime: python3.13, Events: {{{events}}}"), ""));
+    let rate = &function.schedules[0];
+    assert_eq!((rate.logical_id.as_str(), rate.scheduler, rate.enabled), ("FA", Scheduler::Rule, false));
+    assert_eq!(rate.every, Duration::from_secs(300));
+    let cron = Trigger::Cron {
+        logical_id: "FB".to_owned(),
+        scheduler: Scheduler::Scheduler,
+        expression: "0 9 ? * MON *".to_owned(),
+        time_zone: "Europe/Berlin".to_owned(),
+        input: Some("{}".to_owned()),
+        enabled: false,
+    };
+    assert_eq!(function.triggers, [cron]);
+    for (properties, message) in [
+        (
+            "Schedule: daily",
+            "An event of the type Schedule.Schedule is \"daily\", but AWS takes expressions such as rate",
+        ),
+        (
+            "Schedule: rate(1 minute), State: ENABLED, Enabled: true",
+            "An event of the type Schedule.State cannot stand beside",
+        ),
+        ("Schedule: rate(1 minute), State: on!", "An event of the type Schedule.State cannot be \"on!\""),
+    ] {
+        let event =
+            format!("Handler: a, Runtime: python3.13, Events: {{E: {{Type: Schedule, Properties: {{{properties}}}}}}}");
+        assert_problems(&written("", &event, ""), &[(3, message)]);
+    }
+}
+
+#[test]
+fn buckets_topics_and_streams_invoke_functions() {
+    let filter = "Filter: {S3Key: {Rules: [{Name: prefix, Value: in/}, {Name: Suffix, Value: .png}]}}";
+    let bucket = "  B: {Type: AWS::S3::Bucket}\n";
+    let s3 = triggers(
+        &format!("E: {{Type: S3, Properties: {{Bucket: !Ref B, Events: 's3:ObjectCreated:*', {filter}}}}}"),
+        bucket,
+    );
+    let expected = Trigger::S3 {
+        bucket: "local-b".to_owned(),
+        events: vec!["s3:ObjectCreated:*".to_owned()],
+        prefix: "in/".to_owned(),
+        suffix: ".png".to_owned(),
+    };
+    assert_eq!(s3, std::slice::from_ref(&expected));
+    // The same as CloudFormation writes it.
+    let configuration = format!("{{Event: 's3:ObjectCreated:*', Function: !GetAtt F.Arn, {filter}}}");
+    let bucket = format!(
+        "  B: {{Type: AWS::S3::Bucket, Properties: {{NotificationConfiguration: {{LambdaConfigurations: \
+         [{configuration}]}}}}}}\n"
+    );
+    assert_eq!(triggers("", &bucket), [expected]);
+    let sns = triggers(
+        "E: {Type: SNS, Properties: {Topic: !Ref T, FilterPolicy: {kind: [a]}}}",
+        "  T: {Type: AWS::SNS::Topic, Properties: {TopicName: t}}\n",
+    );
+    let topic = "arn:aws:sns:eu-central-1:000000000000:t".to_owned();
+    assert_eq!(sns, [Trigger::Sns { topic, filter_policy: Some(json!({"kind": ["a"]})) }]);
+    let stream = triggers(
+        "E: {Type: DynamoDB, Properties: {Stream: !GetAtt T.StreamArn, StartingPosition: TRIM_HORIZON, BatchSize: 7, \
+         MaximumBatchingWindowInSeconds: 1, FunctionResponseTypes: [ReportBatchItemFailures], Enabled: false, \
+         FilterCriteria: {Filters: [{Pattern: {eventName: [INSERT]}}]}}}",
+        TABLE,
+    );
+    let expected = Trigger::DynamoDb {
+        table: "local-T".to_owned(),
+        from_beginning: true,
+        batch_size: 7,
+        maximum_batching_window: Duration::from_secs(1),
+        report_batch_item_failures: true,
+        filters: vec![r#"{"eventName":["INSERT"]}"#.to_owned()],
+        enabled: false,
+    };
+    assert_eq!(stream, [expected]);
+}
+
+#[test]
+fn an_event_that_cannot_come_is_an_error_or_a_note() {
+    let event = |kind: &str, properties: &str, more: &str| {
+        let event = format!("Events: {{E: {{Type: {kind}, Properties: {{{properties}}}}}}}");
+        written("", &format!("Handler: a, Runtime: python3.13, {event}"), more)
+    };
+    let plain = TABLE.replace(", StreamSpecification: {StreamViewType: NEW_IMAGE}", "");
+    for (kind, properties, more, message) in [
+        (
+            "S3",
+            "Bucket: other, Events: 's3:ObjectCreated:*'",
+            "",
+            "An event of the type S3.Bucket is \"other\", which is not a bucket",
+        ),
+        (
+            "S3",
+            "Bucket: !Ref B, Events: [put]",
+            "  B: {Type: AWS::S3::Bucket}\n",
+            "An event of the type S3.Events has \"put\"",
+        ),
+        (
+            "S3",
+            "Bucket: !Ref B, Events: 's3:ObjectCreated:*', Filter: {S3Key: {Rules: [{Name: infix, Value: a}]}}",
+            "  B: {Type: AWS::S3::Bucket}\n",
+            "A rule of S3Key.Name is \"infix\", but AWS takes prefix and suffix",
+        ),
+        (
+            "DynamoDB",
+            "Stream: !GetAtt T.StreamArn, StartingPosition: LATEST",
+            &plain,
+            "An event of the type DynamoDB.Stream names the stream of T, which has no StreamSpecification",
+        ),
+    ] {
+        assert_problems(&event(kind, properties, more), &[(3, message)]);
+    }
+    for (kind, properties, message) in [
+        (
+            "SNS",
+            "Topic: 'arn:aws:sns:a:1:t'",
+            "The topic \"arn:aws:sns:a:1:t\" is not in this template: its events never come here",
+        ),
+        (
+            "DynamoDB",
+            "Stream: 'arn:s', StartingPosition: LATEST",
+            "The stream \"arn:s\" is not in this template: its events never come here",
+        ),
+        ("Kinesis", "Stream: a", "F: events of the type Kinesis are not run here"),
+    ] {
+        let template = read(&event(kind, properties, ""));
+        assert!(template.functions[0].triggers.is_empty());
+        assert_eq!(template.notes[0].message, message);
+    }
+    let notifications = |more: &str| {
+        with_resources(&format!(
+            "  B: {{Type: AWS::S3::Bucket, Properties: {{NotificationConfiguration: {{{more}}}}}}}\n"
+        ))
+    };
+    let message = "The events of QueueConfigurations are not read (--allow-missing leaves them out)";
+    assert_problems(&notifications("QueueConfigurations: []"), &[(3, message)]);
+    let message = "A configuration of LambdaConfigurations.Function is \"x\", which is not the Arn of a function";
+    assert_problems(
+        &notifications("LambdaConfigurations: [{Event: 's3:ObjectCreated:*', Function: x}]"),
+        &[(3, message)],
+    );
+}
+
+#[test]
+fn topics_have_their_subscriptions() {
+    let source = with_resources(
+        "  T: {Type: AWS::SNS::Topic, Properties: {Subscription: [{Protocol: email, Endpoint: a@b.example}]}}\n  \
+         S: {Type: AWS::SNS::Subscription, Properties: {TopicArn: !Ref T, Protocol: sqs, Endpoint: !GetAtt Q.Arn, \
+         RawMessageDelivery: true, FilterPolicy: {a: [b]}}}\n  Q: {Type: AWS::SQS::Queue}\n",
+    );
+    let topic = read(&source).topics.remove(0);
+    assert_eq!((topic.name.as_str(), topic.arn.as_str()), ("local-T", "arn:aws:sns:eu-central-1:000000000000:local-T"));
+    let protocols: Vec<_> =
+        topic.subscriptions.iter().map(|one| (one.protocol.as_str(), one.raw_message_delivery)).collect();
+    assert_eq!(protocols, [("email", false), ("sqs", true)]);
+    assert_eq!(topic.subscriptions[1].filter_policy, Some(json!({"a": ["b"]})));
+    let message = "AWS::SNS::Subscription.Protocol cannot be \"queue\"";
+    assert_problems(&source.replace("Protocol: sqs", "Protocol: queue"), &[(4, message)]);
+    let source = source.replace("Endpoint: !GetAtt Q.Arn, ", "");
+    assert_problems(&source, &[(4, "AWS::SNS::Subscription.Endpoint is missing")]);
+}
+
+#[test]
+fn a_simple_table_has_one_key() {
+    let table = |properties: &str| {
+        with_resources(&format!("  T: {{Type: AWS::Serverless::SimpleTable, Properties: {{{properties}}}}}\n"))
+    };
+    let request = |properties: &str| read(&table(properties)).tables.remove(0).create_table;
+    let expected = json!({
+        "TableName": "local-T",
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
+        "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
+    });
+    assert_eq!(request(""), expected, "SAM's defaults");
+    let other = request(
+        "PrimaryKey: {Name: n, Type: Number}, ProvisionedThroughput: {ReadCapacityUnits: 1, WriteCapacityUnits: 2}",
+    );
+    assert_eq!(other["AttributeDefinitions"][0], json!({ "AttributeName": "n", "AttributeType": "N" }));
+    assert_eq!(
+        (&other["BillingMode"], &other["ProvisionedThroughput"]["WriteCapacityUnits"]),
+        (&json!("PROVISIONED"), &json!(2))
+    );
+    assert_problems(&table("PrimaryKey: {Type: Text}"), &[(3, "PrimaryKey.Type cannot be \"Text\"")]);
+}

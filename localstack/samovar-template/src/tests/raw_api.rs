@@ -1,0 +1,256 @@
+//! APIs as CloudFormation writes them: an API, its stage, routes, integrations and authorizers.
+
+use super::*;
+use crate::{Authorization, HttpApi, PayloadFormat, WebSocketApi};
+
+/// A resource of an API with these properties, on one line.
+fn part(id: &str, kind: &str, properties: &str) -> String {
+    format!("  {id}: {{Type: AWS::ApiGatewayV2::{kind}, Properties: {{{properties}}}}}\n")
+}
+
+/// `F` in line 3, the API `Api` in line 4, its stage in line 5, the integration `I` of `F` in line 6; more from line 7
+/// on.
+fn api(protocol: &str, more: &str) -> String {
+    let stage = "ApiId: !Ref Api, StageName: prod, AutoDeploy: true, StageVariables: {a: b}";
+    let uri = "!Sub 'arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${F.Arn}/invocations'";
+    let integration = format!("ApiId: !Ref Api, IntegrationType: AWS_PROXY, IntegrationUri: {uri}");
+    let selection =
+        if protocol == "HTTP" { "" } else { ", Name: chat, RouteSelectionExpression: $request.body.action" };
+    let own = [
+        function("F", "Timeout: 3"),
+        part("Api", "Api", &format!("ProtocolType: {protocol}{selection}")),
+        part("Stage", "Stage", stage),
+        part("I", "Integration", &integration),
+    ];
+    with_resources(&format!("{}{more}", own.concat()))
+}
+
+fn route(id: &str, key: &str, more: &str) -> String {
+    part(id, "Route", &format!("ApiId: !Ref Api, RouteKey: {key}, Target: !Sub 'integrations/${{I}}'{more}"))
+}
+
+fn socket(more: &str) -> WebSocketApi {
+    read(&api("WEBSOCKET", more)).websocket_apis.remove(0)
+}
+
+fn http(more: &str) -> HttpApi {
+    read(&api("HTTP", more)).http_apis.remove(0)
+}
+
+#[test]
+fn a_websocket_api_is_the_same_as_one_of_sam() {
+    let model = part("M", "Model", "ApiId: !Ref Api, Name: text, Schema: {type: object}");
+    let more = [
+        route("C", "$connect", ", AuthorizationType: NONE, ApiKeyRequired: true"),
+        route(
+            "S",
+            "send",
+            ", RouteResponseSelectionExpression: $default, ModelSelectionExpression: x, RequestModels: {a: text}",
+        ),
+        part("R", "RouteResponse", "ApiId: !Ref Api, RouteId: !Ref S, RouteResponseKey: $default"),
+        model,
+    ];
+    let api = socket(&more.concat());
+    assert_eq!((api.name.as_str(), api.stage.as_str(), api.api_id.as_str()), ("chat", "prod", "api"));
+    assert_eq!(api.stage_variables, overrides(&[("a", "b")]));
+    assert_eq!(api.route_selection, ["action"]);
+    let (connect, send) = (&api.routes["$connect"], &api.routes["send"]);
+    assert!(connect.api_key_required && !connect.route_response && connect.function == "f");
+    assert!(send.route_response && send.request_models["a"] == json!({"type": "object"}));
+    assert_eq!((send.model_selection.as_deref(), send.integration_timeout), (Some("x"), Duration::from_secs(29)));
+    assert!(api.authorizer.is_none() && !api.iam_authorization);
+}
+
+#[test]
+fn the_route_connect_has_the_authorizer() {
+    let authorizer = |more: &str| {
+        part(
+            "A",
+            "Authorizer",
+            &format!("ApiId: !Ref Api, Name: a, AuthorizerType: REQUEST, AuthorizerUri: !GetAtt F.Arn{more}"),
+        )
+    };
+    let connect = route("C", "$connect", ", AuthorizationType: CUSTOM, AuthorizerId: !Ref A");
+    let source = ", IdentitySource: [route.request.querystring.token]";
+    let found = socket(&format!("{connect}{}", authorizer(source))).authorizer.expect("an authorizer");
+    assert_eq!(found.function, "f");
+    assert_eq!(found.identity_sources, [IdentitySource::QueryString("token".to_owned())]);
+    assert!(socket(&route("C", "$connect", ", AuthorizationType: AWS_IAM")).iam_authorization);
+    for (line, more, message) in [
+        (
+            7,
+            route("C", "send", ", AuthorizationType: CUSTOM"),
+            "AWS::ApiGatewayV2::Route.AuthorizationType is CUSTOM, which AWS takes only",
+        ),
+        (7, route("C", "$connect", ", AuthorizationType: CUSTOM"), "AWS::ApiGatewayV2::Route.AuthorizerId is missing"),
+        (
+            7,
+            route("C", "$connect", ", AuthorizationType: CUSTOM, AuthorizerId: x"),
+            "AWS::ApiGatewayV2::Route.AuthorizerId is \"x\", which is not",
+        ),
+        (
+            7,
+            route("C", "$connect", ", AuthorizationType: JWT"),
+            "AWS::ApiGatewayV2::Route.AuthorizationType cannot be \"JWT\"",
+        ),
+        (
+            7,
+            authorizer(", IdentitySource: [a]") + &connect,
+            "AWS::ApiGatewayV2::Authorizer.IdentitySource has \"a\", which is not",
+        ),
+    ] {
+        assert_problems(&api("WEBSOCKET", &more), &[(line, message)]);
+    }
+}
+
+#[test]
+fn routes_with_other_integrations_are_named() {
+    let mock = part("Mock", "Integration", "ApiId: !Ref Api, IntegrationType: MOCK");
+    let service =
+        part("Sqs", "Integration", "ApiId: !Ref Api, IntegrationType: AWS_PROXY, IntegrationSubtype: SQS-SendMessage");
+    let to = |id: &str, key: &str| {
+        part(id, "Route", &format!("ApiId: !Ref Api, RouteKey: {key}, Target: integrations/{}", &id[1..]))
+    };
+    let api = socket(&format!("{mock}{}", to("RMock", "ping")));
+    assert_eq!(api.other_integrations, overrides(&[("ping", "MOCK")]));
+    assert!(api.routes.is_empty());
+    let api = http(&format!("{service}{}", to("RSqs", "POST /send")));
+    assert_eq!(api.other_integrations, overrides(&[("POST /send", "AWS_PROXY SQS-SendMessage")]));
+}
+
+#[test]
+fn an_http_api_has_routes_authorizers_and_payload_formats() {
+    let jwt = "ApiId: !Ref Api, Name: j, AuthorizerType: JWT, IdentitySource: [$request.header.Authorization], \
+               JwtConfiguration: {Issuer: 'https://id.example', Audience: [one]}";
+    let lambda = "ApiId: !Ref Api, Name: l, AuthorizerType: REQUEST, AuthorizerUri: !GetAtt F.Arn, \
+                  AuthorizerPayloadFormatVersion: '2.0', EnableSimpleResponses: true, \
+                  AuthorizerResultTtlInSeconds: 60, IdentitySource: [$request.header.X]";
+    let more = [
+        route("A", "'GET /a/{id}'", ", AuthorizationType: JWT, AuthorizerId: !Ref J, AuthorizationScopes: [read]"),
+        route("B", "$default", ", AuthorizationType: AWS_IAM"),
+        part("J", "Authorizer", jwt),
+        part("L", "Authorizer", lambda),
+    ];
+    let api = http(&more.concat());
+    assert_eq!(api.routes[0].key.to_string(), "GET /a/{id}");
+    assert_eq!(api.routes[0].payload_format, PayloadFormat::V1, "CloudFormation's default");
+    let authorization = |authorizer: &str, scopes: &[&str]| {
+        Some(Authorization {
+            authorizer: authorizer.to_owned(),
+            scopes: scopes.iter().map(|one| (*one).to_owned()).collect(),
+        })
+    };
+    assert_eq!(api.routes[0].authorization, authorization("J", &["read"]));
+    assert_eq!(api.routes[1].authorization, authorization("AWS_IAM", &[]));
+    assert_eq!(api.authorizers["J"].audience, ["one"]);
+    let lambda = &api.lambda_authorizers["L"];
+    assert_eq!((lambda.function.as_str(), lambda.cache), ("f", Duration::from_secs(60)));
+    assert!(lambda.simple_responses && lambda.payload_format == PayloadFormat::V2);
+    assert_eq!(lambda.identity_sources, ["$request.header.X"]);
+}
+
+#[test]
+fn an_api_with_a_target_needs_no_other_part() {
+    let quick = |target: &str| {
+        with_resources(&format!(
+            "{}{}",
+            function("F", ""),
+            part("Api", "Api", &format!("Name: q, ProtocolType: HTTP, {target}"))
+        ))
+    };
+    let api = read(&quick("Target: !GetAtt F.Arn")).http_apis.remove(0);
+    assert_eq!((api.stage.as_str(), api.routes[0].key.to_string().as_str()), ("$default", "$default"));
+    assert_eq!(api.routes[0].payload_format, PayloadFormat::V2);
+    let api = read(&quick("Target: !GetAtt F.Arn, RouteKey: GET /a")).http_apis.remove(0);
+    assert_eq!(api.routes[0].key.to_string(), "GET /a");
+    let api = read(&quick("Target: 'https://a.example'")).http_apis.remove(0);
+    assert_eq!(api.other_integrations, overrides(&[("$default", "HTTP_PROXY")]));
+    assert_problems(
+        &quick("Target: x"),
+        &[(4, "AWS::ApiGatewayV2::Api.Target is \"x\", which is not the Arn of a function")],
+    );
+    let message = "AWS::ApiGatewayV2::Api.RouteKey is \"GET a\", but has a path that must begin with a slash";
+    assert_problems(&quick("Target: !GetAtt F.Arn, RouteKey: GET a"), &[(4, message)]);
+}
+
+#[test]
+fn parts_that_do_not_fit_together_are_errors() {
+    for (protocol, more, message) in [
+        (
+            "WEBSOCKET",
+            route("A", "a", "") + &route("B", "a", ""),
+            "AWS::ApiGatewayV2::Route.RouteKey is a, which another route",
+        ),
+        (
+            "HTTP",
+            route("A", "GET /a", "") + &route("B", "GET /a", ""),
+            "AWS::ApiGatewayV2::Route.RouteKey is GET /a, which another",
+        ),
+        (
+            "HTTP",
+            route("A", "send", ""),
+            "AWS::ApiGatewayV2::Route.RouteKey is \"send\", but is not $default, or a method",
+        ),
+        (
+            "HTTP",
+            route("A", "GET a", ""),
+            "AWS::ApiGatewayV2::Route.RouteKey is \"GET a\", but has a path that must begin",
+        ),
+        (
+            "HTTP",
+            part("A", "Route", "ApiId: !Ref Api, RouteKey: $default"),
+            "AWS::ApiGatewayV2::Route.Target is missing",
+        ),
+        (
+            "HTTP",
+            part("A", "Route", "ApiId: !Ref Api, RouteKey: $default, Target: x"),
+            "AWS::ApiGatewayV2::Route.Target is \"x\"",
+        ),
+        (
+            "HTTP",
+            part("A", "Route", "ApiId: x, RouteKey: $default, Target: x"),
+            "AWS::ApiGatewayV2::Route.ApiId is \"x\", which",
+        ),
+        (
+            "HTTP",
+            part("A", "Stage", "ApiId: x, StageName: s"),
+            "AWS::ApiGatewayV2::Stage.ApiId is \"x\", which is not an API",
+        ),
+        (
+            "WEBSOCKET",
+            route("A", "a", ", RequestModels: {x: y}"),
+            "RequestModels names \"y\", which is not a model of this template",
+        ),
+    ] {
+        let source = api(protocol, &more);
+        let last = source.lines().count();
+        assert_problems(&source, &[(last, message)]);
+    }
+    for (properties, message) in [
+        ("IntegrationType: LAMBDA", "AWS::ApiGatewayV2::Integration.IntegrationType cannot be \"LAMBDA\""),
+        ("IntegrationType: AWS_PROXY", "AWS::ApiGatewayV2::Integration.IntegrationUri is missing: AWS_PROXY needs it"),
+        (
+            "IntegrationType: AWS_PROXY, IntegrationUri: x",
+            "AWS::ApiGatewayV2::Integration.IntegrationUri is \"x\", which is not",
+        ),
+    ] {
+        let integration = part("J", "Integration", &format!("ApiId: !Ref Api, {properties}"));
+        let route = part("R", "Route", "ApiId: !Ref Api, RouteKey: a, Target: integrations/J");
+        assert_problems(&api("WEBSOCKET", &(integration + &route)), &[(7, message)]);
+    }
+    let bare = |properties: &str| with_resources(&part("Api", "Api", properties));
+    let missing = "AWS::ApiGatewayV2::Api";
+    assert_problems(&bare("Name: a"), &[(3, &format!("{missing}.ProtocolType is missing: give HTTP or WEBSOCKET"))]);
+    let needed = ["Name", "RouteSelectionExpression"].map(|name| (3, format!("{missing}.{name} is missing")));
+    let needed: Vec<_> = needed.iter().map(|(line, message)| (*line, message.as_str())).collect();
+    assert_problems(&bare("ProtocolType: WEBSOCKET"), &needed);
+}
+
+#[test]
+fn what_is_not_run_of_an_api_is_noted() {
+    let notes = |source: &str| -> Vec<String> { read(source).notes.into_iter().map(|note| note.message).collect() };
+    let second = part("Second", "Stage", "ApiId: !Ref Api, StageName: test");
+    assert_eq!(notes(&api("HTTP", &second)), ["Second is another stage of Api, which is not run here"]);
+    let bare = with_resources(&part("Api", "Api", "ProtocolType: HTTP"));
+    assert_eq!(notes(&bare), ["Api has no stage, so on AWS nobody could call it"]);
+}

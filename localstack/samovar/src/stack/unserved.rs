@@ -1,0 +1,280 @@
+//! What a template declares and the stack does not serve. The reader understands more than is served, so this is the
+//! one list of the difference. `samovar check` shows it, and a stack does not start with it unless it may leave it out.
+
+use samovar_template::{
+    BuildMethod, Code, Function, HttpApi, PayloadFormat, Template, TemplateProblem, Trigger, WebSocketApi,
+};
+
+use super::{http_apis, websocket_apis};
+
+/// The beginnings of the runtimes' names.
+const LANGUAGES: [&str; 3] = ["nodejs", "provided", "python"];
+
+/// Protocols of subscriptions that would make work in the stack.
+const WORK: [&str; 2] = ["lambda", "sqs"];
+
+/// Everything that is not served, in the order of the lines. The functions may run `elsewhere`.
+pub(crate) fn unserved(template: &Template, elsewhere: bool) -> Vec<TemplateProblem> {
+    let mut found = Found { template, problems: Vec::new() };
+    for api in &template.rest_apis {
+        found.add(&api.logical_id, "REST APIs are not served here");
+    }
+    for function in &template.functions {
+        if let Some(why) = cannot_run(function).filter(|_| !elsewhere) {
+            found.add(&function.logical_id, &why);
+        }
+        found.function(function);
+    }
+    template.http_apis.iter().for_each(|api| found.http_api(api));
+    template.websocket_apis.iter().for_each(|api| found.websocket_api(api));
+    found.topics();
+    found.problems.sort();
+    found.problems
+}
+
+/// What keeps the APIs of a template from being served on one host. Nothing of it can be left out.
+pub(crate) fn conflicts(template: &Template) -> Vec<TemplateProblem> {
+    let checks = [http_apis::check_stages(template), websocket_apis::check_stages(template)];
+    let wrong = checks.into_iter().filter_map(Result::err);
+    wrong.map(|error| TemplateProblem { line: 1, message: error.to_string() }).collect()
+}
+
+/// Removes the functions that can't run, so that the others can.
+pub(super) fn leave_out(template: &mut Template) {
+    template.functions.retain(|function| cannot_run(function).is_none());
+}
+
+/// The reason why a function can't run here.
+fn cannot_run(function: &Function) -> Option<String> {
+    let known = |name: &str| LANGUAGES.iter().any(|own| name.starts_with(own));
+    match (&function.code, &function.build_method) {
+        (Code::Image(_), _) => Some("container images are not run here".to_owned()),
+        (Code::Elsewhere(uri), _) => Some(format!("its code is at {uri}, which is not on this machine")),
+        (Code::Inline(_), _) => Some("code that the template contains is not run here".to_owned()),
+        (Code::Folder, BuildMethod::Other(method)) => Some(format!("the BuildMethod {method} is not run here")),
+        (Code::Folder, _) if !known(&function.runtime) => {
+            Some(format!("the Runtime {} is not run here", function.runtime))
+        }
+        (Code::Folder, _) => None,
+    }
+}
+
+struct Found<'a> {
+    template: &'a Template,
+    problems: Vec<TemplateProblem>,
+}
+
+impl Found<'_> {
+    fn add(&mut self, logical_id: &str, what: &str) {
+        // A resource that SAM generates has the line of none, and stands at the beginning.
+        let line = self.template.lines.get(logical_id).copied().unwrap_or(1);
+        self.problems.push(TemplateProblem { line, message: format!("{logical_id}: {what}") });
+    }
+
+    fn function(&mut self, function: &Function) {
+        let id = &function.logical_id;
+        if function.url.is_some() {
+            self.add(id, "function URLs are not served here");
+        }
+        for trigger in &function.triggers {
+            let what = match trigger {
+                Trigger::Cron { expression, .. } => format!("schedules such as cron({expression}) are not run here"),
+                Trigger::S3 { bucket, .. } => format!("the events of the bucket {bucket} are not sent here"),
+                Trigger::Sns { topic, .. } => format!("the messages of the topic {topic} are not sent here"),
+                Trigger::DynamoDb { table, .. } => format!("the stream of the table {table} is not read here"),
+            };
+            self.add(id, &what);
+        }
+        if function.event_sources.iter().any(|source| !source.filters.is_empty()) {
+            self.add(id, "FilterCriteria of queues are not applied here");
+        }
+    }
+
+    fn http_api(&mut self, api: &HttpApi) {
+        let id = &api.logical_id;
+        for name in api.lambda_authorizers.keys() {
+            self.add(id, &format!("{name} is a Lambda authorizer, which HTTP APIs do not have here"));
+        }
+        let named = |route: &&samovar_template::HttpRoute| {
+            route.authorization.as_ref().is_some_and(|needed| needed.authorizer == "AWS_IAM")
+        };
+        if api.routes.iter().any(|route| named(&route)) {
+            self.add(id, "the authorizer AWS_IAM is not served here");
+        }
+        if api.routes.iter().any(|route| route.payload_format == PayloadFormat::V1) {
+            self.add(id, "events in the payload format 1.0 are not sent here: set PayloadFormatVersion to 2.0");
+        }
+        for (route, integration) in &api.other_integrations {
+            self.add(id, &format!("the route {route} has an integration of the type {integration}, not served here"));
+        }
+    }
+
+    fn websocket_api(&mut self, api: &WebSocketApi) {
+        let id = &api.logical_id;
+        if api.iam_authorization {
+            self.add(id, "the authorization AWS_IAM is not checked here");
+        }
+        for (key, route) in &api.routes {
+            if route.api_key_required {
+                self.add(id, &format!("the API key of the route {key} is not checked here"));
+            }
+            if !route.request_models.is_empty() {
+                self.add(id, &format!("messages of the route {key} are not compared with its RequestModels here"));
+            }
+        }
+        for (route, integration) in &api.other_integrations {
+            self.add(id, &format!("the route {route} has an integration of the type {integration}, not served here"));
+        }
+    }
+
+    /// Topics that only tell people, or that nothing here publishes to, are not needed.
+    fn topics(&mut self) {
+        let template = self.template;
+        for topic in &template.topics {
+            let known = |function: &Function| function.environment.values().any(|value| value.contains(&topic.arn));
+            let subscribed = topic.subscriptions.iter().any(|one| WORK.contains(&one.protocol.as_str()));
+            if subscribed || template.functions.iter().any(known) {
+                self.add(&topic.logical_id, "topics are not served here");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+
+    const FUNCTION: &str = "CodeUri: ., Handler: bootstrap, Runtime: provided.al2023";
+    const CARGO: &str = "Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: f}}";
+
+    fn template(resources: &str) -> Template {
+        let source = format!("Transform: AWS::Serverless-2016-10-31\nResources:\n{resources}");
+        let locals = crate::stack::locals("http://127.0.0.1/sqs", "http://127.0.0.1/oidc", false);
+        let read = samovar_template::parse(&source, Path::new("t.yaml"), &BTreeMap::new(), &locals);
+        read.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The function `F` in line 3 with more properties, and other resources from line 4 on.
+    fn messages(properties: &str, more: &str) -> Vec<(usize, String)> {
+        let function =
+            format!("  F: {{Type: AWS::Serverless::Function, {CARGO}, Properties: {{{FUNCTION}, {properties}}}}}\n");
+        let unserved = unserved(&template(&format!("{function}{more}")), false);
+        unserved.into_iter().map(|problem| (problem.line, problem.message)).collect()
+    }
+
+    #[test]
+    fn a_template_that_is_served_has_no_findings() {
+        let api = "Events: {E: {Type: HttpApi}, S: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}}";
+        assert_eq!(messages(api, "  T: {Type: AWS::SNS::Topic}\n"), []);
+    }
+
+    #[test]
+    fn each_thing_that_is_not_served_is_named_with_its_line() {
+        let streamed = "  T: {Type: AWS::DynamoDB::Table, Properties: {BillingMode: PAY_PER_REQUEST, \
+                        AttributeDefinitions: [{AttributeName: a, AttributeType: S}], \
+                        KeySchema: [{AttributeName: a, KeyType: HASH}], \
+                        StreamSpecification: {StreamViewType: NEW_IMAGE}}}\n";
+        let socket = |route: &str| {
+            format!(
+                "  W: {{Type: AWS::Serverless::WebSocketApi, Properties: {{RouteSelectionExpression: \
+                 $request.body.a, Routes: {{$connect: {{FunctionArn: !GetAtt F.Arn, {route}}}}}, \
+                 Auth: {{AuthType: AWS_IAM}}}}}}\n"
+            )
+        };
+        let mock = "  W: {Type: AWS::ApiGatewayV2::Api, Properties: {Name: w, ProtocolType: WEBSOCKET, \
+                    RouteSelectionExpression: $request.body.a}}\n  \
+                    R: {Type: AWS::ApiGatewayV2::Route, Properties: {ApiId: !Ref W, RouteKey: ping, \
+                    Target: !Sub 'integrations/${I}'}}\n  \
+                    I: {Type: AWS::ApiGatewayV2::Integration, Properties: {ApiId: !Ref W, IntegrationType: MOCK}}\n";
+        let authorizer = "  H: {Type: AWS::Serverless::HttpApi, Properties: {Auth: {EnableIamAuthorizer: true, \
+                          Authorizers: {L: {FunctionArn: !GetAtt F.Arn, AuthorizerPayloadFormatVersion: '2.0'}}}}}\n";
+        for (properties, more, expected) in [
+            (
+                "Events: {E: {Type: Api, Properties: {Path: /, Method: get}}}",
+                String::new(),
+                vec![(1, "ServerlessRestApi: REST APIs are not served here")],
+            ),
+            ("FunctionUrlConfig: {AuthType: NONE}", String::new(), vec![(3, "F: function URLs are not served here")]),
+            (
+                "Events: {E: {Type: Schedule, Properties: {Schedule: cron(0 12 * * ? *)}}}",
+                String::new(),
+                vec![(3, "F: schedules such as cron(0 12 * * ? *) are not run here")],
+            ),
+            (
+                "Events: {E: {Type: S3, Properties: {Bucket: !Ref B, Events: 's3:ObjectCreated:*'}}}",
+                "  B: {Type: AWS::S3::Bucket}\n".to_owned(),
+                vec![(3, "F: the events of the bucket local-b are not sent here")],
+            ),
+            (
+                "Events: {E: {Type: SNS, Properties: {Topic: !Ref T}}}, Environment: {Variables: {TO: !Ref T}}",
+                "  T: {Type: AWS::SNS::Topic}\n".to_owned(),
+                vec![
+                    (3, "F: the messages of the topic arn:aws:sns:us-east-1:000000000000:local-T are not sent here"),
+                    (4, "T: topics are not served here"),
+                ],
+            ),
+            (
+                "Events: {E: {Type: DynamoDB, Properties: {Stream: !GetAtt T.StreamArn, StartingPosition: LATEST}}}",
+                streamed.to_owned(),
+                vec![(3, "F: the stream of the table local-T is not read here")],
+            ),
+            (
+                "Events: {E: {Type: SQS, Properties: {Queue: !GetAtt Q.Arn, FilterCriteria: {Filters: [{Pattern: \
+                 '{}'}]}}}}",
+                "  Q: {Type: AWS::SQS::Queue}\n".to_owned(),
+                vec![(3, "F: FilterCriteria of queues are not applied here")],
+            ),
+            (
+                "Events: {E: {Type: HttpApi, Properties: {ApiId: !Ref H, PayloadFormatVersion: '1.0', Auth: \
+                 {Authorizer: AWS_IAM}}}}",
+                authorizer.to_owned(),
+                vec![
+                    (4, "H: L is a Lambda authorizer, which HTTP APIs do not have here"),
+                    (4, "H: events in the payload format 1.0 are not sent here: set PayloadFormatVersion to 2.0"),
+                    (4, "H: the authorizer AWS_IAM is not served here"),
+                ],
+            ),
+            (
+                "Timeout: 3",
+                socket("ApiKeyRequired: true"),
+                vec![
+                    (4, "W: the API key of the route $connect is not checked here"),
+                    (4, "W: the authorization AWS_IAM is not checked here"),
+                ],
+            ),
+            (
+                "Timeout: 3",
+                mock.to_owned(),
+                vec![(4, "W: the route ping has an integration of the type MOCK, not served here")],
+            ),
+        ] {
+            let expected: Vec<_> = expected.into_iter().map(|(line, message)| (line, message.to_owned())).collect();
+            assert_eq!(messages(properties, &more), expected, "{properties}");
+        }
+    }
+
+    #[test]
+    fn functions_that_cannot_run_are_named_and_can_be_left_out() {
+        let one = |id: &str, metadata: &str, properties: &str| {
+            format!("  {id}: {{Type: AWS::Serverless::Function, {metadata} Properties: {{{properties}}}}}\n")
+        };
+        let resources = [
+            one("Good", &format!("{CARGO},"), FUNCTION),
+            one("Image", "", "PackageType: Image"),
+            one("Inline", "", "InlineCode: x, Handler: a.b, Runtime: nodejs22.x"),
+            one("Old", "", "CodeUri: ., Handler: a::b, Runtime: java21"),
+            one("Odd", "Metadata: {BuildMethod: esbuild},", "CodeUri: ., Handler: a.b, Runtime: nodejs22.x"),
+        ];
+        let mut template = template(&resources.concat());
+        let found = unserved(&template, false);
+        let lines: Vec<usize> = found.iter().map(|problem| problem.line).collect();
+        assert_eq!(lines, [4, 5, 6, 7], "{found:?}");
+        assert_eq!(unserved(&template, true), [], "functions that run elsewhere");
+        leave_out(&mut template);
+        let left: Vec<_> = template.functions.iter().map(|function| function.logical_id.as_str()).collect();
+        assert_eq!(left, ["Good"]);
+    }
+}
