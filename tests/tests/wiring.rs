@@ -40,6 +40,7 @@ fn read(parameters: &[(&str, &str)]) -> samovar_template::Template {
         sqs_url: "http://127.0.0.1:9/_aws/sqs".to_owned(),
         // Nobody listens on this port, so the authorizer is refused at once when it asks for keys beforehand.
         issuer: "http://127.0.0.1:9/issuer".to_owned(),
+        allow_missing: false,
     };
     let parameters = parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     samovar_template::load(&workspace().join("infra/template.yaml"), &parameters, &locals)

@@ -90,12 +90,14 @@ impl Leases {
             .expression_attribute_values(":connection", text(connection.as_str()))
             .expression_attribute_values(":expires", time(expires_at))
             .expression_attribute_values(":no", AttributeValue::Bool(false))
-            .expression_attribute_values(":none", AttributeValue::M(HashMap::new()))
+            // A value for each map: MiniStack makes one map of two attributes that are set to one value.
+            .expression_attribute_values(":pending", AttributeValue::M(HashMap::new()))
+            .expression_attribute_values(":untold", AttributeValue::M(HashMap::new()))
             .expression_attribute_values(":ttl", number(expires_at.plus(KEEP_ENDED).as_ttl_seconds()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let mut set =
             "SET slot_no = :slot, connection_id = :connection, expires_at = :expires, spoken = :no, #ttl = :ttl, \
-                       pending = if_not_exists(pending, :none), untold = if_not_exists(untold, :none), "
+                       pending = if_not_exists(pending, :pending), untold = if_not_exists(untold, :untold), "
                 .to_owned();
         user_item = match ended {
             Some(ended) => {
@@ -107,8 +109,9 @@ impl Leases {
                     .expression_attribute_values(":now", time(now))
             }
             None => {
-                set.push_str("replaced = if_not_exists(replaced, :none)");
+                set.push_str("replaced = if_not_exists(replaced, :replaced)");
                 user_item
+                    .expression_attribute_values(":replaced", AttributeValue::M(HashMap::new()))
                     .condition_expression("attribute_not_exists(pk) OR expires_at = :released")
                     .expression_attribute_values(":released", time(RELEASED))
             }

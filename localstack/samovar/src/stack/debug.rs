@@ -82,6 +82,7 @@ Resources:
             account_id: "000000000000".to_owned(),
             sqs_url: String::new(),
             issuer: "http://localhost".to_owned(),
+            allow_missing: false,
         };
         let mut template = samovar_template::load(&path, &std::collections::BTreeMap::new(), &locals)?;
         let arguments = ["samovar", "--debug", debugged, "--debug-port", "5000"];
