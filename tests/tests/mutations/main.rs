@@ -1,6 +1,5 @@
-//! Whatever is removed from or changed in a condition, a rule, a number of an alarm, or a policy of a queue or a bucket is
-//! noticed. The changes are made from the template itself, one by one. So a new condition or alarm that nothing here
-//! expects fails.
+//! Each change of a condition, a rule, a number of an alarm, or a policy of a queue or a bucket is noticed. The changes
+//! are made from the template itself, one by one. So a new condition or alarm that nothing here expects fails.
 //!
 //! Three things are expected: each switch of the deployment changes exactly the values that are listed for it; each
 //! alarm rings as the table in `docs/operations.md` says; and the policies of queues and buckets say what they must.

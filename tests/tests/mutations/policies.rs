@@ -11,8 +11,8 @@ fn texts(value: &Value) -> BTreeSet<&str> {
     list.iter().filter_map(Value::as_str).collect()
 }
 
-/// The statements for everybody: every queue and every bucket refuses calls without TLS, and the distribution of the page
-/// may read the bucket of the page. There is no other.
+/// Every queue and every bucket refuses calls without TLS, and the distribution of the page may read the bucket of the
+/// page. There is no other statement.
 pub(crate) fn check(whole: &Value) -> Result<(), Fault> {
     let resources = whole["Resources"].as_object().ok_or("There are no resources")?;
     let of = |kinds: [&'static str; 2]| {
