@@ -85,8 +85,7 @@ pub(super) fn events(
             continue;
         }
         if PASSED_OVER.contains(&name.as_str()) {
-            let message = format!("{}: events of the type {name} are not run here", function.id);
-            context.problems.note(entry.line, message);
+            context.not_read(entry.line, format!("{}: events of the type {name} do not come here", function.id));
             continue;
         }
         if !TYPES.contains(&name.as_str()) {

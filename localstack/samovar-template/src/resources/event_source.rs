@@ -48,8 +48,7 @@ pub(super) fn source(
     let arn = properties.text("Queue")?;
     let Some(queue) = context.scope.find(Kind::Queue, "Arn", &arn) else {
         if context.scope.locals.allow_missing {
-            let message =
-                format!("{}: the queue \"{arn}\" is not in this template, so its event never comes", event.name);
+            let message = format!("The queue \"{arn}\" is not in this template: its events do not come here");
             context.problems.note(event.line, message);
             return None;
         }

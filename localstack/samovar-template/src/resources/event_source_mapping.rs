@@ -71,8 +71,7 @@ pub(super) fn add(
         } else if context.scope.find(Kind::Table, "StreamArn", &arn).is_some() {
             sources.triggers.extend(stream(&fields, "EventSourceArn", resource.line, context));
         } else {
-            let message = format!("{}: events of \"{arn}\" are not run here", resource.id);
-            context.problems.note(resource.line, message);
+            context.not_read(resource.line, format!("{}: events of \"{arn}\" do not come here", resource.id));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A function's `Events` of the types S3, SNS and DynamoDB, and the notifications of buckets.
 //!
-//! An event from a resource of another stack never comes here. It is passed over with a note.
+//! An event from a resource of another stack never comes here, so the function needs something that is not here.
 
 use std::time::Duration;
 
@@ -182,5 +182,5 @@ pub(super) fn stream(fields: &Fields<'_>, of: &str, line: usize, context: &Conte
 }
 
 fn never_comes(context: &Context<'_>, line: usize, what: &str, arn: &str) {
-    context.problems.note(line, format!("The {what} \"{arn}\" is not in this template: its events never come here"));
+    context.not_read(line, format!("The {what} \"{arn}\" is not in this template: its events do not come here"));
 }

@@ -107,9 +107,10 @@ fn a_function_of_cloudformation_has_its_code_role_and_mappings() {
     let message = "AWS::Lambda::EventSourceMapping.FunctionName is \"other\", which is not the Arn of a function";
     assert_problems(&wrong, &[(5, message)]);
     let elsewhere = raw("{ZipFile: x}").replace("!GetAtt Q.Arn", "'arn:aws:kinesis:a:1:stream/s'");
-    let template = read(&elsewhere);
-    assert!(template.functions[0].event_sources.is_empty());
-    assert_eq!(template.notes[1].message, "M: events of \"arn:aws:kinesis:a:1:stream/s\" are not run here");
+    assert_problems(
+        &elsewhere,
+        &[(5, "M: events of \"arn:aws:kinesis:a:1:stream/s\" do not come here (--allow-missing")],
+    );
 }
 
 #[test]
@@ -219,7 +220,7 @@ fn buckets_topics_and_streams_invoke_functions() {
 }
 
 #[test]
-fn an_event_that_cannot_come_is_an_error_or_a_note() {
+fn an_event_that_cannot_come_is_an_error_and_can_be_left_out() {
     let event = |kind: &str, properties: &str, more: &str| {
         let event = format!("Events: {{E: {{Type: {kind}, Properties: {{{properties}}}}}}}");
         written("", &format!("Handler: a, Runtime: python3.13, {event}"), more)
@@ -257,18 +258,22 @@ fn an_event_that_cannot_come_is_an_error_or_a_note() {
         (
             "SNS",
             "Topic: 'arn:aws:sns:a:1:t'",
-            "The topic \"arn:aws:sns:a:1:t\" is not in this template: its events never come here",
+            "The topic \"arn:aws:sns:a:1:t\" is not in this template: its events do not come here",
         ),
         (
             "DynamoDB",
             "Stream: 'arn:s', StartingPosition: LATEST",
-            "The stream \"arn:s\" is not in this template: its events never come here",
+            "The stream \"arn:s\" is not in this template: its events do not come here",
         ),
-        ("Kinesis", "Stream: a", "F: events of the type Kinesis are not run here"),
+        ("Kinesis", "Stream: a", "F: events of the type Kinesis do not come here"),
     ] {
-        let template = read(&event(kind, properties, ""));
-        assert!(template.functions[0].triggers.is_empty());
-        assert_eq!(template.notes[0].message, message);
+        let source = event(kind, properties, "");
+        assert_problems(&source, &[(3, &format!("{message} (--allow-missing leaves them out)"))]);
+        let locals = Locals { allow_missing: true, ..locals() };
+        let template = parse(&source, Path::new("t.yaml"), &BTreeMap::new(), &locals).expect("a template");
+        assert!(template.functions[0].triggers.is_empty() && template.functions[0].event_sources.is_empty());
+        let notes: Vec<_> = template.notes.iter().map(|note| (note.line, note.message.as_str())).collect();
+        assert_eq!(notes, [(3, message)]);
     }
     let notifications = |more: &str| {
         with_resources(&format!(
