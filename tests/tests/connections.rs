@@ -158,6 +158,7 @@ async fn no_more_than_the_allowed_messages_of_a_client_wait() {
 #[tokio::test]
 async fn the_state_shows_what_is_going_on() {
     let stack = Stack::quick().await;
+    stack.alone();
     let mut client = Client::connect(&stack, "alice").await;
     client.ask_afresh("hello").await;
     let state = stack.state().await;

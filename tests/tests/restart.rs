@@ -84,6 +84,7 @@ async fn after_a_crash_accepted_messages_are_answered_and_sessions_come_back() {
 #[tokio::test]
 async fn a_workers_death_costs_no_message_and_makes_no_second_answer() {
     let stack = Stack::quick().await;
+    stack.alone();
     let mut client = Client::connect(&stack, "alice").await;
     let (id, conversation) = (new_id(), client.rest.new_conversation().await);
     client.send_message(&id, &conversation, "!slow 1000").await;

@@ -41,6 +41,7 @@ async fn a_client_that_is_cut_off_during_an_answer_gets_the_same_text_as_one_tha
 #[tokio::test]
 async fn an_answer_that_was_finished_while_its_user_was_away_is_told_by_history() {
     let stack = Stack::quick().await;
+    stack.alone();
     let mut client = Client::connect(&stack, "alice").await;
     let conversation = client.rest.new_conversation().await;
     let (asked, failing) = (new_id(), new_id());
