@@ -187,11 +187,11 @@ impl Instance {
         match self.function.spec.debug {
             None => {}
             Some(Debug::Listening { port }) => {
-                tracing::warn!("{}: process {pid} waits for a debugger at 127.0.0.1:{port}", self.name());
+                tracing::info!("{}: process {pid} waits for a debugger at 127.0.0.1:{port}", self.name());
             }
             Some(Debug::UntilAttached) => {
                 let hint = debug::hint();
-                tracing::warn!(
+                tracing::info!(
                     "{}: process {pid} waits for a debugger: gdb -p {pid}, or lldb -p {pid}{hint}",
                     self.name()
                 );

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, StatusCode};
-use samovar_services::Caller;
+use samovar_services::{Caller, OTHER};
 use serde_json::json;
 
 /// Where functions find the services that have no address of their own.
@@ -34,7 +34,10 @@ async fn refuse(request: Request) -> Response {
              Environment sets the AWS_ENDPOINT_URL_… of that service"
         ),
     };
-    tracing::warn!("{}: {sentence}", Caller::of(headers).function);
+    match Caller::of(headers).function {
+        tool if tool == OTHER => tracing::warn!("{sentence}"),
+        function => tracing::warn!("{function}: {sentence}"),
+    }
     let form = Form::of(headers, &service);
     (StatusCode::NOT_IMPLEMENTED, form.headers(), form.body(&sentence)).into_response()
 }

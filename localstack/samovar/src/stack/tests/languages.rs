@@ -119,8 +119,8 @@ while true; do
   id="$(header lambda-runtime-aws-request-id)"; trace="$(header lambda-runtime-trace-id)"
   rm "$headers"
   name="$(printf %s "$event" | sed -n 's/.*"name":"\([^"]*\)".*/\1/p')"
-  answer="{\"hello\":\"$name\",\"function\":\"$AWS_LAMBDA_FUNCTION_NAME\",\"handler\":\"$_HANDLER\",\"trace\":\"$trace\","
-  answer="$answer\"executionEnvironment\":${AWS_EXECUTION_ENV:-null}}"
+  answer="{\"hello\":\"$name\",\"function\":\"$AWS_LAMBDA_FUNCTION_NAME\",\"handler\":\"$_HANDLER\","
+  answer="$answer\"trace\":\"$trace\",\"executionEnvironment\":${AWS_EXECUTION_ENV:-null}}"
   case "$event" in
     *fail*) curl -sS -d '{"errorMessage":"as told","errorType":"Error"}' "$api/$id/error" ;;
     *) curl -sS -d "$answer" "$api/$id/response" ;;
