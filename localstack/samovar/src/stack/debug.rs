@@ -45,10 +45,10 @@ pub(super) fn apply(template: &mut Template, options: &Options) -> Result<Option
 
 #[cfg(test)]
 mod tests {
-    use samovar_template::Locals;
-
     use super::*;
     use crate::options::Defaults;
+    use crate::stack::urls::Urls;
+    use crate::stack::{listen, read_template};
 
     const TEMPLATE: &str = "
 Transform: AWS::Serverless-2016-10-31
@@ -72,28 +72,23 @@ Resources:
       Events: {Any: {Type: HttpApi, Properties: {ApiId: !Ref Http, Method: GET, Path: /two}}}
 ";
 
-    fn apply_to(debugged: &str) -> Result<(Template, Option<Debugged>)> {
+    async fn apply_to(debugged: &str) -> Result<(Template, Option<Debugged>)> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("template.yaml");
         std::fs::write(&path, TEMPLATE)?;
-        let locals = Locals {
-            stack_name: "local".to_owned(),
-            region: "us-east-1".to_owned(),
-            account_id: "000000000000".to_owned(),
-            sqs_url: String::new(),
-            issuer: "http://localhost".to_owned(),
-            allow_missing: false,
-        };
-        let mut template = samovar_template::load(&path, &std::collections::BTreeMap::new(), &locals)?;
-        let arguments = ["samovar", "--debug", debugged, "--debug-port", "5000"];
-        let applied = apply(&mut template, &Options::from_args(arguments, &Defaults::default())?)?;
+        let path = path.display().to_string();
+        let arguments = ["samovar", "--template", &path, "--debug", debugged, "--debug-port", "5000"];
+        let options = Options::from_args(arguments, &Defaults::default())?;
+        let (public, internal) = (listen(0).await?, listen(0).await?);
+        let mut template = read_template(&options, &Urls::of(&public, &internal, &options)?)?;
+        let applied = apply(&mut template, &options)?;
         Ok((template, applied))
     }
 
-    #[test]
-    fn the_function_has_one_process_and_neither_it_nor_its_routes_have_a_time_out() {
+    #[tokio::test]
+    async fn the_function_has_one_process_and_neither_it_nor_its_routes_have_a_time_out() {
         for name in ["One", "first"] {
-            let (template, debugged) = apply_to(name).unwrap();
+            let (template, debugged) = apply_to(name).await.unwrap();
             assert_eq!(debugged, Some(Debugged { function: "One".to_owned(), port: Some(5000) }));
             let of = |name: &str| template.functions.iter().find(|function| function.logical_id == name).unwrap();
             assert_eq!((of("One").timeout, of("One").reserved_concurrency), (DAY, Some(1)));
@@ -107,9 +102,9 @@ Resources:
         }
     }
 
-    #[test]
-    fn a_function_that_does_not_exist_is_an_error_that_names_those_that_do() {
-        let error = apply_to("Three").unwrap_err().to_string();
+    #[tokio::test]
+    async fn a_function_that_does_not_exist_is_an_error_that_names_those_that_do() {
+        let error = apply_to("Three").await.unwrap_err().to_string();
         assert_eq!(error, "There is no function Three to debug. The template has One, Two");
     }
 }
