@@ -50,6 +50,7 @@ fn expected(calls: &[(&str, u64)]) -> BTreeMap<String, u64> {
 #[tokio::test]
 async fn a_message_takes_twelve_calls_and_22_write_units_and_a_heartbeat_one_call() {
     let stack = StackOptions::default().param("MockLatencyMs", 0).start().await;
+    stack.alone();
     let mut client = Client::connect(&stack, "alice").await;
     let conversation = client.rest.new_conversation().await;
     client.ask(&conversation, "warm").await;
