@@ -1,8 +1,8 @@
 //! The project's template as CloudFormation would deploy it with some parameters: the resources that exist then, with
 //! all values computed. Here are also the parts that mean nothing to the local stack, such as alarms.
 //!
-//! It is an evaluation of its own, beside the one in `samovar-template`. That one leaves out everything that exists only
-//! when deployed. This one knows names of such resources too: what AWS would choose is the logical id.
+//! It is an evaluation of its own, beside the one in `samovar-template`. That one leaves out everything that exists
+//! only when deployed. This one knows names of such resources too: what AWS would choose is the logical id.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

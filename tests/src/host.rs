@@ -1,9 +1,9 @@
 //! The stack that the tests speak to.
 //!
-//! Each test starts a stack of its own, unless `PARLEY_URL` names one that runs already: on AWS, on an emulator, or with
-//! its functions in `cargo lambda watch`. Then all tests share it, and every test has users of its own. Such a stack
-//! can't be killed or started with other parameters, so a test that needs that is left out at the point where it asks
-//! for it. `docs/testing.md` has the variables.
+//! Each test starts a stack of its own, unless `PARLEY_URL` names one that runs already: on AWS, on an emulator, or
+//! with its functions in `cargo lambda watch`. Then all tests share it, and every test has users of its own. Such a
+//! stack can't be killed or started with other parameters, so a test that needs that is left out at the point where it
+//! asks for it. `docs/testing.md` has the variables.
 
 use std::io::Write as _;
 use std::sync::OnceLock;

@@ -1,5 +1,5 @@
-//! The patches of `tests/planted` fit the sources, so `tests/planted.sh` can plant each of them, and the tests that they
-//! name exist. They are checked without git or patch, which a machine may not have.
+//! The patches of `tests/planted` fit the sources, so `tests/planted.sh` can plant each of them, and the tests that
+//! they name exist. They are checked without git or patch, which a machine may not have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -91,7 +91,8 @@ impl Node {
         }
     }
 
-    /// The tree as JSON. Numbers stay numbers, and calls get their long form: `{"Fn::Sub": …}`. A resolved tree has none.
+    /// The tree as JSON. Numbers stay numbers, and calls get their long form: `{"Fn::Sub": …}`. A resolved tree has
+    /// none.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         use serde_json::Value;
         match &self.data {

@@ -18,9 +18,9 @@ use crate::model::{ModelError, Piece, Prompt, Turn};
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(4);
 
-/// The worker checks after this time for the first time, and then in growing pauses, whether the message was cancelled. A
-/// young answer should stop within about a second. An answer of half a minute costs 23 reads, and would cost 50 in pauses
-/// that do not grow.
+/// The worker checks after this time for the first time, and then in growing pauses, whether the message was cancelled.
+/// A young answer should stop within about a second. An answer of half a minute costs 23 reads, and would cost 50 in
+/// pauses that do not grow.
 const FIRST_LOOK: Duration = Duration::from_millis(600);
 /// The longest pause between two checks.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(3);

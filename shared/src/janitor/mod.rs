@@ -5,8 +5,8 @@
 //! It deletes items that have no use any more. It queues messages again that have waited too long, because a function
 //! crashed between table and queue or because workers died of them. It tells the users who wait for workers that can't
 //! start. It continues to delete the contents of deleted conversations. It deletes media that no message refers to. And
-//! it writes down, as metrics, how many places are in use and how many messages wait. It counts them in the leases that it
-//! has read for its work, so the count costs no call.
+//! it writes down, as metrics, how many places are in use and how many messages wait. It counts them in the leases that
+//! it has read for its work, so the count costs no call.
 //!
 //! Each step is bounded and stands alone. If one message, socket, user or deletion fails, the failure is counted and
 //! nothing else waits for it. A step that takes longer than `EACH` is cut off. Users and deletions are handled side by
