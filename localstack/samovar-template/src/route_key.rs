@@ -65,7 +65,7 @@ impl RouteKey {
     }
 
     /// Whether both match the same requests: they differ at most in the names of variables.
-    pub(crate) fn equals_but_for_names(&self, other: &Self) -> bool {
+    pub fn equals_but_for_names(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Default, Self::Default) => true,
             (Self::Path { method, segments }, Self::Path { method: other, segments: others }) => {

@@ -7,7 +7,7 @@ use samovar_template::Template;
 
 #[derive(Debug)]
 pub(crate) struct Addresses {
-    /// The ids of all APIs, WebSocket and HTTP. They share the same listeners, and the path tells them apart.
+    /// The ids of all APIs. They share the same listeners, and the path tells them apart.
     api_ids: Vec<String>,
     buckets: Vec<String>,
     user_pool_domains: Vec<String>,
@@ -20,7 +20,10 @@ impl Addresses {
     pub(crate) fn of(template: &Template, s3: &str, region: &str) -> Self {
         let websocket = template.websocket_apis.iter().map(|api| api.api_id.clone());
         Self {
-            api_ids: websocket.chain(template.http_apis.iter().map(|api| api.api_id.clone())).collect(),
+            api_ids: websocket
+                .chain(template.http_apis.iter().map(|api| api.api_id.clone()))
+                .chain(template.rest_apis.iter().map(|api| api.api_id.clone()))
+                .collect(),
             buckets: template.buckets.iter().map(|bucket| bucket.name.clone()).collect(),
             user_pool_domains: template.user_pool_domains.clone(),
             s3: s3.to_owned(),

@@ -186,8 +186,9 @@ mod tests {
     const GOOD: &str = "Resources:\n  Q: {Type: AWS::SQS::Queue}\n  M: {Type: AWS::StepFunctions::StateMachine}\n";
     const BAD: &str = "Parameters: {P: {Type: String}}\nResources:\n  Q:\n    Type: AWS::SQS::Queue\n    \
                        Properties: {Name: !Ref P, Names: a}\n";
-    const UNSERVED: &str = "Transform: AWS::Serverless-2016-10-31\nResources:\n  \
-                            Api: {Type: AWS::Serverless::Api, Properties: {StageName: !Ref M}}\n  \
+    const UNSERVED: &str = "Resources:\n  \
+                            T: {Type: AWS::SNS::Topic, Properties: {Subscription: [{Protocol: sqs, Endpoint: q}]}}\n  \
+                            Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref M}}\n  \
                             M: {Type: AWS::StepFunctions::StateMachine}\n";
 
     fn checked(paths: Vec<PathBuf>, arguments: &[&str]) -> (bool, String) {
@@ -243,18 +244,18 @@ mod tests {
         let (passed, text) = checked(vec![path.clone()], &[]);
         assert!(!passed, "{text}");
         assert!(text.contains(":3: error: \"M\" is AWS::StepFunctions::StateMachine, which is not run here"), "{text}");
-        assert!(text.contains(":3: not served: Api: REST APIs are not served here\n"), "{text}");
-        std::fs::write(&path, UNSERVED.replace("!Ref M", "v1")).expect("a file");
+        assert!(text.contains(":2: not served: T: topics are not served here\n"), "{text}");
+        std::fs::write(&path, UNSERVED.replace("!Ref M", "queue")).expect("a file");
         let (passed, table) = checked(vec![path.clone()], &["--table"]);
         let name = path.display();
         let expected = format!(
-            "part  {name}:3: not served: Api: REST APIs are not served here\n\
+            "part  {name}:2: not served: T: topics are not served here\n\
              {name}  0 of 1 pass, 1 more could run in part\n"
         );
         assert_eq!((passed, table), (false, expected));
         std::fs::write(&path, UNSERVED).expect("a file");
         let (passed, text) = checked(vec![path], &["--allow-missing"]);
-        assert!(passed && text.contains(":3: note: Api: REST APIs are not served here\n"), "{text}");
+        assert!(passed && text.contains(":2: note: T: topics are not served here\n"), "{text}");
         assert!(
             text.contains(":3: note: \"M\" is AWS::StepFunctions::StateMachine, which is not run here: its"),
             "{text}"

@@ -28,6 +28,14 @@ pub(crate) fn gateway_trace_header() -> String {
     format!("Root=1-{:08x}-{:024x}", now_ms() / 1000, fastrand::u128(..) >> 32)
 }
 
+/// A request id of a REST API: a UUID of version 4.
+#[allow(clippy::disallowed_methods, reason = "the one place where the edge makes ids")]
+pub(crate) fn request_uuid() -> String {
+    let random = fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+    let digits = format!("{random:032x}");
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+}
+
 /// Whether the text has the form of a [`gateway_id`].
 pub(crate) fn is_gateway_id(text: &str) -> bool {
     URL_SAFE.decode(text).is_ok_and(|bytes| bytes.len() == BYTES)
@@ -36,6 +44,14 @@ pub(crate) fn is_gateway_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_id_of_a_rest_api_is_a_uuid_of_version_4() {
+        let id = request_uuid();
+        let parts: Vec<&str> = id.split('-').collect();
+        assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{id}");
+        assert!(parts[2].starts_with('4') && parts[3].starts_with(['8', '9', 'a', 'b']), "{id}");
+    }
 
     #[test]
     fn an_id_looks_like_one_of_api_gateway() {

@@ -23,7 +23,7 @@ impl Default for Defaults {
     }
 }
 
-/// Runs a SAM template on this machine: WebSocket and HTTP APIs, functions, queues, tables and buckets
+/// Runs a SAM template on this machine: WebSocket, HTTP and REST APIs, functions, queues, tables and buckets
 #[derive(Debug, Clone, Parser)]
 #[command(version, about, max_term_width = 110, args_conflicts_with_subcommands = true)]
 pub struct Options {

@@ -144,7 +144,7 @@ fn text(value: &HeaderValue) -> Cow<'_, str> {
 }
 
 /// `12/Mar/2020:19:03:58 +0000`
-fn time(epoch_ms: i64) -> String {
+pub(crate) fn time(epoch_ms: i64) -> String {
     let time = jiff::Timestamp::from_millisecond(epoch_ms).unwrap_or_default();
     time.strftime("%d/%b/%Y:%H:%M:%S +0000").to_string()
 }

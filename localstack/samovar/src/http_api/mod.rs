@@ -14,7 +14,7 @@
 pub(crate) mod cors;
 pub(crate) mod event;
 pub(crate) mod handle;
-mod incoming;
+pub(crate) mod incoming;
 pub(crate) mod jwt;
 pub(crate) mod keys;
 pub(crate) mod response;
@@ -32,7 +32,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::invoke::Invoker;
 use jwt::JwtAuthorizer;
-pub(crate) use router::{have, router};
+pub(crate) use router::{have, read, router};
 use samovar_template::HttpApi;
 
 /// One HTTP API of the template, running.

@@ -69,7 +69,7 @@ fn select<'a>(apis: &'a [Arc<Api>], path: &str) -> Option<&'a Arc<Api>> {
 }
 
 /// Reads the body; returns `None` if it is too large.
-async fn read(body: Body) -> Result<Option<Bytes>, axum::Error> {
+pub(crate) async fn read(body: Body) -> Result<Option<Bytes>, axum::Error> {
     let (mut kept, mut read_bytes) = (Vec::new(), 0);
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await.transpose()? {

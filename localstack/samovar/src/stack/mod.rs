@@ -12,6 +12,7 @@ mod debug;
 mod environment;
 mod functions;
 mod http_apis;
+mod rest_apis;
 mod servers;
 mod services;
 mod source;
@@ -50,6 +51,7 @@ use data_dir::DataDir;
 use environment::Endpoints;
 use functions::Programs;
 use http_apis::http_apis;
+use rest_apis::rest_apis;
 use servers::{Apis, Servers, Shown};
 pub(crate) use unserved::{conflicts, unserved};
 use urls::Urls;
@@ -101,6 +103,7 @@ impl Stack {
         let apis = Apis {
             websocket: websocket_apis(&template, options, &urls.domain, &invoker, services.door())?,
             http: http_apis(&template, &urls.domain, ACCOUNT_ID, &invoker)?,
+            rest: rest_apis(&template, &urls.domain, ACCOUNT_ID, &invoker)?,
         };
 
         let servers = Servers::default();
@@ -176,7 +179,10 @@ impl Stack {
         self.stop_sources.cancel();
         let orderly = async {
             let batches = futures_util::future::join_all(self.sources);
-            let requests = futures_util::future::join_all(self.apis.http.iter().map(|api| api.shutdown()));
+            let requests = futures_util::future::join(
+                futures_util::future::join_all(self.apis.http.iter().map(|api| api.shutdown())),
+                futures_util::future::join_all(self.apis.rest.iter().map(|api| api.shutdown())),
+            );
             let (batches, requests) = tokio::join!(
                 timeout_at(deadline - STOP_RESERVE, batches),
                 timeout_at(deadline - STOP_RESERVE, requests)

@@ -18,7 +18,7 @@ use crate::oidc::Issuer;
 use crate::server::serve;
 use crate::site::{self, Site};
 use crate::state::State;
-use crate::{hosts, http_api, other_services, websocket};
+use crate::{hosts, http_api, other_services, rest_api, websocket};
 
 /// The tasks of the servers, and the signals that stop them.
 #[derive(Debug, Default)]
@@ -42,13 +42,15 @@ pub(super) struct Shown {
 pub(super) struct Apis {
     pub(super) websocket: Vec<Arc<websocket::Api>>,
     pub(super) http: Vec<Arc<http_api::Api>>,
+    pub(super) rest: Vec<Arc<rest_api::Api>>,
 }
 
 impl Servers {
     /// Serves the functions: the services. The APIs are included, because functions may call them, also
     /// while the public listener is already closed.
     pub(super) fn serve_functions(&self, listener: TcpListener, services: &Arc<Services>, apis: &Apis, lambda: Router) {
-        let apis = websocket::router_before(apis.websocket.clone(), http_api::router(apis.http.clone()));
+        let rest = rest_api::router_before(apis.rest.clone(), http_api::router(apis.http.clone()));
+        let apis = websocket::router_before(apis.websocket.clone(), rest);
         let router = services.router().merge(other_services::router(lambda)).fallback_service(apis);
         let router = hosts::guard(services.before(router), &[]);
         self.tasks.spawn(serve(listener, router, self.stop_internal.clone()));
@@ -66,6 +68,7 @@ impl Servers {
     ) {
         let services = Arc::clone(&state.services);
         let http_apis = site::router_before(site, apis.http.clone(), http_api::router(apis.http.clone()));
+        let rest_apis = rest_api::router_before(apis.rest.clone(), http_apis);
         let router = Router::new()
             .route("/_local/health", get(|| async { Json(json!({ "status": "ok" })) }))
             .route("/_local/state", get(snapshot).with_state(Arc::new(state)))
@@ -75,7 +78,7 @@ impl Servers {
             .merge(services.router())
             .merge(other_services::router(lambda.clone()))
             .merge(lambda)
-            .fallback_service(websocket::router_before(apis.websocket.clone(), http_apis));
+            .fallback_service(websocket::router_before(apis.websocket.clone(), rest_apis));
         let router = hosts::guard(services.before(router), allowed_hosts);
         self.tasks.spawn(serve(listener, router, self.stop_public.clone()));
     }

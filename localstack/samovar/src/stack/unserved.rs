@@ -2,10 +2,10 @@
 //! one list of the difference. `samovar check` shows it, and a stack does not start with it unless it may leave it out.
 
 use samovar_template::{
-    BuildMethod, Code, Function, HttpApi, PayloadFormat, Template, TemplateProblem, Trigger, WebSocketApi,
+    BuildMethod, Code, Function, HttpApi, PayloadFormat, RestApi, Template, TemplateProblem, Trigger, WebSocketApi,
 };
 
-use super::{http_apis, websocket_apis};
+use super::{http_apis, rest_apis, websocket_apis};
 
 /// The beginnings of the runtimes' names.
 const LANGUAGES: [&str; 3] = ["nodejs", "provided", "python"];
@@ -16,9 +16,7 @@ const WORK: [&str; 2] = ["lambda", "sqs"];
 /// Everything that is not served, in the order of the lines. The functions may run `elsewhere`.
 pub(crate) fn unserved(template: &Template, elsewhere: bool) -> Vec<TemplateProblem> {
     let mut found = Found { template, problems: Vec::new() };
-    for api in &template.rest_apis {
-        found.add(&api.logical_id, "REST APIs are not served here");
-    }
+    template.rest_apis.iter().for_each(|api| found.rest_api(api));
     for function in &template.functions {
         if let Some(why) = cannot_run(function).filter(|_| !elsewhere) {
             found.add(&function.logical_id, &why);
@@ -34,7 +32,8 @@ pub(crate) fn unserved(template: &Template, elsewhere: bool) -> Vec<TemplateProb
 
 /// What keeps the APIs of a template from being served on one host. Nothing of it can be left out.
 pub(crate) fn conflicts(template: &Template) -> Vec<TemplateProblem> {
-    let checks = [http_apis::check_stages(template), websocket_apis::check_stages(template)];
+    let checks =
+        [http_apis::check_stages(template), rest_apis::check_stages(template), websocket_apis::check_stages(template)];
     let wrong = checks.into_iter().filter_map(Result::err);
     wrong.map(|error| TemplateProblem { line: 1, message: error.to_string() }).collect()
 }
@@ -106,6 +105,19 @@ impl Found<'_> {
         }
         for (route, integration) in &api.other_integrations {
             self.add(id, &format!("the route {route} has an integration of the type {integration}, not served here"));
+        }
+    }
+
+    fn rest_api(&mut self, api: &RestApi) {
+        let id = &api.logical_id;
+        for route in &api.routes {
+            if let Some(needed) = &route.authorization {
+                let authorizer = &needed.authorizer;
+                self.add(id, &format!("the route {} needs the authorizer {authorizer}, not served here", route.key));
+            }
+            if route.api_key_required {
+                self.add(id, &format!("the route {} needs an API key, which is not served here", route.key));
+            }
         }
     }
 
@@ -193,9 +205,13 @@ mod tests {
                           Authorizers: {L: {FunctionArn: !GetAtt F.Arn, AuthorizerPayloadFormatVersion: '2.0'}}}}}\n";
         for (properties, more, expected) in [
             (
-                "Events: {E: {Type: Api, Properties: {Path: /, Method: get}}}",
+                "Events: {E: {Type: Api, Properties: {Path: /, Method: get, Auth: {Authorizer: AWS_IAM, \
+                 ApiKeyRequired: true}}}}",
                 String::new(),
-                vec![(1, "ServerlessRestApi: REST APIs are not served here")],
+                vec![
+                    (1, "ServerlessRestApi: the route GET / needs an API key, which is not served here"),
+                    (1, "ServerlessRestApi: the route GET / needs the authorizer AWS_IAM, not served here"),
+                ],
             ),
             ("FunctionUrlConfig: {AuthType: NONE}", String::new(), vec![(3, "F: function URLs are not served here")]),
             (

@@ -196,15 +196,29 @@ async fn a_missing_template_is_an_error_that_names_the_option() {
 
 #[tokio::test]
 async fn what_is_not_served_stops_the_start_unless_it_may_be_missing() {
-    let template = TEMPLATE.replace(
-        "        Second: {Type: HttpApi",
-        "        Rest: {Type: Api, Properties: {Method: get, Path: /r}}\n        Second: {Type: HttpApi",
-    );
-    let error = Bench::start(&template).await.err().expect("a REST API").to_string();
-    assert!(error.contains("ServerlessRestApi: REST APIs are not served here"), "{error}");
+    let template = TEMPLATE.replace("      Events:\n", "      FunctionUrlConfig: {AuthType: NONE}\n      Events:\n");
+    let error = Bench::start(&template).await.err().expect("a function URL").to_string();
+    assert!(error.contains("Web: function URLs are not served here"), "{error}");
     assert!(error.ends_with("--allow-missing runs the rest of the template"), "{error}");
     let bench = Bench::start_with(&template, "--allow-missing").await.unwrap();
     assert_eq!(bench.send(Method::GET, "/v1/a", None).await.0, 200, "the rest runs");
+    within("The stack stops", bench.stack.stop(pending())).await;
+}
+
+#[tokio::test]
+async fn a_rest_api_is_served_under_its_stage_and_functions_get_its_local_address() {
+    let rest = "      Events:\n        Rest: {Type: Api, Properties: {Method: get, Path: /pets}}\n";
+    let template = TEMPLATE.replace("      Events:\n", rest);
+    let own = "!Sub '${Http.ApiEndpoint}/me'";
+    let of_rest = "!Sub 'https://${ServerlessRestApi}.execute-api.${AWS::Region}.amazonaws.com/Prod/pets'";
+    let bench = Bench::start(&template.replace(own, of_rest)).await.unwrap();
+    assert_eq!(bench.send(Method::GET, "/Prod/pets", None).await.0, 200);
+    assert_eq!(bench.functions.event("web").await["requestContext"]["apiId"], "serverlessrestapi");
+    assert_eq!(bench.send(Method::GET, "/Prod/other", None).await.0, 403);
+    assert_eq!(bench.send(Method::GET, "/v1/a", None).await.0, 200, "an HTTP API beside it");
+    let (_, environment) = bench.send(Method::GET, "/_local/environment", None).await;
+    let line = format!("OWN_URL={}/Prod/pets", bench.stack.url);
+    assert!(environment.lines().any(|one| one == line), "{line} in {environment}");
     within("The stack stops", bench.stack.stop(pending())).await;
 }
 

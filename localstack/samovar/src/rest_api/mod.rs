@@ -1,0 +1,80 @@
+//! A REST API in the way API Gateway runs it, with functions behind all of its methods (`AWS_PROXY`).
+//!
+//! - [`router_before()`] receives requests and finds their API; `handle` is the way of a request through its API.
+//! - `event` builds the function's event, and `response` turns its answer into a response. Routes are selected as in
+//!   HTTP APIs.
+//!
+//! Authorizers and API keys are not served. A route that needs one refuses every request.
+//!
+//! A request that has been read runs to its end in a task of the API's own, as on AWS. If the client leaves, only the
+//! response is lost.
+
+mod event;
+mod handle;
+mod media;
+mod response;
+mod router;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use samovar_template::{HttpRoute, PayloadFormat, RestApi, RouteKey};
+use tokio_util::task::TaskTracker;
+
+use crate::invoke::Invoker;
+pub(crate) use router::router_before;
+
+/// One REST API of the template, running.
+#[derive(Debug)]
+pub(crate) struct Api {
+    pub spec: RestApi,
+    /// `requestContext.domainName`: with the port, as for WebSocket APIs.
+    pub domain: String,
+    pub account_id: String,
+    pub invoker: Arc<dyn Invoker>,
+    /// The routes in the order of the specification.
+    routes: Vec<HttpRoute>,
+    /// The same for every method: they tell the path of a request.
+    paths: Vec<HttpRoute>,
+    /// The requests that have been read, and the invocations that outlive them.
+    pub tasks: TaskTracker,
+}
+
+impl Api {
+    pub(crate) fn new(spec: RestApi, domain: &str, account_id: &str, invoker: &Arc<dyn Invoker>) -> Self {
+        let routes = || {
+            spec.routes.iter().map(|route| HttpRoute {
+                key: route.key.clone(),
+                function: route.function.clone(),
+                integration_timeout: route.integration_timeout,
+                payload_format: PayloadFormat::V1,
+                authorization: route.authorization.clone(),
+            })
+        };
+        let of_every_method = |route: HttpRoute| HttpRoute { key: of_every_method(&route.key), ..route };
+        Self {
+            routes: routes().collect(),
+            paths: routes().map(of_every_method).collect(),
+            domain: domain.to_owned(),
+            account_id: account_id.to_owned(),
+            invoker: Arc::clone(invoker),
+            tasks: TaskTracker::new(),
+            spec,
+        }
+    }
+
+    /// Waits for the running requests. The caller must make sure that no new ones come.
+    pub(crate) async fn shutdown(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+fn of_every_method(key: &RouteKey) -> RouteKey {
+    match key {
+        RouteKey::Path { segments, .. } => RouteKey::Path { method: None, segments: segments.clone() },
+        RouteKey::Default => RouteKey::Default,
+    }
+}
