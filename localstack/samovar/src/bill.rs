@@ -11,6 +11,7 @@ mod price {
     pub(super) const WEBSOCKET_MESSAGE: f64 = 1.00e-6;
     pub(super) const CONNECTION_MINUTE: f64 = 0.25e-6;
     pub(super) const HTTP_REQUEST: f64 = 1.00e-6;
+    pub(super) const REST_REQUEST: f64 = 3.50e-6;
     pub(super) const INVOCATION: f64 = 0.20e-6;
     /// On arm64.
     pub(super) const GIGABYTE_SECOND: f64 = 0.000_013_333_4;
@@ -31,6 +32,7 @@ pub(crate) struct Metered<'a> {
     /// `None` if functions run elsewhere. Their time is then not known.
     pub host: Option<&'a Host>,
     pub http_requests: u64,
+    pub rest_requests: u64,
     /// The time that the open WebSocket connections have been open, in milliseconds.
     pub open_ms: u64,
 }
@@ -61,6 +63,7 @@ impl Metered<'_> {
             ("webSocketMessages", traffic.websocket_messages as f64, price::WEBSOCKET_MESSAGE),
             ("connectionMinutes", minutes, price::CONNECTION_MINUTE),
             ("httpRequests", self.http_requests as f64, price::HTTP_REQUEST),
+            ("restRequests", self.rest_requests as f64, price::REST_REQUEST),
             ("invocations", invocations as f64, price::INVOCATION),
             ("gigabyteSeconds", gigabyte_seconds, price::GIGABYTE_SECOND),
             ("writeUnits", all.write_units, price::WRITE_UNIT),
@@ -107,11 +110,12 @@ mod tests {
         for operation in ["PutObject", "GetObject", "HeadObject", "DeleteObject", "PostObject"] {
             meter.count("a", "s3", operation);
         }
-        let bill = Metered { meter: &meter, host: None, http_requests: 2, open_ms: 30_000 }.bill();
+        let bill = Metered { meter: &meter, host: None, http_requests: 2, rest_requests: 4, open_ms: 30_000 }.bill();
         let quantities = [
             ("webSocketMessages", 3.0, 3e-6),
             ("connectionMinutes", 2.0, 0.5e-6),
             ("httpRequests", 2.0, 2e-6),
+            ("restRequests", 4.0, 14e-6),
             ("invocations", 0.0, 0.0),
             ("gigabyteSeconds", 0.0, 0.0),
             ("writeUnits", 12.0, 7.5e-6),

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::bill::Metered;
 use crate::clock::now_ms;
 use crate::http_api;
+use crate::rest_api;
 use crate::websocket::Api;
 use crate::websocket::connection::open_ms;
 use samovar_host::{Host, Metric};
@@ -22,6 +23,7 @@ pub(crate) struct State {
     pub views: LocalState,
     pub apis: Vec<Arc<Api>>,
     pub http_apis: Vec<Arc<http_api::Api>>,
+    pub rest_apis: Vec<Arc<rest_api::Api>>,
     pub services: Arc<Services>,
     /// `None` with an invoke endpoint: functions that run there are not visible here.
     pub host: Option<Host>,
@@ -49,6 +51,7 @@ impl State {
             meter: &self.services.meter,
             host: self.host.as_ref(),
             http_requests: self.http_apis.iter().map(|api| api.requests.load(Ordering::Relaxed)).sum(),
+            rest_requests: self.rest_apis.iter().map(|api| api.requests.load(Ordering::Relaxed)).sum(),
             open_ms: open.map(|connection| open_ms(&connection)).sum(),
         };
         if let Some(permissions) = self.services.door().permissions() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::body::Bytes;
 use axum::response::Response;
@@ -24,6 +25,7 @@ const ALL_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "PO
 /// Handles a request for this path of the API, which is without the stage.
 pub(super) async fn handle(api: Arc<Api>, incoming: Incoming, path: String) -> Response {
     let request_id = request_uuid();
+    api.requests.fetch_add(1, Ordering::Relaxed);
     let response = match answer(&api, &incoming, &path, &request_id).await {
         Ok(response) | Err(response) => response,
     };

@@ -19,6 +19,7 @@ mod router;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use samovar_template::{HttpRoute, PayloadFormat, RestApi, RouteKey};
 use tokio_util::task::TaskTracker;
@@ -38,6 +39,8 @@ pub(crate) struct Api {
     routes: Vec<HttpRoute>,
     /// The same for every method: they tell the path of a request.
     paths: Vec<HttpRoute>,
+    /// The requests so far.
+    pub requests: AtomicU64,
     /// The requests that have been read, and the invocations that outlive them.
     pub tasks: TaskTracker,
 }
@@ -60,6 +63,7 @@ impl Api {
             domain: domain.to_owned(),
             account_id: account_id.to_owned(),
             invoker: Arc::clone(invoker),
+            requests: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             spec,
         }

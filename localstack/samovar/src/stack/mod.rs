@@ -311,6 +311,7 @@ fn state(template: &Template, apis: &Apis, services: &Arc<Services>, host: Optio
         views: template.local_state.clone(),
         apis: apis.websocket.clone(),
         http_apis: apis.http.clone(),
+        rest_apis: apis.rest.clone(),
         services: Arc::clone(services),
         host: host.cloned(),
     }

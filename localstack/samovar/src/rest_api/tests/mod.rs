@@ -163,6 +163,7 @@ async fn what_a_request_does_not_have_is_null() {
     }
     assert_eq!([&event["path"], &event["resource"]], ["/", "/"]);
     assert_eq!(bench.get("/other").await.text(), "elsewhere", "a path of another API");
+    assert_eq!(bench.api.requests.load(std::sync::atomic::Ordering::Relaxed), 1);
     within("The requests have ended", bench.api.shutdown()).await;
 }
 
