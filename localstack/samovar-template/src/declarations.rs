@@ -219,8 +219,16 @@ fn declare_generated(scope: &mut Scope<'_>, problems: &Problems) {
                 if resource.properties.get("Role").is_none() {
                     only_deployed(format!("{}Role", resource.id), "a role");
                 }
-                for event in event::of_type(resource, event::HTTP_API) {
+                for event in resource.properties.get("Events").map(Node::entries).unwrap_or_default() {
                     only_deployed(format!("{}{}Permission", resource.id, event.key), "a permission");
+                    let kind = event.value.get("Type").and_then(Node::as_text).unwrap_or_default();
+                    // Routes, and the notifications of a bucket, are properties of another resource.
+                    if ![event::HTTP_API, event::REST_API, "S3"].contains(&kind.as_str()) {
+                        only_deployed(format!("{}{}", resource.id, event.key), "a source of events");
+                    }
+                }
+                if let Some(alias) = resource.written("AutoPublishAlias") {
+                    only_deployed(format!("{}Alias{alias}", resource.id), "an alias");
                 }
                 if resource.properties.get("FunctionUrlConfig").is_some() {
                     urls.push(resource.id.clone());
@@ -232,8 +240,10 @@ fn declare_generated(scope: &mut Scope<'_>, problems: &Problems) {
                 }
             }
             "AWS::Serverless::Api" => {
-                let stage = resource.written("StageName");
-                let stage = stage.unwrap_or_else(|| super::references::IMPLICIT_STAGE.to_owned());
+                let stage = match resource.properties.get("StageName") {
+                    Some(stage) => stage.as_text().unwrap_or_default(), // empty for a function's value
+                    None => super::references::IMPLICIT_STAGE.to_owned(),
+                };
                 only_deployed(format!("{}{stage}Stage", resource.id), "a stage");
                 only_deployed(format!("{}Deployment", resource.id), "a deployment");
             }
@@ -255,6 +265,13 @@ fn declare_generated(scope: &mut Scope<'_>, problems: &Problems) {
                 }
             }
             _ => {}
+        }
+    }
+    for (id, type_name) in &scope.passed_over {
+        let role = format!("{id}Role");
+        // A state machine with a role of its own gets none.
+        if type_name == "AWS::Serverless::StateMachine" && !scope.resources.contains_key(&role) {
+            generated.insert(role, "a role made by SAM".to_owned());
         }
     }
     for id in scope.routes.keys().chain(generated.keys()) {

@@ -73,12 +73,11 @@ impl Scope<'_> {
                 return self.resolve(if holds { yes } else { no });
             }
             "Select" => {
-                let [index, list] = self.arguments(line, "Select", "index, list", argument)?;
-                let index = self.text(index, "The index in !Select")?;
-                let mut items = self.list(list, "The list in !Select")?;
-                return match index.parse::<usize>() {
-                    Ok(index) if index < items.len() => Ok(Some(items.swap_remove(index))),
-                    _ => Err(Problem::new(line, format!("!Select has no item {index} in a list of {}", items.len()))),
+                let before = self.placeholders.get();
+                return match self.select(line, argument) {
+                    // A placeholder has not the parts of the value that it stands for.
+                    Err(_) if self.placeholders.get() > before => Ok(Some(Node::text(line, "missing"))),
+                    selected => selected.map(Some),
                 };
             }
             "Split" => {
@@ -138,6 +137,16 @@ impl Scope<'_> {
             other => return Err(unknown(line, other)),
         };
         Ok(Some(Node::text(line, text)))
+    }
+
+    fn select(&self, line: usize, argument: &Node) -> Result<Node, Problem> {
+        let [index, list] = self.arguments(line, "Select", "index, list", argument)?;
+        let index = self.text(index, "The index in !Select")?;
+        let mut items = self.list(list, "The list in !Select")?;
+        match index.parse::<usize>() {
+            Ok(index) if index < items.len() => Ok(items.swap_remove(index)),
+            _ => Err(Problem::new(line, format!("!Select has no item {index} in a list of {}", items.len()))),
+        }
     }
 
     fn items(&self, items: &[Node]) -> Result<Vec<Node>, Problem> {

@@ -44,7 +44,7 @@ pub(crate) struct Scope<'a> {
     /// Whether placeholders are given without a word.
     lenient: Cell<bool>,
     /// How many placeholders have been given.
-    placeholders: Cell<usize>,
+    pub(crate) placeholders: Cell<usize>,
     /// The placeholders that the run has asked for.
     pub(crate) given: RefCell<BTreeSet<Problem>>,
 }

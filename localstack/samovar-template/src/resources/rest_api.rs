@@ -99,8 +99,8 @@ pub(crate) const IDENTITY: Schema = Schema {
 
 pub(crate) const CORS: Schema = Schema {
     subject: "Cors",
-    required: &["AllowOrigin"],
-    optional: &["AllowCredentials", "AllowHeaders", "AllowMethods", "MaxAge"],
+    required: &[],
+    optional: &["AllowCredentials", "AllowHeaders", "AllowMethods", "AllowOrigin", "MaxAge"],
     ignored: &[],
 };
 
@@ -237,7 +237,8 @@ fn cors(fields: &Fields<'_>) -> Option<RestCors> {
     }
     let cors = Fields::new(&CORS, node, fields.problems());
     Some(RestCors {
-        allow_origin: bare(cors.text("AllowOrigin")?),
+        // SAM's documentation calls it required, but SAM has this default.
+        allow_origin: cors.text("AllowOrigin").map_or_else(|| "*".to_owned(), bare),
         allow_methods: cors.text("AllowMethods").map(bare),
         allow_headers: cors.text("AllowHeaders").map(bare),
         max_age: cors.text("MaxAge").map(bare),

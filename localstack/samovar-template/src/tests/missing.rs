@@ -45,6 +45,31 @@ fn a_reference_to_something_that_is_not_here_is_an_error_or_a_placeholder() {
 }
 
 #[test]
+fn a_part_of_a_placeholder_is_one_too() {
+    let value = "AT: !Select [5, !Split [':', !GetAtt M.Arn]], LIST: !Select [0, !GetAtt M.All]";
+    let machine = "  M: {Type: AWS::StepFunctions::StateMachine}\n";
+    let source =
+        with_resources(&format!("{}{machine}", function("F", &format!("Environment: {{Variables: {{{value}}}}}"))));
+    let Findings { errors, template, .. } = found(&source, true);
+    assert!(errors.is_empty(), "{errors:?}");
+    let environment = template.expect("a template").functions[0].environment.clone();
+    assert_eq!(environment, overrides(&[("AT", "missing"), ("LIST", "missing")]));
+}
+
+#[test]
+fn what_sam_generates_can_be_named() {
+    let properties = "AutoPublishAlias: live, Events: {E: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}}";
+    let alarm = "  A: {Type: AWS::CloudWatch::Alarm, Properties: {X: [!Ref FAliaslive, !Ref FE, !Ref FEPermission, \
+                 !GetAtt MRole.Arn, !Ref RStage]}}\n";
+    let others = "  M: {Type: AWS::Serverless::StateMachine}\n  \
+                  R: {Type: AWS::Serverless::Api, Properties: {StageName: !Ref AWS::StackName}}\n";
+    let source = with_resources(&format!("{}{alarm}{others}", function("F", properties)));
+    read(&source);
+    // Or a role of that name is the template's own.
+    read(&format!("{source}  MRole: {{Type: AWS::IAM::Role, Properties: {{AssumeRolePolicyDocument: {{}}}}}}\n"));
+}
+
+#[test]
 fn what_has_no_effect_here_may_refer_to_it() {
     let layer = "  L: {Type: AWS::Serverless::LayerVersion, Properties: {Anything: !Ref M}}\n";
     let statement = "{Statement: [{Effect: Allow, Action: 'states:*', Resource: !Ref M}]}";

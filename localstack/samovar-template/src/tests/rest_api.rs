@@ -118,6 +118,8 @@ fn cors_is_text_or_a_map_with_the_quotes_of_mappings() {
     ];
     assert_eq!(seen, ["https://a.example", "GET", "X", "600"]);
     assert!(cors.allow_credentials);
+    let cors = api_of(&template(&[], "Cors: {MaxAge: \"'1'\"}")).cors.expect("cors");
+    assert_eq!((cors.allow_origin.as_str(), cors.max_age.as_deref()), ("*", Some("1")), "SAM's default");
 }
 
 #[test]
@@ -140,7 +142,12 @@ fn an_api_or_event_that_cannot_be_deployed_is_an_error() {
             "AWS::Serverless::Api.Auth.DefaultAuthorizer is \"A\", which",
         ),
         ("Method: get, Path: /", "Auth: {Authorizers: [a]}", 4, "Authorizers must be a map, but is a list"),
-        ("Method: get, Path: /", "Cors: {AllowMethods: a}", 4, "Cors needs the property \"AllowOrigin\""),
+        (
+            "Method: get, Path: /",
+            "Cors: {AllowOrigins: a}",
+            4,
+            "Cors does not have the property \"AllowOrigins\": did you mean \"AllowOrigin\"",
+        ),
         (
             "Method: get, Path: /",
             "Auth: {Authorizers: {A: {FunctionArn: !GetAtt F.Arn, FunctionPayloadType: REQUEST}}}",
