@@ -185,6 +185,8 @@ impl Builder {
             built.insert(name, Built { code: Code::of_program(program), sources, debug });
         }
         for function in functions.iter().copied().filter(|function| Way::of(function) != Way::Cargo) {
+            let written = self.write_inline(function)?;
+            let function = written.as_ref().unwrap_or(function);
             let (code, debug) = self.build_one(function).await?;
             let sources = Sources::Folder(function.code_dir.clone());
             built.insert(function.name.clone(), Built { code, sources, debug });
@@ -209,6 +211,16 @@ impl Builder {
             }
             _ => Ok((program::code(function, &task_root)?, self.debug(function, None))),
         }
+    }
+
+    /// Writes a function's code that the template contains into a folder of its own, as CloudFormation does: into a file
+    /// called `index`.
+    fn write_inline(&self, function: &Function) -> Result<Option<Function>, BuildError> {
+        let samovar_template::Code::Inline(text) = &function.code else { return Ok(None) };
+        let code_dir = self.new_folder(function)?;
+        let path = code_dir.join(if function.runtime.starts_with("python") { "index.py" } else { "index.js" });
+        std::fs::write(&path, text).map_err(|source| BuildError::NotWritten { path, source })?;
+        Ok(Some(Function { code_dir, ..function.clone() }))
     }
 
     /// Gives this build of a program a name of its own, beside the one that the next build replaces. It is a second

@@ -49,11 +49,18 @@ fn cannot_run(function: &Function) -> Option<String> {
     match (&function.code, &function.build_method) {
         (Code::Image(_), _) => Some("container images are not run here".to_owned()),
         (Code::Elsewhere(uri), _) => Some(format!("its code is at {uri}, which is not on this machine")),
-        (Code::Inline(_), _) => Some("code that the template contains is not run here".to_owned()),
-        (Code::Folder, BuildMethod::Other(method)) => Some(format!("the BuildMethod {method} is not run here")),
-        (Code::Folder, _) if !known(&function.runtime) => {
+        // Lambda takes such code for no other runtime.
+        (Code::Inline(_), _) if function.runtime.starts_with("provided") => {
+            Some("InlineCode is only for nodejs* and python*".to_owned())
+        }
+        (Code::Inline(_), BuildMethod::None) if known(&function.runtime) => None,
+        (Code::Folder | Code::Inline(_), BuildMethod::Other(method)) => {
+            Some(format!("the BuildMethod {method} is not run here"))
+        }
+        (Code::Folder | Code::Inline(_), _) if !known(&function.runtime) => {
             Some(format!("the Runtime {} is not run here", function.runtime))
         }
+        (Code::Inline(_), _) => Some("InlineCode with a BuildMethod is not run here".to_owned()),
         (Code::Folder, _) => None,
     }
 }
@@ -280,17 +287,19 @@ mod tests {
         let resources = [
             one("Good", &format!("{CARGO},"), FUNCTION),
             one("Image", "", "PackageType: Image"),
-            one("Inline", "", "InlineCode: x, Handler: a.b, Runtime: nodejs22.x"),
+            one("Inline", "", "InlineCode: x, Handler: a.b, Runtime: provided.al2023"),
+            one("Built", "Metadata: {BuildMethod: makefile},", "InlineCode: x, Handler: a.b, Runtime: python3.13"),
+            one("Text", "", "InlineCode: x, Handler: a.b, Runtime: python3.13"),
             one("Old", "", "CodeUri: ., Handler: a::b, Runtime: java21"),
             one("Odd", "Metadata: {BuildMethod: esbuild},", "CodeUri: ., Handler: a.b, Runtime: nodejs22.x"),
         ];
         let mut template = template(&resources.concat());
         let found = unserved(&template, false);
         let lines: Vec<usize> = found.iter().map(|problem| problem.line).collect();
-        assert_eq!(lines, [4, 5, 6, 7], "{found:?}");
+        assert_eq!(lines, [4, 5, 6, 8, 9], "{found:?}");
         assert_eq!(unserved(&template, true), [], "functions that run elsewhere");
         leave_out(&mut template);
         let left: Vec<_> = template.functions.iter().map(|function| function.logical_id.as_str()).collect();
-        assert_eq!(left, ["Good"]);
+        assert_eq!(left, ["Good", "Text"]);
     }
 }

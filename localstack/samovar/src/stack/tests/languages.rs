@@ -405,6 +405,37 @@ export const handler = async (event, context) => {
     Project::start(&runtime, "", &files).await.unwrap().check(Some(&format!("AWS_Lambda_{runtime}"))).await;
 }
 
+/// The answer to a name, by the function `Hello` whose code is in the template.
+async fn answer_of_inline(runtime: &str, code: &str) -> Value {
+    let dir = tempfile::tempdir().unwrap();
+    let template = dir.path().join("template.yaml");
+    let code = code.lines().map(|line| format!("        {line}\n")).collect::<String>();
+    let function = format!(
+        "Transform: AWS::Serverless-2016-10-31\nResources:\n  Hello:\n    Type: AWS::Serverless::Function\n    \
+         Properties:\n      Handler: index.handler\n      Runtime: {runtime}\n      Timeout: 30\n      InlineCode: |\n{code}"
+    );
+    std::fs::write(&template, function).unwrap();
+    let arguments = ["samovar", "--port", "0", "--ephemeral", "--template", template.to_str().unwrap()];
+    let stack = Stack::start(&Options::from_args(arguments, &Defaults::default()).unwrap()).await.unwrap();
+    let project = Project { stack, dir };
+    let answer = project.invoke(r#"{"name":"Zoë"}"#).await.unwrap();
+    project.stack.stop(pending()).await;
+    answer
+}
+
+#[tokio::test]
+async fn python_in_the_template_runs() {
+    let Some(runtime) = python() else { return };
+    assert_eq!(answer_of_inline(&runtime, "def handler(event, context):\n    return event['name']").await, "Zoë");
+}
+
+#[tokio::test]
+async fn javascript_in_the_template_runs() {
+    if there_is_node() {
+        assert_eq!(answer_of_inline("nodejs22.x", "exports.handler = async (event) => event.name;").await, "Zoë");
+    }
+}
+
 #[tokio::test]
 async fn a_function_without_a_program_is_an_error_that_says_what_to_do() {
     let error = Project::start("provided.al2023", "", &[("main.c", "")]).await.err().unwrap().to_string();
