@@ -79,6 +79,11 @@ impl Problems {
         result.map_err(|problem| self.push(problem)).ok()
     }
 
+    /// The errors so far.
+    pub(crate) fn errors(&self) -> Vec<Problem> {
+        self.errors.borrow().iter().cloned().collect()
+    }
+
     /// Whether nothing is wrong and nothing needed so far.
     pub(crate) fn is_empty(&self) -> bool {
         self.errors.borrow().is_empty() && self.needed.borrow().is_empty()

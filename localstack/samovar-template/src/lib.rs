@@ -92,7 +92,11 @@ pub fn parse(
     overrides: &BTreeMap<String, String>,
     locals: &Locals,
 ) -> Result<Template, TemplateError> {
-    let Findings { mut errors, needed, notes, template } = check_text(source, path, overrides, locals);
+    let (Findings { mut errors, needed, notes, template }, wrong_values) = check_text(source, path, overrides, locals);
+    // What is said about a wrong value itself is clearer than what follows from it.
+    if !wrong_values.is_empty() {
+        errors = wrong_values;
+    }
     errors.extend(needed);
     errors.sort();
     match template {
@@ -106,18 +110,25 @@ pub fn parse(
 /// # Errors
 /// The file cannot be read.
 pub fn check(path: &Path, overrides: &BTreeMap<String, String>, locals: &Locals) -> Result<Findings, TemplateError> {
-    Ok(check_text(&read_file(path)?, path, overrides, locals))
+    Ok(check_text(&read_file(path)?, path, overrides, locals).0)
 }
 
 fn read_file(path: &Path) -> Result<String, TemplateError> {
     std::fs::read_to_string(path).map_err(|source| TemplateError::Read { path: path.to_owned(), source })
 }
 
-fn check_text(source: &str, path: &Path, overrides: &BTreeMap<String, String>, locals: &Locals) -> Findings {
+/// The findings; and those up to the rules, if parameters have wrong values or break a rule.
+fn check_text(
+    source: &str,
+    path: &Path,
+    overrides: &BTreeMap<String, String>,
+    locals: &Locals,
+) -> (Findings, Vec<TemplateProblem>) {
     let problems = Problems::default();
     let folder = path.parent().unwrap_or(Path::new(""));
-    let template = read(source, folder, overrides, locals, &problems);
-    problems.into_findings(template)
+    let mut wrong_values = Vec::new();
+    let template = read(source, folder, overrides, locals, &problems, &mut wrong_values);
+    (problems.into_findings(template), wrong_values)
 }
 
 /// A template as JSON, with all functions in their long form (`{"Ref": "Queue"}`) and nothing computed. It is for tools
@@ -136,6 +147,7 @@ fn read(
     overrides: &BTreeMap<String, String>,
     locals: &Locals,
     problems: &Problems,
+    wrong_values: &mut Vec<TemplateProblem>,
 ) -> Option<Template> {
     let document = yaml::parse(source, problems)?;
     let template = Fields::new(&TEMPLATE, &document, problems);
@@ -149,10 +161,15 @@ fn read(
     }
     let resources = template.node("Resources")?;
 
+    let before = problems.errors().len();
     let parameters = parameters::read(template.node("Parameters"), overrides, problems);
     let mut scope = Scope::new(locals, parameters, template.node("Mappings").cloned());
     if problems.is_empty() {
         rules::check(template.node("Rules"), &scope, problems);
+    }
+    let errors = problems.errors();
+    if errors.len() > before {
+        *wrong_values = errors;
     }
     scope.conditions = Some(conditions::decide(template.node("Conditions"), &scope, problems));
     let globals = Globals::read(template.node("Globals"), problems);

@@ -61,3 +61,19 @@ Resources: {}"#;
         ],
     );
 }
+
+#[test]
+fn what_follows_from_a_wrong_value_is_shown_by_the_check_alone() {
+    let queue = "Resources: {Q: {Type: AWS::SQS::Queue, Properties: {Foo: !Ref From}}}";
+    let source = TEMPLATE.replace("Resources: {}", queue);
+    let broken = "infra/t.yaml:8: A thing that is rented or borrowed has an owner. Set From";
+    assert_eq!(error_with(&source, &[("Kind", "rented")]), broken);
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("t.yaml");
+    std::fs::write(&path, source).expect("a file");
+    let message = "infra/t.yaml:2: Parameter Kind cannot be \"stolen\", given for this run";
+    let shown = error_with(&std::fs::read_to_string(&path).expect("the file"), &[("Kind", "stolen")]);
+    assert!(shown.starts_with(message) && shown.lines().count() == 1, "{shown}");
+    let found = crate::check(&path, &overrides(&[("Kind", "rented")]), &locals()).expect("a readable file");
+    assert_eq!(found.errors.iter().map(|error| error.line).collect::<Vec<_>>(), [8, 11]);
+}
