@@ -40,7 +40,7 @@ lint-text:
     cargo deny --locked check bans licenses sources
 
 # The template, as linters of CloudFormation, of SAM and of serverless applications see it, and scanners for weaknesses.
-# Needs cfn-lint, cfn-lint-serverless, aws-sam-cli and checkov.
+# Needs cfn-lint, cfn-lint-serverless, aws-sam-cli, checkov and jq.
 lint-template:
     cfn-lint --append-rules cfn_lint_serverless.rules --include-checks I --template infra/template.yaml
     SAM_CLI_TELEMETRY=0 sam validate --lint --template-file infra/template.yaml

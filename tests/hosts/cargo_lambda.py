@@ -18,5 +18,7 @@ def started(root, _host="cargo-lambda"):
             environment.write_bytes(answer.read())
         command = ["cargo", "lambda", "watch", "--invoke-address", "127.0.0.1", "--invoke-port", str(port)]
         command += ["--env-file", environment, "--concurrency", "4", "--quiet"]
-        with local.program(command, root / "target/cargo-lambda.log", cwd=root):
+        log = root / "target/cargo-lambda.log"
+        with local.program(command, log, cwd=root) as process:
+            local.until_it_answers(f"http://127.0.0.1:{port}", process, log)
             yield {"PARLEY_URL": ready["url"], "PARLEY_WS_URL": ready["websocketUrl"]}

@@ -13,8 +13,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def files():
     """The test files that speak to a stack."""
-    sources = sorted((ROOT / "tests/tests").glob("*.rs"))
-    return [file.stem for file in sources if re.search(r"\bStack(::|Options)", file.read_text())]
+    folder = ROOT / "tests/tests"
+    sources = sorted([*folder.glob("*.rs"), *folder.glob("*/main.rs")])
+    speaking = [file for file in sources if re.search(r"\bStack(::|Options)", file.read_text())]
+    return [file.parent.name if file.name == "main.rs" else file.stem for file in speaking]
 
 
 def read(lines):
@@ -23,12 +25,18 @@ def read(lines):
     for line in lines:
         case = outcome = None
         if match := re.match(r"\s+Running (?:unittests )?(\S+)", line):
-            file = match[1].removeprefix("tests/").removesuffix(".rs")
+            file = match[1].removeprefix("tests/").removesuffix(".rs").removesuffix("/main")
         elif re.match(r"\s+Doc-tests ", line):
             file = ""
         elif match := re.match(r"test (\S+)(?: - should panic)? \.\.\. (ok|FAILED|ignored)", line):
             case, outcome = f"{file}::{match[1]}", match[2]
         yield line, case, outcome
+
+
+def announced(line):
+    """The number of cases that a test program is about to run, if the line says it."""
+    match = re.match(r"running (\d+) tests?$", line)
+    return int(match[1]) if match else 0
 
 
 def note(summary):
@@ -41,6 +49,8 @@ def note(summary):
 def main():
     of_stacks = set(files())
     counts = {"ok": 0, "FAILED": 0, "ignored": 0}
+    # What a test prints may be anything.
+    sys.stdin.reconfigure(errors="replace")
     for line, case, outcome in read(sys.stdin):
         sys.stdout.write(line)
         sys.stdout.flush()

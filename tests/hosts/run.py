@@ -44,7 +44,34 @@ def known(host):
     """Cases that this host can't do: `file::case` and the reason."""
     path = ROOT / "tests/hosts" / f"{host}.txt"
     lines = path.read_text().splitlines() if path.exists() else []
-    return dict(re.split(r"\s{2,}", line, maxsplit=1) for line in lines if line and not line.startswith("#"))
+    listed = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in lines if line and not line.startswith("#"))
+    for name in listed:
+        file, case = name.split("::", 1)
+        source = ROOT / "tests/tests" / f"{file}.rs"
+        if not source.exists() or f"fn {case.split('::')[-1]}(" not in source.read_text():
+            sys.exit(f"{path} names {name}, which is no case")
+    return listed
+
+
+@contextlib.contextmanager
+def cargo(command, environment):
+    """Cargo with its tests, which end with this program."""
+    tests = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        yield tests
+    finally:
+        if tests.poll() is None:
+            os.killpg(tests.pid, signal.SIGKILL)
+            tests.wait()
 
 
 def run(host, variables, filters, listed):
@@ -56,22 +83,23 @@ def run(host, variables, filters, listed):
         names = [part for name in cases.files() for part in ("--test", name)]
         command = ["cargo", "test", "--workspace", "--locked", "--no-fail-fast", *names, "--"]
         command += ["--test-threads=1", "--color=never", *skipped, *filters]
-        environment = os.environ | variables | {"PARLEY_LEFT_OUT": str(left_out)}
-        tests = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        failed, output = [], []
+        # Colours would hide which file a case is of.
+        environment = os.environ | variables | {"PARLEY_LEFT_OUT": str(left_out), "CARGO_TERM_COLOR": "never"}
+        failed, output, announced, told = [], [], 0, 0
         began = time.monotonic()
-        for line, case, outcome in cases.read(tests.stdout):
-            output.append(line)
-            if case:
-                if outcome == "FAILED":
-                    failed.append(case)
-                else:
-                    outcomes[case] = {"ok": "passed", "ignored": "ignored"}[outcome]
-                told = outcomes.get(case, "failed or left out")
-                print(f"{time.monotonic() - began:5.0f} s  {case}: {told}", flush=True)
-        tests.wait()
+        with cargo(command, environment) as tests:
+            for line, case, outcome in cases.read(tests.stdout):
+                output.append(line)
+                announced += cases.announced(line)
+                if case:
+                    told += 1
+                    if outcome == "FAILED":
+                        failed.append(case)
+                    else:
+                        outcomes[case] = {"ok": "passed", "ignored": "ignored"}[outcome]
+                    seen = outcomes.get(case, "failed or left out")
+                    print(f"{time.monotonic() - began:5.0f} s  {case}: {seen}", flush=True)
+            tests.wait()
         reasons = {}
         if left_out.exists():
             reasons = dict(line.split("\t", 1) for line in left_out.read_text().splitlines())
@@ -82,6 +110,10 @@ def run(host, variables, filters, listed):
         print("".join(output))
     if tests.returncode and not failed:
         sys.exit(f"The tests did not run: cargo test gave {tests.returncode}")
+    # A test program that was aborted has told nothing of the cases that it had left.
+    if told != announced:
+        print("".join(output))
+        sys.exit(f"{announced - told} of {announced} cases have no outcome: see the output above")
     return outcomes
 
 

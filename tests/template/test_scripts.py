@@ -104,9 +104,10 @@ class RemoveStack(Script):
     def test_the_bucket_of_the_page_is_emptied_first(self):
         done = self.run_script("remove-stack", "other", said="y\n")
         self.assertEqual(done.returncode, 0, done.stderr)
-        _, emptied, deleted = self.read("calls").splitlines()
+        _, emptied, deleted, waited = self.read("calls").splitlines()
         self.assertEqual(emptied, "aws s3 rm s3://the-bucket --recursive --only-show-errors")
-        self.assertEqual(deleted, "sam delete --stack-name other")
+        self.assertEqual(deleted, "aws cloudformation delete-stack --stack-name other")
+        self.assertEqual(waited, "aws cloudformation wait stack-delete-complete --stack-name other")
 
     def test_nothing_happens_without_a_yes(self):
         done = self.run_script("remove-stack", said="n\n")

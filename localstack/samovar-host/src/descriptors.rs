@@ -21,9 +21,8 @@ pub(super) fn warn_if_too_few(functions: &[FunctionSpec]) {
     let needed = BASE + processes * PER_PROCESS;
     if limit < needed {
         tracing::warn!(
-            "functions: {limit} open files are enough for about {} of {processes} processes at once; `ulimit -n \
-             {needed}` \
-             before the start makes room for all",
+            "functions: {limit} open files are enough for about {} of {processes} processes at once; \
+             `ulimit -n {needed}` before the start makes room for all",
             limit.saturating_sub(BASE) / PER_PROCESS
         );
     }

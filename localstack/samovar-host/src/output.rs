@@ -146,8 +146,8 @@ pub(super) async fn copy(
     loop {
         pending.reserve(8 * 1024);
         let read = tokio::select! {
-            // Who asks has heard from the process what it did after it wrote. So the runtime knows that there is
-            // output.
+            // The process has written first and then made the call for which the sign is wanted. So the runtime knows
+            // of the output by now.
             biased;
             read = from.read_buf(&mut pending) => read,
             Some(sign) = caught_up.recv() => {

@@ -1,5 +1,5 @@
-//! Ids in API Gateway's form: eleven random bytes, which give sixteen characters, the last of them `=`. And those of
-//! requests to Lambda.
+//! Ids in API Gateway's form (eleven random bytes, which give sixteen characters, the last of them `=`), and the UUIDs
+//! of requests to Lambda and to REST APIs.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
@@ -16,7 +16,7 @@ pub(crate) fn gateway_id() -> String {
     URL_SAFE.encode(bytes)
 }
 
-/// A request id in Lambda's form, such as `5b3b1ba2-2c4c-4b0c-8a3c-6d5f2a0f3c11`.
+/// A request id of Lambda or of a REST API, such as `5b3b1ba2-2c4c-4b0c-8a3c-6d5f2a0f3c11`.
 #[allow(clippy::disallowed_methods, reason = "a request id is random")]
 pub(crate) fn request_id() -> String {
     uuid::Uuid::new_v4().to_string()
@@ -28,14 +28,6 @@ pub(crate) fn gateway_trace_header() -> String {
     format!("Root=1-{:08x}-{:024x}", now_ms() / 1000, fastrand::u128(..) >> 32)
 }
 
-/// A request id of a REST API: a UUID of version 4.
-#[allow(clippy::disallowed_methods, reason = "the one place where the edge makes ids")]
-pub(crate) fn request_uuid() -> String {
-    let random = fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62) | 0x4 << 76 | 0x2 << 62;
-    let digits = format!("{random:032x}");
-    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
-}
-
 /// Whether the text has the form of a [`gateway_id`].
 pub(crate) fn is_gateway_id(text: &str) -> bool {
     URL_SAFE.decode(text).is_ok_and(|bytes| bytes.len() == BYTES)
@@ -44,14 +36,6 @@ pub(crate) fn is_gateway_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_request_id_of_a_rest_api_is_a_uuid_of_version_4() {
-        let id = request_uuid();
-        let parts: Vec<&str> = id.split('-').collect();
-        assert_eq!(parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{id}");
-        assert!(parts[2].starts_with('4') && parts[3].starts_with(['8', '9', 'a', 'b']), "{id}");
-    }
 
     #[test]
     fn an_id_looks_like_one_of_api_gateway() {

@@ -5,9 +5,9 @@
 //! - `program` is the program, `options` its command line, and `logging` its log. `check` is its command for templates.
 //! - `stack` starts everything that a template declares (engines, function host, event sources, listeners), and stops
 //!   it again.
-//! - `websocket`, `http_api` and `rest_api` stand in for API Gateway, and `samovar-host` for Lambda. `build` builds the functions,
-//!   and `invoke` finds them in the host or at another endpoint. `samovar-services` is the door to DynamoDB, SQS and
-//!   S3.
+//! - `websocket`, `http_api` and `rest_api` stand in for API Gateway, and `samovar-host` for Lambda. `build` builds the
+//!   functions, and `invoke` finds them in the host or at another endpoint. `samovar-services` is the door to DynamoDB,
+//!   SQS and S3.
 //! - `lambda_api` is Lambda's Invoke API, and `other_services` refuses calls to services that the stack does not have.
 //! - `watch` builds functions again when their sources change.
 //! - `chaos` makes processes die and calls fail, if somebody asks for it.

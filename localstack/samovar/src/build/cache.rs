@@ -3,8 +3,9 @@
 //! A folder counts once its making has succeeded. A lock lets one process make it while others wait. So what an
 //! interrupted process leaves behind is made anew, and a folder that counts is never changed.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
@@ -12,6 +13,8 @@ use super::BuildError;
 
 /// The mark of a folder that is complete.
 const COMPLETE: &str = ".complete";
+/// The time between two looks at a lock that another process has.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Returns the folder with this name in the cache. If it is not there, `make` fills it first.
 pub(super) async fn folder<F>(cache: &Path, name: &str, make: impl FnOnce(PathBuf) -> F) -> Result<PathBuf, BuildError>
@@ -25,9 +28,14 @@ where
     let not_written = |source| BuildError::NotWritten { path: folder.clone(), source };
     std::fs::create_dir_all(cache).map_err(not_written)?;
     let lock = File::create(cache.join(format!("{name}.lock"))).map_err(not_written)?;
-    // Another process may take minutes.
-    let locking = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock));
-    let _lock = locking.await.map_err(std::io::Error::other).and_then(|locked| locked).map_err(not_written)?;
+    // Another process may take minutes. A thread that waits for it would hold up the end of this process.
+    loop {
+        match lock.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(LOOK).await,
+            Err(TryLockError::Error(source)) => return Err(not_written(source)),
+        }
+    }
     if folder.join(COMPLETE).is_file() {
         return Ok(folder);
     }

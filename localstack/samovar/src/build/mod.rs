@@ -78,6 +78,8 @@ pub(crate) struct Builder {
     /// one may still be started.
     linked: Mutex<BTreeMap<String, VecDeque<tempfile::TempDir>>>,
     builds: AtomicU64,
+    /// The folders that the builds of each function have made, as long as they are kept.
+    made: Mutex<BTreeMap<String, VecDeque<PathBuf>>>,
     /// What several stacks can share, such as the runtimes of languages.
     cache: PathBuf,
 }
@@ -151,7 +153,8 @@ impl Builder {
         // Tests keep it beside their own programs: they write to no folder of their user.
         #[cfg(test)]
         let cache = std::env::current_exe()?.with_file_name("samovar-cache");
-        Ok(Self { release, again, debugged: None, folder, linked: Mutex::default(), builds: AtomicU64::new(0), cache })
+        let (linked, builds, made) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
+        Ok(Self { release, again, debugged: None, folder, linked, builds, made, cache })
     }
 
     /// Builds this function so that it waits for a debugger.
@@ -188,6 +191,7 @@ impl Builder {
             let written = self.write_inline(function)?;
             let function = written.as_ref().unwrap_or(function);
             let (code, debug) = self.build_one(function).await?;
+            self.keep_two(function, &code.task_root);
             let sources = Sources::Folder(function.code_dir.clone());
             built.insert(function.name.clone(), Built { code, sources, debug });
         }
@@ -238,6 +242,23 @@ impl Builder {
             of_function.pop_front();
         }
         Ok(link)
+    }
+
+    /// Removes what builds of this function have made, except for the last two, as with links: a day of saved sources
+    /// would fill the disk.
+    fn keep_two(&self, function: &Function, newest: &Path) {
+        if !newest.starts_with(self.folder.path()) {
+            return; // The function runs from its own folder.
+        }
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_function = made.entry(function.name.clone()).or_default();
+        of_function.push_back(newest.to_owned());
+        if of_function.len() > 2
+            && let Some(old) = of_function.pop_front()
+        {
+            // What can't be removed now is removed with the whole folder.
+            let _ = std::fs::remove_dir_all(old);
+        }
     }
 
     /// A folder for the result of one build.

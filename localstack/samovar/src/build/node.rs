@@ -107,7 +107,7 @@ async fn install_packages(function: &Function) -> Result<(), BuildError> {
     // npm writes this file at the end of each installation.
     let installed = changed(&directory.join("node_modules/.package-lock.json"));
     let newest = [changed(&manifest), changed(&lock)].into_iter().flatten().max().unwrap_or(SystemTime::UNIX_EPOCH);
-    // Other tools than npm may have filled it. Theirs to keep up to date.
+    // Another tool than npm may have filled it, and that tool keeps it up to date.
     let of_another = directory.join("node_modules").is_dir() && installed.is_none();
     if !has_packages || of_another || installed.is_some_and(|installed| installed >= newest) {
         return Ok(());

@@ -3,8 +3,8 @@
 //! Unlike in HTTP APIs, header names are in the client's own case, parameters that are absent are null, and `path` is
 //! without the stage.
 //!
-//! Unconfirmed: that `path` is as the client sent it, and the values of variables decoded; bytes of a text that are not
-//! UTF-8.
+//! Unconfirmed: that `path` is as the client sent it, without a slash at its end, and the values of variables decoded;
+//! bytes of a text that are not UTF-8.
 
 use std::borrow::Cow;
 
@@ -14,12 +14,13 @@ use http::HeaderValue;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT};
 use serde_json::{Map, Value, json};
 
+use super::handle::Ids;
 use super::{Api, media};
 use crate::clock::now_ms;
 use crate::http_api::event::time;
 use crate::http_api::incoming::Incoming;
 use crate::http_api::routes::Selected;
-use crate::ids::{gateway_id, gateway_trace_header};
+use crate::ids::gateway_trace_header;
 use crate::server::HeaderCase;
 
 /// Headers that concern only one connection, and those that the edge sets.
@@ -31,7 +32,7 @@ pub(super) fn event(
     path: &str,
     body: &[u8],
     selected: &Selected<'_>,
-    request_id: &str,
+    ids: &Ids,
 ) -> Value {
     let head = &incoming.head;
     let key = selected.route.key.to_string();
@@ -55,13 +56,13 @@ pub(super) fn event(
         "multiValueQueryStringParameters": lists(&query),
         "pathParameters": or_null(&selected.parameters),
         "stageVariables": or_null(&api.spec.stage_variables),
-        "requestContext": context(api, incoming, resource, request_id),
+        "requestContext": context(api, incoming, resource, ids),
         "isBase64Encoded": binary && !body.is_null(),
         "body": body,
     })
 }
 
-fn context(api: &Api, incoming: &Incoming, resource: &str, request_id: &str) -> Value {
+fn context(api: &Api, incoming: &Incoming, resource: &str, ids: &Ids) -> Value {
     let head = &incoming.head;
     let now_ms = now_ms();
     json!({
@@ -70,7 +71,7 @@ fn context(api: &Api, incoming: &Incoming, resource: &str, request_id: &str) -> 
         "deploymentId": format!("{}deployment", api.spec.api_id),
         "domainName": api.domain,
         "domainPrefix": api.spec.api_id,
-        "extendedRequestId": gateway_id(),
+        "extendedRequestId": ids.extended,
         "httpMethod": head.method.as_str(),
         "identity": {
             "accessKey": null,
@@ -88,7 +89,7 @@ fn context(api: &Api, incoming: &Incoming, resource: &str, request_id: &str) -> 
         },
         "path": head.uri.path(),
         "protocol": format!("{:?}", head.version),
-        "requestId": request_id,
+        "requestId": ids.request,
         "requestTime": time(now_ms),
         "requestTimeEpoch": now_ms,
         // On AWS it is random. Here it names the resource.

@@ -16,23 +16,30 @@ use super::response::{self, refusal};
 use super::{Api, media, of_every_method};
 use crate::http_api::incoming::Incoming;
 use crate::http_api::routes::select;
-use crate::ids::request_uuid;
+use crate::ids;
 use crate::invoke::IntegrationError;
 
 /// The methods of a route for every method, as SAM lists them for CORS.
 const ALL_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
-/// Handles a request for this path of the API, which is without the stage.
-pub(super) async fn handle(api: Arc<Api>, incoming: Incoming, path: String) -> Response {
-    let request_id = request_uuid();
-    api.requests.fetch_add(1, Ordering::Relaxed);
-    let response = match answer(&api, &incoming, &path, &request_id).await {
-        Ok(response) | Err(response) => response,
-    };
-    response::identify(response, &request_id)
+/// A request's ids, which are in its event and in the headers of its response.
+#[derive(Debug)]
+pub(super) struct Ids {
+    pub(super) request: String,
+    pub(super) extended: String,
 }
 
-async fn answer(api: &Arc<Api>, incoming: &Incoming, path: &str, request_id: &str) -> Result<Response, Response> {
+/// Handles a request for this path of the API, which is without the stage.
+pub(super) async fn handle(api: Arc<Api>, incoming: Incoming, path: String) -> Response {
+    let ids = Ids { request: ids::request_id(), extended: ids::gateway_id() };
+    api.requests.fetch_add(1, Ordering::Relaxed);
+    let response = match answer(&api, &incoming, &path, &ids).await {
+        Ok(response) | Err(response) => response,
+    };
+    response::identify(response, &ids)
+}
+
+async fn answer(api: &Arc<Api>, incoming: &Incoming, path: &str, ids: &Ids) -> Result<Response, Response> {
     let too_large = || refusal(StatusCode::PAYLOAD_TOO_LARGE, "Request Too Long", "RequestTooLargeException");
     let body = incoming.body.as_ref().ok_or_else(too_large)?;
     let head = &incoming.head;
@@ -57,7 +64,7 @@ async fn answer(api: &Arc<Api>, incoming: &Incoming, path: &str, request_id: &st
     if route.is_some_and(|route| route.api_key_required) {
         return Err(refusal(StatusCode::FORBIDDEN, "Forbidden", "ForbiddenException"));
     }
-    let event = event(api, incoming, path, body, &selected, request_id);
+    let event = event(api, incoming, path, body, &selected, ids);
     let payload: Bytes = event.to_string().into();
     // Lambda's limit is lower than API Gateway's. Unconfirmed: the status.
     if payload.len() > MAX_REQUEST_BYTES {

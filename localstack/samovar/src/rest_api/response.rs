@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use samovar_template::RestCors;
 use serde_json::{Map, Value, json};
 
-use crate::ids::gateway_id;
+use super::handle::Ids;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -29,8 +29,8 @@ pub(super) fn refusal(status: StatusCode, message: &str, kind: &'static str) -> 
 }
 
 /// Puts the request's ids on any response.
-pub(super) fn identify(mut response: Response, request_id: &str) -> Response {
-    for (name, id) in [("x-amzn-requestid", request_id), ("x-amz-apigw-id", &gateway_id())] {
+pub(super) fn identify(mut response: Response, ids: &Ids) -> Response {
+    for (name, id) in [("x-amzn-requestid", &ids.request), ("x-amz-apigw-id", &ids.extended)] {
         if let Ok(id) = HeaderValue::from_str(id) {
             response.headers_mut().insert(name, id);
         }

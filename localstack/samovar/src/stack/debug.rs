@@ -40,6 +40,11 @@ pub(super) fn apply(template: &mut Template, options: &Options) -> Result<Option
             route.integration_timeout = DAY;
         }
     }
+    for route in template.rest_apis.iter_mut().flat_map(|api| &mut api.routes) {
+        if route.function == name {
+            route.integration_timeout = DAY;
+        }
+    }
     Ok(Some(Debugged { function: name, port: options.debug_port }))
 }
 
@@ -65,11 +70,15 @@ Resources:
     Type: AWS::Serverless::Function
     Properties:
       FunctionName: first
-      Events: {Any: {Type: HttpApi, Properties: {ApiId: !Ref Http, Method: GET, Path: /one}}}
+      Events:
+        Any: {Type: HttpApi, Properties: {ApiId: !Ref Http, Method: GET, Path: /one}}
+        Rest: {Type: Api, Properties: {Method: GET, Path: /one}}
   Two:
     Type: AWS::Serverless::Function
     Properties:
-      Events: {Any: {Type: HttpApi, Properties: {ApiId: !Ref Http, Method: GET, Path: /two}}}
+      Events:
+        Any: {Type: HttpApi, Properties: {ApiId: !Ref Http, Method: GET, Path: /two}}
+        Rest: {Type: Api, Properties: {Method: GET, Path: /two}}
 ";
 
     async fn apply_to(debugged: &str) -> Result<(Template, Option<Debugged>)> {
@@ -97,6 +106,10 @@ Resources:
             assert_eq!(sockets["$default"].integration_timeout, DAY);
             assert!(sockets["$connect"].integration_timeout < DAY);
             for route in &template.http_apis[0].routes {
+                assert_eq!(route.integration_timeout == DAY, route.function == "One", "{route:?}");
+            }
+            assert_eq!(template.rest_apis[0].routes.len(), 2);
+            for route in &template.rest_apis[0].routes {
                 assert_eq!(route.integration_timeout == DAY, route.function == "One", "{route:?}");
             }
         }

@@ -34,15 +34,13 @@ fn check(apis: &[HttpApi], websocket_stages: &[&str]) -> Result<()> {
         let other = apis[..at].iter().find(|other| other.stage == *stage);
         match other {
             Some(other) if stage == "$default" => bail!(
-                "The HTTP APIs {} and {logical_id} both have the stage $default; here all APIs share one host, \
-                 so give one \
-                 a StageName, which its paths then begin with",
+                "The HTTP APIs {} and {logical_id} both have the stage $default; here all APIs share one host, so \
+                 give one a StageName, which its paths then begin with",
                 other.logical_id
             ),
             Some(other) => bail!(
-                "The HTTP APIs {} and {logical_id} both have the stage {stage}; here the stage is the path, \
-                 so they must \
-                 differ",
+                "The HTTP APIs {} and {logical_id} both have the stage {stage}; here the stage is the path, so they \
+                 must differ",
                 other.logical_id
             ),
             None => {}
@@ -50,8 +48,7 @@ fn check(apis: &[HttpApi], websocket_stages: &[&str]) -> Result<()> {
         if websocket_stages.contains(&stage.as_str()) {
             bail!(
                 "The HTTP API {logical_id} and a WebSocket API both have the stage {stage}; here the stage is the \
-                 path, so \
-                 they must differ"
+                 path, so they must differ"
             );
         }
         if TAKEN.contains(&stage.as_str()) {

@@ -16,8 +16,9 @@
 //! Cargo does not name the sources of a build that failed. So until the next one that succeeds, every file of the
 //! function's packages counts as a source: the error may be in a new file.
 //!
-//! *A build does not start the next one for ever.* A Makefile may write into the folder that is watched. What it has
-//! written counts as changed once. If the next build writes the same content again, nothing has changed.
+//! *A build that writes the same again does not start the next one.* A Makefile may write into the folder that is
+//! watched. What it has written counts as changed once. If the next build writes the same content again, nothing has
+//! changed.
 //!
 //! *Running invocations finish in the old code.* The host sees to that (`Host::replace_code`). Each build of a compiled
 //! function has a program of its own, so a process of the old build can still be started while the new one is written.
