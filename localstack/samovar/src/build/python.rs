@@ -1,10 +1,13 @@
 //! A function in Python. It runs from its own folder, with AWS's runtime interface client (`awslambdaric`).
 //!
 //! The client, `boto3` (which Lambda has for every function) and the function's `requirements.txt` are installed with
-//! pip into a virtual environment in the user's cache. Its name is a digest of all that. So functions with the same
-//! requirements share one, a changed file makes another, and the function's folder is left as it is: `sam build` would
-//! copy sources and packages into one folder, and then a breakpoint or a trace would name a copy.
+//! pip into a virtual environment in the user's cache. Its name is a digest of all that, with the files of packages
+//! that are folders of the function (`./package`). So functions with the same requirements share one, a changed file
+//! makes another, and the function's folder is left as it is: `sam build` would copy sources and packages into one
+//! folder, and then a breakpoint or a trace would name a copy.
 
+use std::fs::DirEntry;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -76,7 +79,7 @@ async fn interpreter(function: &Function) -> Result<(String, String), BuildError
     Err(BuildError::NoTool { tool: "python3".to_owned(), remedy: REMEDY })
 }
 
-/// The function's `requirements.txt`. A Makefile has installed them already.
+/// The function's `requirements.txt`, followed by what it names on this machine. A Makefile has installed them already.
 fn requirements(function: &Function) -> Result<Vec<u8>, BuildError> {
     let path = function.code_dir.join("requirements.txt");
     if function.build_method == BuildMethod::Makefile || !path.is_file() {
@@ -86,7 +89,48 @@ fn requirements(function: &Function) -> Result<Vec<u8>, BuildError> {
         let problem = format!("{} could not be read: {error}", path.display());
         BuildError::Unusable { function: function.name.clone(), problem }
     };
-    std::fs::read(&path).map_err(unusable)
+    let mut all = std::fs::read(&path).map_err(unusable)?;
+    for named in paths_in(&String::from_utf8_lossy(&all)) {
+        append(&function.code_dir.join(named), &mut all).map_err(unusable)?;
+    }
+    Ok(all)
+}
+
+/// The paths in a `requirements.txt`, as in `./package`, `-e ../package[extra]` and `-r base.txt`. Some may be
+/// addresses.
+fn paths_in(requirements: &str) -> Vec<String> {
+    const OPTIONS: [&str; 6] = ["-r", "--requirement", "-c", "--constraint", "-e", "--editable"];
+    let path = |line: &str| {
+        let line = line.split(" #").next().unwrap_or_default().trim();
+        let of_option = OPTIONS.iter().find_map(|option| line.strip_prefix(option)?.strip_prefix([' ', '=']));
+        let path = of_option.or_else(|| line.starts_with(['.', '/']).then_some(line))?;
+        Some(path.split([';', '[']).next().unwrap_or_default().trim().to_owned())
+    };
+    requirements.lines().filter_map(path).collect()
+}
+
+/// Appends the name and the content of a file, or of all files in a folder, without what tools leave there. Nothing is
+/// appended if there is no such file.
+fn append(path: &Path, all: &mut Vec<u8>) -> io::Result<()> {
+    if path.is_file() {
+        all.extend_from_slice(path.as_os_str().as_encoded_bytes());
+        all.extend(std::fs::read(path)?);
+    } else if path.is_dir() {
+        let mut inside = std::fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+        inside.sort_by_key(DirEntry::file_name);
+        for entry in inside {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let of_tools = ["build", "dist", "__pycache__", "venv"].contains(&name.as_str())
+                || name.starts_with('.')
+                || name.ends_with(".egg-info");
+            // It may lead around in a circle.
+            let is_link_to_folder = entry.file_type()?.is_symlink() && entry.path().is_dir();
+            if !of_tools && !is_link_to_folder {
+                append(&entry.path(), all)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn install(
@@ -128,5 +172,37 @@ mod tests {
         assert_eq!(requirements(&function).unwrap(), b"requests\n");
         function.build_method = BuildMethod::Makefile;
         assert!(requirements(&function).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_change_in_what_the_requirements_name_here_is_a_change_of_the_requirements() {
+        let folder = tempfile::tempdir().unwrap();
+        let function = function("F", "python3.13", folder.path());
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let named =
+            "requests\n./package[extra] ; python_version > '3'\n-r base.txt  # shared\n-e git+https://a.example/b\n";
+        write("requirements.txt", named);
+        assert_eq!(paths_in(named), ["./package", "base.txt", "git+https://a.example/b"]);
+        let mut seen = vec![requirements(&function).unwrap()];
+        for (name, is_part) in [
+            ("package/greeting.py", true),
+            ("package/inside/more.py", true),
+            ("base.txt", true),
+            ("package/build/greeting.py", false),
+            ("package/greeting.egg-info/PKG-INFO", false),
+            ("other.py", false),
+        ] {
+            write(name, "1");
+            let now = requirements(&function).unwrap();
+            assert_eq!(!seen.contains(&now), is_part, "{name}");
+            seen.push(now);
+        }
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("package/around")).unwrap();
+        assert!(seen.contains(&requirements(&function).unwrap()));
     }
 }
