@@ -42,8 +42,10 @@ struct Order {
 }
 
 impl Order {
-    fn send(&mut self, id: &str) {
-        self.sent.insert(id.to_owned());
+    fn send(&mut self, frame: &Value) {
+        if let (Some("sendMessage"), Some(id)) = (frame["action"].as_str(), frame["id"].as_str()) {
+            self.sent.insert(id.to_owned());
+        }
     }
 
     /// Gives the frame back, or keeps it for later.
@@ -174,6 +176,7 @@ impl Client {
     }
 
     pub async fn send(&mut self, frame: &Value) {
+        self.order.send(frame);
         self.send_text(&frame.to_string()).await;
     }
 
@@ -183,7 +186,6 @@ impl Client {
     }
 
     pub async fn send_message(&mut self, id: &str, conversation: &str, text: &str) {
-        self.order.send(id);
         self.send(&json!({ "action": "sendMessage", "id": id, "conversationId": conversation, "text": text })).await;
     }
 

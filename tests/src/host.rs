@@ -90,6 +90,11 @@ impl Shared {
         Self { url: url.to_owned(), websocket_url: setting("PARLEY_WS_URL").unwrap_or(own), tokens, console, counts }
     }
 
+    /// Whether the users are those of `PARLEY_TOKEN`.
+    pub(crate) fn has_given_users(&self) -> bool {
+        matches!(self.tokens, Tokens::Given(_))
+    }
+
     /// A token for one of a test's users. `index` counts the users of the test.
     pub(crate) async fn token(&self, http: &reqwest::Client, user: &str, index: usize, groups: &[&str]) -> String {
         match &self.tokens {

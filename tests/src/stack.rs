@@ -232,6 +232,15 @@ impl Stack {
         Rest::new(&self.url, token, &self.http)
     }
 
+    /// Leaves the test out where its users are given by their tokens: they may have conversations, and other names.
+    pub fn with_new_users(&self) {
+        if let Host::Shared { stack, .. } = &self.host
+            && stack.has_given_users()
+        {
+            left_out("it needs a new user");
+        }
+    }
+
     /// Leaves the test out where the stack is not the local one.
     pub fn with_console(&self) {
         if let Host::Shared { stack: Shared { console: false, .. }, .. } = &self.host {

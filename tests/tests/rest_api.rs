@@ -22,6 +22,7 @@ fn is_time(value: &Value) -> bool {
 #[tokio::test]
 async fn the_first_call_of_a_new_user_creates_it_and_later_ones_find_it() {
     let stack = Stack::quick().await;
+    stack.with_new_users();
     let alice = stack.rest("alice").await;
     let firsts = join_all((0..5).map(|_| alice.get("/api/me"))).await;
     let firsts: Vec<Value> = firsts.into_iter().map(|answer| answer.expect(200)).collect();
@@ -198,6 +199,7 @@ async fn without_a_valid_token_nothing_is_told() {
 #[tokio::test]
 async fn conversations_are_listed_by_last_use_page_by_page_while_others_are_made() {
     let stack = Stack::quick().await;
+    stack.with_new_users();
     let mut client = Client::connect(&stack, "alice").await;
     let rest = client.rest.clone();
     let mut made = Vec::new();
