@@ -121,8 +121,8 @@ impl Host {
     /// Runs the function once, like [`Host::invoke`], and tells more of it.
     ///
     /// # Errors
-    /// The reason why the invocation was not begun: there is no such function, the payload is too large, the function is
-    /// throttled, or the host stops. If it was begun, its failure is in [`Ended::result`].
+    /// The reason why the invocation was not begun: there is no such function, the payload is too large, the function
+    /// is throttled, or the host stops. If it was begun, its failure is in [`Ended::result`].
     pub async fn call(&self, function: &str, request: Request) -> Result<Ended, InvokeError> {
         if request.payload.len() > MAX_REQUEST_BYTES {
             return Err(InvokeError::PayloadTooLarge { bytes: request.payload.len() });

@@ -1,12 +1,14 @@
 //! Invokes functions, either in the built-in host or at an invoke endpoint such as `cargo lambda watch`.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use reqwest::redirect::Policy;
 use serde_json::Value;
+use tokio_util::task::TaskTracker;
 
 use samovar_host::{self as host, Ended, Host, Request};
 
@@ -25,6 +27,24 @@ pub(crate) enum IntegrationError {
     /// The function crashed, timed out, did not start, or could not be reached.
     #[error("{0}")]
     Host(String),
+}
+
+/// Invokes a function for an API, for at most the integration's time. A function that takes longer goes on as one of the
+/// API's tasks, without effect.
+pub(crate) async fn within(
+    after: Duration,
+    invoker: &Arc<dyn Invoker>,
+    tasks: &TaskTracker,
+    function: &str,
+    payload: Bytes,
+) -> Result<Bytes, IntegrationError> {
+    let (invoker, function) = (Arc::clone(invoker), function.to_owned());
+    let running = tasks.spawn(async move { invoker.invoke(&function, payload).await });
+    match tokio::time::timeout(after, running).await {
+        Ok(Ok(answered)) => answered,
+        Ok(Err(failed)) => Err(IntegrationError::Host(failed.to_string())),
+        Err(_) => Err(IntegrationError::IntegrationTimeout { after }),
+    }
 }
 
 pub(crate) trait Invoker: Send + Sync + fmt::Debug {

@@ -217,8 +217,8 @@ impl Builder {
         }
     }
 
-    /// Writes a function's code that the template contains into a folder of its own, as CloudFormation does: into a file
-    /// called `index`.
+    /// Writes a function's code that the template contains into a folder of its own, as CloudFormation does: into a
+    /// file called `index`.
     fn write_inline(&self, function: &Function) -> Result<Option<Function>, BuildError> {
         let samovar_template::Code::Inline(text) = &function.code else { return Ok(None) };
         let code_dir = self.new_folder(function)?;

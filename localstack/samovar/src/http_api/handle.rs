@@ -13,7 +13,7 @@ use super::incoming::Incoming;
 use super::jwt::Identity;
 use super::{Api, cors, response, routes};
 use crate::ids::gateway_id;
-use crate::invoke::IntegrationError;
+use crate::invoke::{self, IntegrationError};
 use samovar_host::MAX_REQUEST_BYTES;
 use samovar_template::HttpRoute;
 
@@ -90,14 +90,10 @@ async fn invoke(api: &Arc<Api>, route: &HttpRoute, event: &Value) -> Result<Byte
         );
         return Err(HandlerError::TooLarge);
     }
-    let (invoker, function) = (Arc::clone(&api.invoker), route.function.clone());
-    let running = api.tasks.spawn(async move { invoker.invoke(&function, payload).await });
-    let after = route.integration_timeout;
-    let error = match tokio::time::timeout(after, running).await {
-        Ok(Ok(Ok(answer))) => return Ok(answer),
-        Ok(Ok(Err(error))) => error,
-        Ok(Err(failed)) => IntegrationError::Host(failed.to_string()),
-        Err(_) => IntegrationError::IntegrationTimeout { after },
+    let invoked = invoke::within(route.integration_timeout, &api.invoker, &api.tasks, &route.function, payload).await;
+    let error = match invoked {
+        Ok(answer) => return Ok(answer),
+        Err(error) => error,
     };
     tracing::warn!(route = %route.key, "{error}");
     Err(match error {

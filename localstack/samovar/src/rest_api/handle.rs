@@ -17,7 +17,7 @@ use super::{Api, media, of_every_method};
 use crate::http_api::incoming::Incoming;
 use crate::http_api::routes::select;
 use crate::ids;
-use crate::invoke::IntegrationError;
+use crate::invoke::{self, IntegrationError};
 
 /// The methods of a route for every method, as SAM lists them for CORS.
 const ALL_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
@@ -82,14 +82,10 @@ async fn answer(api: &Arc<Api>, incoming: &Incoming, path: &str, ids: &Ids) -> R
 /// Calls a route's function, for at most the integration's time. A function that takes longer goes on, without effect
 /// here.
 async fn invoke(api: &Arc<Api>, route: &HttpRoute, payload: Bytes) -> Result<Bytes, Response> {
-    let (invoker, function) = (Arc::clone(&api.invoker), route.function.clone());
-    let running = api.tasks.spawn(async move { invoker.invoke(&function, payload).await });
-    let after = route.integration_timeout;
-    let error = match tokio::time::timeout(after, running).await {
-        Ok(Ok(Ok(answer))) => return Ok(answer),
-        Ok(Ok(Err(error))) => error,
-        Ok(Err(failed)) => IntegrationError::Host(failed.to_string()),
-        Err(_) => IntegrationError::IntegrationTimeout { after },
+    let invoked = invoke::within(route.integration_timeout, &api.invoker, &api.tasks, &route.function, payload).await;
+    let error = match invoked {
+        Ok(answer) => return Ok(answer),
+        Err(error) => error,
     };
     tracing::warn!(route = %route.key, "{error}");
     Err(match error {
