@@ -54,12 +54,15 @@ fn inferred(body: Body) -> Response {
     response
 }
 
-fn explicit(fields: &Map<String, Value>) -> Result<Response, String> {
-    let status = fields.get("statusCode").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
-    // An interim status cannot end a request.
-    let status =
-        status.filter(|status| (200..600).contains(status)).and_then(|status| StatusCode::from_u16(status).ok());
-    let status = status.ok_or("its statusCode is not a number from 200 to 599")?;
+/// The status of an answer. An interim status cannot end a request.
+pub(crate) fn final_status(status: Option<u16>) -> Result<StatusCode, &'static str> {
+    let status = status.filter(|status| (200..600).contains(status));
+    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+    status.ok_or("its statusCode is not a number from 200 to 599")
+}
+
+/// The body of an answer, and whether it is base64.
+pub(crate) fn body_of(fields: &Map<String, Value>) -> Result<(&str, bool), &'static str> {
     let body = match fields.get("body") {
         None | Some(Value::Null) => "",
         Some(body) => body.as_str().ok_or("its body is not a string")?,
@@ -68,6 +71,13 @@ fn explicit(fields: &Map<String, Value>) -> Result<Response, String> {
         None | Some(Value::Null) => false,
         Some(is) => is.as_bool().ok_or("its isBase64Encoded is neither true nor false")?,
     };
+    Ok((body, is_base64))
+}
+
+fn explicit(fields: &Map<String, Value>) -> Result<Response, String> {
+    let status = fields.get("statusCode").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+    let status = final_status(status)?;
+    let (body, is_base64) = body_of(fields)?;
     let body = if is_base64 {
         STANDARD.decode(body).map_err(|error| format!("its body is not base64: {error}"))?
     } else {

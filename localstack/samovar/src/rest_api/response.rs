@@ -13,6 +13,7 @@ use samovar_template::RestCors;
 use serde_json::{Map, Value, json};
 
 use super::handle::Ids;
+use crate::http_api::response::{body_of, final_status};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -68,18 +69,8 @@ pub(super) fn of_answer(answer: &[u8], bytes: bool) -> Result<Response, String> 
         Some(number) => number.as_u64().and_then(|status| u16::try_from(status).ok()),
         None => None,
     };
-    // An interim status cannot end a request.
-    let status =
-        status.filter(|status| (200..600).contains(status)).and_then(|status| StatusCode::from_u16(status).ok());
-    let status = status.ok_or("its statusCode is not a number from 200 to 599")?;
-    let body = match fields.get("body") {
-        None | Some(Value::Null) => "",
-        Some(body) => body.as_str().ok_or("its body is not a string")?,
-    };
-    let is_base64 = match fields.get("isBase64Encoded") {
-        None | Some(Value::Null) => false,
-        Some(is) => is.as_bool().ok_or("its isBase64Encoded is neither true nor false")?,
-    };
+    let status = final_status(status)?;
+    let (body, is_base64) = body_of(fields)?;
     let body = match is_base64 && bytes {
         true => STANDARD.decode(body).map_err(|error| format!("its body is not base64: {error}"))?,
         false => body.as_bytes().to_vec(),
