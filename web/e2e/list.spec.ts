@@ -46,19 +46,15 @@ test('a long list is gone through by keyboard, has its headings, and shows the c
   expect(await links.count()).toBeLessThan(60);
   expect(reads).toContain('c399');
 
-  // Goes by Tab through more rows than are mounted at once, and back. Each row with focus is in sight.
+  // Goes by Tab through more rows than are mounted at once, and back, faster than rows are drawn.
+  const press = (key: string, times: number) => Promise.all(Array.from({ length: times }, () => page.keyboard.press(key)));
   await chosen.focus();
-  for (let press = 1; press <= 40; press++) {
-    await page.keyboard.press('Tab');
-    await page.keyboard.press('Tab');
-    await expect(page.getByRole('link', { name: `Talk ${300 + press}.` })).toBeFocused();
-  }
+  await press('Tab', 2 * 40);
+  await expect(page.getByRole('link', { name: 'Talk 340.' })).toBeFocused();
   await expect(page.getByRole('link', { name: 'Talk 340.' })).toBeInViewport();
-  for (let press = 39; press >= 20; press--) {
-    await page.keyboard.press('Shift+Tab');
-    await page.keyboard.press('Shift+Tab');
-    await expect(page.getByRole('link', { name: `Talk ${300 + press}.` })).toBeFocused();
-  }
+  await press('Shift+Tab', 2 * 20);
+  await expect(page.getByRole('link', { name: 'Talk 320.' })).toBeFocused();
+  await expect(page.getByRole('link', { name: 'Talk 320.' })).toBeInViewport();
   // The row with focus stays, however far the reader scrolls.
   await page.locator('nav .list').hover();
   await page.mouse.wheel(0, -100_000);
