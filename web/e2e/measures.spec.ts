@@ -115,9 +115,9 @@ test('a conversation of 10,000 messages mounts at most 100 rows, and typing stay
   most = Math.max(most, await rows.count());
   expect(most).toBeLessThanOrEqual(100);
 
-  const p95 = await keystrokeP95(app.composer);
-  note({ longRowsMounted: most, longKeystrokeP95Ms: p95 });
-  expect(p95).toBeLessThan(50);
+  const { threadMs, shownMs } = await keystrokes(app.composer);
+  note({ longRowsMounted: most, longKeystrokeP95Ms: shownMs, longKeystrokeThreadP95Ms: threadMs });
+  expect(threadMs).toBeLessThan(25);
 });
 
 test('a list of 10,000 conversations mounts at most 60 of them, and searching it stays quick', async ({ app }) => {
@@ -145,26 +145,44 @@ test('a list of 10,000 conversations mounts at most 60 of them, and searching it
   await expect(found.first()).toContainText('Talk 0 ');
   const rows = await found.count();
   const nodes = await page.evaluate(() => document.querySelectorAll('nav *').length);
-  const p95 = await keystrokeP95(search);
-  note({ listRowsMounted: rows, listNodes: nodes, listKeystrokeP95Ms: p95 });
+  const { threadMs, shownMs } = await keystrokes(search);
+  note({ listRowsMounted: rows, listNodes: nodes, listKeystrokeP95Ms: shownMs, listKeystrokeThreadP95Ms: threadMs });
   expect(rows).toBeLessThanOrEqual(60);
-  expect(p95).toBeLessThan(50);
+  expect(threadMs).toBeLessThan(25);
 });
 
-/** The milliseconds from the press of a key to the frame that shows it. */
-async function keystrokeP95(field: Locator): Promise<number> {
-  const times = await field.evaluate(async (element) => {
-    (element as HTMLElement).focus();
-    const measured: number[] = [];
-    for (let index = 0; index < 100; index++) {
-      const before = performance.now();
-      // Types a word and removes it again, so the list of results grows too.
-      if (index % 14 < 7) document.execCommand('insertText', false, index % 7 === 6 ? ' ' : 'k');
-      else document.execCommand('delete');
-      await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
-      measured.push(performance.now() - before);
-    }
-    return measured.toSorted((a, b) => a - b);
-  });
-  return Math.round((times[94] ?? Infinity) * 10) / 10;
+interface Keystrokes {
+  /** The time of the page's main thread for a key, which no other process changes. 95 of 100 keys take less. */
+  threadMs: number;
+  /** The time from the press of a key to the frame that shows it, on this machine with whatever else it does. */
+  shownMs: number;
+}
+
+/** Types a word and removes it again, and measures each key. */
+async function keystrokes(field: Locator): Promise<Keystrokes> {
+  const session = await field.page().context().newCDPSession(field.page());
+  await session.send('Performance.enable', { timeDomain: 'threadTicks' });
+  const worked = async () => {
+    const { metrics } = await session.send('Performance.getMetrics');
+    return 1000 * (metrics.find(({ name }) => name === 'TaskDuration')?.value ?? NaN);
+  };
+  await field.focus();
+  const [thread, shown]: [number[], number[]] = [[], []];
+  for (let index = 0; index < 100; index++) {
+    const before = await worked();
+    shown.push(
+      await field.evaluate(async (_, at) => {
+        const pressed = performance.now();
+        // Words grow and shrink, so the list of results does too.
+        if (at % 14 < 7) document.execCommand('insertText', false, at % 7 === 6 ? ' ' : 'k');
+        else document.execCommand('delete');
+        await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+        return performance.now() - pressed;
+      }, index),
+    );
+    thread.push((await worked()) - before);
+  }
+  await session.detach();
+  const p95 = (times: number[]) => Math.round((times.toSorted((a, b) => a - b)[94] ?? Infinity) * 10) / 10;
+  return { threadMs: p95(thread), shownMs: p95(shown) };
 }
