@@ -1,0 +1,128 @@
+//! Runs the program `samovar` in a copy of an example, from its start to its end.
+//!
+//! The copy is in a temporary folder, so nothing that a build leaves beside its sources stays in the repository. What
+//! stacks share (the runtimes of languages) is kept in cargo's folder for the files of tests.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+
+/// What a build or a run leaves beside the sources.
+const LEFT: [&str; 4] = [".aws-sam", ".samovar", "node_modules", "target"];
+
+/// A running example.
+pub(crate) struct Example {
+    child: Child,
+    // Open for as long as the program may write to it.
+    _stdout: BufReader<ChildStdout>,
+    /// `http://127.0.0.1:PORT`.
+    pub(crate) url: String,
+    dir: tempfile::TempDir,
+}
+
+impl Example {
+    /// Starts the example in the folder `examples/NAME`, and returns when it can be used.
+    pub(crate) fn start(name: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+        copy(&examples.join(name), &dir.path().join(name));
+        let log = File::create(log_in(dir.path())).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_samovar"))
+            .args(["--port", "0", "--ephemeral"])
+            .current_dir(dir.path().join(name))
+            .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            // A file, because a build may say more than a pipe holds.
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut example = Self { child, _stdout: stdout, url: String::new(), dir };
+        let mut line = String::new();
+        example._stdout.read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap_or_default();
+        example.url = ready["url"].as_str().unwrap_or_else(|| panic!("{name} is not ready: {line:?}")).to_owned();
+        example
+    }
+
+    /// The status and the JSON of the answer to this request.
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        answer(reqwest::Client::new().get(format!("{}{path}", self.url))).await
+    }
+
+    /// The same for a request with a body.
+    pub(crate) async fn post(&self, path: &str, body: &str) -> (u16, Value) {
+        answer(reqwest::Client::new().post(format!("{}{path}", self.url)).body(body.to_owned())).await
+    }
+
+    /// Ends the program in order, as Ctrl-C does, and returns everything that it has written to its log.
+    pub(crate) fn stop(mut self) -> String {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+        self.log()
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(log_in(self.dir.path())).unwrap_or_default()
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("The log of samovar:\n{}", self.log());
+        }
+        // After a failed test. Otherwise it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn log_in(dir: &Path) -> PathBuf {
+    dir.join("samovar.log")
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.unwrap();
+    let status = response.status().as_u16();
+    let body = response.bytes().await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or_else(|error| panic!("{error}: {body:?}")))
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let name = entry.file_name();
+        if LEFT.iter().any(|left| name == *left) {
+            continue;
+        }
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to.join(name)),
+            false => drop(std::fs::copy(entry.path(), to.join(name)).unwrap()),
+        }
+    }
+}
+
+/// Whether there are Python and the index of its packages. If not, the test is skipped with a word.
+pub(crate) fn there_is_python() -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "download", "--no-deps", "--quiet", "awslambdaric", "-d"]).arg(dir.path());
+    there_is("Python with venv", Command::new("python3").args(["-m", "venv", "--help"]))
+        && there_is("package index for Python", &mut pip)
+}
+
+/// Whether this command succeeds. If not, the test is skipped with a word.
+pub(crate) fn there_is(what: &str, command: &mut Command) -> bool {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let there = status.is_ok_and(|status| status.success());
+    if !there {
+        eprintln!("skipped: there is no {what} here");
+    }
+    there
+}

@@ -1,0 +1,5 @@
+//! The projects in `examples/`, each run by the real program as its README says.
+#![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
+
+mod harness;
+mod rest_hello;
