@@ -12,7 +12,8 @@
 //! - `watch` builds functions again when their sources change.
 //! - `chaos` makes processes die and calls fail, if somebody asks for it.
 //! - `oidc` stands in for the user pools, `state` shows the stack's state with its `bill`, and `server` accepts
-//!   connections. `site` is the web site of the stack. `hosts` refuses requests that are meant for another name.
+//!   connections, with `tls` or without. `site` is the web site of the stack. `hosts` refuses requests that are meant
+//!   for another name.
 #![warn(missing_docs)]
 
 mod addresses;
@@ -38,6 +39,7 @@ mod stack;
 mod state;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod uri;
 mod watch;
 mod websocket;

@@ -1,4 +1,5 @@
-//! Accepts connections on the caller's listener, with plain HTTP/1.1 and upgrades, until told to stop.
+//! Accepts connections on the caller's listener, with HTTP/1.1 and upgrades, until told to stop. The first byte of a
+//! connection shows whether its client speaks TLS.
 //!
 //! API Gateway's events contain header names in the client's own case, which the HTTP library does not keep. So the
 //! head of each request is recorded as it arrives, and handlers get it as [`HeaderCase`].
@@ -14,24 +15,29 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use http::Request;
+use http::{Extensions, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use crate::tls::{self, Tls};
+
 /// The recorded part of a request's head. hyper's own limit is similar.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// A connection without a request is closed after this time.
+/// A connection without a request is closed after this time, and so is one whose handshake takes longer.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Serves until `stop`, then lets open requests finish. Handlers are responsible for upgraded connections.
-pub(crate) async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+/// Serves until `stop`, then lets open requests finish. Handlers are responsible for upgraded connections. Without
+/// `tls`, it serves plain HTTP alone.
+pub(crate) async fn serve(listener: TcpListener, router: Router, tls: Option<Arc<Tls>>, stop: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -40,7 +46,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(serve_connection(stream, peer, router.clone(), stop.clone()));
+                connections.spawn(accept(stream, peer, router.clone(), tls.clone(), stop.clone()));
             }
             Err(error) => {
                 // Most likely the process has no free file descriptor, and other connections will close.
@@ -55,15 +61,45 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
     connections.wait().await;
 }
 
-async fn serve_connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
+async fn accept(stream: TcpStream, peer: SocketAddr, router: Router, tls: Option<Arc<Tls>>, stop: CancellationToken) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
+    let mut first = [0];
+    let begin = async {
+        let tls = tls.as_deref();
+        match stream.peek(&mut first).await? {
+            1 if first[0] == tls::FIRST_BYTE
+                && let Some(tls) = tls =>
+            {
+                Ok(Stream::Right(tls.accept(stream).await?))
+            }
+            _ => Ok(Stream::Left(stream)),
+        }
+    };
+    // A client that sends nothing holds up no stop.
+    let begun: io::Result<Stream> = tokio::select! {
+        begun = tokio::time::timeout(HEADER_TIMEOUT, begin) => begun.unwrap_or_else(|late| Err(late.into())),
+        () = stop.cancelled() => return,
+    };
+    match begun {
+        Ok(stream) => serve_connection(stream, peer, router, stop).await,
+        // Most likely the client does not accept the certificate, and says so to its user.
+        Err(error) => tracing::debug!(%error, "A client did not begin"),
+    }
+}
+
+async fn serve_connection(stream: Stream, peer: SocketAddr, router: Router, stop: CancellationToken) {
+    let scheme = match &stream {
+        Stream::Left(_) => Scheme::Http,
+        Stream::Right(_) => Scheme::Https,
+    };
     let head = Arc::new(Mutex::new(Vec::new()));
     let io = TokioIo::new(Recording { stream, head: Arc::clone(&head) });
     let service = service_fn(move |mut request: Request<Incoming>| {
         let case = HeaderCase::read(&head.lock().unwrap_or_else(PoisonError::into_inner));
         request.extensions_mut().insert(case);
+        request.extensions_mut().insert(scheme);
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().call(request.map(Body::new))
     });
@@ -88,6 +124,27 @@ fn log(result: hyper::Result<()>) {
     }
 }
 
+/// A client's stream, plain or decrypted.
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+/// How a client speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    #[default]
+    Http,
+    Https,
+}
+
+impl Scheme {
+    /// That of the request with these extensions.
+    pub(crate) fn of(extensions: &Extensions) -> &'static str {
+        match extensions.get().copied().unwrap_or_default() {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// The header names of a request as the client wrote them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HeaderCase(HashMap<String, String>);
@@ -109,7 +166,7 @@ impl HeaderCase {
 
 /// Records the bytes read since the last write, which are the head of the current request.
 struct Recording {
-    stream: TcpStream,
+    stream: Stream,
     head: Arc<Mutex<Vec<u8>>>,
 }
 

@@ -24,6 +24,7 @@ use super::jwt::Identity;
 use super::routes::Selected;
 use crate::clock::now_ms;
 use crate::ids::gateway_trace_header;
+use crate::server::Scheme;
 use crate::uri::decode;
 
 /// Headers that concern only one connection, or that have another place in the event.
@@ -104,7 +105,7 @@ fn headers(api: &Api, incoming: &Incoming, body: &[u8]) -> Map<String, Value> {
         ("x-amzn-trace-id", trace),
         ("x-forwarded-for", forwarded),
         ("x-forwarded-port", port.to_owned()),
-        ("x-forwarded-proto", "http".to_owned()),
+        ("x-forwarded-proto", Scheme::of(&incoming.head.extensions).to_owned()),
     ];
     let shown = own.iter().filter(|(name, _)| !NOT_SHOWN.contains(name));
     let mut all = joined(shown.map(|(name, value)| (name.to_string(), text(value).into_owned())));

@@ -21,7 +21,7 @@ use crate::http_api::event::time;
 use crate::http_api::incoming::Incoming;
 use crate::http_api::routes::Selected;
 use crate::ids::gateway_trace_header;
-use crate::server::HeaderCase;
+use crate::server::{HeaderCase, Scheme};
 
 /// Headers that concern only one connection, and those that the edge sets.
 const NOT_SHOWN: [HeaderName; 6] = [CONNECTION, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
@@ -119,7 +119,7 @@ fn headers(api: &Api, incoming: &Incoming) -> Vec<(String, String)> {
     add("Host", api.domain.clone());
     add("X-Forwarded-For", forwarded);
     add("X-Forwarded-Port", port.to_owned());
-    add("X-Forwarded-Proto", "http".to_owned());
+    add("X-Forwarded-Proto", Scheme::of(&head.extensions).to_owned());
     if !head.headers.contains_key("x-amzn-trace-id") {
         add("X-Amzn-Trace-Id", gateway_trace_header());
     }

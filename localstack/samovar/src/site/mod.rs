@@ -30,6 +30,7 @@ use tower_service::Service as _;
 use crate::addresses::Addresses;
 use crate::hosts::is_loopback;
 use crate::http_api;
+use crate::server::Scheme;
 use build::NotBuilt;
 use files::Files;
 use samovar_template::StaticSite;
@@ -107,7 +108,7 @@ impl Site {
     /// this machine are used, so that a forged header cannot send a browser elsewhere.
     fn own_url(&self, request: &request::Parts) -> String {
         let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_loopback(host));
-        host.map_or_else(|| self.url.clone(), |host| format!("http://{host}"))
+        host.map_or_else(|| self.url.clone(), |host| format!("{}://{host}", Scheme::of(&request.extensions)))
     }
 }
 

@@ -16,6 +16,7 @@ use samovar_template::{Function, Template};
 use crate::addresses::Addresses;
 use crate::options::Options;
 use crate::other_services;
+use crate::tls::Trust;
 
 /// The access key's name for functions that run elsewhere.
 pub(super) const INVOKE_ENDPOINT: &str = "invoke-endpoint";
@@ -60,7 +61,8 @@ fn credentials_for(options: &Options, variable: impl Fn(&str) -> Option<String>)
     Ok(Some(Credentials { access_key, secret_key, session_token: variable("AWS_SESSION_TOKEN") }))
 }
 
-/// `credentials` are those of [`emulators_credentials`]. Without them, the function has credentials of its own.
+/// `credentials` are those of [`emulators_credentials`]. Without them, the function has credentials of its own. With
+/// `trust`, it accepts the certificates of the stack.
 pub(super) fn of(
     function: &Function,
     template: &Template,
@@ -68,6 +70,7 @@ pub(super) fn of(
     endpoints: &Endpoints<'_>,
     region: &str,
     credentials: Option<&Credentials>,
+    trust: Option<&Trust>,
 ) -> BTreeMap<String, String> {
     let services = format!("{internal_url}{}", samovar_services::PATH);
     let refused = format!("{internal_url}{}", other_services::PATH);
@@ -96,6 +99,7 @@ pub(super) fn of(
         let management = format!("{internal_url}/{}", api.stage);
         environment.insert("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI".to_owned(), management);
     }
+    environment.extend(trust.map(Trust::variables).unwrap_or_default());
     let addresses = Addresses::of(template, endpoints.public_s3, region);
     for (name, value) in &function.environment {
         environment.insert(name.clone(), addresses.localize(value, internal_url));
@@ -112,10 +116,17 @@ pub(super) fn passed_on(function: &Function) -> impl Iterator<Item = (String, St
 
 /// The environment of functions that run elsewhere, as a `.env` file with the variables of all of them. If they are to
 /// have the credentials of another emulator (`shared`), those are not in it: they are not shown anywhere.
-pub(super) fn dotenv(template: &Template, url: &str, endpoints: &Endpoints<'_>, region: &str, shared: bool) -> String {
+pub(super) fn dotenv(
+    template: &Template,
+    url: &str,
+    endpoints: &Endpoints<'_>,
+    region: &str,
+    shared: bool,
+    trust: Option<&Trust>,
+) -> String {
     let mut all = BTreeMap::from([("AWS_REGION".to_owned(), region.to_owned())]);
     for function in &template.functions {
-        all.extend(of(function, template, url, endpoints, region, None));
+        all.extend(of(function, template, url, endpoints, region, None, trust));
     }
     match shared {
         true => all.retain(|name, _| !CREDENTIALS.contains(&name.as_str())),

@@ -22,6 +22,7 @@ use crate::build::{Builder, Built, Debugged};
 use crate::clock::now_ms;
 use crate::invoke::{IntegrationError, InvokeEndpoint, Invoker};
 use crate::options::Options;
+use crate::tls::Trust;
 
 /// Lambda's default limit on all functions of an account together.
 const ACCOUNT_CONCURRENCY: u32 = 1000;
@@ -54,11 +55,12 @@ pub(super) fn run(
     options: &Options,
     urls: &Urls,
     credentials: Option<&Credentials>,
+    trust: Option<&Trust>,
 ) -> Result<(Option<Host>, Arc<dyn Invoker>)> {
     Ok(match &options.invoke_endpoint {
         Some(endpoint) => (None, Arc::new(InvokeEndpoint::new(endpoint))),
         None => {
-            let specs = specs(template, programs, urls, credentials)?;
+            let specs = specs(template, programs, urls, credentials, trust)?;
             let host = Host::new(specs, REGION.to_owned(), ACCOUNT_CONCURRENCY);
             (Some(host.clone()), Arc::new(host))
         }
@@ -70,6 +72,7 @@ fn specs(
     programs: &Programs,
     urls: &Urls,
     credentials: Option<&Credentials>,
+    trust: Option<&Trust>,
 ) -> Result<Vec<FunctionSpec>> {
     let endpoints = Endpoints { s3: &urls.functions_s3, public_s3: &urls.s3, others: urls.others.as_deref() };
     let spec = |function: &Function| {
@@ -85,7 +88,7 @@ fn specs(
             memory_mb: function.memory_mb,
             timeout: function.timeout,
             concurrency: function.reserved_concurrency,
-            environment: environment::of(function, template, &urls.internal, &endpoints, REGION, credentials)
+            environment: environment::of(function, template, &urls.internal, &endpoints, REGION, credentials, trust)
                 .into_iter()
                 .chain(environment::passed_on(function))
                 .collect(),

@@ -46,6 +46,7 @@ use crate::oidc::Issuer;
 use crate::options::{Latency, Options};
 use crate::site::Site;
 use crate::state::State;
+use crate::tls::{Tls, Trust};
 use crate::watch::watch;
 use data_dir::DataDir;
 use environment::Endpoints;
@@ -98,7 +99,9 @@ impl Stack {
         // Both are built at the same time. If the functions do not build, the build of the site is given up.
         let site = async { Ok(build_site(&template, options, &urls).await) };
         let (programs, site) = tokio::try_join!(functions::build(&template.functions, debugged, options), site)?;
-        let (host, invoker) = functions::run(&template, &programs, options, &urls, credentials.as_ref())?;
+        let tls = open_tls();
+        let trust = tls.as_ref().map(|(_, trust)| trust);
+        let (host, invoker) = functions::run(&template, &programs, options, &urls, credentials.as_ref(), trust)?;
         let chaos = Chaos::new(host.clone(), Arc::clone(&services.faults), kept_in)?;
         let apis = Apis {
             websocket: websocket_apis(&template, options, &urls.domain, &invoker, services.door())?,
@@ -106,7 +109,7 @@ impl Stack {
             rest: rest_apis(&template, &urls.domain, ACCOUNT_ID, &invoker)?,
         };
 
-        let servers = Servers::default();
+        let servers = Servers { tls: tls.as_ref().map(|(tls, _)| Arc::clone(tls)), ..Servers::default() };
         let stop_sources = CancellationToken::new();
         let lambda = LambdaApi::new(
             &template.functions,
@@ -140,7 +143,7 @@ impl Stack {
             servers.tasks.spawn(watch(functions, built, began_ms, builder, host.clone(), stop_sources.clone()));
         }
         let state = state(&template, &apis, &services, host.as_ref());
-        let shown = Shown { state, issuer, dotenv: dotenv(&template, &urls, credentials.is_some()), chaos };
+        let shown = Shown { state, issuer, dotenv: dotenv(&template, &urls, credentials.is_some(), trust), chaos };
         servers.serve_clients(public, shown, &apis, lambda, site, &options.allowed_hosts);
         servers.sweep(&services);
         servers.tasks.close();
@@ -277,6 +280,16 @@ fn template_error(error: TemplateError) -> anyhow::Error {
     }
 }
 
+/// What the listeners need for TLS, and the functions. Without a place for the authority there is none, and all the rest
+/// works.
+fn open_tls() -> Option<(Arc<Tls>, Trust)> {
+    let opened = Tls::open(REGION).and_then(|tls| {
+        let trust = tls.trust()?;
+        Ok((Arc::new(tls), trust))
+    });
+    opened.inspect_err(|error| tracing::warn!("https and wss are not served: {error}")).ok()
+}
+
 /// Returns `None` if nothing is to be kept.
 fn open_data_dir(options: &Options) -> Result<Option<DataDir>> {
     (!options.ephemeral).then(|| DataDir::open(&options.data_dir)).transpose()
@@ -318,7 +331,7 @@ fn state(template: &Template, apis: &Apis, services: &Arc<Services>, host: Optio
 }
 
 /// The environment for functions that run elsewhere.
-fn dotenv(template: &Template, urls: &Urls, shared_credentials: bool) -> String {
+fn dotenv(template: &Template, urls: &Urls, shared_credentials: bool, trust: Option<&Trust>) -> String {
     let endpoints = Endpoints { s3: &urls.s3, public_s3: &urls.s3, others: urls.others.as_deref() };
-    environment::dotenv(template, &urls.public, &endpoints, REGION, shared_credentials)
+    environment::dotenv(template, &urls.public, &endpoints, REGION, shared_credentials, trust)
 }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use samovar_services::Services;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -18,6 +19,7 @@ use crate::oidc::Issuer;
 use crate::server::serve;
 use crate::site::{self, Site};
 use crate::state::State;
+use crate::tls::Tls;
 use crate::{hosts, http_api, other_services, rest_api, websocket};
 
 /// The tasks of the servers, and the signals that stop them.
@@ -26,6 +28,8 @@ pub(super) struct Servers {
     pub(super) tasks: TaskTracker,
     pub(super) stop_public: CancellationToken,
     pub(super) stop_internal: CancellationToken,
+    /// `None` if there is no authority for certificates.
+    pub(super) tls: Option<Arc<Tls>>,
 }
 
 /// The stack's own paths, below `/_local`.
@@ -53,7 +57,7 @@ impl Servers {
         let apis = websocket::router_before(apis.websocket.clone(), rest);
         let router = services.router().merge(other_services::router(lambda)).fallback_service(apis);
         let router = hosts::guard(services.before(router), &[]);
-        self.tasks.spawn(serve(listener, router, self.stop_internal.clone()));
+        self.tasks.spawn(serve(listener, router, self.tls.clone(), self.stop_internal.clone()));
     }
 
     /// Serves the clients: the local stack's own paths, services, APIs, the site.
@@ -72,6 +76,7 @@ impl Servers {
         let router = Router::new()
             .route("/_local/health", get(|| async { Json(json!({ "status": "ok" })) }))
             .route("/_local/state", get(snapshot).with_state(Arc::new(state)))
+            .route("/_local/ca.pem", get(certificate).with_state(self.tls.clone()))
             .route("/_local/environment", get(move || async move { dotenv }))
             .merge(chaos::router(chaos))
             .merge(Arc::new(issuer).router())
@@ -80,7 +85,7 @@ impl Servers {
             .merge(lambda)
             .fallback_service(websocket::router_before(apis.websocket.clone(), rest_apis));
         let router = hosts::guard(services.before(router), allowed_hosts);
-        self.tasks.spawn(serve(listener, router, self.stop_public.clone()));
+        self.tasks.spawn(serve(listener, router, self.tls.clone(), self.stop_public.clone()));
     }
 
     /// Deletes expired items and objects.
@@ -91,6 +96,14 @@ impl Servers {
             let stop = self.stop_internal.clone();
             self.tasks.spawn(async move { s3.sweep(stop).await });
         }
+    }
+}
+
+/// The certificate of the authority, for clients that are to accept it.
+async fn certificate(Shared(tls): Shared<Option<Arc<Tls>>>) -> Response {
+    match tls {
+        Some(tls) => ([(CONTENT_TYPE, "application/x-pem-file")], tls.certificate().to_owned()).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::chaos::{DISCONNECT, GATEWAY};
 use crate::clock::now_ms;
 use crate::ids::{gateway_id, gateway_trace_header};
 use crate::invoke::IntegrationError;
-use crate::server::HeaderCase;
+use crate::server::{HeaderCase, Scheme};
 use samovar_template::IdentitySource;
 
 /// Answers an upgrade request when the handshake is decided.
@@ -202,7 +202,7 @@ fn read(api: &Api, request: &Request<Body>, peer: SocketAddr) -> Handshake {
         ("X-Amzn-Trace-Id", &gateway_trace_header()),
         ("X-Forwarded-For", &peer.ip().to_string()),
         ("X-Forwarded-Port", port),
-        ("X-Forwarded-Proto", "http"),
+        ("X-Forwarded-Proto", Scheme::of(request.extensions())),
     ] {
         headers.push((name.to_owned(), value.to_owned()));
     }

@@ -135,7 +135,7 @@ async fn tokens_of_the_local_issuer_are_accepted() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/_local/oidc", listener.local_addr().unwrap());
     let local = Arc::new(crate::oidc::Issuer::open(&url, "UserPoolClient", None).unwrap());
-    tokio::spawn(crate::server::serve(listener, Arc::clone(&local).router(), CancellationToken::new()));
+    tokio::spawn(crate::server::serve(listener, Arc::clone(&local).router(), None, CancellationToken::new()));
     let identity_source = IdentitySource::Header("Authorization".into());
     let spec = JwtAuthorizer { issuer: url, audience: vec!["UserPoolClient".into()], identity_source };
     let bench = Bench::guarded_by(spec, &["openid"]).await;

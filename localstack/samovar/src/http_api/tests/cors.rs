@@ -68,7 +68,7 @@ async fn a_preflight_needs_no_token_unless_its_route_matches_options() {
         (api.spec.cors, api.spec.routes[0].key) = (spec, route(key, "me").key);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/me", listener.local_addr().unwrap());
-        tokio::spawn(crate::server::serve(listener, router(vec![Arc::new(api)]), CancellationToken::new()));
+        tokio::spawn(crate::server::serve(listener, router(vec![Arc::new(api)]), None, CancellationToken::new()));
         let request = guarded.http.request(Method::OPTIONS, url).header("origin", OURS);
         let answer = send(request.header("access-control-request-method", "GET")).await;
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (status, Some(OURS)), "{key}");

@@ -17,7 +17,7 @@ async fn serve(router: Router) -> (String, DropGuard) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
-    tokio::spawn(crate::server::serve(listener, router, stop.clone()));
+    tokio::spawn(crate::server::serve(listener, router, None, stop.clone()));
     (url, stop.drop_guard())
 }
 

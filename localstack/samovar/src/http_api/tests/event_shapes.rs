@@ -56,7 +56,7 @@ async fn a_request_with_everything_has_the_keys_of_the_documented_one_and_parses
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let query = "parameter1=value1&parameter1=value2&parameter2=value";
     let url = format!("http://{}/my/hello/world?{query}", listener.local_addr().unwrap());
-    tokio::spawn(crate::server::serve(listener, router(vec![Arc::new(api)]), CancellationToken::new()));
+    tokio::spawn(crate::server::serve(listener, router(vec![Arc::new(api)]), None, CancellationToken::new()));
     let request = bench
         .http
         .post(url)

@@ -91,7 +91,7 @@ impl Issuer {
             .route("/pool/.well-known/openid-configuration", get(discover))
             .route("/pool/jwks.json", get(jwks));
         let stop = CancellationToken::new();
-        tokio::spawn(crate::server::serve(listener, router, stop.clone()));
+        tokio::spawn(crate::server::serve(listener, router, None, stop.clone()));
         Self { url, keys, discoveries, _stop_at_the_end: stop.drop_guard() }
     }
 

@@ -109,7 +109,7 @@ async fn a_stages_name_precedes_the_default_stage() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let router = router(vec![api("$default", "default"), api("v1", "v1")]);
-    tokio::spawn(crate::server::serve(listener, router, CancellationToken::new()));
+    tokio::spawn(crate::server::serve(listener, router, None, CancellationToken::new()));
     for (path, function) in
         [("/v1/a", "v1"), ("/v1", "v1"), ("/v2/a", "default"), ("/", "default"), ("/a/v1", "default")]
     {

@@ -58,7 +58,7 @@ impl Bench {
         change(&mut api);
         let api = Arc::new(api);
         let stop = CancellationToken::new();
-        tokio::spawn(crate::server::serve(listener, router(vec![Arc::clone(&api)]), stop.clone()));
+        tokio::spawn(crate::server::serve(listener, router(vec![Arc::clone(&api)]), None, stop.clone()));
         // Tests look at every response as it is.
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { api, functions, address, http, _stop_at_the_end: stop.clone().drop_guard(), stop }

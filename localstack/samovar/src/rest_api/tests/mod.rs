@@ -74,7 +74,7 @@ impl Bench {
         let api = Arc::new(Api::new(spec, &address.to_string(), "000000000000", &(Arc::clone(&functions) as _)));
         let stop = CancellationToken::new();
         let router = router_before(vec![Arc::clone(&api)], Router::new().fallback(|| async { "elsewhere" }));
-        tokio::spawn(crate::server::serve(listener, router, stop.clone()));
+        tokio::spawn(crate::server::serve(listener, router, None, stop.clone()));
         Self { api, functions, address, http: reqwest::Client::new(), _stop_at_the_end: stop.drop_guard() }
     }
 

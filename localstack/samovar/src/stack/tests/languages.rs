@@ -169,13 +169,13 @@ async fn a_function_in_go_is_built_and_run() {
     }
 }
 
-fn there_is_node() -> bool {
+pub(super) fn there_is_node() -> bool {
     there_is("Node.js with npm", Command::new("npm").arg("--version"))
         && there_is("package index for Node.js", Command::new("npm").args(["view", "aws-lambda-ric", "version"]))
 }
 
 /// The runtime of this machine's Python, if there are Python and its packages.
-fn python() -> Option<String> {
+pub(super) fn python() -> Option<String> {
     let dir = tempfile::tempdir().unwrap();
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "download", "--no-deps", "--quiet", "awslambdaric", "-d"]).arg(dir.path());

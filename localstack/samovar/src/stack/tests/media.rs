@@ -97,7 +97,7 @@ async fn with_another_emulators_s3_no_s3_is_embedded() {
     let router = axum::Router::new().fallback(record).with_state(Arc::clone(&seen));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let elsewhere = format!("http://{}", listener.local_addr().expect("its address"));
-    tokio::spawn(crate::server::serve(listener, router, CancellationToken::new()));
+    tokio::spawn(crate::server::serve(listener, router, None, CancellationToken::new()));
 
     let (stack, url, environment) = start(&["--s3-endpoint-url", &elsewhere]).await;
     assert_eq!((&environment["AWS_ENDPOINT_URL_S3"], &environment["PUBLIC_S3"]), (&elsewhere, &elsewhere));

@@ -5,6 +5,7 @@
 mod languages;
 mod media;
 mod site;
+mod tls;
 
 use std::future::pending;
 
@@ -87,7 +88,7 @@ impl Bench {
         let router = Router::new().route("/2015-03-31/functions/{function}/invocations", post(invoke));
         let listener = listen(0).await?;
         let endpoint = format!("http://{}", listener.local_addr()?);
-        tokio::spawn(crate::server::serve(listener, router, CancellationToken::new()));
+        tokio::spawn(crate::server::serve(listener, router, None, CancellationToken::new()));
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("template.yaml");
         std::fs::write(&path, template)?;

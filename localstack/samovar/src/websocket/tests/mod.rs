@@ -78,7 +78,7 @@ impl Bench {
         let api = Arc::new(api);
         let stop = CancellationToken::new();
         let router = super::router::router(vec![Arc::clone(&api)]);
-        tokio::spawn(crate::server::serve(listener, router, stop.clone()));
+        tokio::spawn(crate::server::serve(listener, router, None, stop.clone()));
         Self {
             api,
             functions,

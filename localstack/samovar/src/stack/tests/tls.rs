@@ -1,0 +1,177 @@
+//! `https` and `wss` at the stack's port, with the clients that functions have on AWS: they build the address of the
+//! management API from the event, as AWS's own examples do.
+
+use std::process::Command;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::languages::{python, there_is_node};
+use super::*;
+
+/// A stack with a WebSocket API whose messages go to a function of this code.
+async fn start(runtime: &str, name: &str, code: &str) -> (Stack, tempfile::TempDir) {
+    let template = format!(
+        "
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Socket:
+    Type: AWS::Serverless::WebSocketApi
+    Properties:
+      RouteSelectionExpression: $request.body.action
+      StageName: prod
+      Routes: {{$default: {{FunctionArn: !GetAtt Echo.Arn}}}}
+  Http: {{Type: AWS::Serverless::HttpApi}}
+  Echo:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: .
+      Handler: app.handler
+      Runtime: {runtime}
+      Timeout: 30
+      Events: {{All: {{Type: HttpApi, Properties: {{ApiId: !Ref Http}}}}}}
+      Policies:
+        - Statement: [{{Effect: Allow, Action: 'execute-api:ManageConnections', Resource: '*'}}]
+"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("template.yaml");
+    std::fs::write(&path, template).unwrap();
+    std::fs::write(dir.path().join(name), code).unwrap();
+    let arguments = ["samovar", "--port", "0", "--ephemeral", "--template", path.to_str().unwrap()];
+    let stack = Stack::start(&Options::from_args(arguments, &Defaults::default()).unwrap()).await.unwrap();
+    (stack, dir)
+}
+
+/// A client that accepts the authority, whose certificate the stack gives.
+async fn connector(stack: &Stack) -> TlsConnector {
+    let pem = reqwest::get(format!("{}/_local/ca.pem", stack.url)).await.unwrap().bytes().await.unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    TlsConnector::from(Arc::new(client.with_root_certificates(roots).with_no_client_auth()))
+}
+
+/// What a function sends is what it was sent, to a client with TLS and to one without.
+async fn check(stack: Stack) {
+    let address = stack.url.trim_start_matches("http://");
+    let plain = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut socket, _) = tokio_tungstenite::client_async(format!("ws://{address}/prod"), plain).await.unwrap();
+    socket.send(Message::text("by ws")).await.unwrap();
+    let heard = within("The function posts", socket.next()).await.unwrap().unwrap();
+    assert_eq!(heard.into_text().unwrap().as_str(), "by ws");
+
+    let plain = tokio::net::TcpStream::connect(address).await.unwrap();
+    let localhost = ServerName::try_from("localhost").unwrap();
+    let encrypted = connector(&stack).await.connect(localhost, plain).await.unwrap();
+    let port = address.rsplit_once(':').unwrap().1;
+    let url = format!("wss://localhost:{port}/prod");
+    let (mut socket, _) = tokio_tungstenite::client_async(url, encrypted).await.unwrap();
+    socket.send(Message::text("by wss")).await.unwrap();
+    let heard = within("The function posts", socket.next()).await.unwrap().unwrap();
+    assert_eq!(heard.into_text().unwrap().as_str(), "by wss");
+    drop(socket);
+    within("The stack stops", stack.stop(pending())).await;
+}
+
+#[tokio::test]
+async fn a_function_in_python_posts_to_the_address_that_it_builds_from_the_event() {
+    let Some(runtime) = python() else { return };
+    let code = r#"
+import urllib.request
+import boto3
+
+def handler(event, context):
+    request = event["requestContext"]
+    if "connectionId" not in request:
+        return event["headers"]["x-forwarded-proto"]
+    # By the SDK, and by the standard library, which has other roots.
+    own = urllib.request.urlopen(f"https://{request['domainName']}/some/path").read()
+    assert own == b"https", own
+    management = boto3.client(
+        "apigatewaymanagementapi", endpoint_url=f"https://{request['domainName']}/{request['stage']}"
+    )
+    management.post_to_connection(ConnectionId=request["connectionId"], Data=event["body"])
+    return {"statusCode": 200}
+"#;
+    let (stack, _dir) = start(&runtime, "app.py", code).await;
+    check(stack).await;
+}
+
+#[tokio::test]
+async fn a_function_in_javascript_posts_to_the_address_that_it_builds_from_the_event() {
+    if !there_is_node() {
+        return;
+    }
+    let code = r#"
+import { ApiGatewayManagementApiClient, PostToConnectionCommand } from "@aws-sdk/client-apigatewaymanagementapi";
+
+export const handler = async (event) => {
+  const { domainName, stage, connectionId } = event.requestContext;
+  if (!connectionId) return event.headers["x-forwarded-proto"];
+  const own = await (await fetch(`https://${domainName}/some/path`)).text();
+  if (own !== "https") throw new Error(own);
+  const management = new ApiGatewayManagementApiClient({ endpoint: `https://${domainName}/${stage}` });
+  await management.send(new PostToConnectionCommand({ ConnectionId: connectionId, Data: event.body }));
+  return { statusCode: 200 };
+};
+"#;
+    let (stack, _dir) = start("nodejs20.x", "app.mjs", code).await;
+    check(stack).await;
+}
+
+/// The SDK for Rust reads the roots of its process, so the client is a process of its own: this program again.
+const ENDPOINT: &str = "SAMOVAR_TEST_ENDPOINT";
+
+#[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "the program finds out what it is to be")]
+async fn the_sdk_for_rust_accepts_the_address_with_the_environment_of_a_function() {
+    if let Ok(endpoint) = std::env::var(ENDPOINT) {
+        return post_with_the_sdk(endpoint).await;
+    }
+    let bench = Bench::start(TEMPLATE).await.unwrap();
+    let environment = bench.send(Method::GET, "/_local/environment", None).await.1;
+    let variables = environment.lines().filter_map(|line| line.split_once('='));
+    let name = std::thread::current().name().unwrap().to_owned();
+    let mut client = Command::new(std::env::current_exe().unwrap());
+    client.args([name.as_str(), "--exact", "--nocapture"]).env_clear().envs(variables);
+    client.env(ENDPOINT, format!("{}/ws", bench.stack.url.replacen("http", "https", 1)));
+    let output = tokio::task::spawn_blocking(move || client.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    within("The stack stops", bench.stack.stop(pending())).await;
+}
+
+async fn post_with_the_sdk(endpoint: String) {
+    use aws_sdk_apigatewaymanagement::config::{BehaviorVersion, Credentials, Region};
+    let config = aws_sdk_apigatewaymanagement::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .credentials_provider(Credentials::new("LOCAL-invoke-endpoint", "local", None, None, "test"))
+        .endpoint_url(endpoint)
+        .build();
+    let client = aws_sdk_apigatewaymanagement::Client::from_conf(config);
+    let posted = client.post_to_connection().connection_id("BFHPhfCWIAMCKlQ=").data(vec![1].into()).send().await;
+    // It has been understood, and there is no such connection.
+    let error = posted.unwrap_err();
+    assert!(error.as_service_error().is_some_and(|error| error.is_gone_exception()), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_site_and_the_stacks_own_paths_are_served_with_tls() {
+    let bench = Bench::start(TEMPLATE).await.unwrap();
+    let address = bench.stack.url.trim_start_matches("http://").to_owned();
+    let pem = bench.send(Method::GET, "/_local/ca.pem", None).await.1;
+    let own = reqwest::Certificate::from_pem(pem.as_bytes()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([own]).build().unwrap();
+    let health = within("It is answered", client.get(format!("https://{address}/_local/health")).send()).await.unwrap();
+    assert_eq!(health.text().await.unwrap(), r#"{"status":"ok"}"#);
+    // Whoever does not accept the authority gets no answer.
+    let error = reqwest::get(format!("https://{address}/_local/health")).await.unwrap_err();
+    assert!(format!("{error:?}").contains("UnknownIssuer"), "{error:?}");
+    within("The stack stops", bench.stack.stop(pending())).await;
+}
