@@ -10,6 +10,7 @@
 
 mod cache;
 mod cargo;
+mod folder;
 mod go;
 mod makefile;
 mod node;
@@ -177,6 +178,7 @@ impl Builder {
     /// # Errors
     /// The first function that does not build. With cargo, all that do not build in the same folder.
     pub(crate) async fn build(&self, functions: &[&Function]) -> Result<BTreeMap<String, Built>, BuildError> {
+        functions.iter().try_for_each(|function| folder::check(function))?;
         let of_way = |way| functions.iter().copied().filter(move |function| Way::of(function) == way);
         let mut built = BTreeMap::new();
         let rust: Vec<_> = of_way(Way::Cargo).collect();

@@ -6,8 +6,8 @@
 //! `nodejs/client.cjs` takes the add-on's place: three calls over HTTP. All else is AWS's own code: handlers of each
 //! kind, the context, errors, the format of the log.
 //!
-//! Lambda has AWS's SDK for every function. The packages of it that a function's files name are installed beside the
-//! client. The function's own packages go before them.
+//! Lambda has AWS's SDK for every function: version 3, and version 2 up to Node.js 16. The packages of it that a
+//! function's files name are installed beside the client. The function's own packages go before them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ use super::{BuildError, cache, run};
 
 /// Of the versions that run on Node.js 18 to 24, the newest.
 const CLIENT: &str = "aws-lambda-ric@3.3.0";
+/// The package of the SDK's version 2.
+const SDK_2: &str = "aws-sdk";
 /// The port that editors expect Node's inspector at.
 pub(super) const DEBUG_PORT: u16 = 9229;
 const REMEDY: &str = "install Node.js 20 or newer, with npm";
@@ -44,7 +46,7 @@ pub(super) async fn code(
     if function.build_method != BuildMethod::Makefile {
         install_packages(function).await?;
     }
-    let sdk = sdk_packages(&task_root);
+    let sdk = sdk_packages(&task_root, has_sdk_2(&function.runtime));
     let packages = sdk.iter().cloned().collect::<Vec<_>>().join(" ");
     let name =
         cache::name_of(&[CLIENT.as_bytes(), packages.as_bytes(), FILES.map(|(_, text)| text).concat().as_bytes()]);
@@ -130,8 +132,14 @@ async fn install_client(function: &Function, sdk: &BTreeSet<String>, folder: &Pa
     run("npm", REMEDY, &mut npm, folder, function).await
 }
 
+/// Whether Lambda has version 2 of the SDK for functions of this runtime.
+fn has_sdk_2(runtime: &str) -> bool {
+    let version = runtime.trim_start_matches("nodejs").split('.').next().and_then(|version| version.parse().ok());
+    version.is_some_and(|version: u32| version <= 16)
+}
+
 /// The packages of AWS's SDK that the files in this folder name, without those of installed packages.
-fn sdk_packages(folder: &Path) -> BTreeSet<String> {
+fn sdk_packages(folder: &Path, version_2: bool) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut folders = vec![folder.to_owned()];
     let mut files = 0;
@@ -147,7 +155,11 @@ fn sdk_packages(folder: &Path) -> BTreeSet<String> {
                 if files > MAX_FILES {
                     return found;
                 }
-                found.extend(named_in(&std::fs::read_to_string(path).unwrap_or_default()));
+                let text = std::fs::read_to_string(path).unwrap_or_default();
+                found.extend(named_in(&text));
+                if version_2 && text.split(['"', '\'']).any(|quoted| quoted.split('/').next() == Some(SDK_2)) {
+                    found.insert(SDK_2.to_owned());
+                }
             }
         }
     }
@@ -179,8 +191,10 @@ mod tests {
         write("lib/b.js", "require('@aws-sdk/client-sqs'); '@aws-sdk/; rm -rf /'; '@aws-sdk/'; 'other'");
         write("node_modules/x/index.js", "require('@aws-sdk/client-s3')");
         write("readme.md", "'@aws-sdk/client-iam'");
-        let found: Vec<_> = sdk_packages(folder.path()).into_iter().collect();
-        assert_eq!(found, ["@aws-sdk/client-sqs", "@aws-sdk/util-dynamodb"]);
+        write("c.js", "require('aws-sdk/clients/s3'); require('aws-sdk-mock')");
+        let found = |runtime| Vec::from_iter(sdk_packages(folder.path(), has_sdk_2(runtime)));
+        assert_eq!(found("nodejs18.x"), ["@aws-sdk/client-sqs", "@aws-sdk/util-dynamodb"]);
+        assert_eq!(found("nodejs16.x"), ["@aws-sdk/client-sqs", "@aws-sdk/util-dynamodb", "aws-sdk"]);
     }
 
     #[tokio::test]
