@@ -8,6 +8,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use reqwest::Method;
 use serde_json::Value;
 
 /// What a build or a run leaves beside the sources.
@@ -29,6 +30,7 @@ impl Example {
         let dir = tempfile::tempdir().unwrap();
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
         copy(&examples.join(name), &dir.path().join(name));
+        share_builds(dir.path());
         let log = File::create(log_in(dir.path())).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_samovar"))
             .args(["--port", "0", "--ephemeral"])
@@ -56,7 +58,12 @@ impl Example {
 
     /// The same for a request with a body.
     pub(crate) async fn post(&self, path: &str, body: &str) -> (u16, Value) {
-        answer(reqwest::Client::new().post(format!("{}{path}", self.url)).body(body.to_owned())).await
+        self.send(Method::POST, path, body).await
+    }
+
+    /// The same with any method.
+    pub(crate) async fn send(&self, method: Method, path: &str, body: &str) -> (u16, Value) {
+        answer(reqwest::Client::new().request(method, format!("{}{path}", self.url)).body(body.to_owned())).await
     }
 
     /// Ends the program in order, as Ctrl-C does, and returns everything that it has written to its log.
@@ -81,6 +88,28 @@ impl Drop for Example {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Lets packages in Rust below `dir` be built in the target folder of the repository and with its profile, so that a
+/// dependency with the same version and features is compiled once.
+fn share_builds(dir: &Path) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    // `target/PROFILE/samovar`
+    let target = Path::new(env!("CARGO_BIN_EXE_samovar")).ancestors().nth(2).unwrap();
+    let mut config = format!("[build]\ntarget-dir = {:?}\n", target.to_str().unwrap());
+    let mut is_profile = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            is_profile = line.starts_with("[profile.dev");
+        }
+        if is_profile {
+            config.push_str(line);
+            config.push('\n');
+        }
+    }
+    std::fs::create_dir(dir.join(".cargo")).unwrap();
+    std::fs::write(dir.join(".cargo/config.toml"), config).unwrap();
 }
 
 fn log_in(dir: &Path) -> PathBuf {

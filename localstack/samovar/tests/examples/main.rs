@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
 mod harness;
+mod http_api_table;
 mod rest_hello;
