@@ -1,9 +1,11 @@
 //! Replaces the template's own addresses on AWS by the local ones.
 //!
-//! A template names its own APIs, buckets and user pools by the host names that they have on AWS. Wherever such an
-//! address is given to a function or a browser, the local one takes its place.
+//! A template names its own APIs, function URLs, buckets and user pools by the host names that they have on AWS.
+//! Wherever such an address is given to a function or a browser, the local one takes its place.
 
 use samovar_template::Template;
+
+use crate::function_url;
 
 #[derive(Debug)]
 pub(crate) struct Addresses {
@@ -11,6 +13,8 @@ pub(crate) struct Addresses {
     api_ids: Vec<String>,
     buckets: Vec<String>,
     user_pool_domains: Vec<String>,
+    /// The ids of the function URLs.
+    url_ids: Vec<String>,
     /// The address of S3 for clients.
     s3: String,
     region: String,
@@ -26,6 +30,7 @@ impl Addresses {
                 .collect(),
             buckets: template.buckets.iter().map(|bucket| bucket.name.clone()).collect(),
             user_pool_domains: template.user_pool_domains.clone(),
+            url_ids: template.functions.iter().filter_map(|it| Some(it.url.as_ref()?.id.clone())).collect(),
             s3: s3.to_owned(),
             region: region.to_owned(),
         }
@@ -44,6 +49,10 @@ impl Addresses {
             text = text.replace(&format!("https://{host}"), url);
             text = text.replace(&format!("wss://{host}"), &url.replacen("http", "ws", 1));
         }
+        for id in &self.url_ids {
+            let own = format!("{url}/{}/{id}", function_url::PATH);
+            text = text.replace(&format!("https://{id}.lambda-url.{region}.on.aws"), &own);
+        }
         for domain in &self.user_pool_domains {
             text = text.replace(&format!("https://{domain}.auth.{region}.amazoncognito.com"), url);
         }
@@ -61,6 +70,7 @@ mod tests {
             api_ids: texts(&["api", "httpapi"]),
             buckets: texts(&["media"]),
             user_pool_domains: texts(&["login"]),
+            url_ids: texts(&["helpurl"]),
             s3: "http://127.0.0.1:2".to_owned(),
             region: "us-east-1".to_owned(),
         };
@@ -84,6 +94,8 @@ mod tests {
         assert_eq!(localize("https://httpapi.execute-api.us-east-1.amazonaws.com"), "http://127.0.0.1:1");
         assert_eq!(localize("https://httpapi.execute-api.us-east-1.amazonaws.com/v1/a"), "http://127.0.0.1:1/v1/a");
         assert_eq!(localize("https://login.auth.us-east-1.amazoncognito.com"), "http://127.0.0.1:1");
+        let function = "https://helpurl.lambda-url.us-east-1.on.aws/a";
+        assert_eq!(localize(function), "http://127.0.0.1:1/_lambda-url/helpurl/a");
         let other = "https://other.execute-api.us-east-1.amazonaws.com/ws";
         assert_eq!(localize(other), other);
     }

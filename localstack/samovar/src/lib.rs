@@ -8,6 +8,7 @@
 //! - `websocket`, `http_api` and `rest_api` stand in for API Gateway, and `samovar-host` for Lambda. `build` builds the
 //!   functions, and `invoke` finds them in the host or at another endpoint. `samovar-services` is the door to DynamoDB,
 //!   SQS and S3.
+//! - `function_url` serves the URLs of functions. `sigv4` verifies signatures, for them and for the APIs.
 //! - `lambda_api` is Lambda's Invoke API, and `other_services` refuses calls to services that the stack does not have.
 //! - `watch` builds functions again when their sources change.
 //! - `chaos` makes processes die and calls fail, if somebody asks for it.
@@ -22,6 +23,8 @@ mod build;
 mod chaos;
 mod check;
 mod clock;
+mod edge;
+mod function_url;
 mod hosts;
 mod http_api;
 mod ids;
@@ -34,6 +37,7 @@ mod other_services;
 mod program;
 mod rest_api;
 mod server;
+mod sigv4;
 mod site;
 mod stack;
 mod state;

@@ -85,6 +85,8 @@ pub enum BuildMethod {
 /// `FunctionUrlConfig` or `AWS::Lambda::Url`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FunctionUrl {
+    /// The logical id of the `AWS::Lambda::Url` in lower case, which is part of the host name.
+    pub id: String,
     /// Whether requests must be signed with AWS credentials: `AuthType` is `AWS_IAM`.
     pub iam_authorization: bool,
     /// `Cors`.

@@ -47,7 +47,7 @@ pub(super) fn of(context: &Context<'_>, function: &Resource) -> Option<FunctionU
         let fields = context.fields(resource, &URL);
         let Some(target) = fields.text("TargetFunctionArn") else { continue };
         match context.function(&target) {
-            Some(named) if named.id == function.id => found = Some(build(&fields)),
+            Some(named) if named.id == function.id => found = Some(build(resource, &fields)),
             Some(_) => {}
             None => context.missing_function(&fields, "TargetFunctionArn", &target),
         }
@@ -55,9 +55,10 @@ pub(super) fn of(context: &Context<'_>, function: &Resource) -> Option<FunctionU
     found
 }
 
-fn build(fields: &Fields<'_>) -> FunctionUrl {
+fn build(resource: &Resource, fields: &Fields<'_>) -> FunctionUrl {
     let mode = fields.choice("InvokeMode", &["BUFFERED", "RESPONSE_STREAM"]);
     FunctionUrl {
+        id: resource.api_id(),
         iam_authorization: fields.choice("AuthType", &["AWS_IAM", "NONE"]).as_deref() == Some("AWS_IAM"),
         cors: fields.map("Cors", &http_api::CORS).map(|cors: Fields<'_>| -> Cors { http_api::cors_of(&cors) }),
         streaming: mode.as_deref() == Some("RESPONSE_STREAM"),

@@ -120,7 +120,7 @@ fn a_url_is_a_property_or_a_resource() {
     let source = written("", &function(config), "");
     let url = first(&source).url.expect("a URL");
     let cors = crate::Cors { allow_origins: vec!["*".to_owned()], ..crate::Cors::default() };
-    assert_eq!(url, FunctionUrl { iam_authorization: true, cors: Some(cors), streaming: true });
+    assert_eq!(url, FunctionUrl { id: "furl".to_owned(), iam_authorization: true, cors: Some(cors), streaming: true });
     let outputs = format!("{source}Outputs: {{Url: {{Value: !GetAtt FUrl.FunctionUrl}}}}\n");
     let address = "https://furl.lambda-url.eu-central-1.on.aws/";
     assert_eq!(read(&outputs).outputs, overrides(&[("Url", address)]), "under the id that SAM gives it");
@@ -130,7 +130,7 @@ fn a_url_is_a_property_or_a_resource() {
         written("", &function("Timeout: 3"), &url)
     };
     let url = first(&raw("!GetAtt F.Arn")).url.expect("a URL");
-    assert_eq!(url, FunctionUrl { iam_authorization: false, cors: None, streaming: false });
+    assert_eq!(url, FunctionUrl { id: "u".to_owned(), iam_authorization: false, cors: None, streaming: false });
     let message = "AWS::Lambda::Url.TargetFunctionArn is \"x\", which is not the Arn of a function";
     assert_problems(&raw("x"), &[(4, message)]);
     let message = "AWS::Lambda::Url.AuthType cannot be \"JWT\" (known: AWS_IAM, NONE)";

@@ -68,7 +68,7 @@ pub(crate) fn event(
         "routeKey": route_key,
         "rawPath": path,
         "rawQueryString": head.uri.query().unwrap_or_default(),
-        "headers": headers(api, incoming, body),
+        "headers": headers(&api.domain, incoming, body),
         "requestContext": context,
         "isBase64Encoded": false,
     });
@@ -93,14 +93,14 @@ pub(crate) fn event(
 }
 
 /// The headers in lower case, with those that API Gateway adds.
-fn headers(api: &Api, incoming: &Incoming, body: &[u8]) -> Map<String, Value> {
+pub(crate) fn headers(domain: &str, incoming: &Incoming, body: &[u8]) -> Map<String, Value> {
     let own = &incoming.head.headers;
     let ip = incoming.peer.ip().to_string();
     let forwarded = own.get("x-forwarded-for").map_or_else(|| ip.clone(), |before| format!("{}, {ip}", text(before)));
     let trace = own.get("x-amzn-trace-id").map_or_else(gateway_trace_header, |trace| text(trace).into_owned());
-    let port = api.domain.rsplit_once(':').map_or("443", |(_, port)| port);
+    let port = domain.rsplit_once(':').map_or("443", |(_, port)| port);
     let of_the_edge = [
-        (HOST.as_str(), api.domain.clone()),
+        (HOST.as_str(), domain.to_owned()),
         (CONTENT_LENGTH.as_str(), body.len().to_string()),
         ("x-amzn-trace-id", trace),
         ("x-forwarded-for", forwarded),
@@ -114,7 +114,7 @@ fn headers(api: &Api, incoming: &Incoming, body: &[u8]) -> Map<String, Value> {
 }
 
 /// The values of each name, joined with commas.
-fn joined(pairs: impl IntoIterator<Item = (String, String)>) -> Map<String, Value> {
+pub(crate) fn joined(pairs: impl IntoIterator<Item = (String, String)>) -> Map<String, Value> {
     let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, value) in pairs {
         values.entry(name).or_default().push(value);
@@ -122,7 +122,7 @@ fn joined(pairs: impl IntoIterator<Item = (String, String)>) -> Map<String, Valu
     values.into_iter().map(|(name, values)| (name, values.join(",").into())).collect()
 }
 
-fn cookies(headers: &HeaderMap) -> Vec<String> {
+pub(crate) fn cookies(headers: &HeaderMap) -> Vec<String> {
     let all = headers.get_all(COOKIE).iter().map(text);
     all.flat_map(|line| line.split(';').map(|cookie| cookie.trim().to_owned()).collect::<Vec<_>>())
         .filter(|cookie| !cookie.is_empty())
@@ -132,7 +132,7 @@ fn cookies(headers: &HeaderMap) -> Vec<String> {
 /// The body as text, if API Gateway treats its type as text. AWS does not publish which types these are. By its users'
 /// measurements it is this list, and neither forms nor a body without a type. Unconfirmed: bytes of a text type that
 /// are not UTF-8.
-fn text_body<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
+pub(crate) fn text_body<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
     let content_type = headers.get(CONTENT_TYPE).map(text)?;
     let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_text = media_type.starts_with("text/")
@@ -140,7 +140,7 @@ fn text_body<'a>(headers: &HeaderMap, body: &'a [u8]) -> Option<&'a str> {
     is_text.then(|| std::str::from_utf8(body).ok()).flatten()
 }
 
-fn text(value: &HeaderValue) -> Cow<'_, str> {
+pub(crate) fn text(value: &HeaderValue) -> Cow<'_, str> {
     String::from_utf8_lossy(value.as_bytes())
 }
 

@@ -39,9 +39,14 @@ pub(crate) fn identify(mut response: Response, request_id: &str) -> Response {
 
 /// The response for a function's answer, or the reason why the answer is malformed.
 pub(crate) fn of_answer(answer: &[u8]) -> Result<Response, String> {
+    of_answer_with(answer, &DEFAULT_TYPE)
+}
+
+/// The same, with the type of an answer that has a status and names no type.
+pub(crate) fn of_answer_with(answer: &[u8], default_type: &HeaderValue) -> Result<Response, String> {
     let value: Value = serde_json::from_slice(answer).map_err(|error| format!("it is not JSON: {error}"))?;
     match &value {
-        Value::Object(fields) if fields.contains_key("statusCode") => explicit(fields),
+        Value::Object(fields) if fields.contains_key("statusCode") => explicit(fields, default_type),
         // A string is sent as it is, any other value as the JSON that the function wrote.
         Value::String(text) => Ok(inferred(text.clone().into())),
         _ => Ok(inferred(answer.to_vec().into())),
@@ -74,7 +79,7 @@ pub(crate) fn body_of(fields: &Map<String, Value>) -> Result<(&str, bool), &'sta
     Ok((body, is_base64))
 }
 
-fn explicit(fields: &Map<String, Value>) -> Result<Response, String> {
+fn explicit(fields: &Map<String, Value>, default_type: &HeaderValue) -> Result<Response, String> {
     let status = fields.get("statusCode").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
     let status = final_status(status)?;
     let (body, is_base64) = body_of(fields)?;
@@ -99,7 +104,7 @@ fn explicit(fields: &Map<String, Value>) -> Result<Response, String> {
         let cookie = cookie.as_str().and_then(|cookie| HeaderValue::from_str(cookie).ok());
         headers.append(SET_COOKIE, cookie.ok_or("one of its cookies cannot be sent")?);
     }
-    headers.entry(CONTENT_TYPE).or_insert(DEFAULT_TYPE);
+    headers.entry(CONTENT_TYPE).or_insert_with(|| default_type.clone());
     Ok(response)
 }
 

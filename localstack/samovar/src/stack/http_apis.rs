@@ -10,7 +10,7 @@ use crate::invoke::Invoker;
 use samovar_template::{HttpApi, Template};
 
 /// First segments of the local stack's own paths, which precede those of any API.
-pub(super) const TAKEN: [&str; 2] = ["_aws", "_local"];
+pub(super) const TAKEN: [&str; 3] = ["_aws", crate::function_url::PATH, "_local"];
 
 pub(super) fn http_apis(
     template: &Template,

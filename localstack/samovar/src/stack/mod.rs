@@ -41,9 +41,12 @@ use tokio_util::sync::CancellationToken;
 use crate::addresses::Addresses;
 use crate::build::Builder;
 use crate::chaos::Chaos;
+use crate::edge::Edge;
+use crate::function_url::Url;
 use crate::lambda_api::LambdaApi;
 use crate::oidc::Issuer;
 use crate::options::{Latency, Options};
+use crate::sigv4::Keys;
 use crate::site::Site;
 use crate::state::State;
 use crate::tls::{Tls, Trust};
@@ -103,10 +106,18 @@ impl Stack {
         let trust = tls.as_ref().map(|(_, trust)| trust);
         let (host, invoker) = functions::run(&template, &programs, options, &urls, credentials.as_ref(), trust)?;
         let chaos = Chaos::new(host.clone(), Arc::clone(&services.faults), kept_in)?;
+        let edge = Edge {
+            domain: urls.domain.clone(),
+            account_id: ACCOUNT_ID.to_owned(),
+            invoker: Arc::clone(&invoker),
+            door: services.door().clone(),
+            keys: Keys::of(template.functions.iter().map(|function| function.name.as_str()), credentials.as_ref()),
+        };
         let apis = Apis {
             websocket: websocket_apis(&template, options, &urls.domain, &invoker, services.door())?,
             http: http_apis(&template, &urls.domain, ACCOUNT_ID, &invoker)?,
             rest: rest_apis(&template, &urls.domain, ACCOUNT_ID, &invoker)?,
+            function_urls: template.functions.iter().filter_map(|it| Some(Arc::new(Url::of(it, &edge)?))).collect(),
         };
 
         let servers = Servers { tls: tls.as_ref().map(|(tls, _)| Arc::clone(tls)), ..Servers::default() };
@@ -172,6 +183,9 @@ impl Stack {
             let url = self.url.replacen("http", "ws", 1);
             line["websocketUrl"] = format!("{url}/{}", api.spec.stage).into();
         }
+        for url in &self.apis.function_urls {
+            line["functionUrls"][url.function()] = format!("{}{}", self.url, url.path()).into();
+        }
         line.to_string()
     }
 
@@ -182,9 +196,10 @@ impl Stack {
         self.stop_sources.cancel();
         let orderly = async {
             let batches = futures_util::future::join_all(self.sources);
-            let requests = futures_util::future::join(
+            let requests = futures_util::future::join3(
                 futures_util::future::join_all(self.apis.http.iter().map(|api| api.shutdown())),
                 futures_util::future::join_all(self.apis.rest.iter().map(|api| api.shutdown())),
+                futures_util::future::join_all(self.apis.function_urls.iter().map(|url| url.shutdown())),
             );
             let (batches, requests) = tokio::join!(
                 timeout_at(deadline - STOP_RESERVE, batches),

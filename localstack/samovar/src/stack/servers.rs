@@ -20,7 +20,7 @@ use crate::server::serve;
 use crate::site::{self, Site};
 use crate::state::State;
 use crate::tls::Tls;
-use crate::{hosts, http_api, other_services, rest_api, websocket};
+use crate::{function_url, hosts, http_api, other_services, rest_api, websocket};
 
 /// The tasks of the servers, and the signals that stop them.
 #[derive(Debug, Default)]
@@ -47,6 +47,7 @@ pub(super) struct Apis {
     pub(super) websocket: Vec<Arc<websocket::Api>>,
     pub(super) http: Vec<Arc<http_api::Api>>,
     pub(super) rest: Vec<Arc<rest_api::Api>>,
+    pub(super) function_urls: Vec<Arc<function_url::Url>>,
 }
 
 impl Servers {
@@ -54,7 +55,8 @@ impl Servers {
     /// while the public listener is already closed.
     pub(super) fn serve_functions(&self, listener: TcpListener, services: &Arc<Services>, apis: &Apis, lambda: Router) {
         let rest = rest_api::router_before(apis.rest.clone(), http_api::router(apis.http.clone()));
-        let apis = websocket::router_before(apis.websocket.clone(), rest);
+        let gateway = websocket::router_before(apis.websocket.clone(), rest);
+        let apis = function_url::router_before(apis.function_urls.clone(), gateway);
         let router = services.router().merge(other_services::router(lambda)).fallback_service(apis);
         let router = hosts::guard(services.before(router), &[]);
         self.tasks.spawn(serve(listener, router, self.tls.clone(), self.stop_internal.clone()));
@@ -73,6 +75,7 @@ impl Servers {
         let services = Arc::clone(&state.services);
         let http_apis = site::router_before(site, apis.http.clone(), http_api::router(apis.http.clone()));
         let rest_apis = rest_api::router_before(apis.rest.clone(), http_apis);
+        let gateway = websocket::router_before(apis.websocket.clone(), rest_apis);
         let router = Router::new()
             .route("/_local/health", get(|| async { Json(json!({ "status": "ok" })) }))
             .route("/_local/state", get(snapshot).with_state(Arc::new(state)))
@@ -83,7 +86,7 @@ impl Servers {
             .merge(services.router())
             .merge(other_services::router(lambda.clone()))
             .merge(lambda)
-            .fallback_service(websocket::router_before(apis.websocket.clone(), rest_apis));
+            .fallback_service(function_url::router_before(apis.function_urls.clone(), gateway));
         let router = hosts::guard(services.before(router), allowed_hosts);
         self.tasks.spawn(serve(listener, router, self.tls.clone(), self.stop_public.clone()));
     }

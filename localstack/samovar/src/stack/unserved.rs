@@ -79,9 +79,6 @@ impl Found<'_> {
 
     fn function(&mut self, function: &Function) {
         let id = &function.logical_id;
-        if function.url.is_some() {
-            self.add(id, "function URLs are not served here");
-        }
         for trigger in &function.triggers {
             let what = match trigger {
                 Trigger::Cron { expression, .. } => format!("schedules such as cron({expression}) are not run here"),
@@ -186,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_template_that_is_served_has_no_findings() {
-        let api = "Events: {E: {Type: HttpApi}, S: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}}";
+        let api = "FunctionUrlConfig: {AuthType: NONE}, Events: {E: {Type: HttpApi}, S: {Type: Schedule, Properties: \
+                   {Schedule: rate(1 minute)}}}";
         assert_eq!(messages(api, "  T: {Type: AWS::SNS::Topic}\n"), []);
     }
 
@@ -220,7 +218,6 @@ mod tests {
                     (1, "ServerlessRestApi: the route GET / needs the authorizer AWS_IAM, not served here"),
                 ],
             ),
-            ("FunctionUrlConfig: {AuthType: NONE}", String::new(), vec![(3, "F: function URLs are not served here")]),
             (
                 "Events: {E: {Type: Schedule, Properties: {Schedule: cron(0 12 * * ? *)}}}",
                 String::new(),

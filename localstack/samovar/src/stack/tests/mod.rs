@@ -197,12 +197,28 @@ async fn a_missing_template_is_an_error_that_names_the_option() {
 
 #[tokio::test]
 async fn what_is_not_served_stops_the_start_unless_it_may_be_missing() {
-    let template = TEMPLATE.replace("      Events:\n", "      FunctionUrlConfig: {AuthType: NONE}\n      Events:\n");
-    let error = Bench::start(&template).await.err().expect("a function URL").to_string();
-    assert!(error.contains("Web: function URLs are not served here"), "{error}");
+    let template =
+        TEMPLATE.replace("FunctionArn: !GetAtt Web.Arn", "FunctionArn: !GetAtt Web.Arn, ApiKeyRequired: true");
+    let error = Bench::start(&template).await.err().expect("an API key").to_string();
+    assert!(error.contains("Socket: the API key of the route $default is not checked here"), "{error}");
     assert!(error.ends_with("--allow-missing runs the rest of the template"), "{error}");
     let bench = Bench::start_with(&template, "--allow-missing").await.unwrap();
     assert_eq!(bench.send(Method::GET, "/v1/a", None).await.0, 200, "the rest runs");
+    within("The stack stops", bench.stack.stop(pending())).await;
+}
+
+#[tokio::test]
+async fn a_function_url_is_a_path_that_the_ready_line_and_functions_know() {
+    let template = TEMPLATE.replace("      Events:\n", "      FunctionUrlConfig: {AuthType: NONE}\n      Events:\n");
+    let bench = Bench::start(&template.replace("!Sub '${Http.ApiEndpoint}/me'", "!GetAtt WebUrl.FunctionUrl")).await;
+    let bench = bench.unwrap();
+    let url = format!("{}/_lambda-url/weburl/", bench.stack.url);
+    let ready: Value = serde_json::from_str(&bench.stack.ready_line()).unwrap();
+    assert_eq!(ready["functionUrls"], json!({ "web": url }));
+    let (_, environment) = bench.send(Method::GET, "/_local/environment", None).await;
+    assert!(environment.lines().any(|line| line == format!("OWN_URL={url}")), "{environment}");
+    assert_eq!(bench.send(Method::POST, "/_lambda-url/weburl/pets", None).await.0, 200);
+    assert_eq!(bench.functions.event("web").await["rawPath"], "/pets");
     within("The stack stops", bench.stack.stop(pending())).await;
 }
 

@@ -1,0 +1,21 @@
+//! What everything shares that takes requests of clients for functions: the APIs and the function URLs of a stack.
+
+use std::sync::Arc;
+
+use samovar_services::door::Door;
+
+use crate::invoke::Invoker;
+use crate::sigv4::Keys;
+
+/// One for each stack.
+#[derive(Debug, Clone)]
+pub(crate) struct Edge {
+    /// `requestContext.domainName` of events: with the port, as the client sees it.
+    pub(crate) domain: String,
+    pub(crate) account_id: String,
+    pub(crate) invoker: Arc<dyn Invoker>,
+    /// Whether a signer may invoke is checked here.
+    pub(crate) door: Door,
+    /// The credentials that requests may be signed with.
+    pub(crate) keys: Keys,
+}
