@@ -36,7 +36,7 @@ fn the_projects_template_gives_its_model() {
 
     let api = &template.websocket_apis[0];
     assert_eq!((api.api_id.as_str(), api.name.as_str(), api.stage.as_str()), ("websocketapi", "local-ws", "ws"));
-    assert_eq!(api.route_selection, ["action"]);
+    assert_eq!(api.route_selection.to_string(), "$request.body.action");
     assert_eq!(api.authorizer.as_ref().map(|authorizer| authorizer.function.as_str()), Some("authorizer"));
     let answering: Vec<_> = api.routes.iter().map(|(key, route)| (key.as_str(), route.route_response)).collect();
     for expected in

@@ -29,6 +29,7 @@ mod resources;
 mod route_key;
 mod rules;
 mod scope;
+mod selection;
 mod static_site;
 #[cfg(test)]
 mod tests;
@@ -49,9 +50,10 @@ pub use model::{
     Authorization, Authorizer, Bucket, BuildMethod, Code, Cors, CorsRule, Expiration, Function, FunctionUrl, HttpApi,
     HttpRoute, IdentitySource, JwtAuthorizer, LambdaAuthorizer, LocalState, Locals, PayloadFormat, Queue, RestApi,
     RestAuthorizer, RestCors, RestRoute, Route, Schedule, Scheduler, SiteBuild, SqsEventSource, StaticSite,
-    Subscription, Table, TableView, Template, Topic, Trigger, WebSocketApi,
+    Subscription, Table, TableView, Template, Throttle, Topic, Trigger, WebSocketApi,
 };
 pub use route_key::{RouteKey, Segment};
+pub use selection::Selection;
 
 pub(crate) const TEMPLATE: Schema = Schema {
     subject: "A template",

@@ -29,6 +29,7 @@ mod hosts;
 mod http_api;
 mod ids;
 mod invoke;
+mod json_path;
 mod lambda_api;
 mod logging;
 mod oidc;

@@ -123,6 +123,11 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "7200", value_parser = seconds, hide_short_help = true)]
     pub websocket_life: Duration,
 
+    /// Let a function have the messages of one WebSocket and route one after the other (on AWS they come at once and
+    /// in any order)
+    #[arg(long, hide_short_help = true)]
+    pub websocket_in_order: bool,
+
     /// Length of a day in lifecycle rules (on AWS 86400), for tests of expiring objects
     #[arg(long, value_name = "SECONDS", default_value = "86400", value_parser = seconds, hide_short_help = true)]
     pub lifecycle_day: Duration,

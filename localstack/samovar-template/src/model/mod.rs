@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::error::Problem;
 use super::route_key::RouteKey;
+use super::selection::Selection;
 
 mod function;
 mod rest_api;
@@ -140,7 +141,7 @@ pub struct TableView {
 }
 
 /// `AWS::Serverless::WebSocketApi`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct WebSocketApi {
     /// Its name in the template.
     pub logical_id: String,
@@ -152,8 +153,8 @@ pub struct WebSocketApi {
     pub stage: String,
     /// `StageVariables`.
     pub stage_variables: BTreeMap<String, String>,
-    /// The path of `RouteSelectionExpression`: `["action"]` for `$request.body.action`.
-    pub route_selection: Vec<String>,
+    /// `RouteSelectionExpression`, with variables of the kind `request.body.NAME` alone.
+    pub route_selection: Selection,
     /// `ApiKeySelectionExpression`, where the template sets it.
     pub api_key_selection: Option<String>,
     /// `Auth`, of type `CUSTOM`.
@@ -188,8 +189,17 @@ pub enum IdentitySource {
     Context(String),
 }
 
+/// The limit on the requests for a route: a bucket of tokens, of which each request takes one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Throttle {
+    /// `ThrottlingRateLimit`: the tokens that are added in a second.
+    pub rate: f64,
+    /// `ThrottlingBurstLimit`: the tokens that the bucket holds.
+    pub burst: u32,
+}
+
 /// A route of a WebSocket API.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Route {
     /// [`Function::name`]
     pub function: String,
@@ -203,6 +213,8 @@ pub struct Route {
     pub request_models: BTreeMap<String, serde_json::Value>,
     /// `ModelSelectionExpression`, where the template sets it.
     pub model_selection: Option<String>,
+    /// From the stage's `RouteSettings`, or its `DefaultRouteSettings`. `None` if the template sets no limit.
+    pub throttle: Option<Throttle>,
 }
 
 /// `AWS::Serverless::HttpApi`.

@@ -17,6 +17,7 @@ use crate::model::{
 };
 use crate::resource::{Kind, RAW_API, Resource};
 use crate::route_key::RouteKey;
+use crate::selection::Selection;
 use crate::yaml::Node;
 
 pub(crate) const API: Schema = Schema {
@@ -85,16 +86,14 @@ pub(crate) const INTEGRATION: Schema = Schema {
 pub(crate) const STAGE: Schema = Schema {
     subject: "AWS::ApiGatewayV2::Stage",
     required: &["ApiId", "StageName"],
-    optional: &["StageVariables"],
+    optional: &["DefaultRouteSettings", "RouteSettings", "StageVariables"],
     ignored: &[
         "AccessLogSettings",
         "AccessPolicyId",
         "AutoDeploy",
         "ClientCertificateId",
-        "DefaultRouteSettings",
         "DeploymentId",
         "Description",
-        "RouteSettings",
         "Tags",
     ],
 };
@@ -165,21 +164,24 @@ pub(super) fn websocket(
         fields.wrong(name, "is missing: a WebSocket API needs it");
     }
     let parts = Parts { context, api: resource, functions };
+    let route_selection = websocket::route_selection(&fields);
     let mut api = WebSocketApi {
         logical_id: resource.id.clone(),
         api_id: resource.api_id(),
         name: fields.text("Name").unwrap_or_else(|| resource.id.clone()),
         stage: websocket::DEFAULT_STAGE.to_owned(),
         stage_variables: BTreeMap::new(),
-        route_selection: websocket::route_selection(&fields).unwrap_or_default(),
+        // The problem is noted.
+        route_selection: route_selection.unwrap_or_else(Selection::nothing),
         api_key_selection: fields.text("ApiKeySelectionExpression"),
         authorizer: None,
         iam_authorization: false,
         routes: BTreeMap::new(),
         other_integrations: BTreeMap::new(),
     };
-    if let Some(stage) = parts.stage() {
-        (api.stage, api.stage_variables) = (websocket::stage(&stage), stage_variables(&stage));
+    let stage = parts.stage();
+    if let Some(stage) = &stage {
+        (api.stage, api.stage_variables) = (websocket::stage(stage), stage_variables(stage));
     }
     for (route, fields) in parts.of(Kind::ApiRoute, &ROUTE) {
         let Some(key) = fields.text("RouteKey") else { continue };
@@ -198,7 +200,9 @@ pub(super) fn websocket(
                 let longest = websocket::DEFAULT_INTEGRATION_TIMEOUT_MS;
                 let timeout = integration.integer("TimeoutInMillis", 50..=longest).unwrap_or(longest);
                 // The other integrations answer by themselves.
-                let route_response = websocket::answers(&fields, &key, responses.get(&route.id).copied());
+                // The response alone is enough: public samples without the expression show their answers.
+                fields.choice("RouteResponseSelectionExpression", &["$default"]);
+                let route_response = responses.contains_key(&route.id);
                 let route = Route {
                     function,
                     integration_timeout: Duration::from_millis(timeout.into()),
@@ -206,6 +210,7 @@ pub(super) fn websocket(
                     api_key_required,
                     request_models,
                     model_selection,
+                    throttle: None,
                 };
                 api.routes.insert(key, route);
             }
@@ -214,6 +219,9 @@ pub(super) fn websocket(
             }
             Target::Wrong => {}
         }
+    }
+    if let Some(stage) = &stage {
+        api.routes = websocket::throttled(stage, api.routes);
     }
     Some(api)
 }

@@ -6,17 +6,25 @@ use std::time::Duration;
 use super::http_api::stage_variables;
 use super::{Context, raw_api};
 use crate::fields::{Fields, Schema};
-use crate::model::{Authorizer, Function, IdentitySource, Route, WebSocketApi};
+use crate::model::{Authorizer, Function, IdentitySource, Route, Throttle, WebSocketApi};
 use crate::resource::{Kind, RAW_API, Resource};
+use crate::selection::Selection;
 use crate::yaml::{Data, Entry};
 
 pub(crate) const WEBSOCKET_API: Schema = Schema {
     subject: "AWS::Serverless::WebSocketApi",
     required: &["Routes", "RouteSelectionExpression"],
-    optional: &["ApiKeySelectionExpression", "Auth", "Name", "StageName", "StageVariables"],
+    optional: &[
+        "ApiKeySelectionExpression",
+        "Auth",
+        "DefaultRouteSettings",
+        "Name",
+        "RouteSettings",
+        "StageName",
+        "StageVariables",
+    ],
     ignored: &[
         "AccessLogSettings",
-        "DefaultRouteSettings",
         "Description",
         "DisableExecuteApiEndpoint",
         "DisableSchemaValidation",
@@ -24,7 +32,6 @@ pub(crate) const WEBSOCKET_API: Schema = Schema {
         "FailOnWarnings",
         "IpAddressType",
         "PropagateTags",
-        "RouteSettings",
         "Tags",
     ],
 };
@@ -49,6 +56,13 @@ pub(crate) const ROUTE: Schema = Schema {
     ignored: &["OperationName", "RequestParameters"],
 };
 
+pub(crate) const ROUTE_SETTINGS: Schema = Schema {
+    subject: "Settings of a route",
+    required: &[],
+    optional: &["ThrottlingBurstLimit", "ThrottlingRateLimit"],
+    ignored: &["DataTraceEnabled", "DetailedMetricsEnabled", "LoggingLevel"],
+};
+
 pub(crate) const ROUTE_RESPONSE: Schema = Schema {
     subject: "AWS::ApiGatewayV2::RouteResponse",
     required: &["ApiId", "RouteId", "RouteResponseKey"],
@@ -61,6 +75,9 @@ pub(crate) const DEFAULT_STAGE: &str = "default";
 /// The type of authorization by a signature with AWS credentials.
 pub(super) const IAM: &str = "AWS_IAM";
 pub(super) const DEFAULT_INTEGRATION_TIMEOUT_MS: u32 = 29_000;
+/// API Gateway's default limits on the requests of an account: in a second, and at once.
+const ACCOUNT_RATE: f64 = 10_000.0;
+const ACCOUNT_BURST: u32 = 5_000;
 
 /// The logical id that SAM gives a route: `sendMessage` becomes `{Api}SendmessageRoute`.
 pub(crate) fn route_id(api: &str, key: &str) -> String {
@@ -98,6 +115,7 @@ fn build(
     let reader = Reader { context, functions };
     let routes = reader.routes(resource, &fields, responses);
     let authorizer = reader.authorizer(&fields);
+    let routes = throttled(&fields, routes);
     if fields.has("Auth") && !routes.contains_key("$connect") {
         fields.wrong("Auth", "needs a $connect route: AWS authorizes only the handshake");
     }
@@ -126,20 +144,56 @@ pub(super) fn stage(fields: &Fields<'_>) -> String {
     stage
 }
 
-/// `$request.body.action`, or the same in `${…}`.
-pub(super) fn route_selection(fields: &Fields<'_>) -> Option<Vec<String>> {
-    let expression = fields.text("RouteSelectionExpression")?;
-    let bare = expression.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-    let bare = bare.or_else(|| expression.strip_prefix('$'));
-    let path = bare.and_then(|bare| bare.strip_prefix("request.body."));
-    let path = path.map(|path| path.split('.').map(str::to_owned).collect::<Vec<_>>());
-    let named = |name: &String| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-    let path = path.filter(|path| path.iter().all(named));
-    if path.is_none() {
-        let message = format!("is \"{expression}\", but the local stack understands only $request.body.name");
-        fields.wrong("RouteSelectionExpression", &message);
+/// The property `RouteSelectionExpression`. Its variables are parts of a message.
+pub(super) fn route_selection(fields: &Fields<'_>) -> Option<Selection> {
+    let property = "RouteSelectionExpression";
+    let selection = Selection::parse(&fields.text(property)?).map_err(|why| fields.wrong(property, &why)).ok()?;
+    let of_body = |name: &str| name.strip_prefix("request.body.").is_some_and(|path| !path.is_empty());
+    if selection.variables().next().is_none() || !selection.variables().all(of_body) {
+        let message = format!("is \"{selection}\", but a message is routed by $request.body.name");
+        fields.wrong(property, &message);
+        return None;
     }
-    path
+    Some(selection)
+}
+
+/// The routes with the limits of the stage that these fields describe.
+pub(super) fn throttled(stage: &Fields<'_>, mut routes: BTreeMap<String, Route>) -> BTreeMap<String, Route> {
+    let default = stage.map("DefaultRouteSettings", &ROUTE_SETTINGS).and_then(|settings| throttle(&settings));
+    for route in routes.values_mut() {
+        route.throttle = default;
+    }
+    let Some(node) = stage.node("RouteSettings") else { return routes };
+    if !matches!(node.data, Data::Map(_)) {
+        stage.problems().push(node.not("RouteSettings", "a map"));
+    }
+    for entry in node.entries() {
+        let own = throttle(&Fields::new(&ROUTE_SETTINGS, &entry.value, stage.problems()));
+        match routes.get_mut(&entry.key) {
+            Some(route) => route.throttle = own.or(default),
+            None => {
+                let message = format!("RouteSettings names the route \"{}\", which the API does not have", entry.key);
+                stage.problems().note(entry.line, message);
+            }
+        }
+    }
+    routes
+}
+
+/// What one of the two limits alone leaves open is the account's own.
+fn throttle(settings: &Fields<'_>) -> Option<Throttle> {
+    let burst = settings.integer("ThrottlingBurstLimit", 0..=u32::MAX);
+    let rate = settings.text("ThrottlingRateLimit").and_then(|text| {
+        let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate >= 0.0);
+        if rate.is_none() {
+            settings.wrong("ThrottlingRateLimit", &format!("must be a number from 0 up, but is \"{text}\""));
+        }
+        rate
+    });
+    if rate.is_none() && burst.is_none() {
+        return None;
+    }
+    Some(Throttle { rate: rate.unwrap_or(ACCOUNT_RATE), burst: burst.unwrap_or(ACCOUNT_BURST) })
 }
 
 /// The generated ids of the routes that have a route response, with the lines of the responses.
@@ -216,6 +270,7 @@ impl Reader<'_> {
             api_key_required: fields.boolean("ApiKeyRequired").unwrap_or(false),
             request_models: self.context.request_models(&fields),
             model_selection: fields.text("ModelSelectionExpression"),
+            throttle: None,
             function: self.function(&fields, "FunctionArn")?,
         })
     }

@@ -64,7 +64,13 @@ const GROUPS: [(&str, &[&Schema]); 13] = [
     ),
     (
         "WebSocket APIs of SAM",
-        &[&websocket::WEBSOCKET_API, &websocket::AUTH, &websocket::ROUTE, &websocket::ROUTE_RESPONSE],
+        &[
+            &websocket::WEBSOCKET_API,
+            &websocket::AUTH,
+            &websocket::ROUTE,
+            &websocket::ROUTE_SETTINGS,
+            &websocket::ROUTE_RESPONSE,
+        ],
     ),
     (
         "HTTP APIs of SAM",

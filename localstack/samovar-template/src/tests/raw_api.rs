@@ -53,7 +53,7 @@ fn a_websocket_api_is_the_same_as_one_of_sam() {
     let api = socket(&more.concat());
     assert_eq!((api.name.as_str(), api.stage.as_str(), api.api_id.as_str()), ("chat", "prod", "api"));
     assert_eq!(api.stage_variables, overrides(&[("a", "b")]));
-    assert_eq!(api.route_selection, ["action"]);
+    assert_eq!(api.route_selection.to_string(), "$request.body.action");
     let (connect, send) = (&api.routes["$connect"], &api.routes["send"]);
     assert!(connect.api_key_required && !connect.route_response && connect.function == "f");
     assert!(send.route_response && send.request_models["a"] == json!({"type": "object"}));
@@ -244,6 +244,47 @@ fn parts_that_do_not_fit_together_are_errors() {
     let needed = ["Name", "RouteSelectionExpression"].map(|name| (3, format!("{missing}.{name} is missing")));
     let needed: Vec<_> = needed.iter().map(|(line, message)| (*line, message.as_str())).collect();
     assert_problems(&bare("ProtocolType: WEBSOCKET"), &needed);
+}
+
+#[test]
+fn a_route_has_the_limits_of_its_stage() {
+    let routes = [
+        route("A", "a", ""),
+        route("B", "b", ""),
+        part("Second", "Stage", "ApiId: !Ref Api, StageName: x, DefaultRouteSettings: {ThrottlingRateLimit: 9}"),
+    ];
+    let with = |settings: &str| api("WEBSOCKET", &routes.concat()).replace("AutoDeploy: true", settings);
+    let limits = |settings: &str| {
+        let api = read(&with(settings)).websocket_apis.remove(0);
+        ["a", "b"].map(|key| api.routes[key].throttle.map(|throttle| (throttle.rate, throttle.burst)))
+    };
+    assert_eq!(limits("AutoDeploy: true"), [None, None], "another stage is not run");
+    let default = "DefaultRouteSettings: {ThrottlingRateLimit: 2.5, ThrottlingBurstLimit: 4, LoggingLevel: INFO}";
+    assert_eq!(limits(default), [Some((2.5, 4)), Some((2.5, 4))]);
+    let own = "RouteSettings: {b: {ThrottlingBurstLimit: 1}, c: {DataTraceEnabled: true}}";
+    assert_eq!(limits(own), [None, Some((10_000.0, 1))]);
+    let notes = read(&with(own)).notes;
+    let message = "RouteSettings names the route \"c\", which the API does not have";
+    assert!(notes.iter().any(|note| (note.line, note.message.as_str()) == (5, message)), "{notes:?}");
+    for (settings, message) in [
+        ("DefaultRouteSettings: {ThrottlingRateLimit: -1}", "Settings of a route.ThrottlingRateLimit must be a number"),
+        ("DefaultRouteSettings: {ThrottlingRateLimit: many}", "Settings of a route.ThrottlingRateLimit must be"),
+        ("RouteSettings: {a: {ThrottlingBurstLimit: -1}}", "Settings of a route.ThrottlingBurstLimit is -1"),
+        ("RouteSettings: []", "RouteSettings must be a map"),
+    ] {
+        assert_problems(&with(settings), &[(5, message)]);
+    }
+}
+
+#[test]
+fn a_response_of_a_route_is_enough_to_answer() {
+    let response = part("R", "RouteResponse", "ApiId: !Ref Api, RouteId: !Ref S, RouteResponseKey: $default");
+    assert!(socket(&(route("S", "send", "") + &response)).routes["send"].route_response);
+    let expression = ", RouteResponseSelectionExpression: $default";
+    assert!(!socket(&route("S", "send", expression)).routes["send"].route_response);
+    let wrong = route("S", "send", ", RouteResponseSelectionExpression: $request.body.a");
+    let message = "AWS::ApiGatewayV2::Route.RouteResponseSelectionExpression cannot be";
+    assert_problems(&api("WEBSOCKET", &wrong), &[(7, message)]);
 }
 
 #[test]

@@ -325,10 +325,16 @@ fn a_websocket_api_that_cannot_be_deployed_is_an_error() {
         assert_problems(&source, &[(4, message)]);
     }
     let source = with_resources(&format!("{}{}", function("F", ""), api("", connect)));
-    assert_problems(
-        &source.replace("$request.body.action", "$context.routeKey"),
-        &[(4, "AWS::Serverless::WebSocketApi.RouteSelectionExpression is")],
-    );
+    for expression in ["$context.routeKey", "$request.header.a", "static", "$request.body.", "'${request.body.a'"] {
+        assert_problems(
+            &source.replace("$request.body.action", expression),
+            &[(4, "AWS::Serverless::WebSocketApi.RouteSelectionExpression is")],
+        );
+    }
+    for expression in ["'${request.body.a.b}'", "'${request.body.a}-$request.body.b[0]'"] {
+        let api = read(&source.replace("$request.body.action", expression)).websocket_apis.remove(0);
+        assert_eq!(format!("'{}'", api.route_selection), expression);
+    }
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub(super) fn websocket_apis(
             region: REGION.to_owned(),
             account_id: ACCOUNT_ID.to_owned(),
             limits,
+            in_order: options.websocket_in_order,
             invoker: Arc::clone(invoker),
             door: door.clone(),
             registry: Registry::default(),

@@ -19,7 +19,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message, Utf8Bytes};
 
 use super::events::Closed;
 use super::registry::{Connection, Outgoing};
-use super::routes::Dispatcher;
+use super::routes::{Dispatcher, TooMany};
 use super::{Api, Limits};
 use crate::clock::now_ms;
 
@@ -29,6 +29,7 @@ const UNSUPPORTED: u16 = 1003;
 const NO_STATUS: u16 = 1005;
 const ABNORMAL: u16 = 1006;
 const INVALID_PAYLOAD: u16 = 1007;
+const POLICY_VIOLATION: u16 = 1008;
 const TOO_BIG: u16 = 1009;
 const PROTOCOL_ERROR: u16 = 1002;
 
@@ -135,7 +136,9 @@ async fn read(
             Some(Ok(Message::Text(text))) => {
                 connection.touch();
                 api.door.meter().websocket_message(text.len());
-                dispatcher.dispatch(text.to_string()).await;
+                if let Err(TooMany) = dispatcher.dispatch(text.to_string()).await {
+                    return SocketEnd::ToTell(Closed { code: POLICY_VIOLATION, reason: "Too many requests".into() });
+                }
             }
             Some(Ok(Message::Binary(_))) => {
                 let reason = "Binary frames are not supported".into();

@@ -16,9 +16,10 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::events::{self, Client, Closed, Handshake};
 use super::policy::{Verdict, evaluate};
 use super::registry::Connection;
-use super::{Api, connection, routes};
+use super::{Api, answer, connection, routes};
 use crate::chaos::{DISCONNECT, GATEWAY};
 use crate::clock::now_ms;
+use crate::http_api::response::final_status;
 use crate::ids::{gateway_id, gateway_trace_header};
 use crate::invoke::IntegrationError;
 use crate::server::{HeaderCase, Scheme};
@@ -140,12 +141,12 @@ async fn connect(
             _ => refuse(StatusCode::BAD_GATEWAY, "Internal server error"),
         }
     })?;
-    let status = answer.get("statusCode").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
-    // An interim status cannot end a handshake.
-    let status = status.filter(|code| (200..600).contains(code));
-    let Some(status) = status.and_then(|code| StatusCode::from_u16(code).ok()) else {
-        tracing::warn!("{}: the answer to $connect has no statusCode from 200 to 599", route.function);
-        return Err(refuse(StatusCode::BAD_GATEWAY, "Internal server error"));
+    let status = match answer::read(&answer).and_then(|read| Ok(final_status(read.status)?)) {
+        Ok(status) => status,
+        Err(why) => {
+            tracing::warn!("{}: the answer to $connect is malformed: {why}", route.function);
+            return Err(refuse(StatusCode::BAD_GATEWAY, "Internal server error"));
+        }
     };
     if !status.is_success() {
         return Err(refuse(status, status.canonical_reason().unwrap_or("Refused")));

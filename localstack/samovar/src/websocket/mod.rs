@@ -2,13 +2,15 @@
 //! responses, limits and close codes, `$disconnect`, and the management API.
 //!
 //! - [`handshake`] decides whether a client gets in, and [`connection`] owns an open socket until it is closed.
-//! - [`events`] builds the functions' events, and [`routes`] selects the function for a frame and returns its answer.
+//! - [`events`] builds the functions' events, and [`routes`] selects the function for a frame and returns its answer,
+//!   which [`answer`] reads. [`throttle`] has the limits on a client's messages.
 //! - [`registry`] knows the open connections, [`management`] is `@connections`, and [`router()`] receives requests.
 //!
 //! A connection is in the registry from the moment its `$connect` has answered until its socket begins to close. Before
 //! and after that, `@connections` answers 410. Each connection that was let in ends with one `$disconnect`, even if its
 //! client left during the handshake.
 
+mod answer;
 pub(crate) mod connection;
 pub(crate) mod events;
 pub(crate) mod handshake;
@@ -17,6 +19,7 @@ pub(crate) mod policy;
 pub(crate) mod registry;
 mod router;
 pub(crate) mod routes;
+mod throttle;
 
 #[cfg(test)]
 mod tests;
@@ -69,6 +72,8 @@ pub(crate) struct Api {
     pub region: String,
     pub account_id: String,
     pub limits: Limits,
+    /// Whether a function gets the frames of one connection and route one after the other, and not at once.
+    pub in_order: bool,
     pub invoker: Arc<dyn Invoker>,
     /// The calls of functions to `@connections` pass this door, and so does each `$disconnect`.
     pub door: Door,

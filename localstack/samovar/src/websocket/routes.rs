@@ -1,55 +1,95 @@
 //! Selects the function for a frame, and returns its answer.
 //!
-//! Frames of one connection and route are handled one after the other, in the order in which they came. Frames of
-//! different routes are handled at the same time. AWS promises no order at all, so a client that needs an order must
-//! wait for its acknowledgement. Here, a client that does not wait sees its frames handled in order, and a slow route
-//! does not delay others.
+//! Frames of one connection are handled at once and in any order, as on AWS ([a report]: there is no control over it).
+//! So a client that needs an order must wait for its acknowledgement. [`Api::in_order`] is for clients that can't: the
+//! frames of one connection and route are then handled one after the other, in the order in which they came, and those
+//! of different routes still at once.
+//!
+//! The number of frames that are handled or wait is bounded. At the bound, the client is not read from.
+//!
+//! [a report]: https://repost.aws/questions/QUa2N5ZwL4QjSFuJkuI4nGcg
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use base64::Engine as _;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::registry::Connection;
-use super::{Api, events};
+use super::throttle::Buckets;
+use super::{Api, answer, events};
 use crate::ids::gateway_id;
-use crate::invoke::IntegrationError;
-use samovar_template::Route;
+use crate::invoke::{self, IntegrationError};
+use crate::json_path;
+use samovar_template::{Route, Selection};
 
-/// The frames of one route that may wait. Beyond that, the client is not read from.
-const LANE_FRAMES: usize = 64;
+/// The frames of one connection that may be handled at once; in order, the frames of one route that may wait.
+const FRAMES: usize = 64;
 
-/// The queues of a connection to its routes.
+/// The client has sent more messages than its route takes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TooMany;
+
+/// The frames of a connection that are being handled.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
     api: Arc<Api>,
     connection: Arc<Connection>,
+    buckets: Buckets,
+    /// The queues to the routes, in order.
     lanes: HashMap<String, mpsc::Sender<String>>,
     running: JoinSet<()>,
 }
 
 impl Dispatcher {
     pub(crate) fn new(api: Arc<Api>, connection: Arc<Connection>) -> Self {
-        Self { api, connection, lanes: HashMap::new(), running: JoinSet::new() }
+        Self { api, connection, buckets: Buckets::default(), lanes: HashMap::new(), running: JoinSet::new() }
     }
 
-    pub(crate) async fn dispatch(&mut self, frame: String) {
-        let Some(route_key) = select(&self.api, &frame) else {
+    /// Hands a frame to its route.
+    pub(crate) async fn dispatch(&mut self, frame: String) -> Result<(), TooMany> {
+        let Some((route_key, route)) = select(&self.api, &frame) else {
             let id = &self.connection.client.connection_id;
             send(&self.api, &self.connection, events::error_frame("Forbidden", id, &gateway_id()).into_bytes());
-            return;
+            return Ok(());
         };
+        if let Some(limit) = route.throttle
+            && !self.buckets.take(route_key, limit, Instant::now())
+        {
+            return Err(TooMany);
+        }
+        let route_key = route_key.to_owned();
+        match self.api.in_order {
+            true => self.queue(route_key, frame).await,
+            false => self.begin(route_key, frame).await,
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self, route_key: String, frame: String) {
+        while self.running.try_join_next().is_some() {}
+        if self.running.len() >= FRAMES {
+            self.running.join_next().await;
+        }
+        let (api, connection) = (Arc::clone(&self.api), Arc::clone(&self.connection));
+        let handled = async move { handle(&api, &connection, &route_key, &frame).await };
+        self.running.spawn(self.api.tasks.track_future(handled));
+    }
+
+    async fn queue(&mut self, route_key: String, frame: String) {
         let lane = match self.lanes.get(&route_key) {
             Some(lane) => lane,
             None => {
-                let (lane, frames) = mpsc::channel(LANE_FRAMES);
-                let (api, connection) = (Arc::clone(&self.api), Arc::clone(&self.connection));
-                let tracked = self.api.tasks.track_future(serve(api, connection, route_key.clone(), frames));
-                self.running.spawn(tracked);
+                let (lane, mut frames) = mpsc::channel::<String>(FRAMES);
+                let (api, connection, key) = (Arc::clone(&self.api), Arc::clone(&self.connection), route_key.clone());
+                let handled = async move {
+                    while let Some(frame) = frames.recv().await {
+                        handle(&api, &connection, &key, &frame).await;
+                    }
+                };
+                self.running.spawn(self.api.tasks.track_future(handled));
                 self.lanes.entry(route_key).or_insert(lane)
             }
         };
@@ -58,7 +98,7 @@ impl Dispatcher {
     }
 
     /// Waits for up to `time` until every accepted frame has been handled. Later frames are still handled after that.
-    pub(crate) async fn finish(mut self, time: Duration) {
+    pub(crate) async fn finish(mut self, time: std::time::Duration) {
         self.lanes.clear();
         let handled = async { while self.running.join_next().await.is_some() {} };
         if tokio::time::timeout(time, handled).await.is_err() {
@@ -68,67 +108,64 @@ impl Dispatcher {
     }
 }
 
-async fn serve(api: Arc<Api>, connection: Arc<Connection>, route_key: String, mut frames: mpsc::Receiver<String>) {
-    let Some(route) = api.spec.routes.get(&route_key).cloned() else { return };
-    while let Some(frame) = frames.recv().await {
-        let request_id = gateway_id();
-        let event = events::message(&api, &connection.client, &route_key, &request_id, &frame);
-        match invoke(&api, &route, &event).await {
+async fn handle(api: &Arc<Api>, connection: &Connection, route_key: &str, frame: &str) {
+    let Some(route) = api.spec.routes.get(route_key) else { return };
+    let request_id = gateway_id();
+    let event = events::message(api, &connection.client, route_key, &request_id, frame);
+    let failed = match invoke(api, route, &event).await {
+        Ok(answered) => match answer::read(&answered) {
             Ok(answer) => {
-                if let Some(body) = route.route_response.then(|| body_of(&answer)).flatten() {
-                    send(&api, &connection, body);
+                if let Some(body) = answer.body.filter(|_| route.route_response) {
+                    send(api, connection, body);
                 }
+                return;
             }
-            Err(error) => {
-                let client = &connection.client;
-                tracing::warn!(route = route_key, connection = client.connection_id, "{error}");
-                let frame = events::error_frame("Internal server error", &client.connection_id, &request_id);
-                send(&api, &connection, frame.into_bytes());
-            }
+            Err(why) => format!("{}: the answer is malformed: {why}", route.function),
+        },
+        Err(IntegrationError::IntegrationTimeout { after }) => {
+            refuse(api, connection, "Endpoint request timed out", &request_id);
+            let client = &connection.client.connection_id;
+            tracing::warn!(route = route_key, connection = client, "The integration timed out after {after:?}");
+            return;
         }
-    }
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!(route = route_key, connection = connection.client.connection_id, "{failed}");
+    refuse(api, connection, "Internal server error", &request_id);
 }
 
 /// Calls a route's function, for at most the integration's time. A function that takes longer goes on, without effect
 /// here.
 pub(crate) async fn invoke(api: &Arc<Api>, route: &Route, event: &Value) -> Result<Value, IntegrationError> {
-    let (invoker, function) = (Arc::clone(&api.invoker), route.function.clone());
     let payload = event.to_string().into();
-    let running = api.tasks.spawn(async move { invoker.invoke(&function, payload).await });
-    let answer = match tokio::time::timeout(route.integration_timeout, running).await {
-        Ok(Ok(answer)) => answer?,
-        Ok(Err(failed)) => return Err(IntegrationError::Host(failed.to_string())),
-        Err(_) => return Err(IntegrationError::IntegrationTimeout { after: route.integration_timeout }),
-    };
+    let answer = invoke::within(route.integration_timeout, &api.invoker, &api.tasks, &route.function, payload).await?;
     serde_json::from_slice(&answer).map_err(|_| IntegrationError::MalformedResponse)
 }
 
-/// The route key for a frame; `None` if there is not even `$default`.
-fn select(api: &Api, frame: &str) -> Option<String> {
+/// The route for a frame, with its key; `None` if there is not even `$default`.
+fn select<'a>(api: &'a Api, frame: &str) -> Option<(&'a str, &'a Route)> {
     let routes = &api.spec.routes;
     let selected = evaluate(&api.spec.route_selection, frame);
     // The predefined routes cannot be called by name.
-    let custom = selected.filter(|key| !key.starts_with('$') && routes.contains_key(key));
-    custom.or_else(|| routes.contains_key("$default").then(|| "$default".to_owned()))
+    let custom = selected.filter(|key| !key.starts_with('$')).and_then(|key| routes.get_key_value(&key));
+    let found = custom.or_else(|| routes.get_key_value("$default"))?;
+    Some((found.0.as_str(), found.1))
 }
 
-/// The value of `$request.body.a.b`, or `None` if the frame is not JSON or does not have this key.
-pub(super) fn evaluate(path: &[String], frame: &str) -> Option<String> {
+/// The key for a frame, or `None` if the frame is not JSON. What the frame does not have is empty.
+pub(super) fn evaluate(selection: &Selection, frame: &str) -> Option<String> {
     let body: Value = serde_json::from_str(frame).ok()?;
-    match path.iter().try_fold(&body, |value, key| value.get(key))? {
+    Some(selection.evaluate(|name| match json_path::find(&body, name.strip_prefix("request.body.")?)?.as_ref() {
         Value::String(text) => Some(text.clone()),
         Value::Null => None,
         other => Some(other.to_string()),
-    }
+    }))
 }
 
-/// The body that a proxy integration returns to the client.
-fn body_of(answer: &Value) -> Option<Vec<u8>> {
-    let body = answer.get("body")?.as_str()?;
-    if answer.get("isBase64Encoded").and_then(Value::as_bool) == Some(true) {
-        return base64::engine::general_purpose::STANDARD.decode(body).ok();
-    }
-    Some(body.as_bytes().to_vec())
+/// Tells the client that its message could not be handled.
+fn refuse(api: &Api, connection: &Connection, message: &str, request_id: &str) {
+    let frame = events::error_frame(message, &connection.client.connection_id, request_id);
+    send(api, connection, frame.into_bytes());
 }
 
 fn send(api: &Api, connection: &Connection, frame: Vec<u8>) {
@@ -139,17 +176,25 @@ fn send(api: &Api, connection: &Connection, frame: Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::evaluate;
+    use super::*;
 
     #[test]
-    fn a_route_key_is_the_value_at_the_path() {
-        let path = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
-        let action = path(&["action"]);
-        assert_eq!(evaluate(&action, r#"{"action":"join"}"#).as_deref(), Some("join"));
-        assert_eq!(evaluate(&path(&["a", "b"]), r#"{"a":{"b":"join"}}"#).as_deref(), Some("join"));
-        assert_eq!(evaluate(&action, r#"{"action":7}"#).as_deref(), Some("7"));
-        for frame in ["not json", "[]", "{}", r#"{"action":null}"#, r#""action""#, ""] {
-            assert_eq!(evaluate(&action, frame), None, "{frame}");
+    fn a_route_key_is_made_of_values_of_the_message() {
+        let key = |expression: &str, frame: &str| evaluate(&Selection::parse(expression).expect("valid"), frame);
+        for (expression, frame, expected) in [
+            ("$request.body.action", r#"{"action":"join"}"#, "join"),
+            ("${request.body.a.b}", r#"{"a":{"b":"join"}}"#, "join"),
+            ("$request.body.a[1].b", r#"{"a":[0,{"b":"join"}]}"#, "join"),
+            ("${request.body.action}-v${request.body.version}", r#"{"action":"join","version":2}"#, "join-v2"),
+            ("$request.body.action", r#"{"action":7}"#, "7"),
+            ("$request.body.action", "[]", ""),
+            ("$request.body.action", r#"{"action":null}"#, ""),
+            ("$request.body.action", r#""action""#, ""),
+        ] {
+            assert_eq!(key(expression, frame).as_deref(), Some(expected), "{expression} {frame}");
+        }
+        for frame in ["not json", ""] {
+            assert_eq!(key("$request.body.action", frame), None, "{frame}");
         }
     }
 }

@@ -51,9 +51,13 @@ async fn a_refused_connect_refuses_the_handshake_with_its_own_status() {
         assert_eq!(bench.refused().await.0, status);
     }
     for status in [200, 201, 204, 299] {
-        bench.functions.answers("connect", json!({ "statusCode": status }));
-        assert!(bench.upgrade().await.is_ok(), "{status}");
+        for status in [json!(status), json!(status.to_string())] {
+            bench.functions.answers("connect", json!({ "statusCode": status }));
+            assert!(bench.upgrade().await.is_ok(), "{status}");
+        }
     }
+    bench.functions.answers("connect", json!({ "statusCode": "403" }));
+    assert_eq!(bench.refused().await.0, 403);
 }
 
 #[tokio::test]
@@ -75,9 +79,14 @@ async fn a_failed_connect_is_502() {
     let bench = Bench::start().await;
     bench.functions.fails("connect", "boom");
     assert_eq!(bench.refused().await.0, 502);
-    for answer in
-        [json!(null), json!("text"), json!({}), json!({ "statusCode": "nonsense" }), json!({ "statusCode": 7 })]
-    {
+    for answer in [
+        json!(null),
+        json!("text"),
+        json!({}),
+        json!({ "statusCode": "nonsense" }),
+        json!({ "statusCode": 7 }),
+        json!({ "statusCode": 200, "Data": "a field of its own" }),
+    ] {
         bench.functions.answers("connect", answer.clone());
         assert_eq!(bench.refused().await.0, 502, "{answer}");
     }

@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use super::client::{CONTINUATION, PING, TEXT};
 use super::*;
+use samovar_template::Throttle;
 
 const FRAME_BYTES: usize = 32 * 1024;
 
@@ -170,4 +171,24 @@ async fn a_connection_ends_with_its_life_however_busy() {
     }
     assert!(start.elapsed() >= LIFE);
     assert_eq!(bench.disconnected().await.0, 1001);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_too_many_messages_is_closed_with_1008() {
+    let bench = Bench::with(|api| route(api, "join").throttle = Some(Throttle { rate: 0.0, burst: 3 })).await;
+    let (mut busy, mut other) = (bench.connect().await, bench.connect().await);
+    for _ in 0..4 {
+        busy.send(r#"{"action":"join"}"#).await;
+    }
+    assert_eq!(busy.closed().await.0, 1008);
+    assert_eq!(bench.disconnected().await.0, 1008);
+    assert_eq!(bench.functions.count("join"), 3);
+    // Neither another client nor a route without a limit is concerned.
+    other.send(r#"{"action":"join"}"#).await;
+    for _ in 0..4 {
+        other.send(r#"{"action":"echo"}"#).await;
+        assert_eq!(other.json().await, json!({ "action": "echo" }));
+    }
+    bench.drained_of(other).await;
+    assert_eq!(bench.functions.count("join"), 4);
 }

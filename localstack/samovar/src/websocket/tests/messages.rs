@@ -93,9 +93,12 @@ async fn a_failed_function_is_an_error_frame_and_the_client_stays() {
             client.send(&json!({ "action": function }).to_string()).await;
             assert_error(&client.json().await, "Internal server error", &client.id);
         }
-        bench.functions.script(function, |_| Ok("not json".into()));
-        client.send(&json!({ "action": function }).to_string()).await;
-        assert_error(&client.json().await, "Internal server error", &client.id);
+        // Answers that are no answers of a proxy integration, such as one with a field of its own.
+        for answer in ["not json", r#"{"statusCode":200,"Data":"Hello"}"#, r#"{"statusCode":"two"}"#, r#"["a"]"#] {
+            bench.functions.script(function, move |_| Ok(answer.into()));
+            client.send(&json!({ "action": function }).to_string()).await;
+            assert_error(&client.json().await, "Internal server error", &client.id);
+        }
     }
     bench.functions.answers("echo", json!({ "body": "still here" }));
     client.send(r#"{"action":"echo"}"#).await;
@@ -108,10 +111,13 @@ async fn a_function_that_exceeds_the_integration_timeout_is_an_error_frame() {
     let gate = bench.functions.hold("join");
     let mut client = bench.connect().await;
     client.send(r#"{"action":"join"}"#).await;
-    assert_error(&client.json().await, "Internal server error", &client.id);
+    let event = bench.functions.event("join").await;
+    let frame = client.json().await;
+    assert_error(&frame, "Endpoint request timed out", &client.id);
+    assert_eq!(frame["requestId"], event["requestContext"]["requestId"]);
     // It runs on, and the next one does not wait for it.
     client.send(r#"{"action":"join"}"#).await;
-    assert_error(&client.json().await, "Internal server error", &client.id);
+    assert_error(&client.json().await, "Endpoint request timed out", &client.id);
     assert_eq!(bench.functions.count("join"), 2);
     gate.add_permits(2);
     bench.drained_of(client).await;
@@ -134,7 +140,7 @@ async fn only_a_route_with_a_route_response_answers() {
         client.send(r#"{"action":"echo"}"#).await;
         bench.functions.event("echo").await;
     }
-    bench.functions.answers("echo", json!({ "statusCode": 200, "body": "the first frame" }));
+    bench.functions.answers("echo", json!({ "statusCode": "200", "body": "the first frame" }));
     client.send(r#"{"action":"echo"}"#).await;
     assert_eq!(client.text().await, "the first frame");
 }
@@ -152,8 +158,30 @@ async fn a_base64_body_is_decoded() {
 }
 
 #[tokio::test]
-async fn messages_of_one_route_are_handled_in_order_and_do_not_hold_up_others() {
+async fn messages_of_one_connection_are_handled_at_once() {
     let bench = Bench::start().await;
+    let gate = bench.functions.hold("join");
+    let mut client = bench.connect().await;
+    for n in 0..50 {
+        client.send(&json!({ "action": "join", "n": n }).to_string()).await;
+    }
+    let mut begun = Vec::new();
+    for _ in 0..50 {
+        let event = bench.functions.event("join").await;
+        let body: Value = serde_json::from_str(event["body"].as_str().unwrap()).unwrap();
+        begun.push(body["n"].as_u64().unwrap());
+    }
+    begun.sort_unstable();
+    assert!(begun.into_iter().eq(0..50), "All of them have begun before one has ended");
+    client.send(r#"{"action":"echo"}"#).await;
+    assert_eq!(client.json().await, json!({ "action": "echo" }));
+    gate.add_permits(50);
+    bench.drained_of(client).await;
+}
+
+#[tokio::test]
+async fn in_order_messages_of_one_route_follow_each_other_and_do_not_hold_up_other_routes() {
+    let bench = Bench::with(|api| api.in_order = true).await;
     let gate = bench.functions.hold("join");
     let mut client = bench.connect().await;
     for n in 0..50 {

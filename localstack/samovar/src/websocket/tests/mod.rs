@@ -30,7 +30,7 @@ use crate::testing::functions::Functions;
 use crate::testing::{NEVER, PATIENCE, within};
 use client::{Client, RawClient, Upgrade};
 use samovar_services::door::Door;
-use samovar_template::{Authorizer, IdentitySource, Route, WebSocketApi};
+use samovar_template::{Authorizer, IdentitySource, Route, Selection, WebSocketApi};
 
 /// A running API in front of scripted functions. Its routes: `join` without and `echo` with a route response, both and
 /// `$default` to the functions of their name; `$connect` and `$disconnect` likewise.
@@ -68,6 +68,7 @@ impl Bench {
             domain: address.to_string(),
             region: "us-east-1".into(),
             account_id: "000000000000".into(),
+            in_order: false,
             limits: Limits { idle: NEVER, life: NEVER, close: NEVER, ..Limits::default() },
             invoker: Arc::clone(&functions) as _,
             door: Door::default(),
@@ -177,6 +178,7 @@ fn spec() -> WebSocketApi {
             api_key_required: false,
             request_models: BTreeMap::new(),
             model_selection: None,
+            throttle: None,
         };
         (key.to_owned(), route)
     });
@@ -186,7 +188,7 @@ fn spec() -> WebSocketApi {
         name: "chat".into(),
         stage: "prod".into(),
         stage_variables: BTreeMap::new(),
-        route_selection: vec!["action".into()],
+        route_selection: Selection::parse("$request.body.action").unwrap(),
         api_key_selection: None,
         authorizer: None,
         iam_authorization: false,
