@@ -7,12 +7,16 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::Value;
 
 /// What a build or a run leaves beside the sources.
 const LEFT: [&str; 4] = [".aws-sam", ".samovar", "node_modules", "target"];
+
+/// No step of a test takes this long, also on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running example.
 pub(crate) struct Example {
@@ -134,6 +138,14 @@ fn copy(from: &Path, to: &Path) {
             true => copy(&entry.path(), &to.join(name)),
             false => drop(std::fs::copy(entry.path(), to.join(name)).unwrap()),
         }
+    }
+}
+
+/// Waits for a future, but not for ever.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(result) => result,
+        Err(_) => panic!("Waited in vain until: {what}"),
     }
 }
 
