@@ -21,6 +21,8 @@ def free_port():
 def stack(root, *options, **variables):
     """The local stack, with these options and variables of its environment. Gives its ready line."""
     command = [root / "target/debug/parley", "--ephemeral", "--port", "0", "--no-site-build", "--param", "MockLatencyMs=0"]
+    # As in the Rust tests: what each of several messages in a row gets is tested.
+    command.append("--websocket-in-order")
     environment = os.environ | variables
     process = subprocess.Popen([*command, *options], cwd=root, env=environment, stdout=subprocess.PIPE, text=True)
     try:

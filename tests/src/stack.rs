@@ -128,6 +128,8 @@ impl Stack {
         command.current_dir(workspace()).args(["--port", &options.port.unwrap_or(0).to_string()]).args(&options.args);
         // Tests of the site build their own. All other tests need only Rust.
         command.arg("--no-site-build");
+        // Tests send several messages in a row and say what each of them gets. On AWS they could overtake each other.
+        command.arg("--websocket-in-order");
         // All stacks of a run write down which permissions their functions use: `just permissions`.
         #[expect(clippy::disallowed_methods, reason = "the harness has no settings but this one")]
         let permissions = std::env::vars_os().find(|(name, _)| name == "PERMISSIONS_LOG").map(|(_, log)| log);
