@@ -18,6 +18,7 @@
 #![warn(missing_docs)]
 
 mod addresses;
+mod aws_names;
 mod bill;
 mod build;
 mod chaos;

@@ -1,4 +1,4 @@
-//! S3: the template's buckets over HTTP, in path style, at `/{bucket}` and `/{bucket}/{key}`.
+//! S3: the template's buckets over HTTP, at `/{bucket}` and `/{bucket}/{key}`, and under S3's own names.
 //!
 //! - [`s3s`] is the protocol: it reads requests, checks their signatures and writes the answers. It calls `operations`.
 //!   `form` (a browser's POST) and `cors` run before it, because it does not stream forms and has no CORS.
@@ -7,6 +7,7 @@
 //!   of the site or an API.
 //! - `parts` keeps the parts of uploads that are not completed, and `assembling` has the operations on them.
 //! - `store` keeps the objects: `object` is the file format of one, and `upload` writes it.
+//! - `host` finds the bucket in the names that S3 itself has.
 //! - `access` identifies the caller, and takes the call through the door of all services.
 //!
 //! Invariant: an object is visible as a whole or not at all, and no body is held in memory.
@@ -17,6 +18,7 @@ mod conditions;
 mod cors;
 mod digests;
 mod form;
+mod host;
 mod lending;
 mod lifecycle;
 mod listing;
@@ -94,6 +96,7 @@ impl S3 {
         let mut protocol = S3ServiceBuilder::new(Operations::new(Arc::clone(&store)));
         protocol.set_auth(keys.clone());
         protocol.set_access(Access);
+        protocol.set_host(host::Hosts);
         let protocol = protocol.build();
         Ok(Self { store, keys, protocol, lifecycle_day, temporary: Mutex::new(temporary) })
     }
@@ -138,12 +141,12 @@ impl S3 {
         bucket: Option<&Arc<store::Bucket>>,
         request: Request,
     ) -> Response<Body> {
+        let is_of_bucket = host::addressed(&request).1.is_empty();
         let (mut head, body) = request.into_parts();
-        let key = head.uri.path().trim_start_matches('/').split_once('/').map_or("", |(_, key)| key);
         if let Some(bucket) = bucket.filter(|_| head.method == Method::OPTIONS) {
-            return cors::preflight(&bucket.spec.cors, &head.headers, !key.is_empty());
+            return cors::preflight(&bucket.spec.cors, &head.headers, !is_of_bucket);
         }
-        let (method, headers, is_of_bucket) = (head.method.clone(), head.headers.clone(), key.is_empty());
+        let (method, headers) = (head.method.clone(), head.headers.clone());
         let form = bucket.filter(|_| method == Method::POST && is_of_bucket && form::is_form(&headers));
         let (body, receipt) = lending::lend(body);
         let mut response = if let Some(bucket) = form {
@@ -178,8 +181,7 @@ impl S3 {
 }
 
 async fn handle(State((s3, door)): State<(Arc<S3>, Door)>, request: Request) -> Response<Body> {
-    let name = request.uri().path().trim_start_matches('/').split('/').next().unwrap_or_default();
-    let bucket = s3.store.bucket(name).map(Arc::clone);
+    let bucket = s3.store.bucket(host::addressed(&request).0).map(Arc::clone);
     let entrance = Arc::new(Entrance::new(door));
     let mut response = s3.answer(&entrance, bucket.as_ref(), request).await;
     // Who may not list a bucket is not told what is missing in it.

@@ -28,9 +28,10 @@ const SDK_2: &str = "aws-sdk";
 pub(super) const DEBUG_PORT: u16 = 9229;
 const REMEDY: &str = "install Node.js 20 or newer, with npm";
 /// The files that are written beside the client.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("client.cjs", include_str!("nodejs/client.cjs")),
     ("main.mjs", include_str!("nodejs/main.mjs")),
+    ("names.cjs", include_str!("nodejs/names.cjs")),
     ("sdk.mjs", include_str!("nodejs/sdk.mjs")),
 ];
 /// More files than this are not looked through for the packages of the SDK that they use.
@@ -58,7 +59,10 @@ pub(super) async fn code(
         let option = if knows_inspect_wait(&program).await { "wait" } else { "brk" };
         args.push(format!("--inspect-{option}=127.0.0.1:{port}"));
     }
-    args.extend(["--require".to_owned(), file("client.cjs"), file("main.mjs"), function.handler.clone()]);
+    for preload in ["names.cjs", "client.cjs"] {
+        args.extend(["--require".to_owned(), file(preload)]);
+    }
+    args.extend([file("main.mjs"), function.handler.clone()]);
     Ok(Code {
         program,
         args,

@@ -25,6 +25,9 @@ pub(super) const DEBUG_PORT: u16 = 5678;
 const DEBUGGER: &str = "debugpy>=1.8,<2";
 
 const REMEDY: &str = "install Python 3 with its module venv";
+/// Files of the environment. Python runs the lines of a `.pth` when it starts.
+const FILES: [(&str, &str); 2] =
+    [("samovar_names.py", include_str!("samovar_names.py")), ("samovar_names.pth", "import samovar_names\n")];
 
 pub(super) async fn code(
     function: &Function,
@@ -35,7 +38,8 @@ pub(super) async fn code(
     let (python, version) = interpreter(function).await?;
     let requirements = requirements(function)?;
     let packages: Vec<_> = RUNTIME.into_iter().chain(debug.map(|_| DEBUGGER)).collect();
-    let name = cache::name_of(&[version.as_bytes(), &requirements, packages.concat().as_bytes()]);
+    let own = FILES.map(|(_, text)| text).concat();
+    let name = cache::name_of(&[version.as_bytes(), &requirements, packages.concat().as_bytes(), own.as_bytes()]);
     let shared = cache.join("python");
     let make = async |folder: PathBuf| install(function, &python, &packages, &requirements, &folder).await;
     let folder = cache::folder(&shared, &format!("{version}-{name}"), make).await?;
@@ -155,7 +159,12 @@ async fn install(
     let mut paths = Command::new(folder.join("bin/python"));
     let link = "import os, sys, sysconfig; os.symlink(sysconfig.get_path('purelib'), sys.argv[1])";
     paths.args(["-c", link]).arg(folder.join("runtime"));
-    run("python", REMEDY, &mut paths, directory, function).await
+    run("python", REMEDY, &mut paths, directory, function).await?;
+    for (name, text) in FILES {
+        let path = folder.join("runtime").join(name);
+        std::fs::write(&path, text).map_err(|source| BuildError::NotWritten { path, source })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

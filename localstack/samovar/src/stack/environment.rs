@@ -14,6 +14,7 @@ use samovar_services::Credentials;
 use samovar_template::{Function, Template};
 
 use crate::addresses::Addresses;
+use crate::aws_names;
 use crate::options::Options;
 use crate::other_services;
 use crate::tls::Trust;
@@ -99,7 +100,10 @@ pub(super) fn of(
         let management = format!("{internal_url}/{}", api.stage);
         environment.insert("AWS_ENDPOINT_URL_APIGATEWAYMANAGEMENTAPI".to_owned(), management);
     }
-    environment.extend(trust.map(Trust::variables).unwrap_or_default());
+    if let Some(trust) = trust {
+        environment.extend(trust.variables());
+        environment.insert(aws_names::VARIABLE.to_owned(), internal_url.replacen("http://", "", 1));
+    }
     let addresses = Addresses::of(template, endpoints.public_s3, region);
     for (name, value) in &function.environment {
         environment.insert(name.clone(), addresses.localize(value, internal_url));

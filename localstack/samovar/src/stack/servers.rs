@@ -20,7 +20,7 @@ use crate::server::serve;
 use crate::site::{self, Site};
 use crate::state::State;
 use crate::tls::Tls;
-use crate::{function_url, hosts, http_api, other_services, rest_api, websocket};
+use crate::{aws_names, function_url, hosts, http_api, other_services, rest_api, websocket};
 
 /// The tasks of the servers, and the signals that stop them.
 #[derive(Debug, Default)]
@@ -58,7 +58,8 @@ impl Servers {
         let gateway = websocket::router_before(apis.websocket.clone(), rest);
         let apis = function_url::router_before(apis.function_urls.clone(), gateway);
         let router = services.router().merge(other_services::router(lambda)).fallback_service(apis);
-        let router = hosts::guard(services.before(router), &[]);
+        let router = services.before(router);
+        let router = aws_names::before(router.clone(), hosts::guard(router, &[]));
         self.tasks.spawn(serve(listener, router, self.tls.clone(), self.stop_internal.clone()));
     }
 

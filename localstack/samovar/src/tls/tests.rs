@@ -82,11 +82,13 @@ async fn one_port_serves_plain_and_encrypted_clients_under_all_names_of_the_stac
         "media.localhost",
         "a1b2c3.execute-api.eu-west-1.amazonaws.com",
         "a1b2c3.lambda-url.eu-west-1.on.aws",
+        "photos.s3.eu-west-1.amazonaws.com",
+        "sts.amazonaws.com",
     ] {
         let stream = bench.shake_hands(name, bench.tls.certificate()).await;
         assert_eq!(body(stream.unwrap_or_else(|error| panic!("{name}: {error}"))).await, "https", "{name}");
     }
-    for name in ["example.com", "127.0.0.2", "s3.eu-west-1.amazonaws.com"] {
+    for name in ["example.com", "127.0.0.2", "amazonaws.com.example"] {
         let error = bench.shake_hands(name, bench.tls.certificate()).await.err().unwrap().to_string();
         assert!(error.contains("not valid for name"), "{name}: {error}");
     }

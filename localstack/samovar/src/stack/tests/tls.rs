@@ -1,5 +1,5 @@
 //! `https` and `wss` at the stack's port, with the clients that functions have on AWS: they build the address of the
-//! management API from the event, as AWS's own examples do.
+//! management API from the event, as AWS's own examples do, or of AWS's names, as others do.
 
 use std::process::Command;
 
@@ -34,8 +34,11 @@ Resources:
       Runtime: {runtime}
       Timeout: 30
       Events: {{All: {{Type: HttpApi, Properties: {{ApiId: !Ref Http}}}}}}
+      Environment: {{Variables: {{BUCKET: !Ref Photos}}}}
       Policies:
         - Statement: [{{Effect: Allow, Action: 'execute-api:ManageConnections', Resource: '*'}}]
+        - S3CrudPolicy: {{BucketName: !Ref Photos}}
+  Photos: {{Type: AWS::S3::Bucket, DeletionPolicy: Delete, UpdateReplacePolicy: Delete}}
 "
     );
     let dir = tempfile::tempdir().unwrap();
@@ -100,6 +103,69 @@ def handler(event, context):
     return {"statusCode": 200}
 "#;
     let (stack, _dir) = start(&runtime, "app.py", code).await;
+    check(stack).await;
+}
+
+#[tokio::test]
+async fn aws_names_are_the_stack_for_a_function_in_python() {
+    let Some(runtime) = python() else { return };
+    let code = r#"
+import os
+import urllib.error
+import urllib.request
+import boto3
+
+# An SDK that does not know these variables uses AWS's own names.
+for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:
+    del os.environ[name]
+
+def handler(event, context):
+    request = event["requestContext"]
+    bucket, s3 = os.environ["BUCKET"], boto3.client("s3")
+    s3.put_object(Bucket=bucket, Key="a/b c", Body=event["body"])
+    [found] = s3.list_objects_v2(Bucket=bucket)["Contents"]
+    body = s3.get_object(Bucket=bucket, Key=found["Key"])["Body"].read()
+    try:
+        urllib.request.urlopen("https://sts.amazonaws.com/?Action=GetCallerIdentity")
+        raise AssertionError("it has answered")
+    except urllib.error.HTTPError as error:
+        assert error.code == 501, error
+    management = boto3.client(
+        "apigatewaymanagementapi", endpoint_url=f"https://{request['apiId']}.execute-api.us-east-1.amazonaws.com/prod"
+    )
+    management.post_to_connection(ConnectionId=request["connectionId"], Data=body)
+    return {"statusCode": 200}
+"#;
+    let (stack, _dir) = start(&runtime, "app.py", code).await;
+    check(stack).await;
+}
+
+#[tokio::test]
+async fn aws_names_are_the_stack_for_a_function_in_javascript() {
+    if !there_is_node() {
+        return;
+    }
+    let code = r#"
+import https from "node:https";
+import { ApiGatewayManagementApiClient, PostToConnectionCommand } from "@aws-sdk/client-apigatewaymanagementapi";
+
+for (const name of Object.keys(process.env)) if (name.startsWith("AWS_ENDPOINT_URL")) delete process.env[name];
+
+/** The status of an answer, by the older of the two clients that Node.js has. */
+const status = (url) =>
+  new Promise((resolve, reject) => https.get(url, (answer) => resolve(answer.statusCode)).on("error", reject));
+
+export const handler = async (event) => {
+  const { apiId, connectionId } = event.requestContext;
+  const refused = [await status("https://sts.amazonaws.com/"), (await fetch("https://sts.amazonaws.com/")).status];
+  if (refused.join() !== "501,501") throw new Error(refused.join());
+  const endpoint = `https://${apiId}.execute-api.us-east-1.amazonaws.com/prod`;
+  const management = new ApiGatewayManagementApiClient({ endpoint });
+  await management.send(new PostToConnectionCommand({ ConnectionId: connectionId, Data: event.body }));
+  return { statusCode: 200 };
+};
+"#;
+    let (stack, _dir) = start("nodejs20.x", "app.mjs", code).await;
     check(stack).await;
 }
 
