@@ -97,7 +97,7 @@ build architecture="arm64":
 
 # Each crate of the local stack could be published as it is.
 package:
-    cargo package --no-verify --allow-dirty --quiet --locked -p samovar -p samovar-host -p samovar-services -p samovar-sqs -p samovar-template
+    cargo package --no-verify --allow-dirty --quiet --locked -p samovar -p samovar-eventbridge -p samovar-host -p samovar-services -p samovar-sqs -p samovar-template
 
 # Starting the stack compiles no crate that a build of the workspace has compiled.
 built-once:

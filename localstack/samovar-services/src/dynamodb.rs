@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -26,6 +26,7 @@ use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
@@ -33,6 +34,7 @@ use super::disk::{self, Disk, Synced};
 use super::idempotency::Tokens;
 use super::meter::Capacity;
 use super::remote::Remote;
+use super::streams::Arns;
 use samovar_template::Table;
 
 const TTL_SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -53,6 +55,16 @@ pub struct Engine {
     /// `None` if the tables are in memory.
     disk: Option<Disk>,
     tokens: Arc<Tokens>,
+    streams: Arc<OnceLock<Arns>>,
+    /// Changes after each call that may have written.
+    written: watch::Sender<()>,
+}
+
+impl Engine {
+    fn new(database: Database, disk: Option<Disk>) -> Self {
+        let (tokens, streams, written) = (Arc::default(), Arc::default(), watch::Sender::new(()));
+        Self { database, disk, tokens, streams, written }
+    }
 }
 
 impl std::fmt::Debug for Engine {
@@ -64,7 +76,7 @@ impl std::fmt::Debug for Engine {
 impl From<Database> for DynamoDb {
     /// Tables in memory.
     fn from(database: Database) -> Self {
-        Self::Embedded(Engine { database, disk: None, tokens: Arc::default() })
+        Self::Embedded(Engine::new(database, None))
     }
 }
 
@@ -93,7 +105,7 @@ impl DynamoDb {
         };
         let database = opened().with_context(|| format!("{name} cannot be opened as a database"))?;
         let disk = Disk::start(dir.join("dynamodb.sqlite-wal")).context("The thread that syncs the tables")?;
-        Ok(Self::Embedded(Engine { database, disk: Some(disk), tokens: Arc::default() }))
+        Ok(Self::Embedded(Engine::new(database, Some(disk))))
     }
 
     /// Makes one call of the JSON protocol, from the operation's name and the body.
@@ -137,6 +149,11 @@ impl DynamoDb {
 
     /// Creates the template's tables, unless they already exist.
     pub async fn create(&self, tables: &[Table]) -> Result<()> {
+        if let Self::Embedded(engine) = self {
+            let arns = tables.iter().map(|table| (table.name.clone(), table.stream_arn.clone()));
+            // Only the first tables are those of the template.
+            let _ = engine.streams.set(arns.collect());
+        }
         for table in tables {
             if let Some(existing) = self.describe(&table.name).await? {
                 let same = |field: &str| existing.get(field) == table.create_table.get(field);
@@ -148,6 +165,7 @@ impl DynamoDb {
                         table.logical_id
                     );
                 }
+                self.stream(table, &existing["StreamSpecification"]).await?;
             } else {
                 self.expect("CreateTable", &table.create_table).await?;
             }
@@ -163,6 +181,40 @@ impl DynamoDb {
             }
         }
         Ok(())
+    }
+
+    /// Gives a table that exists the stream that the template has.
+    async fn stream(&self, table: &Table, existing: &Value) -> Result<()> {
+        let wanted = &table.create_table["StreamSpecification"];
+        let is_enabled = existing["StreamEnabled"] == true;
+        if is_enabled && wanted["StreamViewType"] == existing["StreamViewType"] || !is_enabled && wanted.is_null() {
+            return Ok(());
+        }
+        let update = |specification: &Value| json!({ "TableName": table.name, "StreamSpecification": specification });
+        if is_enabled {
+            self.expect("UpdateTable", &update(&json!({ "StreamEnabled": false }))).await?;
+        }
+        if !wanted.is_null() {
+            self.expect("UpdateTable", &update(wanted)).await?;
+        }
+        Ok(())
+    }
+
+    /// The ARNs of the template's streams. There are none in another emulator.
+    pub(super) fn stream_arns(&self) -> &Arns {
+        static NONE: Arns = Arns::new();
+        match self {
+            Self::Embedded(engine) => engine.streams.get().unwrap_or(&NONE),
+            Self::Remote(_) => &NONE,
+        }
+    }
+
+    /// Changes after each call that may have written to a table. `None` for another emulator.
+    pub fn written(&self) -> Option<watch::Receiver<()>> {
+        match self {
+            Self::Embedded(engine) => Some(engine.written.subscribe()),
+            Self::Remote(_) => None,
+        }
     }
 
     async fn describe(&self, table: &str) -> Result<Option<Value>> {
@@ -188,20 +240,24 @@ impl DynamoDb {
 
     /// Deletes expired items until stopped.
     pub async fn sweep(&self, stop: CancellationToken) {
-        let Self::Embedded(engine) = self else { return };
         loop {
             tokio::select! {
                 () = tokio::time::sleep(TTL_SWEEP_EVERY) => {}
                 () = stop.cancelled() => return,
             }
-            let engine = engine.clone();
-            match tokio::task::spawn_blocking(move || engine.sweep()).await {
-                Ok(Ok(0)) => {}
-                Ok(Ok(deleted)) => tracing::debug!(deleted, "TTL sweep"),
-                Ok(Err(error)) => tracing::warn!(%error, "Expired items could not be deleted"),
+            match self.sweep_now().await {
+                Ok(0) => {}
+                Ok(deleted) => tracing::debug!(deleted, "TTL sweep"),
                 Err(error) => tracing::warn!(%error, "Expired items could not be deleted"),
             }
         }
+    }
+
+    /// Deletes expired items, and gives their number.
+    pub(super) async fn sweep_now(&self) -> Result<usize> {
+        let Self::Embedded(engine) = self else { return Ok(0) };
+        let engine = engine.clone();
+        Ok(tokio::task::spawn_blocking(move || engine.sweep()).await??)
     }
 }
 
@@ -301,9 +357,13 @@ fn is_read(operation: &str) -> bool {
     matches!(
         operation,
         "BatchGetItem"
+            | "DescribeStream"
             | "DescribeTable"
             | "DescribeTimeToLive"
             | "GetItem"
+            | "GetRecords"
+            | "GetShardIterator"
+            | "ListStreams"
             | "ListTables"
             | "Query"
             | "Scan"
@@ -318,6 +378,7 @@ impl Engine {
         let write = self.disk.as_ref().map(Disk::begin);
         let deleted = self.database.sweep_ttl();
         drop(self.disk.as_ref().and_then(|disk| disk.executed(write)));
+        self.written.send_replace(());
         deleted
     }
 
@@ -326,6 +387,9 @@ impl Engine {
         let write = self.disk.as_ref().filter(|_| !is_read(operation)).map(Disk::begin);
         let mut units = 0.0;
         let result = dispatch(&self.database, &self.tokens, operation, body, &mut units);
+        if !is_read(operation) && self.written.receiver_count() > 0 {
+            self.written.send_replace(());
+        }
         // A write is billed even if its condition was not met. The engine does not say how large the item was.
         match &result {
             Err(DynoxideError::ConditionalCheckFailedException(..)) => units += 1.0,
@@ -393,9 +457,13 @@ fn dispatch(
         "CreateTable" => run(body, |request| db.create_table(request)),
         "DeleteItem" => run(body, metered!(units, DeleteItemRequest, |request| db.delete_item(request))),
         "DeleteTable" => run(body, |request| db.delete_table(request)),
+        "DescribeStream" => run(body, |request| db.describe_stream(request)),
         "DescribeTable" => run(body, |request| db.describe_table(request)),
         "DescribeTimeToLive" => run(body, |request| db.describe_time_to_live(request)),
         "GetItem" => run(body, metered!(units, GetItemRequest, |request| db.get_item(request))),
+        "GetRecords" => run(body, |request| db.get_records(request)),
+        "GetShardIterator" => run(body, |request| db.get_shard_iterator(request)),
+        "ListStreams" => run(body, |request| db.list_streams(request)),
         "ListTables" => run(body, |request| db.list_tables(request)),
         "PutItem" => run(body, metered!(units, PutItemRequest, |request| db.put_item(request))),
         "Query" => run(body, metered!(units, QueryRequest, |request| db.query(request))),

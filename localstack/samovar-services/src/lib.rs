@@ -28,6 +28,7 @@ pub mod permissions;
 pub mod queues;
 pub mod remote;
 pub mod s3;
+pub mod streams;
 
 use std::sync::Arc;
 
@@ -54,6 +55,9 @@ use s3::S3;
 
 /// The path under which functions find the services. Queue URLs are below it.
 pub const PATH: &str = "/_aws";
+
+/// The streams' API in counts and faults.
+const STREAMS: &str = "dynamodbstreams";
 
 /// The services of one stack.
 #[derive(Debug)]
@@ -133,7 +137,8 @@ impl Services {
     /// Makes one call to one service. `None` means that the connection breaks without an answer.
     async fn call(&self, caller: Caller, target: &str, body: Bytes) -> Option<Answer> {
         let (service, operation) = match target.split_once('.') {
-            Some(("DynamoDB_20120810", operation)) => ("dynamodb", operation),
+            Some(("DynamoDB_20120810", operation)) if !streams::is_operation(operation) => ("dynamodb", operation),
+            Some(("DynamoDBStreams_20120810", operation)) => (STREAMS, operation),
             Some(("AmazonSQS", operation)) => ("sqs", operation),
             _ => {
                 let message = format!(
@@ -146,6 +151,7 @@ impl Services {
         let queue = if service == "sqs" { queue_of(&body) } else { String::new() };
         let needed = |account: &Account| match service {
             "sqs" => needs::of_queue_call(operation, &queue, account),
+            STREAMS => streams::needs(operation, &body, account, self.dynamodb.stream_arns()),
             _ => needs::of_table_call(operation, &body, account),
         };
         if let Err(Denied(message)) = self.door.check(&caller.function, needed) {
@@ -177,6 +183,9 @@ impl Services {
         if service == "sqs" {
             self.meter.queue_request(queue, body.len());
             return self.queues.call(operation, body).await;
+        }
+        if service == STREAMS {
+            return self.dynamodb.streams_call(operation, body).await;
         }
         let (answer, used) = match self.stale_reads.answering(operation, &body) {
             Some(old) => old.metered(operation, body).await,

@@ -50,7 +50,7 @@ pub use model::{
     Authorization, Authorizer, Bucket, BuildMethod, Code, Cors, CorsRule, Expiration, Function, FunctionUrl, HttpApi,
     HttpRoute, IdentitySource, JwtAuthorizer, LambdaAuthorizer, LocalState, Locals, PayloadFormat, Queue, RestApi,
     RestAuthorizer, RestCors, RestRoute, Route, Schedule, Scheduler, SiteBuild, SqsEventSource, StaticSite,
-    Subscription, Table, TableView, Template, Throttle, Topic, Trigger, WebSocketApi,
+    StreamEventSource, Subscription, Table, TableView, Template, Throttle, Topic, Trigger, WebSocketApi,
 };
 pub use route_key::{RouteKey, Segment};
 pub use selection::Selection;

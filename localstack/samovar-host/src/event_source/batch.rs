@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{EventSource, Message, MessageAttribute};
 
 /// Lambda's limit on the payload of an invocation.
-const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
+pub(super) const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
 
 /// One invocation's payload, and the messages to settle afterwards.
 #[derive(Debug)]
@@ -73,7 +73,8 @@ impl Event {
     }
 }
 
-fn record(message: &Message, source: &EventSource) -> String {
+/// A message in the form of the function's event.
+pub(super) fn record(message: &Message, source: &EventSource) -> String {
     let message_attributes = message
         .message_attributes
         .iter()
@@ -135,6 +136,7 @@ pub(super) fn reported_failures(response: &[u8], messages: &[(String, String)]) 
 
 #[cfg(test)]
 mod tests {
+    use super::super::Filter;
     use super::*;
 
     fn source() -> EventSource {
@@ -146,6 +148,7 @@ mod tests {
             maximum_batching_window: std::time::Duration::ZERO,
             maximum_concurrency: 2,
             report_batch_item_failures: true,
+            filter: Filter::default(),
         }
     }
 

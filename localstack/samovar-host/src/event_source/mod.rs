@@ -10,6 +10,8 @@
 //! visibility timeout, and the queue's redrive policy counts the receives. This holds for every failure, including
 //! throttling, as on Lambda. Throttling does not happen as long as a source's maximum is within the reservation.
 //!
+//! Messages that do not pass the source's filter are deleted without an invocation.
+//!
 //! Messages of a FIFO queue are received one batch at a time. The messages of one group that arrive together are in one
 //! invocation, in order, and the queue holds back the rest of the group while they are in flight.
 //!
@@ -30,10 +32,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 mod batch;
+mod filter;
+pub mod stream;
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod tests;
 
 use batch::{Event, split};
+
+pub use filter::Filter;
 
 /// The number of messages that SQS receives or deletes with one request.
 const MESSAGES_PER_REQUEST: usize = 10;
@@ -60,6 +68,8 @@ pub struct EventSource {
     pub maximum_concurrency: usize,
     /// `ReportBatchItemFailures`.
     pub report_batch_item_failures: bool,
+    /// `FilterCriteria`.
+    pub filter: Filter,
 }
 
 /// A message in the form in which SQS returns it.
@@ -227,7 +237,13 @@ where
     }
 
     /// Invokes the function with a batch, in several events if the batch is too large for one.
-    async fn process(&self, batch: Vec<Message>) {
+    async fn process(&self, mut batch: Vec<Message>) {
+        if !self.source.filter.is_empty() {
+            let (passing, others): (Vec<_>, Vec<_>) =
+                batch.into_iter().partition(|message| self.source.filter.passes(&batch::record(message, &self.source)));
+            batch = passing;
+            self.delete(others.into_iter().map(|message| message.receipt_handle).collect()).await;
+        }
         for event in Event::of(batch, &self.source) {
             let all = self.run_event(event).await;
             if !all && self.is_fifo() {
@@ -255,15 +271,19 @@ where
             },
         };
         let succeeded = event.messages.into_iter().filter(|(id, _)| !failed.contains(id));
-        let handles: Vec<_> = succeeded.map(|(_, receipt_handle)| receipt_handle).collect();
+        self.delete(succeeded.map(|(_, receipt_handle)| receipt_handle).collect()).await;
+        failed.is_empty()
+    }
+
+    async fn delete(&self, handles: Vec<String>) {
         for handles in handles.chunks(MESSAGES_PER_REQUEST) {
             if let Err(error) = self.queue.delete(handles).await {
                 // A queue only promises delivery at least once, so this is allowed.
+                let function = &self.source.function;
                 tracing::warn!(
                     "{function}: processed messages could not be deleted and will be delivered again: {error}"
                 );
             }
         }
-        failed.is_empty()
     }
 }

@@ -100,6 +100,7 @@ fn source() -> EventSource {
         maximum_batching_window: Duration::ZERO,
         maximum_concurrency: 10,
         report_batch_item_failures: true,
+        filter: Filter::default(),
     }
 }
 
@@ -325,5 +326,23 @@ async fn polling_goes_on_after_an_error_of_the_queue() {
     let task = start(source(), queue.clone(), returning(Ok("{}")), shutdown.clone());
     queue.when(|state| state.deleted.len() == 1).await;
     assert!(began.elapsed() >= BACKOFF.0 + BACKOFF.0 * 2);
+    stop(shutdown, task).await;
+}
+
+#[tokio::test]
+async fn messages_that_do_not_pass_the_filter_are_deleted_without_an_invocation() {
+    let (queue, shutdown) = (TestQueue::with(4), CancellationToken::new());
+    let pattern = samovar_eventbridge::Pattern::parse(r#"{"body":["body 1",{"suffix":" 3"}]}"#).unwrap();
+    let source = EventSource { batch_size: 10, filter: Filter(vec![pattern]), ..source() };
+    let (function, mut invocations) = held();
+    let task = start(source, queue.clone(), function, shutdown.clone());
+    let batch = invocations.recv().await.unwrap();
+    assert_eq!(batch.ids, ["1", "3"]);
+    assert_eq!(queue.deleted(), ["receipt-0", "receipt-2"]);
+    batch.end.send(Ok(Bytes::new())).unwrap();
+    queue.when(|state| state.deleted.len() == 4).await;
+    queue.send("4");
+    queue.when(|state| state.deleted.len() == 5).await;
+    assert!(invocations.try_recv().is_err(), "nothing of that batch has passed");
     stop(shutdown, task).await;
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use samovar_eventbridge::Pattern;
+
 use super::Cors;
 
 /// `AWS::Serverless::Function` or `AWS::Lambda::Function`.
@@ -132,22 +134,38 @@ pub enum Trigger {
         filter_policy: Option<serde_json::Value>,
     },
     /// The stream of a table.
-    DynamoDb {
-        /// [`Table::name`](super::Table::name)
-        table: String,
-        /// `StartingPosition` is `TRIM_HORIZON`: the stream is read from its oldest record.
-        from_beginning: bool,
-        /// `BatchSize`.
-        batch_size: u32,
-        /// `MaximumBatchingWindowInSeconds`.
-        maximum_batching_window: Duration,
-        /// `FunctionResponseTypes` has `ReportBatchItemFailures`.
-        report_batch_item_failures: bool,
-        /// The patterns of `FilterCriteria`, as JSON text. A record matches any of them.
-        filters: Vec<String>,
-        /// `Enabled`.
-        enabled: bool,
-    },
+    DynamoDb(StreamEventSource),
+}
+
+/// An event of type `DynamoDB`, or an event source mapping for the stream of a table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamEventSource {
+    /// The id that SAM generates: the function's logical id and the event's name.
+    pub logical_id: String,
+    /// [`Table::name`](super::Table::name)
+    pub table: String,
+    /// [`Table::stream_arn`](super::Table::stream_arn)
+    pub stream_arn: String,
+    /// `StartingPosition` is `TRIM_HORIZON`: the stream is read from its oldest record.
+    pub from_beginning: bool,
+    /// `BatchSize`.
+    pub batch_size: u32,
+    /// `MaximumBatchingWindowInSeconds`.
+    pub maximum_batching_window: Duration,
+    /// `BisectBatchOnFunctionError`.
+    pub bisect_batch_on_function_error: bool,
+    /// `MaximumRetryAttempts`; none for -1, which is no limit.
+    pub maximum_retry_attempts: Option<u32>,
+    /// `MaximumRecordAgeInSeconds`; none for -1, which is no limit.
+    pub maximum_record_age: Option<Duration>,
+    /// `FunctionResponseTypes` has `ReportBatchItemFailures`.
+    pub report_batch_item_failures: bool,
+    /// The ARN in `DestinationConfig.OnFailure`: of a queue or a topic of the template.
+    pub on_failure: Option<String>,
+    /// The patterns of `FilterCriteria`. A record matches any of them; without patterns all do.
+    pub filters: Vec<Pattern>,
+    /// `Enabled`.
+    pub enabled: bool,
 }
 
 /// The service that keeps a schedule. Their events differ.
@@ -175,7 +193,7 @@ pub struct Schedule {
 }
 
 /// An event of type `SQS`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SqsEventSource {
     /// The id that SAM generates: the function's logical id and the event's name.
     pub logical_id: String,
@@ -191,8 +209,8 @@ pub struct SqsEventSource {
     pub report_batch_item_failures: bool,
     /// `ScalingConfig.MaximumConcurrency`.
     pub maximum_concurrency: Option<u32>,
-    /// The patterns of `FilterCriteria`, as JSON text. A message matches any of them; without patterns all do.
-    pub filters: Vec<String>,
+    /// The patterns of `FilterCriteria`. A message matches any of them; without patterns all do.
+    pub filters: Vec<Pattern>,
     /// `Enabled`.
     pub enabled: bool,
 }

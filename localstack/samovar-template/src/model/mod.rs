@@ -11,7 +11,9 @@ use super::selection::Selection;
 mod function;
 mod rest_api;
 
-pub use function::{BuildMethod, Code, Function, FunctionUrl, Schedule, Scheduler, SqsEventSource, Trigger};
+pub use function::{
+    BuildMethod, Code, Function, FunctionUrl, Schedule, Scheduler, SqsEventSource, StreamEventSource, Trigger,
+};
 pub use rest_api::{RestApi, RestAuthorizer, RestCors, RestRoute};
 
 /// The local values that references resolve to.
@@ -343,6 +345,8 @@ pub struct Table {
     pub name: String,
     /// As `!GetAtt Table.Arn` gives it.
     pub arn: String,
+    /// As `!GetAtt Table.StreamArn` gives it, whether or not there is a stream.
+    pub stream_arn: String,
     /// The `CreateTable` request.
     pub create_table: serde_json::Value,
     /// `TimeToLiveSpecification`, where it is enabled.

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use samovar_eventbridge::Pattern;
+
 use super::Context;
 use super::event::Event;
 use super::queue::{DEFAULT_VISIBILITY_TIMEOUT_SECONDS, FIFO_SUFFIX};
@@ -114,20 +116,17 @@ pub(super) fn reports_failures(properties: &Fields<'_>) -> bool {
     !responses.is_empty()
 }
 
-/// The patterns of `FilterCriteria`. Each is the text of a JSON object.
-pub(super) fn filters(properties: &Fields<'_>) -> Vec<String> {
+/// The patterns of `FilterCriteria`.
+pub(super) fn filters(properties: &Fields<'_>) -> Vec<Pattern> {
     let criteria = properties.map("FilterCriteria", &FILTER_CRITERIA);
     let filters = criteria.as_ref().and_then(|criteria| criteria.maps("Filters", &FILTER)).unwrap_or_default();
     let patterns = filters.iter().filter_map(|filter| {
         // SAM takes a map too, and writes it as text.
-        let pattern = match filter.node("Pattern")? {
-            node @ Node { data: Data::Map(_), .. } => node.to_json().to_string(),
-            _ => filter.text("Pattern")?,
+        let read = match filter.node("Pattern")? {
+            node @ Node { data: Data::Map(_), .. } => Pattern::of(&node.to_json()),
+            _ => Pattern::parse(&filter.text("Pattern")?),
         };
-        if !serde_json::from_str::<serde_json::Value>(&pattern).is_ok_and(|pattern| pattern.is_object()) {
-            filter.wrong("Pattern", "must be a JSON object, as text");
-        }
-        Some(pattern)
+        read.map_err(|error| filter.wrong("Pattern", &format!("is no event pattern. {error}"))).ok()
     });
     patterns.collect()
 }

@@ -3,7 +3,7 @@
 use super::Context;
 use super::event::Sources;
 use super::event_source::mapping;
-use super::trigger::stream;
+use super::stream_source::stream;
 use crate::fields::Schema;
 use crate::model::Queue;
 use crate::resource::{Kind, Resource};
@@ -13,23 +13,24 @@ pub(crate) const EVENT_SOURCE_MAPPING: Schema = Schema {
     required: &["FunctionName"],
     optional: &[
         "BatchSize",
+        "BisectBatchOnFunctionError",
+        "DestinationConfig",
         "Enabled",
         "EventSourceArn",
         "FilterCriteria",
         "FunctionResponseTypes",
         "MaximumBatchingWindowInSeconds",
+        "MaximumRecordAgeInSeconds",
+        "MaximumRetryAttempts",
         "ScalingConfig",
         "StartingPosition",
+        "TumblingWindowInSeconds",
     ],
     ignored: &[
         "AmazonManagedKafkaEventSourceConfig",
-        "BisectBatchOnFunctionError",
-        "DestinationConfig",
         "DocumentDBEventSourceConfig",
         "KmsKeyArn",
         "LoggingConfig",
-        "MaximumRecordAgeInSeconds",
-        "MaximumRetryAttempts",
         "MetricsConfig",
         "ParallelizationFactor",
         "ProvisionedPollerConfig",
@@ -40,7 +41,6 @@ pub(crate) const EVENT_SOURCE_MAPPING: Schema = Schema {
         "StartingPositionTimestamp",
         "Tags",
         "Topics",
-        "TumblingWindowInSeconds",
     ],
 };
 
@@ -69,7 +69,7 @@ pub(super) fn add(
             let source = mapping(id, &fields, "EventSourceArn", queue, timeout_seconds, context, queues);
             sources.queues.extend(source);
         } else if context.scope.find(Kind::Table, "StreamArn", &arn).is_some() {
-            sources.triggers.extend(stream(&fields, "EventSourceArn", resource.line, context));
+            sources.triggers.extend(stream(resource.id.clone(), &fields, "EventSourceArn", resource.line, context));
         } else {
             context.not_read(resource.line, format!("{}: events of \"{arn}\" do not come here", resource.id));
         }

@@ -22,6 +22,7 @@ pub(crate) mod rest_api;
 pub(crate) mod rest_event;
 pub(crate) mod schedule;
 pub(crate) mod simple_table;
+pub(crate) mod stream_source;
 pub(crate) mod table;
 pub(crate) mod table_keys;
 pub(crate) mod topic;

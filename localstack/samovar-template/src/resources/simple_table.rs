@@ -39,6 +39,7 @@ pub(super) fn build(context: &Context<'_>, resource: &Resource) -> Option<Table>
     Some(Table {
         logical_id: resource.id.clone(),
         arn: context.problems.keep(resource.attribute(context.scope, resource.line, "Arn"))?,
+        stream_arn: context.problems.keep(resource.attribute(context.scope, resource.line, "StreamArn"))?,
         name,
         create_table: Value::Object(request),
         ttl_attribute: None,

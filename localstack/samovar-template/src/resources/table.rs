@@ -111,6 +111,7 @@ fn build(context: &Context<'_>, resource: &Resource) -> Option<Table> {
     Some(Table {
         logical_id: resource.id.clone(),
         arn: context.problems.keep(resource.attribute(context.scope, resource.line, "Arn"))?,
+        stream_arn: context.problems.keep(resource.attribute(context.scope, resource.line, "StreamArn"))?,
         name,
         create_table: Value::Object(request),
         ttl_attribute: time_to_live(&fields),

@@ -2,12 +2,10 @@
 //!
 //! An event from a resource of another stack never comes here, so the function needs something that is not here.
 
-use std::time::Duration;
-
 use super::Context;
 use super::bucket::BUCKET;
 use super::event::Event;
-use super::event_source::{filters, reports_failures};
+use super::stream_source::{STREAM_EVENT, stream};
 use crate::fields::{Fields, Schema};
 use crate::model::Trigger;
 use crate::resource::{Kind, Resource};
@@ -43,32 +41,14 @@ pub(crate) const SNS_EVENT: Schema = Schema {
     ignored: &["FilterPolicyScope", "RedrivePolicy", "Region", "SqsSubscription"],
 };
 
-pub(crate) const STREAM_EVENT: Schema = Schema {
-    subject: "An event of the type DynamoDB",
-    required: &["StartingPosition", "Stream"],
-    optional: &["BatchSize", "Enabled", "FilterCriteria", "FunctionResponseTypes", "MaximumBatchingWindowInSeconds"],
-    ignored: &[
-        "BisectBatchOnFunctionError",
-        "DestinationConfig",
-        "KmsKeyArn",
-        "LoggingConfig",
-        "MaximumRecordAgeInSeconds",
-        "MaximumRetryAttempts",
-        "MetricsConfig",
-        "ParallelizationFactor",
-        "ProvisionedPollerConfig",
-        "StartingPositionTimestamp",
-        "TumblingWindowInSeconds",
-    ],
-};
-
-const DEFAULT_STREAM_BATCH_SIZE: u32 = 100;
-
 pub(super) fn read(event: &Event<'_>, event_type: &str, context: &Context<'_>) -> Option<Trigger> {
     match event_type {
         "S3" => s3(event, context),
         "SNS" => sns(event, context),
-        _ => stream(&Fields::new(&STREAM_EVENT, event.properties, context.problems), "Stream", event.line, context),
+        _ => {
+            let fields = Fields::new(&STREAM_EVENT, event.properties, context.problems);
+            stream(event.logical_id(), &fields, "Stream", event.line, context)
+        }
     }
 }
 
@@ -154,33 +134,6 @@ fn sns(event: &Event<'_>, context: &Context<'_>) -> Option<Trigger> {
     Some(Trigger::Sns { topic, filter_policy })
 }
 
-/// The stream of the table that the property `of` names.
-pub(super) fn stream(fields: &Fields<'_>, of: &str, line: usize, context: &Context<'_>) -> Option<Trigger> {
-    let position = fields.choice("StartingPosition", &["LATEST", "TRIM_HORIZON"]);
-    let batch_size = fields.integer("BatchSize", 1..=10_000).unwrap_or(DEFAULT_STREAM_BATCH_SIZE);
-    let window = fields.integer("MaximumBatchingWindowInSeconds", 0..=300).unwrap_or(0);
-    let (filters, report_batch_item_failures) = (filters(fields), reports_failures(fields));
-    let enabled = fields.boolean("Enabled").unwrap_or(true);
-    let arn = fields.text(of)?;
-    let Some(table) = context.scope.find(Kind::Table, "StreamArn", &arn) else {
-        never_comes(context, line, "stream", &arn);
-        return None;
-    };
-    if table.properties.get("StreamSpecification").is_none() {
-        let message = format!("names the stream of {}, which has no StreamSpecification", table.id);
-        fields.wrong(of, &message);
-    }
-    Some(Trigger::DynamoDb {
-        table: context.problems.keep(table.name(context.scope))?,
-        from_beginning: position.as_deref() == Some("TRIM_HORIZON"),
-        batch_size,
-        maximum_batching_window: Duration::from_secs(window.into()),
-        report_batch_item_failures,
-        filters,
-        enabled,
-    })
-}
-
-fn never_comes(context: &Context<'_>, line: usize, what: &str, arn: &str) {
+pub(super) fn never_comes(context: &Context<'_>, line: usize, what: &str, arn: &str) {
     context.not_read(line, format!("The {what} \"{arn}\" is not in this template: its events do not come here"));
 }

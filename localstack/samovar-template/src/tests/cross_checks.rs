@@ -60,7 +60,16 @@ fn batch_size_and_concurrency_stay_within_lambdas_limits() {
         ),
         ("FunctionResponseTypes: [All]", "", "An event of the type SQS.FunctionResponseTypes must be"),
         ("Filters: {}", "", "An event of the type SQS does not have the property \"Filters\""),
-        ("FilterCriteria: {Filters: [{Pattern: body}]}", "", "A filter.Pattern must be a JSON object, as text"),
+        (
+            "FilterCriteria: {Filters: [{Pattern: body}]}",
+            "",
+            "A filter.Pattern is no event pattern. It is not JSON: expected value at line 1 column 1",
+        ),
+        (
+            "FilterCriteria: {Filters: [{Pattern: {body: {kind: x}}}]}",
+            "",
+            "A filter.Pattern is no event pattern. body.kind: \"x\" must be in a list: [\"x\"]",
+        ),
     ] {
         assert_problems(&source("", event, queue), &[(3, message)]);
     }

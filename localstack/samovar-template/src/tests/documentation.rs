@@ -5,8 +5,8 @@ use crate::fields::Schema;
 use crate::resource::TYPES;
 use crate::resources::{
     bucket, code, event, event_source, event_source_mapping, function, function_url, http_api, http_event, policy,
-    queue, raw_api, response_headers, rest_api, rest_event, schedule, simple_table, table, table_keys, topic, trigger,
-    user_pool, websocket,
+    queue, raw_api, response_headers, rest_api, rest_event, schedule, simple_table, stream_source, table, table_keys,
+    topic, trigger, user_pool, websocket,
 };
 use crate::{declarations, local_state, parameters, rules, static_site};
 
@@ -41,9 +41,11 @@ const GROUPS: [(&str, &[&Schema]); 13] = [
         "events of queues and streams",
         &[
             &event_source::SQS_EVENT,
-            &trigger::STREAM_EVENT,
+            &stream_source::STREAM_EVENT,
             &event_source_mapping::EVENT_SOURCE_MAPPING,
             &event_source::SCALING_CONFIG,
+            &stream_source::DESTINATION_CONFIG,
+            &stream_source::ON_FAILURE,
             &event_source::FILTER_CRITERIA,
             &event_source::FILTER,
         ],

@@ -1,7 +1,7 @@
 //! Functions: the place of their code, their URLs, and the events that invoke them.
 
 use super::*;
-use crate::{BuildMethod, Code, Function, FunctionUrl, Scheduler, Trigger};
+use crate::{BuildMethod, Code, Function, FunctionUrl, Scheduler, StreamEventSource, Trigger};
 
 /// The function `F` in line 3, with this head (`Metadata: …,`) and these properties; more from line 4 on.
 fn written(head: &str, properties: &str, more: &str) -> String {
@@ -88,7 +88,9 @@ fn a_function_of_cloudformation_has_its_code_role_and_mappings() {
     assert_eq!(function.code, Code::Inline("x".to_owned()));
     let source = &function.event_sources[0];
     assert_eq!((source.logical_id.as_str(), source.queue.as_str(), source.batch_size), ("M", "local-Q", 5));
-    let [Trigger::DynamoDb { table, from_beginning: false, batch_size: 100, .. }] = function.triggers.as_slice() else {
+    let [Trigger::DynamoDb(StreamEventSource { table, from_beginning: false, batch_size: 100, .. })] =
+        function.triggers.as_slice()
+    else {
         panic!("{:?}", function.triggers)
     };
     assert_eq!(table, "local-T");
@@ -204,18 +206,27 @@ fn buckets_topics_and_streams_invoke_functions() {
     let stream = triggers(
         "E: {Type: DynamoDB, Properties: {Stream: !GetAtt T.StreamArn, StartingPosition: TRIM_HORIZON, BatchSize: 7, \
          MaximumBatchingWindowInSeconds: 1, FunctionResponseTypes: [ReportBatchItemFailures], Enabled: false, \
-         FilterCriteria: {Filters: [{Pattern: {eventName: [INSERT]}}]}}}",
-        TABLE,
+         FilterCriteria: {Filters: [{Pattern: {eventName: [INSERT]}}]}, BisectBatchOnFunctionError: true, \
+         MaximumRetryAttempts: 2, MaximumRecordAgeInSeconds: -1, DestinationConfig: {OnFailure: {Type: SQS, \
+         Destination: !GetAtt Q.Arn}}}}",
+        &format!("{TABLE}  Q: {{Type: AWS::SQS::Queue}}\n"),
     );
-    let expected = Trigger::DynamoDb {
+    let expected = Trigger::DynamoDb(StreamEventSource {
+        logical_id: "FE".to_owned(),
         table: "local-T".to_owned(),
+        stream_arn: "arn:aws:dynamodb:eu-central-1:000000000000:table/local-T/stream/2000-01-01T00:00:00.000"
+            .to_owned(),
+        bisect_batch_on_function_error: true,
+        maximum_retry_attempts: Some(2),
+        maximum_record_age: None,
+        on_failure: Some("arn:aws:sqs:eu-central-1:000000000000:local-Q".to_owned()),
         from_beginning: true,
         batch_size: 7,
         maximum_batching_window: Duration::from_secs(1),
         report_batch_item_failures: true,
-        filters: vec![r#"{"eventName":["INSERT"]}"#.to_owned()],
+        filters: vec![samovar_eventbridge::Pattern::parse(r#"{"eventName":["INSERT"]}"#).expect("a pattern")],
         enabled: false,
-    };
+    });
     assert_eq!(stream, [expected]);
 }
 

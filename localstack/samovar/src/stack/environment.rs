@@ -87,6 +87,7 @@ pub(super) fn of(
         ("AWS_EC2_METADATA_DISABLED".to_owned(), "true".to_owned()),
         ("AWS_ENDPOINT_URL".to_owned(), endpoints.others.unwrap_or(&refused).to_owned()),
         ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), services.clone()),
+        ("AWS_ENDPOINT_URL_DYNAMODB_STREAMS".to_owned(), services.clone()),
         ("AWS_ENDPOINT_URL_LAMBDA".to_owned(), refused),
         ("AWS_ENDPOINT_URL_S3".to_owned(), endpoints.s3.to_owned()),
         ("AWS_ENDPOINT_URL_SQS".to_owned(), services),

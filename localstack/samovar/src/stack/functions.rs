@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use samovar_host::event_source::{self, EventSource};
+use samovar_host::event_source::{self, EventSource, Filter};
 use samovar_host::schedule::{self, Schedule};
 use samovar_host::{FunctionSpec, Host};
 use samovar_services::{Credentials, Services};
@@ -125,6 +125,7 @@ pub(super) fn start_sources(
                 maximum_batching_window: source.maximum_batching_window,
                 maximum_concurrency: source.maximum_concurrency.unwrap_or(UNLIMITED_SOURCE) as usize,
                 report_batch_item_failures: source.report_batch_item_failures,
+                filter: Filter(source.filters.clone()),
             };
             let invoke = invoking(invoker, function);
             running.push(event_source::start(mapping, queue, invoke, stop.clone()));

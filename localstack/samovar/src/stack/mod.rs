@@ -16,6 +16,7 @@ mod rest_apis;
 mod servers;
 mod services;
 mod source;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod unserved;
@@ -122,6 +123,8 @@ impl Stack {
 
         let servers = Servers { tls: tls.as_ref().map(|(tls, _)| Arc::clone(tls)), ..Servers::default() };
         let stop_sources = CancellationToken::new();
+        // Before functions and clients can write to the tables.
+        let streams = streams::start(&template, &services, kept_in, &invoker, &stop_sources).await?;
         let lambda = LambdaApi::new(
             &template.functions,
             account(),
@@ -148,7 +151,8 @@ impl Stack {
             tracing::warn!("chaos: processes die and calls fail, as seed {seed} decides; see /_local/chaos");
             chaos.start(seed);
         }
-        let sources = functions::start_sources(&template, &services, &invoker, &stop_sources);
+        let mut sources = functions::start_sources(&template, &services, &invoker, &stop_sources);
+        sources.extend(streams);
         if let (true, Some(host)) = (options.watch, &host) {
             let (functions, Programs { builder, built, began_ms }) = (template.functions.clone(), programs.clone());
             servers.tasks.spawn(watch(functions, built, began_ms, builder, host.clone(), stop_sources.clone()));

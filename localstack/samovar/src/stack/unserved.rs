@@ -81,15 +81,17 @@ impl Found<'_> {
         let id = &function.logical_id;
         for trigger in &function.triggers {
             let what = match trigger {
+                Trigger::DynamoDb(source) => match &source.on_failure {
+                    Some(arn) if !self.template.queues.iter().any(|queue| queue.arn == *arn) => {
+                        format!("discarded records are not sent to the topic {arn} here")
+                    }
+                    _ => continue,
+                },
                 Trigger::Cron { expression, .. } => format!("schedules such as cron({expression}) are not run here"),
                 Trigger::S3 { bucket, .. } => format!("the events of the bucket {bucket} are not sent here"),
                 Trigger::Sns { topic, .. } => format!("the messages of the topic {topic} are not sent here"),
-                Trigger::DynamoDb { table, .. } => format!("the stream of the table {table} is not read here"),
             };
             self.add(id, &what);
-        }
-        if function.event_sources.iter().any(|source| !source.filters.is_empty()) {
-            self.add(id, "FilterCriteria of queues are not applied here");
         }
     }
 
@@ -166,6 +168,11 @@ mod tests {
     const FUNCTION: &str = "CodeUri: ., Handler: bootstrap, Runtime: provided.al2023";
     const CARGO: &str = "Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: f}}";
 
+    const STREAMED: &str = "  T: {Type: AWS::DynamoDB::Table, Properties: {BillingMode: PAY_PER_REQUEST, \
+         AttributeDefinitions: [{AttributeName: a, AttributeType: S}], \
+         KeySchema: [{AttributeName: a, KeyType: HASH}], \
+         StreamSpecification: {StreamViewType: NEW_IMAGE}}}\n";
+
     fn template(resources: &str) -> Template {
         let source = format!("Transform: AWS::Serverless-2016-10-31\nResources:\n{resources}");
         let locals = crate::stack::locals("http://127.0.0.1/sqs", "http://127.0.0.1/oidc", false);
@@ -183,17 +190,15 @@ mod tests {
 
     #[test]
     fn a_template_that_is_served_has_no_findings() {
-        let api = "FunctionUrlConfig: {AuthType: NONE}, Events: {E: {Type: HttpApi}, S: {Type: Schedule, Properties: \
-                   {Schedule: rate(1 minute)}}}";
-        assert_eq!(messages(api, "  T: {Type: AWS::SNS::Topic}\n"), []);
+        let api = "FunctionUrlConfig: {AuthType: NONE}, Events: {E: {Type: HttpApi}, S: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}, D: \
+                   {Type: DynamoDB, Properties: {Stream: !GetAtt T.StreamArn, StartingPosition: LATEST, \
+                   DestinationConfig: {OnFailure: {Destination: !GetAtt Q.Arn}}}}}";
+        let more = "  O: {Type: AWS::SNS::Topic}\n  Q: {Type: AWS::SQS::Queue}\n".to_owned() + STREAMED;
+        assert_eq!(messages(api, &more), []);
     }
 
     #[test]
     fn each_thing_that_is_not_served_is_named_with_its_line() {
-        let streamed = "  T: {Type: AWS::DynamoDB::Table, Properties: {BillingMode: PAY_PER_REQUEST, \
-                        AttributeDefinitions: [{AttributeName: a, AttributeType: S}], \
-                        KeySchema: [{AttributeName: a, KeyType: HASH}], \
-                        StreamSpecification: {StreamViewType: NEW_IMAGE}}}\n";
         let socket = |route: &str| {
             format!(
                 "  W: {{Type: AWS::Serverless::WebSocketApi, Properties: {{RouteSelectionExpression: \
@@ -237,15 +242,14 @@ mod tests {
                 ],
             ),
             (
-                "Events: {E: {Type: DynamoDB, Properties: {Stream: !GetAtt T.StreamArn, StartingPosition: LATEST}}}",
-                streamed.to_owned(),
-                vec![(3, "F: the stream of the table local-T is not read here")],
-            ),
-            (
-                "Events: {E: {Type: SQS, Properties: {Queue: !GetAtt Q.Arn, FilterCriteria: {Filters: [{Pattern: \
-                 '{}'}]}}}}",
-                "  Q: {Type: AWS::SQS::Queue}\n".to_owned(),
-                vec![(3, "F: FilterCriteria of queues are not applied here")],
+                "Events: {E: {Type: DynamoDB, Properties: {Stream: !GetAtt T.StreamArn, StartingPosition: LATEST, \
+                 DestinationConfig: {OnFailure: {Destination: !Ref O}}}}}",
+                STREAMED
+                    .replace("  T: {Type: AWS::DynamoDB", "  O: {Type: AWS::SNS::Topic}\n  T: {Type: AWS::DynamoDB"),
+                vec![(
+                    3,
+                    "F: discarded records are not sent to the topic arn:aws:sns:us-east-1:000000000000:local-O here",
+                )],
             ),
             (
                 "Events: {E: {Type: HttpApi, Properties: {ApiId: !Ref H, PayloadFormatVersion: '1.0', Auth: \

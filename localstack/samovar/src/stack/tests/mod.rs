@@ -5,6 +5,7 @@
 mod languages;
 mod media;
 mod site;
+mod streams;
 mod tls;
 
 use std::future::pending;

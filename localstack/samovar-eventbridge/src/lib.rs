@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+
+mod pattern;
+mod schedule;
+
+pub use pattern::{Pattern, PatternError};
+pub use schedule::{Cron, Schedule, ScheduleError};
