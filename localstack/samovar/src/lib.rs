@@ -18,6 +18,7 @@
 #![warn(missing_docs)]
 
 mod addresses;
+mod authorizer;
 mod aws_names;
 mod bill;
 mod build;

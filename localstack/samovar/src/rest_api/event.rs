@@ -66,10 +66,10 @@ fn context(api: &Api, incoming: &Incoming, resource: &str, ids: &Ids) -> Value {
     let head = &incoming.head;
     let now_ms = now_ms();
     json!({
-        "accountId": api.account_id,
+        "accountId": api.edge.account_id,
         "apiId": api.spec.api_id,
         "deploymentId": format!("{}deployment", api.spec.api_id),
-        "domainName": api.domain,
+        "domainName": api.edge.domain,
         "domainPrefix": api.spec.api_id,
         "extendedRequestId": ids.extended,
         "httpMethod": head.method.as_str(),
@@ -114,9 +114,9 @@ fn headers(api: &Api, incoming: &Incoming) -> Vec<(String, String)> {
     let ip = incoming.peer.ip().to_string();
     let before = head.headers.get("x-forwarded-for").map(text);
     let forwarded = before.map_or_else(|| ip.clone(), |before| format!("{before}, {ip}"));
-    let port = api.domain.rsplit_once(':').map_or("443", |(_, port)| port);
+    let port = api.edge.domain.rsplit_once(':').map_or("443", |(_, port)| port);
     let mut add = |name: &str, value: String| all.push((name.to_owned(), value));
-    add("Host", api.domain.clone());
+    add("Host", api.edge.domain.clone());
     add("X-Forwarded-For", forwarded);
     add("X-Forwarded-Port", port.to_owned());
     add("X-Forwarded-Proto", Scheme::of(&head.extensions).to_owned());

@@ -1,4 +1,4 @@
-//! The way of a request through its API: route, function, response.
+//! The way of a request through its API: route, authorizer, function, response.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use samovar_template::{HttpRoute, RestRoute, RouteKey};
 
 use super::event::event;
 use super::response::{self, refusal};
-use super::{Api, media, of_every_method};
+use super::{Api, authorizers, media, of_every_method};
 use crate::http_api::incoming::Incoming;
 use crate::http_api::routes::select;
 use crate::ids;
@@ -58,13 +58,14 @@ async fn answer(api: &Arc<Api>, incoming: &Incoming, path: &str, ids: &Ids) -> R
         return Err(refusal(StatusCode::FORBIDDEN, "Missing Authentication Token", kind));
     };
     let route = spec(api, selected.route);
-    if selected.route.authorization.is_some() {
-        return Err(refusal(StatusCode::UNAUTHORIZED, "Unauthorized", "UnauthorizedException"));
+    let mut event = event(api, incoming, path, body, &selected, ids);
+    if let Some(needed) = &selected.route.authorization {
+        let context = authorizers::authorize(api, &needed.authorizer, &event).await;
+        event["requestContext"]["authorizer"] = context.map_err(|refused| refused.response())?.into();
     }
     if route.is_some_and(|route| route.api_key_required) {
         return Err(refusal(StatusCode::FORBIDDEN, "Forbidden", "ForbiddenException"));
     }
-    let event = event(api, incoming, path, body, &selected, ids);
     let payload: Bytes = event.to_string().into();
     // Lambda's limit is lower than API Gateway's. Unconfirmed: the status.
     if payload.len() > MAX_REQUEST_BYTES {
@@ -82,7 +83,8 @@ async fn answer(api: &Arc<Api>, incoming: &Incoming, path: &str, ids: &Ids) -> R
 /// Calls a route's function, for at most the integration's time. A function that takes longer goes on, without effect
 /// here.
 async fn invoke(api: &Arc<Api>, route: &HttpRoute, payload: Bytes) -> Result<Bytes, Response> {
-    let invoked = invoke::within(route.integration_timeout, &api.invoker, &api.tasks, &route.function, payload).await;
+    let invoked =
+        invoke::within(route.integration_timeout, &api.edge.invoker, &api.tasks, &route.function, payload).await;
     let error = match invoked {
         Ok(answer) => return Ok(answer),
         Err(error) => error,

@@ -3,12 +3,14 @@
 //! - [`router_before()`] receives requests and finds their API; `handle` is the way of a request through its API.
 //! - `event` builds the function's event, and `response` turns its answer into a response. Routes are selected as in
 //!   HTTP APIs.
+//! - `authorizers` decide who may call a method.
 //!
-//! Authorizers and API keys are not served. A route that needs one refuses every request.
+//! Cognito's and IAM's authorization and API keys are not served. A route that needs one refuses every request.
 //!
 //! A request that has been read runs to its end in a task of the API's own, as on AWS. If the client leaves, only the
 //! response is lost.
 
+mod authorizers;
 mod event;
 mod handle;
 mod media;
@@ -18,27 +20,27 @@ mod router;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
 use samovar_template::{HttpRoute, PayloadFormat, RestApi, RouteKey};
 use tokio_util::task::TaskTracker;
 
-use crate::invoke::Invoker;
+use crate::edge::Edge;
+use authorizers::Authorizer;
 pub(crate) use router::router_before;
 
 /// One REST API of the template, running.
 #[derive(Debug)]
 pub(crate) struct Api {
     pub spec: RestApi,
-    /// `requestContext.domainName`: with the port, as for WebSocket APIs.
-    pub domain: String,
-    pub account_id: String,
-    pub invoker: Arc<dyn Invoker>,
+    edge: Edge,
     /// The routes in the order of the specification.
     routes: Vec<HttpRoute>,
     /// The same for every method: they tell the path of a request.
     paths: Vec<HttpRoute>,
+    /// By name.
+    authorizers: BTreeMap<String, Authorizer>,
     /// The requests so far.
     pub requests: AtomicU64,
     /// The requests that have been read, and the invocations that outlive them.
@@ -46,7 +48,7 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn new(spec: RestApi, domain: &str, account_id: &str, invoker: &Arc<dyn Invoker>) -> Self {
+    pub(crate) fn new(spec: RestApi, edge: &Edge) -> Self {
         let routes = || {
             spec.routes.iter().map(|route| HttpRoute {
                 key: route.key.clone(),
@@ -60,13 +62,18 @@ impl Api {
         Self {
             routes: routes().collect(),
             paths: routes().map(of_every_method).collect(),
-            domain: domain.to_owned(),
-            account_id: account_id.to_owned(),
-            invoker: Arc::clone(invoker),
+            authorizers: spec.authorizers.iter().map(|(name, one)| (name.clone(), Authorizer::new(one))).collect(),
+            edge: edge.clone(),
             requests: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             spec,
         }
+    }
+
+    /// The ARN of a request with this method for this path, for policies.
+    fn method_arn(&self, method: &str, path: &str) -> String {
+        let Edge { region, account_id, .. } = &self.edge;
+        format!("arn:aws:execute-api:{region}:{account_id}:{}/{}/{method}{path}", self.spec.api_id, self.spec.stage)
     }
 
     /// Waits for the running requests. The caller must make sure that no new ones come.

@@ -29,6 +29,22 @@ pub(super) fn refusal(status: StatusCode, message: &str, kind: &'static str) -> 
     response
 }
 
+/// The response to a caller whom a policy does not let in.
+pub(super) fn denied(message: &str) -> Response {
+    let mut response = refusal(StatusCode::FORBIDDEN, message, "AccessDeniedException");
+    // AWS writes it with a capital letter in these responses alone.
+    *response.body_mut() = Body::from(json!({ "Message": message }).to_string());
+    response
+}
+
+/// The response if an authorizer has failed.
+pub(super) fn authorizer_failed() -> Response {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    let mut response = refusal(status, "", "AuthorizerConfigurationException");
+    *response.body_mut() = Body::from(r#"{"message":null}"#);
+    response
+}
+
 /// Puts the request's ids on any response.
 pub(super) fn identify(mut response: Response, ids: &Ids) -> Response {
     for (name, id) in [("x-amzn-requestid", &ids.request), ("x-amz-apigw-id", &ids.extended)] {

@@ -109,6 +109,7 @@ impl Stack {
         let chaos = Chaos::new(host.clone(), Arc::clone(&services.faults), kept_in)?;
         let edge = Edge {
             domain: urls.domain.clone(),
+            region: REGION.to_owned(),
             account_id: ACCOUNT_ID.to_owned(),
             invoker: Arc::clone(&invoker),
             door: services.door().clone(),
@@ -117,7 +118,7 @@ impl Stack {
         let apis = Apis {
             websocket: websocket_apis(&template, options, &urls.domain, &invoker, services.door())?,
             http: http_apis(&template, &urls.domain, ACCOUNT_ID, &invoker)?,
-            rest: rest_apis(&template, &urls.domain, ACCOUNT_ID, &invoker)?,
+            rest: rest_apis(&template, &edge)?,
             function_urls: template.functions.iter().filter_map(|it| Some(Arc::new(Url::of(it, &edge)?))).collect(),
         };
 

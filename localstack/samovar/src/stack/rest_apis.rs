@@ -6,17 +6,12 @@ use anyhow::{Result, bail};
 use samovar_template::Template;
 
 use super::http_apis::TAKEN;
-use crate::invoke::Invoker;
+use crate::edge::Edge;
 use crate::rest_api::Api;
 
-pub(super) fn rest_apis(
-    template: &Template,
-    domain: &str,
-    account_id: &str,
-    invoker: &Arc<dyn Invoker>,
-) -> Result<Vec<Arc<Api>>> {
+pub(super) fn rest_apis(template: &Template, edge: &Edge) -> Result<Vec<Arc<Api>>> {
     check_stages(template)?;
-    let apis = template.rest_apis.iter().map(|spec| Arc::new(Api::new(spec.clone(), domain, account_id, invoker)));
+    let apis = template.rest_apis.iter().map(|spec| Arc::new(Api::new(spec.clone(), edge)));
     Ok(apis.collect())
 }
 

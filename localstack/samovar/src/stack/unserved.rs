@@ -2,7 +2,8 @@
 //! one list of the difference. `samovar check` shows it, and a stack does not start with it unless it may leave it out.
 
 use samovar_template::{
-    BuildMethod, Code, Function, HttpApi, PayloadFormat, RestApi, Template, TemplateProblem, Trigger, WebSocketApi,
+    BuildMethod, Code, Function, HttpApi, PayloadFormat, RestApi, RestAuthorizer, Template, TemplateProblem, Trigger,
+    WebSocketApi,
 };
 
 use super::{http_apis, rest_apis, websocket_apis};
@@ -118,8 +119,19 @@ impl Found<'_> {
         let id = &api.logical_id;
         for route in &api.routes {
             if let Some(needed) = &route.authorization {
-                let authorizer = &needed.authorizer;
-                self.add(id, &format!("the route {} needs the authorizer {authorizer}, not served here", route.key));
+                let name = &needed.authorizer;
+                let why = match api.authorizers.get(name) {
+                    Some(RestAuthorizer::Token { validation: Some(expression), .. })
+                        if regex_lite::Regex::new(expression).is_err() =>
+                    {
+                        Some("whose ValidationExpression can't be evaluated here")
+                    }
+                    Some(RestAuthorizer::Token { .. } | RestAuthorizer::Request { .. }) => None,
+                    Some(RestAuthorizer::Cognito { .. }) | None => Some("not served here"),
+                };
+                if let Some(why) = why {
+                    self.add(id, &format!("the route {} needs the authorizer {name}, {why}", route.key));
+                }
             }
             if route.api_key_required {
                 self.add(id, &format!("the route {} needs an API key, which is not served here", route.key));
@@ -213,7 +225,19 @@ mod tests {
                     I: {Type: AWS::ApiGatewayV2::Integration, Properties: {ApiId: !Ref W, IntegrationType: MOCK}}\n";
         let authorizer = "  H: {Type: AWS::Serverless::HttpApi, Properties: {Auth: {EnableIamAuthorizer: true, \
                           Authorizers: {L: {FunctionArn: !GetAtt F.Arn, AuthorizerPayloadFormatVersion: '2.0'}}}}}\n";
+        let expression = "  R: {Type: AWS::Serverless::Api, Properties: {StageName: v1, Auth: {DefaultAuthorizer: L, \
+                          Authorizers: {L: {FunctionArn: !GetAtt F.Arn, Identity: {ValidationExpression: '(?<!a)b'}}, \
+                          M: {FunctionArn: !GetAtt F.Arn, Identity: {ValidationExpression: a.b}}}}}}\n";
         for (properties, more, expected) in [
+            (
+                "Events: {E: {Type: Api, Properties: {RestApiId: !Ref R, Path: /, Method: get}}, O: {Type: Api, \
+                 Properties: {RestApiId: !Ref R, Path: /o, Method: get, Auth: {Authorizer: M}}}}",
+                expression.to_owned(),
+                vec![(
+                    4,
+                    "R: the route GET / needs the authorizer L, whose ValidationExpression can't be evaluated here",
+                )],
+            ),
             (
                 "Events: {E: {Type: Api, Properties: {Path: /, Method: get, Auth: {Authorizer: AWS_IAM, \
                  ApiKeyRequired: true}}}}",

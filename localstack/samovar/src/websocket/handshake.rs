@@ -14,9 +14,9 @@ use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::events::{self, Client, Closed, Handshake};
-use super::policy::{Verdict, evaluate};
 use super::registry::Connection;
 use super::{Api, answer, connection, routes};
+use crate::authorizer::policy::{Verdict, evaluate};
 use crate::chaos::{DISCONNECT, GATEWAY};
 use crate::clock::now_ms;
 use crate::http_api::response::final_status;
@@ -113,7 +113,7 @@ async fn authorize(
     let answer = serde_json::from_slice(&answer).unwrap_or(Value::Null);
     match evaluate(&answer, &events::method_arn(api)) {
         Verdict::Allow(context) => Ok(Some(context)),
-        Verdict::Deny => Err(refuse(StatusCode::FORBIDDEN, "User is not authorized to access this resource")),
+        Verdict::Deny { .. } => Err(refuse(StatusCode::FORBIDDEN, "User is not authorized to access this resource")),
         Verdict::Malformed(why) => {
             tracing::warn!("{}: the answer is not a valid authorizer's answer: {why}", authorizer.function);
             Err(broken())

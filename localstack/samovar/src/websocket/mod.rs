@@ -15,7 +15,6 @@ pub(crate) mod connection;
 pub(crate) mod events;
 pub(crate) mod handshake;
 pub(crate) mod management;
-pub(crate) mod policy;
 pub(crate) mod registry;
 mod router;
 pub(crate) mod routes;

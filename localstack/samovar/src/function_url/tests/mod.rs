@@ -48,13 +48,8 @@ impl Bench {
         door.enforce(Permissions::of(policies, Account { region: "us-east-1".into(), id: "000000000000".into() }));
         let mut spec = FunctionUrl { id: "furl".into(), iam_authorization: false, cors: None, streaming: false };
         change(&mut spec);
-        let edge = Edge {
-            domain: address.to_string(),
-            account_id: "000000000000".into(),
-            invoker: Arc::clone(&functions) as _,
-            door,
-            keys: Keys::of(["caller", "half"].into_iter(), None),
-        };
+        let keys = Keys::of(["caller", "half"].into_iter(), None);
+        let edge = Edge { door, keys, ..Edge::of(address, &functions) };
         let (id, function, arn) = (spec.id.clone(), "f".into(), ARN.into());
         let url = Arc::new(Url { id, spec, function, arn, edge, tasks: TaskTracker::new() });
         let stop = CancellationToken::new();

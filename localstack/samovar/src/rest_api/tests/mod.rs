@@ -1,6 +1,8 @@
 //! REST APIs as their clients and functions see them: over real sockets, in front of scripted functions.
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
+mod authorizers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Api, router_before};
+use crate::edge::Edge;
 use crate::testing::functions::Functions;
 use crate::testing::{NEVER, within};
 
@@ -71,7 +74,7 @@ impl Bench {
             routes: routes.iter().map(|(key, function)| route(key, function)).collect(),
         };
         change(&mut spec);
-        let api = Arc::new(Api::new(spec, &address.to_string(), "000000000000", &(Arc::clone(&functions) as _)));
+        let api = Arc::new(Api::new(spec, &Edge::of(address, &functions)));
         let stop = CancellationToken::new();
         let router = router_before(vec![Arc::clone(&api)], Router::new().fallback(|| async { "elsewhere" }));
         tokio::spawn(crate::server::serve(listener, router, None, stop.clone()));

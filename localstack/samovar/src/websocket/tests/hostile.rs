@@ -5,8 +5,8 @@ use proptest::test_runner::TestRunner;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
+use crate::authorizer::policy::{Verdict, evaluate};
 use crate::testing::hostile::{config, words};
-use crate::websocket::policy::{Verdict, evaluate};
 use crate::websocket::routes;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Evaluates an authorizer's answer: an IAM policy, for `execute-api:Invoke` on the `$connect` route.
+//! Evaluates an authorizer's answer: an IAM policy, for `execute-api:Invoke` on a method or on the `$connect` route.
 
 use samovar_services::permissions::{is_action, is_resource};
 use serde_json::{Map, Value};
@@ -6,9 +6,12 @@ use serde_json::{Map, Value};
 /// The verdict on a client.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The client may connect, with this content of `requestContext.authorizer`.
+    /// The client is let in, with this content of `requestContext.authorizer`.
     Allow(Map<String, Value>),
-    Deny,
+    Deny {
+        /// A statement denies it. Otherwise none allows it.
+        explicit: bool,
+    },
     /// The answer does not have the form of an authorizer's answer.
     Malformed(&'static str),
 }
@@ -29,14 +32,14 @@ pub(crate) fn evaluate(answer: &Value, method_arn: &str) -> Verdict {
         let applies = any(statement.get("Action"), |pattern| is_action(pattern, "execute-api:Invoke"))
             && any(statement.get("Resource"), |pattern| is_resource(pattern, method_arn));
         match statement.get("Effect").and_then(Value::as_str) {
-            Some("Deny") if applies => return Verdict::Deny,
+            Some("Deny") if applies => return Verdict::Deny { explicit: true },
             Some("Allow") => allowed |= applies,
             Some("Deny") => {}
             _ => return Verdict::Malformed("a statement's Effect is neither Allow nor Deny"),
         }
     }
     if !allowed {
-        return Verdict::Deny;
+        return Verdict::Deny { explicit: false };
     }
     let mut context = Map::new();
     match answer.get("context") {
@@ -92,9 +95,10 @@ mod tests {
         let allow = json!({ "Action": ["execute-api:*"], "Effect": "Allow", "Resource": ["*"] });
         let deny = json!({ "Action": "*", "Effect": "Deny", "Resource": format!("{ARN}*") });
         let elsewhere = json!({ "Action": "execute-api:Invoke", "Effect": "Allow", "Resource": "arn:aws:other*" });
-        assert_eq!(evaluate(&answer(json!([allow, deny])), ARN), Verdict::Deny);
-        assert_eq!(evaluate(&answer(json!([elsewhere])), ARN), Verdict::Deny);
-        assert_eq!(evaluate(&answer(json!([])), ARN), Verdict::Deny);
+        assert_eq!(evaluate(&answer(json!([allow, deny])), ARN), Verdict::Deny { explicit: true });
+        let none = Verdict::Deny { explicit: false };
+        assert_eq!(evaluate(&answer(json!([elsewhere])), ARN), none);
+        assert_eq!(evaluate(&answer(json!([])), ARN), none);
     }
 
     #[test]
