@@ -16,14 +16,21 @@ pub(crate) enum Verdict {
     Malformed(&'static str),
 }
 
-pub(crate) fn evaluate(answer: &Value, method_arn: &str) -> Verdict {
-    let Some(principal) = answer.get("principalId").and_then(Value::as_str) else {
-        return Verdict::Malformed("it has no principalId");
-    };
-    let Some(statements) = answer.pointer("/policyDocument/Statement") else {
-        return Verdict::Malformed("it has no policyDocument with statements");
-    };
-    let statements = match statements {
+/// What a policy says about one request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Decision<'a> {
+    Allow { principal: &'a str },
+    Deny { explicit: bool },
+}
+
+/// Evaluates the policy of an answer, for a request with this ARN.
+///
+/// # Errors
+/// The answer does not have the form of an authorizer's answer: why.
+pub(crate) fn decide<'a>(answer: &'a Value, method_arn: &str) -> Result<Decision<'a>, &'static str> {
+    let principal = answer.get("principalId").and_then(Value::as_str).ok_or("it has no principalId")?;
+    let statements = answer.pointer("/policyDocument/Statement");
+    let statements = match statements.ok_or("it has no policyDocument with statements")? {
         Value::Array(statements) => statements.as_slice(),
         one => std::slice::from_ref(one),
     };
@@ -32,15 +39,35 @@ pub(crate) fn evaluate(answer: &Value, method_arn: &str) -> Verdict {
         let applies = any(statement.get("Action"), |pattern| is_action(pattern, "execute-api:Invoke"))
             && any(statement.get("Resource"), |pattern| is_resource(pattern, method_arn));
         match statement.get("Effect").and_then(Value::as_str) {
-            Some("Deny") if applies => return Verdict::Deny { explicit: true },
+            Some("Deny") if applies => return Ok(Decision::Deny { explicit: true }),
             Some("Allow") => allowed |= applies,
             Some("Deny") => {}
-            _ => return Verdict::Malformed("a statement's Effect is neither Allow nor Deny"),
+            _ => return Err("a statement's Effect is neither Allow nor Deny"),
         }
     }
-    if !allowed {
-        return Verdict::Deny { explicit: false };
-    }
+    Ok(if allowed { Decision::Allow { principal } } else { Decision::Deny { explicit: false } })
+}
+
+/// The verdict on a client of a WebSocket or REST API, whose context is text.
+pub(crate) fn evaluate(answer: &Value, method_arn: &str) -> Verdict {
+    let verdict = decide(answer, method_arn).and_then(|decision| {
+        Ok(match decision {
+            Decision::Deny { explicit } => Verdict::Deny { explicit },
+            Decision::Allow { principal } => {
+                let mut context = context_as_text(answer)?;
+                context.insert("principalId".to_owned(), principal.into());
+                Verdict::Allow(context)
+            }
+        })
+    });
+    verdict.unwrap_or_else(Verdict::Malformed)
+}
+
+/// The context of an answer, with its values as text.
+///
+/// # Errors
+/// A value has no text.
+pub(crate) fn context_as_text(answer: &Value) -> Result<Map<String, Value>, &'static str> {
     let mut context = Map::new();
     match answer.get("context") {
         None | Some(Value::Null) => {}
@@ -51,16 +78,15 @@ pub(crate) fn evaluate(answer: &Value, method_arn: &str) -> Verdict {
                     Value::Bool(_) | Value::Number(_) => value.to_string(),
                     Value::Null => continue,
                     Value::Array(_) | Value::Object(_) => {
-                        return Verdict::Malformed("its context has a value that is a list or an object");
+                        return Err("its context has a value that is a list or an object");
                     }
                 };
                 context.insert(name.clone(), text.into());
             }
         }
-        Some(_) => return Verdict::Malformed("its context is not an object"),
+        Some(_) => return Err("its context is not an object"),
     }
-    context.insert("principalId".to_owned(), principal.into());
-    Verdict::Allow(context)
+    Ok(context)
 }
 
 fn any(value: Option<&Value>, test: impl Fn(&str) -> bool) -> bool {

@@ -19,8 +19,8 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Map, Value, json};
 
 use super::Api;
+use super::identity::Identity;
 use super::incoming::Incoming;
-use super::jwt::Identity;
 use super::routes::Selected;
 use crate::clock::now_ms;
 use crate::ids::gateway_trace_header;
@@ -30,7 +30,7 @@ use crate::uri::decode;
 /// Headers that concern only one connection, or that have another place in the event.
 const NOT_SHOWN: [HeaderName; 6] = [CONNECTION, COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE];
 
-pub(crate) fn event(
+pub(super) fn event(
     api: &Api,
     incoming: &Incoming,
     body: &[u8],
@@ -43,9 +43,9 @@ pub(crate) fn event(
     let path = decode(head.uri.path());
     let now_ms = now_ms();
     let mut context = json!({
-        "accountId": api.account_id,
+        "accountId": api.edge.account_id,
         "apiId": api.spec.api_id,
-        "domainName": api.domain,
+        "domainName": api.edge.domain,
         "domainPrefix": api.spec.api_id,
         "http": {
             "method": head.method.as_str(),
@@ -61,14 +61,14 @@ pub(crate) fn event(
         "timeEpoch": now_ms,
     });
     if let Some(identity) = identity {
-        context["authorizer"] = identity.context();
+        context["authorizer"] = identity.context(&api.edge.account_id);
     }
     let mut event = json!({
         "version": "2.0",
         "routeKey": route_key,
         "rawPath": path,
         "rawQueryString": head.uri.query().unwrap_or_default(),
-        "headers": headers(&api.domain, incoming, body),
+        "headers": headers(&api.edge.domain, incoming, body),
         "requestContext": context,
         "isBase64Encoded": false,
     });

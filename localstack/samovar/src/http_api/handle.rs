@@ -5,17 +5,18 @@ use std::sync::atomic::Ordering;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
-use http::{Method, StatusCode, request};
+use http::{Method, StatusCode};
 use serde_json::Value;
 
-use super::event::event;
+use super::identity::Identity;
 use super::incoming::Incoming;
-use super::jwt::Identity;
-use super::{Api, cors, response, routes};
+use super::routes::Selected;
+use super::{Api, cors, event, event_v1, response, routes};
 use crate::ids::gateway_id;
 use crate::invoke::{self, IntegrationError};
 use samovar_host::MAX_REQUEST_BYTES;
-use samovar_template::HttpRoute;
+use samovar_services::permissions::{Denied, Need};
+use samovar_template::{HttpRoute, PayloadFormat};
 
 pub(crate) async fn handle(api: Arc<Api>, incoming: Incoming) -> Response {
     let request_id = gateway_id();
@@ -47,26 +48,78 @@ async fn answer(api: &Arc<Api>, incoming: &Incoming, request_id: &str) -> Result
         return Err(refuse(StatusCode::NOT_FOUND, "Not Found"));
     };
     let route = selected.route;
-    let identity = authorize(api, route, head).await?;
-    let event = event(api, incoming, body, &selected, identity.as_ref(), request_id);
+    let request = Read { api, incoming, body, selected: &selected, request_id };
+    let identity = authorize(&request).await?;
+    let event = request.event(route.payload_format, identity.as_ref());
     let answer = invoke(api, route, &event).await.map_err(|failure| match failure {
         HandlerError::TooLarge => refuse(StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
         HandlerError::Unavailable => refuse(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
         HandlerError::Internal => refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
     })?;
-    response::of_answer(&answer).map_err(|why| {
+    let response = match route.payload_format {
+        PayloadFormat::V1 => response::of_answer_v1(&answer),
+        PayloadFormat::V2 => response::of_answer(&answer),
+    };
+    response.map_err(|why| {
         tracing::warn!("{}: the function's answer is not a valid response: {why}", route.function);
         refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error")
     })
 }
 
-async fn authorize(api: &Api, route: &HttpRoute, head: &request::Parts) -> Result<Option<Identity>, Response> {
-    let Some(needed) = &route.authorization else { return Ok(None) };
-    let Some(authorizer) = api.authorizers.get(&needed.authorizer) else {
-        // The template reader makes sure that the authorizer exists. Without it the request is refused.
-        return Err(response::refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"));
-    };
-    authorizer.authorize(head, &needed.scopes).await.map(Some).map_err(|refused| refused.response())
+/// The name of the authorizer that AWS itself is.
+const IAM: &str = "AWS_IAM";
+/// The service that requests are signed for.
+const SERVICE: &str = "execute-api";
+
+/// A request that has a route.
+pub(super) struct Read<'a> {
+    pub(super) api: &'a Api,
+    pub(super) incoming: &'a Incoming,
+    pub(super) body: &'a [u8],
+    pub(super) selected: &'a Selected<'a>,
+    pub(super) request_id: &'a str,
+}
+
+impl Read<'_> {
+    /// The event of this request.
+    pub(super) fn event(&self, format: PayloadFormat, identity: Option<&Identity>) -> Value {
+        let Self { api, incoming, body, selected, request_id } = *self;
+        match format {
+            PayloadFormat::V1 => event_v1::event(api, incoming, body, selected, identity, request_id),
+            PayloadFormat::V2 => event::event(api, incoming, body, selected, identity, request_id),
+        }
+    }
+
+    /// The ARN of this request, for policies.
+    pub(super) fn arn(&self) -> String {
+        let head = &self.incoming.head;
+        self.api.method_arn(head.method.as_str(), self.api.route_path(head.uri.path()))
+    }
+}
+
+async fn authorize(request: &Read<'_>) -> Result<Option<Identity>, Response> {
+    let (api, head) = (request.api, &request.incoming.head);
+    let Some(needed) = &request.selected.route.authorization else { return Ok(None) };
+    if let Some(jwt) = api.authorizers.get(&needed.authorizer) {
+        let claims = jwt.authorize(head, &needed.scopes).await.map_err(|refused| refused.response())?;
+        return Ok(Some(Identity::Jwt(claims)));
+    }
+    if let Some(lambda) = api.lambda_authorizers.get(&needed.authorizer) {
+        return lambda.authorize(request).await.map(Some).map_err(|refused| refused.response());
+    }
+    if needed.authorizer == IAM {
+        let edge = &api.edge;
+        let forbidden = || response::refusal(StatusCode::FORBIDDEN, "Forbidden");
+        let signer = edge.keys.verify(head, request.body, SERVICE).map_err(|refused| {
+            tracing::debug!("A request was refused: {refused:?}");
+            forbidden()
+        })?;
+        let need = Need { action: "execute-api:Invoke".into(), resource: request.arn() };
+        edge.door.check(&signer.caller.function, |_| vec![need]).map_err(|Denied(_)| forbidden())?;
+        return Ok(Some(Identity::Iam(signer)));
+    }
+    // The template reader makes sure that the authorizer exists. Without it the request is refused.
+    Err(response::refusal(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"))
 }
 
 /// The response to a client if the integration gave no answer.
@@ -90,7 +143,8 @@ async fn invoke(api: &Arc<Api>, route: &HttpRoute, event: &Value) -> Result<Byte
         );
         return Err(HandlerError::TooLarge);
     }
-    let invoked = invoke::within(route.integration_timeout, &api.invoker, &api.tasks, &route.function, payload).await;
+    let invoked =
+        invoke::within(route.integration_timeout, &api.edge.invoker, &api.tasks, &route.function, payload).await;
     let error = match invoked {
         Ok(answer) => return Ok(answer),
         Err(error) => error,

@@ -29,9 +29,9 @@ pub(crate) struct JwtAuthorizer {
     pub(super) keys: Keys,
 }
 
-/// The identity of a request that was let in.
+/// The claims of a token that was let in.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Identity {
+pub(crate) struct Claims {
     claims: Map<String, Value>,
     /// The token's scopes; `None` if the route requires none.
     scopes: Option<Vec<String>>,
@@ -56,22 +56,18 @@ impl JwtAuthorizer {
         Self { keys: Keys::of(&spec.issuer), spec: spec.clone() }
     }
 
-    pub(crate) async fn authorize(
-        &self,
-        request: &request::Parts,
-        scopes: &[String],
-    ) -> Result<Identity, TokenRefused> {
+    pub(crate) async fn authorize(&self, request: &request::Parts, scopes: &[String]) -> Result<Claims, TokenRefused> {
         let refused = |why| TokenRefused { why, scopes: scopes.to_vec() };
         let token = self.token(request).ok_or_else(|| refused(Why::NoToken))?;
         let claims = self.verify(&token).await.map_err(|why| refused(Why::Invalid(why)))?;
         if scopes.is_empty() {
-            return Ok(Identity { claims, scopes: None });
+            return Ok(Claims { claims, scopes: None });
         }
         let own = scopes_of(&claims);
         if !own.iter().any(|own| scopes.contains(own)) {
             return Err(refused(Why::Scope));
         }
-        Ok(Identity { claims, scopes: Some(own) })
+        Ok(Claims { claims, scopes: Some(own) })
     }
 
     /// The token from the identity source, which contains it alone or after `Bearer`.
@@ -140,9 +136,9 @@ impl JwtAuthorizer {
     }
 }
 
-impl Identity {
-    /// `requestContext.authorizer`. All claims are text, lists in the form that Go prints. Claims that are null are
-    /// left out.
+impl Claims {
+    /// The claims and the scopes, as events have them. All claims are text, lists in the form that Go prints. Claims that
+    /// are null are left out.
     pub(crate) fn context(&self) -> Value {
         let written = self.claims.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
             let text = match value {
@@ -151,7 +147,7 @@ impl Identity {
             };
             (name.clone(), Value::String(text))
         });
-        json!({ "jwt": { "claims": written.collect::<Map<_, _>>(), "scopes": self.scopes } })
+        json!({ "claims": written.collect::<Map<_, _>>(), "scopes": self.scopes })
     }
 }
 

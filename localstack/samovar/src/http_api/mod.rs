@@ -1,10 +1,11 @@
-//! An HTTP API in the way API Gateway runs it: route selection, JWT authorizers, CORS, events of payload format 2.0,
-//! and the responses of functions.
+//! An HTTP API in the way API Gateway runs it: route selection, authorizers, CORS, events of the payload formats 2.0
+//! and 1.0, and the responses of functions.
 //!
 //! - [`router()`] receives requests and finds their API; [`handle`] is the way of a request through its API.
-//! - [`routes`] selects the route, [`jwt`] checks the token (with the issuer's [`keys`]), and [`cors`] decides which
-//!   pages may read the response.
-//! - [`event`] builds the function's event, and [`response`] turns its answer into a response.
+//! - [`routes`] selects the route, and [`cors`] decides which pages may read the response.
+//! - [`jwt`] checks a token (with the issuer's [`keys`]), and `lambda` asks a function. Both give an `identity`.
+//! - [`event`] builds the function's event in the format 2.0, `event_v1` in the format 1.0. [`response`] turns the
+//!   answer into a response.
 //!
 //! A request that has been read runs to its end in a task of the API's own, as on AWS. If the client leaves, only the
 //! response is lost.
@@ -13,10 +14,13 @@
 
 pub(crate) mod cors;
 pub(crate) mod event;
+mod event_v1;
 pub(crate) mod handle;
+mod identity;
 pub(crate) mod incoming;
 pub(crate) mod jwt;
 pub(crate) mod keys;
+mod lambda;
 pub(crate) mod response;
 mod router;
 pub(crate) mod routes;
@@ -25,13 +29,13 @@ pub(crate) mod routes;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use tokio_util::task::TaskTracker;
 
-use crate::invoke::Invoker;
+use crate::edge::Edge;
 use jwt::JwtAuthorizer;
+use lambda::LambdaAuthorizer;
 pub(crate) use router::{have, read, router};
 use samovar_template::HttpApi;
 
@@ -39,30 +43,35 @@ use samovar_template::HttpApi;
 #[derive(Debug)]
 pub(crate) struct Api {
     pub spec: HttpApi,
-    /// `requestContext.domainName`: with the port, as for WebSocket APIs.
-    pub domain: String,
-    pub account_id: String,
-    pub invoker: Arc<dyn Invoker>,
+    edge: Edge,
     /// The requests so far.
     pub requests: AtomicU64,
-    /// The authorizers by name.
+    /// The JWT authorizers by name.
     pub authorizers: BTreeMap<String, JwtAuthorizer>,
+    /// The Lambda authorizers by name.
+    lambda_authorizers: BTreeMap<String, LambdaAuthorizer>,
     /// The requests that have been read, and the invocations that outlive them.
     pub tasks: TaskTracker,
 }
 
 impl Api {
-    pub(crate) fn new(spec: HttpApi, domain: &str, account_id: &str, invoker: &Arc<dyn Invoker>) -> Self {
+    pub(crate) fn new(spec: HttpApi, edge: &Edge) -> Self {
         let running = |(name, spec): (&String, &_)| (name.clone(), JwtAuthorizer::new(spec));
+        let of_lambda = |(name, spec): (&String, &_)| (name.clone(), LambdaAuthorizer::new(spec));
         Self {
             authorizers: spec.authorizers.iter().map(running).collect(),
+            lambda_authorizers: spec.lambda_authorizers.iter().map(of_lambda).collect(),
+            edge: edge.clone(),
             spec,
-            domain: domain.to_owned(),
-            account_id: account_id.to_owned(),
-            invoker: Arc::clone(invoker),
             requests: AtomicU64::new(0),
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// The ARN of a request with this method for this path, which is without the stage, for policies.
+    fn method_arn(&self, method: &str, path: &str) -> String {
+        let Edge { region, account_id, .. } = &self.edge;
+        format!("arn:aws:execute-api:{region}:{account_id}:{}/{}/{method}{path}", self.spec.api_id, self.spec.stage)
     }
 
     /// Waits for the running requests. The caller must make sure that no new ones come.

@@ -37,6 +37,11 @@ pub(crate) fn identify(mut response: Response, request_id: &str) -> Response {
     response
 }
 
+/// The response for an answer in the payload format 1.0, which is that of REST APIs, or the reason why it is malformed.
+pub(crate) fn of_answer_v1(answer: &[u8]) -> Result<Response, String> {
+    crate::rest_api::response::of_answer_with(answer, true, &DEFAULT_TYPE)
+}
+
 /// The response for a function's answer, or the reason why the answer is malformed.
 pub(crate) fn of_answer(answer: &[u8]) -> Result<Response, String> {
     of_answer_with(answer, &DEFAULT_TYPE)

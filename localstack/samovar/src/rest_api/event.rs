@@ -37,7 +37,7 @@ pub(super) fn event(
     let head = &incoming.head;
     let key = selected.route.key.to_string();
     let resource = key.split_once(' ').map_or("/", |(_, path)| path);
-    let headers = headers(api, incoming);
+    let headers = headers(&api.edge.domain, incoming);
     let query = crate::uri::query(head.uri.query());
     let content_type = head.headers.get(CONTENT_TYPE).map(text).unwrap_or_default();
     let binary = media::is_binary(&api.spec.binary_media_types, &content_type);
@@ -100,7 +100,7 @@ fn context(api: &Api, incoming: &Incoming, resource: &str, ids: &Ids) -> Value {
 }
 
 /// The headers in the client's own case, with those that API Gateway adds.
-fn headers(api: &Api, incoming: &Incoming) -> Vec<(String, String)> {
+pub(crate) fn headers(domain: &str, incoming: &Incoming) -> Vec<(String, String)> {
     let head = &incoming.head;
     let case = head.extensions.get::<HeaderCase>();
     let own =
@@ -114,9 +114,9 @@ fn headers(api: &Api, incoming: &Incoming) -> Vec<(String, String)> {
     let ip = incoming.peer.ip().to_string();
     let before = head.headers.get("x-forwarded-for").map(text);
     let forwarded = before.map_or_else(|| ip.clone(), |before| format!("{before}, {ip}"));
-    let port = api.edge.domain.rsplit_once(':').map_or("443", |(_, port)| port);
+    let port = domain.rsplit_once(':').map_or("443", |(_, port)| port);
     let mut add = |name: &str, value: String| all.push((name.to_owned(), value));
-    add("Host", api.edge.domain.clone());
+    add("Host", domain.to_owned());
     add("X-Forwarded-For", forwarded);
     add("X-Forwarded-Port", port.to_owned());
     add("X-Forwarded-Proto", Scheme::of(&head.extensions).to_owned());
@@ -127,13 +127,13 @@ fn headers(api: &Api, incoming: &Incoming) -> Vec<(String, String)> {
 }
 
 /// The last value of each name, or null.
-fn singles(pairs: &[(String, String)]) -> Value {
+pub(crate) fn singles(pairs: &[(String, String)]) -> Value {
     let map: Map<String, Value> = pairs.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
     or_null(&map)
 }
 
 /// All values of each name, or null.
-fn lists(pairs: &[(String, String)]) -> Value {
+pub(crate) fn lists(pairs: &[(String, String)]) -> Value {
     let mut map: Map<String, Value> = Map::new();
     for (name, value) in pairs {
         if let Some(list) = map.entry(name.clone()).or_insert_with(|| json!([])).as_array_mut() {
@@ -144,7 +144,7 @@ fn lists(pairs: &[(String, String)]) -> Value {
 }
 
 /// A map as JSON, or null if it is empty.
-fn or_null(map: &impl serde::Serialize) -> Value {
+pub(crate) fn or_null(map: &impl serde::Serialize) -> Value {
     let map = json!(map);
     if map.as_object().is_some_and(|map| map.is_empty()) { Value::Null } else { map }
 }

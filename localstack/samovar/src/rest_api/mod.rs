@@ -11,10 +11,10 @@
 //! response is lost.
 
 mod authorizers;
-mod event;
+pub(crate) mod event;
 mod handle;
 mod media;
-mod response;
+pub(crate) mod response;
 mod router;
 
 #[cfg(test)]

@@ -78,6 +78,11 @@ pub(super) fn preflight(cors: &RestCors, methods: &str) -> Response {
 /// The response for a function's answer, or the reason why the answer is malformed. A body in base64 is decoded for a
 /// client that asks for bytes.
 pub(super) fn of_answer(answer: &[u8], bytes: bool) -> Result<Response, String> {
+    of_answer_with(answer, bytes, &JSON)
+}
+
+/// The same, with the type of an answer that names none.
+pub(crate) fn of_answer_with(answer: &[u8], bytes: bool, default_type: &HeaderValue) -> Result<Response, String> {
     let value: Value = serde_json::from_slice(answer).map_err(|error| format!("it is not JSON: {error}"))?;
     let fields = value.as_object().ok_or("it is not an object")?;
     let status = match fields.get("statusCode") {
@@ -94,7 +99,7 @@ pub(super) fn of_answer(answer: &[u8], bytes: bool) -> Result<Response, String> 
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     add_headers(fields, response.headers_mut())?;
-    response.headers_mut().entry(CONTENT_TYPE).or_insert(JSON);
+    response.headers_mut().entry(CONTENT_TYPE).or_insert_with(|| default_type.clone());
     Ok(response)
 }
 

@@ -5,21 +5,16 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
+use crate::edge::Edge;
 use crate::http_api::Api;
-use crate::invoke::Invoker;
 use samovar_template::{HttpApi, Template};
 
 /// First segments of the local stack's own paths, which precede those of any API.
 pub(super) const TAKEN: [&str; 3] = ["_aws", crate::function_url::PATH, "_local"];
 
-pub(super) fn http_apis(
-    template: &Template,
-    domain: &str,
-    account_id: &str,
-    invoker: &Arc<dyn Invoker>,
-) -> Result<Vec<Arc<Api>>> {
+pub(super) fn http_apis(template: &Template, edge: &Edge) -> Result<Vec<Arc<Api>>> {
     check_stages(template)?;
-    let apis = template.http_apis.iter().map(|spec| Arc::new(Api::new(spec.clone(), domain, account_id, invoker)));
+    let apis = template.http_apis.iter().map(|spec| Arc::new(Api::new(spec.clone(), edge)));
     Ok(apis.collect())
 }
 

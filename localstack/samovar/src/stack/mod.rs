@@ -117,7 +117,7 @@ impl Stack {
         };
         let apis = Apis {
             websocket: websocket_apis(&template, options, &urls.domain, &invoker, services.door())?,
-            http: http_apis(&template, &urls.domain, ACCOUNT_ID, &invoker)?,
+            http: http_apis(&template, &edge)?,
             rest: rest_apis(&template, &edge)?,
             function_urls: template.functions.iter().filter_map(|it| Some(Arc::new(Url::of(it, &edge)?))).collect(),
         };

@@ -2,8 +2,7 @@
 //! one list of the difference. `samovar check` shows it, and a stack does not start with it unless it may leave it out.
 
 use samovar_template::{
-    BuildMethod, Code, Function, HttpApi, PayloadFormat, RestApi, RestAuthorizer, Template, TemplateProblem, Trigger,
-    WebSocketApi,
+    BuildMethod, Code, Function, HttpApi, RestApi, RestAuthorizer, Template, TemplateProblem, Trigger, WebSocketApi,
 };
 
 use super::{http_apis, rest_apis, websocket_apis};
@@ -98,18 +97,6 @@ impl Found<'_> {
 
     fn http_api(&mut self, api: &HttpApi) {
         let id = &api.logical_id;
-        for name in api.lambda_authorizers.keys() {
-            self.add(id, &format!("{name} is a Lambda authorizer, which HTTP APIs do not have here"));
-        }
-        let named = |route: &&samovar_template::HttpRoute| {
-            route.authorization.as_ref().is_some_and(|needed| needed.authorizer == "AWS_IAM")
-        };
-        if api.routes.iter().any(|route| named(&route)) {
-            self.add(id, "the authorizer AWS_IAM is not served here");
-        }
-        if api.routes.iter().any(|route| route.payload_format == PayloadFormat::V1) {
-            self.add(id, "events in the payload format 1.0 are not sent here: set PayloadFormatVersion to 2.0");
-        }
         for (route, integration) in &api.other_integrations {
             self.add(id, &format!("the route {route} has an integration of the type {integration}, not served here"));
         }
@@ -223,8 +210,6 @@ mod tests {
                     R: {Type: AWS::ApiGatewayV2::Route, Properties: {ApiId: !Ref W, RouteKey: ping, \
                     Target: !Sub 'integrations/${I}'}}\n  \
                     I: {Type: AWS::ApiGatewayV2::Integration, Properties: {ApiId: !Ref W, IntegrationType: MOCK}}\n";
-        let authorizer = "  H: {Type: AWS::Serverless::HttpApi, Properties: {Auth: {EnableIamAuthorizer: true, \
-                          Authorizers: {L: {FunctionArn: !GetAtt F.Arn, AuthorizerPayloadFormatVersion: '2.0'}}}}}\n";
         let expression = "  R: {Type: AWS::Serverless::Api, Properties: {StageName: v1, Auth: {DefaultAuthorizer: L, \
                           Authorizers: {L: {FunctionArn: !GetAtt F.Arn, Identity: {ValidationExpression: '(?<!a)b'}}, \
                           M: {FunctionArn: !GetAtt F.Arn, Identity: {ValidationExpression: a.b}}}}}}\n";
@@ -274,16 +259,6 @@ mod tests {
                     3,
                     "F: discarded records are not sent to the topic arn:aws:sns:us-east-1:000000000000:local-O here",
                 )],
-            ),
-            (
-                "Events: {E: {Type: HttpApi, Properties: {ApiId: !Ref H, PayloadFormatVersion: '1.0', Auth: \
-                 {Authorizer: AWS_IAM}}}}",
-                authorizer.to_owned(),
-                vec![
-                    (4, "H: L is a Lambda authorizer, which HTTP APIs do not have here"),
-                    (4, "H: events in the payload format 1.0 are not sent here: set PayloadFormatVersion to 2.0"),
-                    (4, "H: the authorizer AWS_IAM is not served here"),
-                ],
             ),
             (
                 "Timeout: 3",

@@ -4,6 +4,7 @@
 pub(crate) mod functions;
 pub(crate) mod hostile;
 pub(crate) mod shapes;
+pub(crate) mod signing;
 
 use std::fmt::Display;
 use std::time::Duration;

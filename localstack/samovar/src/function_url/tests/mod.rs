@@ -3,11 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use http::Method;
 use samovar_services::door::Door;
 use samovar_services::permissions::{Account, Permissions};
@@ -23,6 +19,7 @@ use crate::invoke::IntegrationError;
 use crate::sigv4::Keys;
 use crate::testing::functions::Functions;
 use crate::testing::shapes::assert_shape;
+use crate::testing::signing::signed;
 use crate::testing::within;
 
 const ARN: &str = "arn:aws:lambda:us-east-1:000000000000:function:local-f";
@@ -66,18 +63,9 @@ impl Bench {
         format!("http://{}/_lambda-url/furl{path}", self.address)
     }
 
-    /// A request that this key has signed, with the SDK's own signer.
+    /// A request that this key has signed.
     fn signed(&self, access_key: &str, token: Option<&str>) -> reqwest::RequestBuilder {
-        let identity = Credentials::new(access_key, "local", token.map(str::to_owned), None, "test").into();
-        let params = v4::SigningParams::builder().identity(&identity).region("us-east-1").name("lambda");
-        let now: SystemTime = jiff::Timestamp::from_millisecond(crate::clock::now_ms()).unwrap().into();
-        let params = params.time(now).settings(SigningSettings::default()).build().unwrap().into();
-        let host = self.address.to_string();
-        let headers = [("host", host.as_str())].into_iter();
-        let signable = SignableRequest::new("POST", self.url("/a"), headers, SignableBody::Bytes(b"body")).unwrap();
-        let (instructions, _) = sign(signable, &params).unwrap().into_parts();
-        let request = self.request(Method::POST, "/a").body("body");
-        instructions.headers().fold(request, |request, (name, value)| request.header(name, value))
+        signed(&self.http, "lambda", &self.url("/a"), access_key, token)
     }
 }
 

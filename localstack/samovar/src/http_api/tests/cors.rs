@@ -64,7 +64,7 @@ async fn a_preflight_needs_no_token_unless_its_route_matches_options() {
     for (key, status) in [("GET /me", 204), ("ANY /me", 401), ("ANY /{proxy+}", 401), ("$default", 401)] {
         let spec = bench(configuration()).await.api.spec.cors.clone();
         let guarded = Bench::guarded(&issuer, &[]).await;
-        let mut api = Api::new(guarded.api.spec.clone(), "localhost", "0", &guarded.api.invoker);
+        let mut api = Api::new(guarded.api.spec.clone(), &guarded.api.edge);
         (api.spec.cors, api.spec.routes[0].key) = (spec, route(key, "me").key);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/me", listener.local_addr().unwrap());

@@ -50,7 +50,7 @@ async fn a_simple_request_has_the_keys_of_a_captured_one_and_parses() {
 async fn a_request_with_everything_has_the_keys_of_the_documented_one_and_parses() {
     let issuer = Issuer::start().await;
     let bench = Bench::guarded(&issuer, &["scope1"]).await;
-    let mut api = Api::new(bench.api.spec.clone(), "localhost", "000000000000", &bench.api.invoker);
+    let mut api = Api::new(bench.api.spec.clone(), &Edge { domain: "localhost".into(), ..bench.api.edge.clone() });
     api.spec.routes[0].key = RouteKey::parse("POST", "/my/{proxy+}").unwrap();
     api.spec.stage_variables = ["stageVariable1", "stageVariable2"].map(|name| (name.into(), "value".into())).into();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -104,7 +104,7 @@ async fn a_stages_name_precedes_the_default_stage() {
     let api = |stage: &str, function: &str| {
         let mut spec = spec(&[("$default", function)]);
         spec.stage = stage.into();
-        Arc::new(Api::new(spec, "localhost", "0", &(Arc::clone(&functions) as _)))
+        Arc::new(Api::new(spec, &Edge::of(([127, 0, 0, 1], 80).into(), &functions)))
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -9,7 +9,9 @@ mod elsewhere;
 mod event_shapes;
 mod hostile;
 mod issuer;
+mod lambda;
 mod matching;
+mod payload_v1;
 mod requests;
 mod responses;
 mod tokens;
@@ -25,6 +27,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Api, router};
+use crate::edge::Edge;
 use crate::testing::functions::Functions;
 use crate::testing::{NEVER, within};
 use issuer::Issuer;
@@ -54,7 +57,7 @@ impl Bench {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let functions = Arc::new(Functions::default());
-        let mut api = Api::new(spec(routes), &address.to_string(), "000000000000", &(Arc::clone(&functions) as _));
+        let mut api = Api::new(spec(routes), &Edge::of(address, &functions));
         change(&mut api);
         let api = Arc::new(api);
         let stop = CancellationToken::new();
