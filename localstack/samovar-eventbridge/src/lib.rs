@@ -4,5 +4,6 @@
 mod pattern;
 mod schedule;
 
+pub use jiff::tz::TimeZone;
 pub use pattern::{Pattern, PatternError};
 pub use schedule::{Cron, Schedule, ScheduleError};

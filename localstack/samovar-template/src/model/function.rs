@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use samovar_eventbridge::Pattern;
+use samovar_eventbridge::{Pattern, TimeZone};
 
 use super::Cors;
 
@@ -48,7 +48,7 @@ pub struct Function {
     pub policies: Vec<serde_json::Value>,
     /// Its events of type `SQS`, and event source mappings for queues.
     pub event_sources: Vec<SqsEventSource>,
-    /// Its events of the types `Schedule` and `ScheduleV2` with a rate.
+    /// Its events of the types `Schedule` and `ScheduleV2`.
     pub schedules: Vec<Schedule>,
     /// Its other events.
     pub triggers: Vec<Trigger>,
@@ -97,24 +97,9 @@ pub struct FunctionUrl {
     pub streaming: bool,
 }
 
-/// An event that invokes a function, of a kind that does not poll a queue or follow a rate.
+/// An event that invokes a function, of a kind that does not poll a queue or follow a schedule.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Trigger {
-    /// A schedule with a cron expression, in a time zone.
-    Cron {
-        /// The id that SAM generates.
-        logical_id: String,
-        /// The service.
-        scheduler: Scheduler,
-        /// The six fields between the parentheses of `cron(…)`.
-        expression: String,
-        /// `ScheduleExpressionTimezone`, by default UTC.
-        time_zone: String,
-        /// The event as JSON. Without it the scheduler sends its own event.
-        input: Option<String>,
-        /// `State` or `Enabled`.
-        enabled: bool,
-    },
     /// Notifications of a bucket.
     S3 {
         /// [`Bucket::name`](super::Bucket::name)
@@ -177,15 +162,17 @@ pub enum Scheduler {
     Scheduler,
 }
 
-/// An event of the types `Schedule` and `ScheduleV2` with a rate.
+/// An event of the types `Schedule` and `ScheduleV2`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     /// The id that SAM generates: the function's logical id and the event's name.
     pub logical_id: String,
     /// The service.
     pub scheduler: Scheduler,
-    /// `ScheduleExpression`, a rate.
-    pub every: Duration,
+    /// `ScheduleExpression`.
+    pub expression: samovar_eventbridge::Schedule,
+    /// `ScheduleExpressionTimezone`, by default UTC.
+    pub time_zone: TimeZone,
     /// The event as JSON. Without it the scheduler sends its own event.
     pub input: Option<String>,
     /// `State` or `Enabled`.

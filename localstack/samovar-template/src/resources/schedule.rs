@@ -1,11 +1,11 @@
 //! A function's `Events` of the types Schedule (a rule of EventBridge) and ScheduleV2 (EventBridge Scheduler).
 
-use std::time::Duration;
+use samovar_eventbridge::{Schedule as Expression, TimeZone};
 
 use super::Context;
 use super::event::{Event, Sources};
 use crate::fields::{Fields, Schema};
-use crate::model::{Schedule, Scheduler, Trigger};
+use crate::model::{Schedule, Scheduler};
 
 pub(crate) const RULE_EVENT: Schema = Schema {
     subject: "An event of the type Schedule",
@@ -49,66 +49,22 @@ pub(super) fn read(event: &Event<'_>, event_type: &str, context: &Context<'_>, s
     }
     let on = !is_rule || properties.boolean("Enabled").unwrap_or(true);
     let enabled = on && state.as_deref() != Some("DISABLED");
-    if let Some(every) = rate(&expression) {
-        sources.schedules.push(Schedule { logical_id, scheduler, every, input, enabled });
-    } else if let Some(fields) = cron(&expression) {
-        let time_zone = if is_rule { None } else { properties.text("ScheduleExpressionTimezone") };
-        sources.triggers.push(Trigger::Cron {
-            logical_id,
-            scheduler,
-            expression: fields.to_owned(),
-            time_zone: time_zone.unwrap_or_else(|| "UTC".to_owned()),
-            input,
-            enabled,
-        });
-    } else {
-        let known = "rate(1 minute), rate(5 minutes), cron(0 12 * * ? *)";
-        properties.wrong(property, &format!("is \"{expression}\", but AWS takes expressions such as {known}"));
+    let parsed = match Expression::parse(&expression) {
+        Ok(Expression::At(_)) if is_rule => Err("a rule of EventBridge has no at(…): use ScheduleV2".to_owned()),
+        parsed => parsed.map_err(|error| error.to_string()),
+    };
+    let time_zone = if is_rule { None } else { properties.text("ScheduleExpressionTimezone") };
+    let time_zone = time_zone.map_or(Some(TimeZone::UTC), |name| {
+        let unknown =
+            |_| properties.wrong("ScheduleExpressionTimezone", &format!("is \"{name}\", which is no time zone"));
+        TimeZone::get(&name).map_err(unknown).ok()
+    });
+    match parsed {
+        Ok(expression) => {
+            let time_zone = time_zone?;
+            sources.schedules.push(Schedule { logical_id, scheduler, expression, time_zone, input, enabled });
+        }
+        Err(error) => properties.wrong(property, &format!("is \"{expression}\": {error}")),
     }
     Some(())
-}
-
-/// The six fields of `cron(…)`. One of the two for days must be `?`.
-fn cron(expression: &str) -> Option<&str> {
-    let fields = expression.strip_prefix("cron(")?.strip_suffix(')')?;
-    let parts: Vec<&str> = fields.split_whitespace().collect();
-    (parts.len() == 6 && (parts[2] == "?") != (parts[4] == "?")).then_some(fields)
-}
-
-/// `rate(VALUE UNIT)`, at least one minute. A value of 1 takes the singular unit, as on AWS.
-fn rate(expression: &str) -> Option<Duration> {
-    let (value, unit) = expression.strip_prefix("rate(")?.strip_suffix(')')?.split_once(' ')?;
-    let value: u64 = value.parse().ok().filter(|value| *value > 0)?;
-    let unit = if value == 1 { unit } else { unit.strip_suffix('s')? };
-    let seconds = match unit {
-        "minute" => 60,
-        "hour" => 3600,
-        "day" => 86_400,
-        _ => return None,
-    };
-    Some(Duration::from_secs(value.checked_mul(seconds)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rate_is_a_number_of_minutes_hours_or_days() {
-        assert_eq!(rate("rate(1 minute)"), Some(Duration::from_secs(60)));
-        assert_eq!(rate("rate(5 minutes)"), Some(Duration::from_secs(300)));
-        assert_eq!(rate("rate(2 days)"), Some(Duration::from_secs(172_800)));
-        for bad in ["rate(0 minutes)", "rate(1 minutes)", "rate(5 minute)", "rate(30 seconds)", "cron(* * * * ? *)", ""]
-        {
-            assert_eq!(rate(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_cron_expression_has_six_fields_and_one_question_mark() {
-        assert_eq!(cron("cron(0 12 * * ? *)"), Some("0 12 * * ? *"));
-        for bad in ["cron(0 12 * * *)", "cron(0 12 * * * *)", "cron(0 12 ? * ? *)", "0 12 * * ? *", "cron()"] {
-            assert_eq!(cron(bad), None, "{bad}");
-        }
-    }
 }

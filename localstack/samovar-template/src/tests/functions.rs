@@ -1,7 +1,9 @@
 //! Functions: the place of their code, their URLs, and the events that invoke them.
 
 use super::*;
-use crate::{BuildMethod, Code, Function, FunctionUrl, Scheduler, StreamEventSource, Trigger};
+use samovar_eventbridge::{Schedule as Expression, TimeZone};
+
+use crate::{BuildMethod, Code, Function, FunctionUrl, Schedule, Scheduler, StreamEventSource, Trigger};
 
 /// The function `F` in line 3, with this head (`Metadata: …,`) and these properties; more from line 4 on.
 fn written(head: &str, properties: &str, more: &str) -> String {
@@ -146,22 +148,30 @@ fn schedules_are_rates_or_cron_expressions() {
                   B: {Type: ScheduleV2, Properties: {ScheduleExpression: cron(0 9 ? * MON *), Input: '{}', \
                   ScheduleExpressionTimezone: Europe/Berlin, State: DISABLED}}";
     let function = first(&written("", &format!("Handler: a, Runtime: python3.13, Events: {{{events}}}"), ""));
-    let rate = &function.schedules[0];
+    let [rate, cron] = function.schedules.as_slice() else { panic!("{:?}", function.schedules) };
     assert_eq!((rate.logical_id.as_str(), rate.scheduler, rate.enabled), ("FA", Scheduler::Rule, false));
-    assert_eq!(rate.every, Duration::from_secs(300));
-    let cron = Trigger::Cron {
+    assert_eq!(rate.expression, Expression::Rate(Duration::from_secs(300)));
+    let expected = Schedule {
         logical_id: "FB".to_owned(),
         scheduler: Scheduler::Scheduler,
-        expression: "0 9 ? * MON *".to_owned(),
-        time_zone: "Europe/Berlin".to_owned(),
+        expression: Expression::parse("cron(0 9 ? * MON *)").expect("an expression"),
+        time_zone: TimeZone::get("Europe/Berlin").expect("a time zone"),
         input: Some("{}".to_owned()),
         enabled: false,
     };
-    assert_eq!(function.triggers, [cron]);
+    assert_eq!(*cron, expected);
     for (properties, message) in [
         (
             "Schedule: daily",
-            "An event of the type Schedule.Schedule is \"daily\", but AWS takes expressions such as rate",
+            "An event of the type Schedule.Schedule is \"daily\": schedules are rate(1 minute), rate(5 minutes), cron(0 12",
+        ),
+        (
+            "Schedule: cron(0 25 * * ? *)",
+            "An event of the type Schedule.Schedule is \"cron(0 25 * * ? *)\": the field hours of a cron expression",
+        ),
+        (
+            "Schedule: 'at(2030-01-01T00:00:00)'",
+            "An event of the type Schedule.Schedule is \"at(2030-01-01T00:00:00)\": a rule of EventBridge has no at(…)",
         ),
         (
             "Schedule: rate(1 minute), State: ENABLED, Enabled: true",
@@ -173,6 +183,11 @@ fn schedules_are_rates_or_cron_expressions() {
             format!("Handler: a, Runtime: python3.13, Events: {{E: {{Type: Schedule, Properties: {{{properties}}}}}}}");
         assert_problems(&written("", &event, ""), &[(3, message)]);
     }
+    let zone = "Handler: a, Runtime: python3.13, Events: {E: {Type: ScheduleV2, Properties: {ScheduleExpression: \
+                'at(2030-01-01T00:00:00)', ScheduleExpressionTimezone: Mars/Olympus}}}";
+    let message =
+        "An event of the type ScheduleV2.ScheduleExpressionTimezone is \"Mars/Olympus\", which is no time zone";
+    assert_problems(&written("", zone, ""), &[(3, message)]);
 }
 
 #[test]

@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use samovar_host::event_source::{self, EventSource, Filter};
-use samovar_host::schedule::{self, Schedule};
+use samovar_host::schedule::{self, Schedule, Service};
 use samovar_host::{FunctionSpec, Host};
 use samovar_services::{Credentials, Services};
-use samovar_template::{Function, Template};
+use samovar_template::{Function, Scheduler, Template};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -136,8 +136,13 @@ pub(super) fn start_sources(
             let schedule = Schedule {
                 function: function.name.clone(),
                 name: due.logical_id.clone(),
-                every: due.every,
+                expression: due.expression.clone(),
+                time_zone: due.time_zone.clone(),
                 input: due.input.clone(),
+                service: match due.scheduler {
+                    Scheduler::Rule => Service::Rule,
+                    Scheduler::Scheduler => Service::Scheduler,
+                },
                 region: REGION.to_owned(),
                 account_id: ACCOUNT_ID.to_owned(),
             };

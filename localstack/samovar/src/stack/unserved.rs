@@ -87,7 +87,6 @@ impl Found<'_> {
                     }
                     _ => continue,
                 },
-                Trigger::Cron { expression, .. } => format!("schedules such as cron({expression}) are not run here"),
                 Trigger::S3 { bucket, .. } => format!("the events of the bucket {bucket} are not sent here"),
                 Trigger::Sns { topic, .. } => format!("the messages of the topic {topic} are not sent here"),
             };
@@ -189,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_template_that_is_served_has_no_findings() {
-        let api = "FunctionUrlConfig: {AuthType: NONE}, Events: {E: {Type: HttpApi}, S: {Type: Schedule, Properties: {Schedule: rate(1 minute)}}, D: \
+        let api = "FunctionUrlConfig: {AuthType: NONE}, Events: {E: {Type: HttpApi}, S: {Type: Schedule, Properties: {Schedule: cron(0 12 * * ? *)}}, D: \
                    {Type: DynamoDB, Properties: {Stream: !GetAtt T.StreamArn, StartingPosition: LATEST, \
                    DestinationConfig: {OnFailure: {Destination: !GetAtt Q.Arn}}}}}";
         let more = "  O: {Type: AWS::SNS::Topic}\n  Q: {Type: AWS::SQS::Queue}\n".to_owned() + STREAMED;
@@ -231,11 +230,6 @@ mod tests {
                     (1, "ServerlessRestApi: the route GET / needs an API key, which is not served here"),
                     (1, "ServerlessRestApi: the route GET / needs the authorizer AWS_IAM, not served here"),
                 ],
-            ),
-            (
-                "Events: {E: {Type: Schedule, Properties: {Schedule: cron(0 12 * * ? *)}}}",
-                String::new(),
-                vec![(3, "F: schedules such as cron(0 12 * * ? *) are not run here")],
             ),
             (
                 "Events: {E: {Type: S3, Properties: {Bucket: !Ref B, Events: 's3:ObjectCreated:*'}}}",
