@@ -47,9 +47,9 @@ use yaml::{Data, Entry, Node};
 
 pub use error::{Findings, Problem as TemplateProblem, TemplateError};
 pub use model::{
-    Authorization, Authorizer, Bucket, BuildMethod, Code, Cors, CorsRule, Expiration, Function, FunctionUrl, HttpApi,
-    HttpRoute, IdentitySource, JwtAuthorizer, LambdaAuthorizer, LocalState, Locals, PayloadFormat, Queue, RestApi,
-    RestAuthorizer, RestCors, RestRoute, Route, Schedule, Scheduler, SiteBuild, SqsEventSource, StaticSite,
+    Authorization, Authorizer, Bucket, BuildMethod, Code, Cors, CorsRule, Esbuild, Expiration, Function, FunctionUrl,
+    HttpApi, HttpRoute, IdentitySource, JwtAuthorizer, LambdaAuthorizer, LocalState, Locals, PayloadFormat, Queue,
+    RestApi, RestAuthorizer, RestCors, RestRoute, Route, Schedule, Scheduler, SiteBuild, SqsEventSource, StaticSite,
     StreamEventSource, Subscription, Table, TableView, Template, Throttle, Topic, Trigger, WebSocketApi,
 };
 pub use route_key::{RouteKey, Segment};

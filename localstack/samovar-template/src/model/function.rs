@@ -78,10 +78,33 @@ pub enum BuildMethod {
     Makefile,
     /// `go1.x`, or a runtime `provided.*` and a folder with a `go.mod`.
     Go,
-    /// The method of this name, for example `esbuild`.
+    /// `esbuild`.
+    Esbuild(Esbuild),
+    /// The method of this name, for example `dotnet7`.
     Other(String),
     /// None is given: the runtime's own way, or a program that is there already.
     None,
+}
+
+/// `Metadata.BuildProperties` of the BuildMethod `esbuild`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Esbuild {
+    /// `EntryPoints`: files below the function's folder.
+    pub entry_points: Vec<String>,
+    /// `External`: packages that stay outside of the result.
+    pub external: Vec<String>,
+    /// `Format`: `cjs`, `esm` or `iife`.
+    pub format: Option<String>,
+    /// `Loader`, for example `.png=dataurl`.
+    pub loader: Vec<String>,
+    /// `MainFields`, with commas between them.
+    pub main_fields: Option<String>,
+    /// `Minify`, by default true.
+    pub minify: bool,
+    /// `OutExtension`, for example `.js=.mjs`.
+    pub out_extension: Vec<String>,
+    /// `Target`, by default `es2020`.
+    pub target: String,
 }
 
 /// `FunctionUrlConfig` or `AWS::Lambda::Url`.

@@ -12,7 +12,7 @@ mod function;
 mod rest_api;
 
 pub use function::{
-    BuildMethod, Code, Function, FunctionUrl, Schedule, Scheduler, SqsEventSource, StreamEventSource, Trigger,
+    BuildMethod, Code, Esbuild, Function, FunctionUrl, Schedule, Scheduler, SqsEventSource, StreamEventSource, Trigger,
 };
 pub use rest_api::{RestApi, RestAuthorizer, RestCors, RestRoute};
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Context;
+use super::{Context, esbuild};
 use crate::fields::{Fields, Schema};
 use crate::model::{BuildMethod, Code};
 use crate::resource::{RAW_FUNCTION, Resource};
@@ -20,7 +20,7 @@ pub(crate) const CODE: Schema = Schema {
 pub(crate) const CODE_URI: Schema =
     Schema { subject: "CodeUri", required: &["Bucket", "Key"], optional: &[], ignored: &["Version"] };
 
-/// Other build properties are for other tools.
+/// The build property of `rust-cargolambda`. Its others are for other tools.
 const BINARY: &str = "Binary";
 
 /// The program of a function: the fields of the model that it gives.
@@ -137,6 +137,11 @@ fn build_method(context: &Context<'_>, resource: &Resource, fields: &Fields<'_>)
     let method = match method.as_deref() {
         Some("rust-cargolambda") => return (BuildMethod::RustCargoLambda, binary(context, resource)),
         Some("makefile") => BuildMethod::Makefile,
+        Some("esbuild") => match esbuild::read(context, resource) {
+            Some(options) => BuildMethod::Esbuild(options),
+            // Its problems are noted.
+            None => BuildMethod::None,
+        },
         Some("go1.x" | "go") => BuildMethod::Go,
         // The runtime's own way, by the name that SAM has for it.
         Some(own) if own.starts_with("nodejs") || own.starts_with("python") => BuildMethod::None,

@@ -6,6 +6,7 @@
 mod aws_policy;
 pub(crate) mod bucket;
 pub(crate) mod code;
+pub(crate) mod esbuild;
 pub(crate) mod event;
 pub(crate) mod event_source;
 pub(crate) mod event_source_mapping;

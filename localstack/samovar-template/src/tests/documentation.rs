@@ -4,9 +4,9 @@ use crate::declarations::DEPLOYED_ONLY;
 use crate::fields::Schema;
 use crate::resource::TYPES;
 use crate::resources::{
-    bucket, code, event, event_source, event_source_mapping, function, function_url, http_api, http_event, policy,
-    queue, raw_api, response_headers, rest_api, rest_event, schedule, simple_table, stream_source, table, table_keys,
-    topic, trigger, user_pool, websocket,
+    bucket, code, esbuild, event, event_source, event_source_mapping, function, function_url, http_api, http_event,
+    policy, queue, raw_api, response_headers, rest_api, rest_event, schedule, simple_table, stream_source, table,
+    table_keys, topic, trigger, user_pool, websocket,
 };
 use crate::{declarations, local_state, parameters, rules, static_site};
 
@@ -33,6 +33,7 @@ const GROUPS: [(&str, &[&Schema]); 13] = [
             &function::ENVIRONMENT,
             &code::CODE,
             &code::CODE_URI,
+            &esbuild::ESBUILD,
             &function_url::URL,
             &event::EVENT,
         ],

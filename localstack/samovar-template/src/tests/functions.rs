@@ -51,10 +51,10 @@ fn the_code_is_a_folder_or_text_and_is_built_by_its_method() {
             BuildMethod::Go,
         ),
         (
-            "Metadata: {BuildMethod: esbuild, BuildProperties: {Minify: true}},",
-            "CodeUri: ., Handler: a.b, Runtime: nodejs22.x",
+            "Metadata: {BuildMethod: dotnet7, BuildProperties: {A: b}},",
+            "CodeUri: ., Handler: a.b, Runtime: dotnet8",
             folder("infra/."),
-            BuildMethod::Other("esbuild".to_owned()),
+            BuildMethod::Other("dotnet7".to_owned()),
         ),
         (
             "Metadata: {BuildMethod: rust-cargolambda},",
@@ -115,6 +115,48 @@ fn a_function_of_cloudformation_has_its_code_role_and_mappings() {
         &elsewhere,
         &[(5, "M: events of \"arn:aws:kinesis:a:1:stream/s\" do not come here (--allow-missing")],
     );
+}
+
+#[test]
+fn esbuild_has_its_properties() {
+    let code = "CodeUri: ., Handler: a.b, Runtime: nodejs22.x";
+    let method = |properties: &str| {
+        let metadata = format!("Metadata: {{BuildMethod: esbuild, BuildProperties: {{{properties}}}}},");
+        match first(&written(&metadata, code, "")).build_method {
+            BuildMethod::Esbuild(options) => options,
+            other => panic!("{other:?}"),
+        }
+    };
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let few = crate::Esbuild {
+        entry_points: texts(&["app.ts"]),
+        external: Vec::new(),
+        format: None,
+        loader: Vec::new(),
+        main_fields: None,
+        minify: true,
+        out_extension: Vec::new(),
+        target: "es2020".to_owned(),
+    };
+    assert_eq!(method("EntryPoints: [app.ts], Sourcemap: true"), few);
+    let all = crate::Esbuild {
+        external: texts(&["aws-sdk"]),
+        format: Some("esm".to_owned()),
+        loader: texts(&[".png=dataurl"]),
+        main_fields: Some("module,main".to_owned()),
+        minify: false,
+        out_extension: texts(&[".js=.mjs"]),
+        target: "node20".to_owned(),
+        ..few
+    };
+    let properties = "EntryPoints: [app.ts], External: [aws-sdk], Format: esm, Loader: ['.png=dataurl'], \
+                      Minify: false, MainFields: 'module,main', OutExtension: ['.js=.mjs'], Target: node20";
+    assert_eq!(method(properties), all);
+    let without = "F has the BuildMethod esbuild, which needs BuildProperties with EntryPoints";
+    assert_problems(&written("Metadata: {BuildMethod: esbuild},", code, ""), &[(3, without)]);
+    let missing = "BuildProperties of esbuild needs the property \"EntryPoints\"";
+    let empty = written("Metadata: {BuildMethod: esbuild, BuildProperties: {Minify: true}},", code, "");
+    assert_problems(&empty, &[(3, missing)]);
 }
 
 #[test]

@@ -10,6 +10,7 @@
 
 mod cache;
 mod cargo;
+mod esbuild;
 mod folder;
 mod go;
 mod makefile;
@@ -118,6 +119,7 @@ pub(crate) enum Sources {
 enum Way {
     Cargo,
     Makefile,
+    Esbuild,
     Go,
     Node,
     Python,
@@ -130,6 +132,8 @@ impl Way {
         match function.build_method {
             BuildMethod::RustCargoLambda => Self::Cargo,
             BuildMethod::Makefile => Self::Makefile,
+            BuildMethod::Esbuild(_) => Self::Esbuild,
+            BuildMethod::Go if program::is_built(function) => Self::Program,
             BuildMethod::Go => Self::Go,
             BuildMethod::None if function.runtime.starts_with("nodejs") => Self::Node,
             BuildMethod::None if function.runtime.starts_with("python") => Self::Python,
@@ -203,6 +207,7 @@ impl Builder {
     async fn build_one(&self, function: &Function) -> Result<(Code, Option<Debug>), BuildError> {
         let task_root = match Way::of(function) {
             Way::Makefile => makefile::build(function, self.new_folder(function)?).await?,
+            Way::Esbuild => esbuild::build(function, self.new_folder(function)?, &self.cache).await?,
             Way::Go => go::build(function, self.new_folder(function)?).await?,
             _ => std::path::absolute(&function.code_dir).unwrap_or_else(|_| function.code_dir.clone()),
         };

@@ -26,7 +26,7 @@ const CLIENT: &str = "aws-lambda-ric@3.3.0";
 const SDK_2: &str = "aws-sdk";
 /// The port that editors expect Node's inspector at.
 pub(super) const DEBUG_PORT: u16 = 9229;
-const REMEDY: &str = "install Node.js 20 or newer, with npm";
+pub(super) const REMEDY: &str = "install Node.js 20 or newer, with npm";
 /// The files that are written beside the client.
 const FILES: [(&str, &str); 4] = [
     ("client.cjs", include_str!("nodejs/client.cjs")),
@@ -47,7 +47,11 @@ pub(super) async fn code(
     if function.build_method != BuildMethod::Makefile {
         install_packages(function).await?;
     }
-    let sdk = sdk_packages(&task_root, has_sdk_2(&function.runtime));
+    let sdk = match &function.build_method {
+        // All that it needs is in the result, which may also name packages that it has inside.
+        BuildMethod::Esbuild(options) if !options.external.iter().any(|name| is_of_sdk(name)) => BTreeSet::new(),
+        _ => sdk_packages(&task_root, has_sdk_2(&function.runtime)),
+    };
     let packages = sdk.iter().cloned().collect::<Vec<_>>().join(" ");
     let name =
         cache::name_of(&[CLIENT.as_bytes(), packages.as_bytes(), FILES.map(|(_, text)| text).concat().as_bytes()]);
@@ -58,6 +62,9 @@ pub(super) async fn code(
     if let Some(Debug::Listening { port }) = debug {
         let option = if knows_inspect_wait(&program).await { "wait" } else { "brk" };
         args.push(format!("--inspect-{option}=127.0.0.1:{port}"));
+    }
+    if matches!(function.build_method, BuildMethod::Esbuild(_)) {
+        args.push("--enable-source-maps".to_owned());
     }
     for preload in ["names.cjs", "client.cjs"] {
         args.extend(["--require".to_owned(), file(preload)]);
@@ -98,7 +105,7 @@ async fn knows_inspect_wait(node: &Path) -> bool {
 
 /// Installs the packages of the function's own `package.json` where its user expects them, beside it. Nothing happens
 /// if they are there already.
-async fn install_packages(function: &Function) -> Result<(), BuildError> {
+pub(super) async fn install_packages(function: &Function) -> Result<(), BuildError> {
     let directory = &function.code_dir;
     let (manifest, lock) = (directory.join("package.json"), directory.join("package-lock.json"));
     let Ok(text) = std::fs::read(&manifest) else { return Ok(()) };
@@ -106,8 +113,11 @@ async fn install_packages(function: &Function) -> Result<(), BuildError> {
         let problem = format!("{} is no JSON: {error}", manifest.display());
         BuildError::Unusable { function: function.name.clone(), problem }
     })?;
+    // A build may need more than the function itself.
+    let of_build = matches!(function.build_method, BuildMethod::Esbuild(_)).then_some("devDependencies");
     let has_packages = ["dependencies", "optionalDependencies"]
-        .iter()
+        .into_iter()
+        .chain(of_build)
         .any(|kind| manifest_json[kind].as_object().is_some_and(|packages| !packages.is_empty()));
     let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
     // npm writes this file at the end of each installation.
@@ -140,6 +150,11 @@ async fn install_client(function: &Function, sdk: &BTreeSet<String>, folder: &Pa
 fn has_sdk_2(runtime: &str) -> bool {
     let version = runtime.trim_start_matches("nodejs").split('.').next().and_then(|version| version.parse().ok());
     version.is_some_and(|version: u32| version <= 16)
+}
+
+/// Whether a name of an external package may mean one of AWS's SDK.
+fn is_of_sdk(name: &str) -> bool {
+    name == "*" || name.starts_with("@aws-sdk") || name.starts_with(SDK_2)
 }
 
 /// The packages of AWS's SDK that the files in this folder name, without those of installed packages.

@@ -1,4 +1,7 @@
-//! A function whose program, `bootstrap`, is in its folder.
+//! A function whose program is in its folder: `bootstrap`, or for the runtime `go1.x` the one that the handler names.
+//!
+//! A program that uses AWS's package for Go speaks the Runtime API wherever its address is set, so that of `go1.x`
+//! does, too.
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,6 +12,24 @@ use samovar_template::Function;
 
 use super::BuildError;
 
+/// The runtime whose program has the name of the handler.
+const GO: &str = "go1.x";
+
+/// Whether a function of the runtime `go1.x` is a program already: its folder has it, and no sources.
+pub(super) fn is_built(function: &Function) -> bool {
+    let folder = &function.code_dir;
+    let has_sources = std::fs::read_dir(folder).is_ok_and(|mut files| {
+        files.any(|file| file.is_ok_and(|file| file.path().extension().is_some_and(|it| it == "go")))
+    });
+    function.runtime == GO && !has_sources && folder.join(&function.handler).is_file()
+}
+
+/// The name of the program in this folder. A program of `go1.x` that samovar has built is called `bootstrap`, too.
+fn name<'a>(function: &'a Function, folder: &Path) -> &'a str {
+    let is_handler = function.runtime == GO && folder.join(&function.handler).is_file();
+    if is_handler { &function.handler } else { "bootstrap" }
+}
+
 /// Checks the program before it is started for the first time, because a failed start says less about the reason.
 pub(super) fn code(function: &Function, task_root: &Path) -> Result<Code, BuildError> {
     let unusable = |problem: String| BuildError::Unusable { function: function.name.clone(), problem };
@@ -16,7 +37,7 @@ pub(super) fn code(function: &Function, task_root: &Path) -> Result<Code, BuildE
         let problem = format!("there is no folder {}: check the CodeUri in the template", task_root.display());
         return Err(unusable(problem));
     }
-    let program = task_root.join("bootstrap");
+    let program = task_root.join(name(function, task_root));
     let shown = program.display();
     let Ok(metadata) = program.metadata().map(|metadata| metadata.permissions().mode()) else {
         return Err(unusable(format!(
@@ -84,6 +105,27 @@ mod tests {
         std::fs::write(&program, elf).unwrap();
         let refused = refused(folder.path());
         assert!(refused.contains(&format!("bootstrap is built for {other}, and this machine is")), "{refused}");
+    }
+
+    #[test]
+    fn a_program_of_the_runtime_for_go_has_the_name_of_the_handler() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut function = function("Hello", "go1.x", folder.path());
+        function.handler = "main".to_owned();
+        assert!(!is_built(&function));
+        for name in ["main", "bootstrap"] {
+            std::fs::write(folder.path().join(name), "#!/bin/sh\n").unwrap();
+            std::fs::set_permissions(folder.path().join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        assert!(is_built(&function));
+        assert_eq!(code(&function, folder.path()).unwrap().program, folder.path().join("main"));
+        std::fs::write(folder.path().join("main.go"), "package main\n").unwrap();
+        assert!(!is_built(&function), "it is built from its sources");
+        function.handler = "other".to_owned();
+        assert_eq!(code(&function, folder.path()).unwrap().program, folder.path().join("bootstrap"));
+        function.runtime = "provided.al2023".to_owned();
+        function.handler = "main".to_owned();
+        assert_eq!(code(&function, folder.path()).unwrap().program, folder.path().join("bootstrap"));
     }
 
     #[test]

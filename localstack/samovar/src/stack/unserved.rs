@@ -8,7 +8,7 @@ use samovar_template::{
 use super::{http_apis, rest_apis, websocket_apis};
 
 /// The beginnings of the runtimes' names.
-const LANGUAGES: [&str; 3] = ["nodejs", "provided", "python"];
+const LANGUAGES: [&str; 4] = ["go1.x", "nodejs", "provided", "python"];
 
 /// Protocols of subscriptions that would make work in the stack.
 const WORK: [&str; 2] = ["lambda", "sqs"];
@@ -50,10 +50,13 @@ fn cannot_run(function: &Function) -> Option<String> {
         (Code::Image(_), _) => Some("container images are not run here".to_owned()),
         (Code::Elsewhere(uri), _) => Some(format!("its code is at {uri}, which is not on this machine")),
         // Lambda takes such code for no other runtime.
-        (Code::Inline(_), _) if function.runtime.starts_with("provided") => {
+        (Code::Inline(_), _) if ["go", "provided"].iter().any(|own| function.runtime.starts_with(own)) => {
             Some("InlineCode is only for nodejs* and python*".to_owned())
         }
         (Code::Inline(_), BuildMethod::None) if known(&function.runtime) => None,
+        (_, BuildMethod::Esbuild(_)) if !function.runtime.starts_with("nodejs") => {
+            Some(format!("the BuildMethod esbuild is not for the Runtime {}", function.runtime))
+        }
         (Code::Folder | Code::Inline(_), BuildMethod::Other(method)) => {
             Some(format!("the BuildMethod {method} is not run here"))
         }
@@ -285,15 +288,26 @@ mod tests {
             one("Built", "Metadata: {BuildMethod: makefile},", "InlineCode: x, Handler: a.b, Runtime: python3.13"),
             one("Text", "", "InlineCode: x, Handler: a.b, Runtime: python3.13"),
             one("Old", "", "CodeUri: ., Handler: a::b, Runtime: java21"),
-            one("Odd", "Metadata: {BuildMethod: esbuild},", "CodeUri: ., Handler: a.b, Runtime: nodejs22.x"),
+            one("Odd", "Metadata: {BuildMethod: dotnet7},", "CodeUri: ., Handler: a.b, Runtime: nodejs22.x"),
+            one("Go", "", "CodeUri: ., Handler: main, Runtime: go1.x"),
+            one(
+                "Esbuild",
+                "Metadata: {BuildMethod: esbuild, BuildProperties: {EntryPoints: [a.ts]}},",
+                "CodeUri: ., Handler: a.b, Runtime: nodejs22.x",
+            ),
+            one(
+                "OddEsbuild",
+                "Metadata: {BuildMethod: esbuild, BuildProperties: {EntryPoints: [a.ts]}},",
+                "CodeUri: ., Handler: a.b, Runtime: python3.13",
+            ),
         ];
         let mut template = template(&resources.concat());
         let found = unserved(&template, false);
         let lines: Vec<usize> = found.iter().map(|problem| problem.line).collect();
-        assert_eq!(lines, [4, 5, 6, 8, 9], "{found:?}");
+        assert_eq!(lines, [4, 5, 6, 8, 9, 12], "{found:?}");
         assert_eq!(unserved(&template, true), [], "functions that run elsewhere");
         leave_out(&mut template);
         let left: Vec<_> = template.functions.iter().map(|function| function.logical_id.as_str()).collect();
-        assert_eq!(left, ["Good", "Text"]);
+        assert_eq!(left, ["Esbuild", "Go", "Good", "Text"]);
     }
 }

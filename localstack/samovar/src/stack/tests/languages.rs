@@ -405,6 +405,41 @@ export const handler = async (event, context) => {
     Project::start(&runtime, "", &files).await.unwrap().check(Some(&format!("AWS_Lambda_{runtime}"))).await;
 }
 
+#[tokio::test]
+async fn a_function_in_typescript_is_built_by_esbuild_and_again_when_it_is_edited() {
+    if !there_is_node() {
+        return;
+    }
+    let app = r#"
+import { greet } from "./greeting";
+
+export const handler = async (event: { name: string; fail?: boolean; trace?: boolean }, context: any) => {
+  if (event.fail) throw new Error("as told");
+  if (event.trace) return { trace: new Error("here").stack };
+  return {
+    ...greet(event.name),
+    function: context.functionName,
+    handler: process.env._HANDLER,
+    executionEnvironment: process.env.AWS_EXECUTION_ENV,
+    trace: process.env._X_AMZN_TRACE_ID,
+  };
+};
+"#;
+    let files = [("app.ts", app), ("greeting.ts", "export const greet = (name: string) => ({ hello: name });\n")];
+    let version = Command::new("node").args(["-p", "process.versions.node.split('.')[0]"]).output().unwrap();
+    let runtime = format!("nodejs{}.x", String::from_utf8(version.stdout).unwrap().trim());
+    let metadata = "BuildMethod: esbuild, BuildProperties: {EntryPoints: [app.ts]}";
+    let project = Project::start_with(&["--watch"], &runtime, metadata, &files).await.unwrap();
+    let trace = project.invoke(r#"{"trace":true}"#).await.unwrap()["trace"].to_string();
+    assert!(trace.contains("hello/app.ts:6:"), "the line in the source: {trace}");
+    project.check_reloading("greeting.ts", "hello: name", "hello: `Hi ${name}`").await;
+    let project = Project::start(&runtime, metadata, &files).await.unwrap();
+    project.check(Some(&format!("AWS_Lambda_{runtime}"))).await;
+    let wrong = [("app.ts", "export const handler = ;")];
+    let error = Project::start(&runtime, metadata, &wrong).await.err().unwrap().to_string();
+    assert!(error.starts_with("Function Hello does not build in ") && error.contains("(esbuild: "), "{error}");
+}
+
 /// The answer to a name, by the function `Hello` whose code is in the template.
 async fn answer_of_inline(runtime: &str, code: &str) -> Value {
     let dir = tempfile::tempdir().unwrap();
