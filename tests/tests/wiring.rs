@@ -317,7 +317,7 @@ fn each_program_is_a_function_of_the_template_that_something_invokes() {
     let mut invoked: BTreeSet<&str> = BTreeSet::new();
     for api in &template.websocket_apis {
         invoked.extend(api.authorizer.iter().map(|authorizer| authorizer.function.as_str()));
-        invoked.extend(api.routes.values().map(|route| route.function.as_str()));
+        invoked.extend(api.routes.values().filter_map(|route| route.function()));
     }
     invoked.extend(template.http_apis.iter().flat_map(|api| api.routes.iter().map(|route| route.function.as_str())));
     for function in &template.functions {

@@ -134,8 +134,9 @@ impl Services {
         }
     }
 
-    /// Makes one call to one service. `None` means that the connection breaks without an answer.
-    async fn call(&self, caller: Caller, target: &str, body: Bytes) -> Option<Answer> {
+    /// Makes one call to one service, named by its `X-Amz-Target`. `None` means that the connection breaks without an
+    /// answer.
+    pub async fn call(&self, caller: Caller, target: &str, body: Bytes) -> Option<Answer> {
         let (service, operation) = match target.split_once('.') {
             Some(("DynamoDB_20120810", operation)) if !streams::is_operation(operation) => ("dynamodb", operation),
             Some(("DynamoDBStreams_20120810", operation)) => (STREAMS, operation),

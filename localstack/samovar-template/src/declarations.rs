@@ -15,7 +15,7 @@ use super::yaml::{Data, Entry, Node};
 
 /// Types that observe, administer or deliver a deployed stack. A stack without them does the same work, so nothing is
 /// said about them.
-pub(crate) const DEPLOYED_ONLY: [&str; 40] = [
+pub(crate) const DEPLOYED_ONLY: [&str; 39] = [
     "AWS::ApiGateway::Account",
     "AWS::ApiGateway::ApiKey",
     "AWS::ApiGateway::Deployment",
@@ -25,7 +25,6 @@ pub(crate) const DEPLOYED_ONLY: [&str; 40] = [
     "AWS::ApiGatewayV2::ApiMapping",
     "AWS::ApiGatewayV2::Deployment",
     "AWS::ApiGatewayV2::DomainName",
-    "AWS::ApiGatewayV2::IntegrationResponse",
     "AWS::ApplicationInsights::Application",
     "AWS::CertificateManager::Certificate",
     "AWS::CloudFront::CachePolicy",

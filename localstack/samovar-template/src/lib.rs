@@ -47,9 +47,10 @@ use yaml::{Data, Entry, Node};
 
 pub use error::{Findings, Problem as TemplateProblem, TemplateError};
 pub use model::{
-    Authorization, Authorizer, Bucket, BuildMethod, Code, Cors, CorsRule, Esbuild, Expiration, Function, FunctionUrl,
-    HttpApi, HttpRoute, IdentitySource, JwtAuthorizer, LambdaAuthorizer, LocalState, Locals, PayloadFormat, Queue,
-    RestApi, RestAuthorizer, RestCors, RestRoute, Route, Schedule, Scheduler, SiteBuild, SqsEventSource, StaticSite,
+    Authorization, Authorizer, Backend, Bucket, BuildMethod, Code, Cors, CorsRule, Esbuild, Expiration, Function,
+    FunctionUrl, HttpApi, HttpRoute, IdentitySource, Integration, IntegrationResponse, IntegrationRole, JwtAuthorizer,
+    LambdaAuthorizer, LocalState, Locals, MappedIntegration, Passthrough, PayloadFormat, Queue, RestApi,
+    RestAuthorizer, RestCors, RestRoute, Route, Schedule, Scheduler, SiteBuild, SqsEventSource, StaticSite,
     StreamEventSource, Subscription, Table, TableView, Template, Throttle, Topic, Trigger, WebSocketApi,
 };
 pub use route_key::{RouteKey, Segment};
@@ -196,7 +197,7 @@ fn read(
     let static_site = static_site::read(template.node("Metadata"), &sources, problems);
     let parameters = scope.parameters.iter().map(|(name, value)| (name.clone(), value.text.clone())).collect();
     let template = Template {
-        websocket_apis: resources::websocket_apis(&context, &functions),
+        websocket_apis: resources::websocket_apis(&context, &functions, &policies),
         http_apis: resources::http_apis(&context, &functions),
         rest_apis: resources::rest_apis(&context, &functions),
         topics: resources::topics(&context),

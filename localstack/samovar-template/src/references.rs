@@ -114,6 +114,7 @@ impl Resource {
             | Kind::ApiModel
             | Kind::ApiRoute
             | Kind::EventSourceMapping
+            | Kind::IntegrationResponse
             | Kind::ResponseHeadersPolicy
             | Kind::RouteResponse
             | Kind::Subscription
@@ -175,6 +176,7 @@ impl Resource {
             (Kind::ApiRoute, "RouteId") => self.id.clone(),
             (Kind::ApiAuthorizer, "AuthorizerId") => self.id.clone(),
             (Kind::ApiIntegration, "IntegrationId") => self.id.clone(),
+            (Kind::IntegrationResponse, "IntegrationResponseId") => self.id.clone(),
             (Kind::ApiModel, "ModelId") => self.id.clone(),
             (Kind::EventSourceMapping, "Id") => self.id.clone(),
             (Kind::EventSourceMapping, "EventSourceMappingArn") => {
@@ -227,6 +229,7 @@ impl Resource {
             | Kind::ApiRoute
             | Kind::EventSourceMapping
             | Kind::FunctionUrl
+            | Kind::IntegrationResponse
             | Kind::ResponseHeadersPolicy
             | Kind::RouteResponse
             | Kind::Subscription
@@ -284,6 +287,7 @@ impl Resource {
             Kind::ApiAuthorizer => &["AuthorizerId"],
             Kind::ApiIntegration => &["IntegrationId"],
             Kind::ApiModel => &["ModelId"],
+            Kind::IntegrationResponse => &["IntegrationResponseId"],
             Kind::EventSourceMapping => &["EventSourceMappingArn", "Id"],
             Kind::Subscription => &["Arn"],
             Kind::UserPool => &["Arn", "ProviderName", "ProviderURL", "UserPoolId"],

@@ -17,6 +17,7 @@ pub(crate) enum Kind {
     Function,
     FunctionUrl,
     HttpApi,
+    IntegrationResponse,
     ManagedPolicy,
     Policy,
     Queue,
@@ -39,10 +40,11 @@ pub(crate) const RAW_FUNCTION: &str = "AWS::Lambda::Function";
 pub(crate) const SIMPLE_TABLE: &str = "AWS::Serverless::SimpleTable";
 
 /// The types that are understood.
-pub(crate) const TYPES: [(&str, Kind); 27] = [
+pub(crate) const TYPES: [(&str, Kind); 28] = [
     (RAW_API, Kind::WebSocketApi),
     ("AWS::ApiGatewayV2::Authorizer", Kind::ApiAuthorizer),
     ("AWS::ApiGatewayV2::Integration", Kind::ApiIntegration),
+    ("AWS::ApiGatewayV2::IntegrationResponse", Kind::IntegrationResponse),
     ("AWS::ApiGatewayV2::Model", Kind::ApiModel),
     ("AWS::ApiGatewayV2::Route", Kind::ApiRoute),
     ("AWS::ApiGatewayV2::RouteResponse", Kind::RouteResponse),

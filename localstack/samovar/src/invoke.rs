@@ -24,6 +24,12 @@ pub(crate) enum IntegrationError {
     IntegrationTimeout { after: Duration },
     #[error("The function's response is not JSON")]
     MalformedResponse,
+    /// What was sent or answered does not fit what an API's integration takes.
+    #[error("{0}")]
+    Mapping(String),
+    /// An integration takes nothing that it has no template for.
+    #[error("There is no request template for {key:?}, and PassthroughBehavior lets nothing else through")]
+    NoTemplate { key: String },
     /// The function crashed, timed out, did not start, or could not be reached.
     #[error("{0}")]
     Host(String),

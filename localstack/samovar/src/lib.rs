@@ -34,6 +34,7 @@ mod invoke;
 mod json_path;
 mod lambda_api;
 mod logging;
+mod mapping;
 mod oidc;
 mod options;
 mod other_services;

@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use super::error::Problem;
 use super::route_key::RouteKey;
-use super::selection::Selection;
 
 mod function;
 mod rest_api;
+mod websocket;
 
 pub use function::{
     BuildMethod, Code, Esbuild, Function, FunctionUrl, Schedule, Scheduler, SqsEventSource, StreamEventSource, Trigger,
 };
 pub use rest_api::{RestApi, RestAuthorizer, RestCors, RestRoute};
+pub use websocket::{
+    Authorizer, Backend, IdentitySource, Integration, IntegrationResponse, IntegrationRole, MappedIntegration,
+    Passthrough, Route, Throttle, WebSocketApi,
+};
 
 /// The local values that references resolve to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,83 +144,6 @@ pub struct TableView {
     pub expires: Option<String>,
     /// Attributes, under the names to show them by.
     pub fields: BTreeMap<String, String>,
-}
-
-/// `AWS::Serverless::WebSocketApi`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WebSocketApi {
-    /// Its name in the template.
-    pub logical_id: String,
-    /// The logical id in lower case, because it is part of host names.
-    pub api_id: String,
-    /// `Name`.
-    pub name: String,
-    /// `StageName`.
-    pub stage: String,
-    /// `StageVariables`.
-    pub stage_variables: BTreeMap<String, String>,
-    /// `RouteSelectionExpression`, with variables of the kind `request.body.NAME` alone.
-    pub route_selection: Selection,
-    /// `ApiKeySelectionExpression`, where the template sets it.
-    pub api_key_selection: Option<String>,
-    /// `Auth`, of type `CUSTOM`.
-    pub authorizer: Option<Authorizer>,
-    /// Whether `$connect` needs a request that is signed with AWS credentials: `Auth`, of type `AWS_IAM`.
-    pub iam_authorization: bool,
-    /// By route key.
-    pub routes: BTreeMap<String, Route>,
-    /// Routes whose integrations are not run here: from the route key to the integration's type.
-    pub other_integrations: BTreeMap<String, String>,
-}
-
-/// The Lambda authorizer of a WebSocket API.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Authorizer {
-    /// [`Function::name`]
-    pub function: String,
-    /// The places where a handshake must carry an identity.
-    pub identity_sources: Vec<IdentitySource>,
-}
-
-/// A place where a request must carry its identity. A request without it is refused before the authorizer is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum IdentitySource {
-    /// `route.request.header.NAME`.
-    Header(String),
-    /// `route.request.querystring.NAME`.
-    QueryString(String),
-    /// `stageVariables.NAME`.
-    StageVariable(String),
-    /// `context.NAME`.
-    Context(String),
-}
-
-/// The limit on the requests for a route: a bucket of tokens, of which each request takes one.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Throttle {
-    /// `ThrottlingRateLimit`: the tokens that are added in a second.
-    pub rate: f64,
-    /// `ThrottlingBurstLimit`: the tokens that the bucket holds.
-    pub burst: u32,
-}
-
-/// A route of a WebSocket API.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Route {
-    /// [`Function::name`]
-    pub function: String,
-    /// `IntegrationTimeout`.
-    pub integration_timeout: Duration,
-    /// Whether the function's answer is sent to the client as a frame.
-    pub route_response: bool,
-    /// `ApiKeyRequired`.
-    pub api_key_required: bool,
-    /// `RequestModels`: from a value of the model selection expression to the model's JSON schema.
-    pub request_models: BTreeMap<String, serde_json::Value>,
-    /// `ModelSelectionExpression`, where the template sets it.
-    pub model_selection: Option<String>,
-    /// From the stage's `RouteSettings`, or its `DefaultRouteSettings`. `None` if the template sets no limit.
-    pub throttle: Option<Throttle>,
 }
 
 /// `AWS::Serverless::HttpApi`.

@@ -14,6 +14,7 @@ pub(crate) mod function;
 pub(crate) mod function_url;
 pub(crate) mod http_api;
 pub(crate) mod http_event;
+pub(crate) mod integration;
 pub(crate) mod policy;
 mod policy_template;
 pub(crate) mod queue;

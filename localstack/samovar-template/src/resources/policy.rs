@@ -107,6 +107,17 @@ impl Policies {
         granted
     }
 
+    /// What a role of the template may do, by its ARN. `None` if that is not known.
+    pub(crate) fn of_role(&self, arn: &str) -> Option<Vec<Value>> {
+        let role = self.roles.get(arn).filter(|role| role.unknown.is_empty())?;
+        Some(role.documents.clone())
+    }
+
+    /// The documents that allow everything.
+    pub(crate) fn all() -> Vec<Value> {
+        vec![allow_all()]
+    }
+
     /// What a function may do, from its `Policies` and `Role`. As in SAM, a role replaces the policies.
     pub(crate) fn of_function(&self, context: &Context<'_>, function: &Resource, fields: &Fields<'_>) -> Vec<Value> {
         let mut granted = Granted::default();

@@ -1,19 +1,21 @@
 //! `AWS::ApiGatewayV2::Api` and the resources that belong to it: what SAM generates, written by hand. They become the
 //! same models as `AWS::Serverless::WebSocketApi` and `AWS::Serverless::HttpApi`.
 //!
-//! A route whose integration is not a function is only named in the model.
+//! A route of an HTTP API whose integration is not a function is only named in the model.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Context;
 use super::http_api::{self, stage_variables};
+use super::integration::{INTEGRATION_RESPONSE, selection};
 use super::websocket::{self, IAM};
+use super::{Context, Policies, integration};
 use crate::fields::{Fields, Schema};
 use crate::model::{
-    Authorization, Authorizer, Function, HttpApi, HttpRoute, LambdaAuthorizer, PayloadFormat, Route, WebSocketApi,
+    Authorization, Authorizer, Function, HttpApi, HttpRoute, Integration, LambdaAuthorizer, PayloadFormat, Route,
+    WebSocketApi,
 };
 use crate::resource::{Kind, RAW_API, Resource};
 use crate::route_key::RouteKey;
@@ -66,19 +68,24 @@ pub(crate) const ROUTE: Schema = Schema {
 pub(crate) const INTEGRATION: Schema = Schema {
     subject: "AWS::ApiGatewayV2::Integration",
     required: &["ApiId", "IntegrationType"],
-    optional: &["IntegrationSubtype", "IntegrationUri", "PayloadFormatVersion", "TimeoutInMillis"],
+    optional: &[
+        "CredentialsArn",
+        "IntegrationMethod",
+        "IntegrationSubtype",
+        "IntegrationUri",
+        "PassthroughBehavior",
+        "PayloadFormatVersion",
+        "RequestParameters",
+        "RequestTemplates",
+        "TemplateSelectionExpression",
+        "TimeoutInMillis",
+    ],
     ignored: &[
         "ConnectionId",
         "ConnectionType",
         "ContentHandlingStrategy",
-        "CredentialsArn",
         "Description",
-        "IntegrationMethod",
-        "PassthroughBehavior",
-        "RequestParameters",
-        "RequestTemplates",
         "ResponseParameters",
-        "TemplateSelectionExpression",
         "TlsConfig",
     ],
 };
@@ -119,12 +126,13 @@ pub(crate) const MODEL: Schema = Schema {
     ignored: &["ContentType", "Description"],
 };
 
-const PARTS: [(Kind, &Schema); 5] = [
+const PARTS: [(Kind, &Schema); 6] = [
     (Kind::ApiAuthorizer, &AUTHORIZER),
     (Kind::ApiIntegration, &INTEGRATION),
     (Kind::ApiModel, &MODEL),
     (Kind::ApiRoute, &ROUTE),
     (Kind::ApiStage, &STAGE),
+    (Kind::IntegrationResponse, &INTEGRATION_RESPONSE),
 ];
 
 const LONGEST_HTTP_TIMEOUT_MS: u32 = 30_000;
@@ -156,6 +164,7 @@ pub(super) fn websocket(
     context: &Context<'_>,
     resource: &Resource,
     functions: &[Function],
+    policies: &Policies,
     responses: &BTreeMap<String, usize>,
 ) -> Option<WebSocketApi> {
     let fields = context.fields(resource, &API);
@@ -177,7 +186,6 @@ pub(super) fn websocket(
         authorizer: None,
         iam_authorization: false,
         routes: BTreeMap::new(),
-        other_integrations: BTreeMap::new(),
     };
     let stage = parts.stage();
     if let Some(stage) = &stage {
@@ -185,40 +193,39 @@ pub(super) fn websocket(
     }
     for (route, fields) in parts.of(Kind::ApiRoute, &ROUTE) {
         let Some(key) = fields.text("RouteKey") else { continue };
-        if api.routes.contains_key(&key) || api.other_integrations.contains_key(&key) {
+        if api.routes.contains_key(&key) {
             fields.wrong("RouteKey", &format!("is {key}, which another route of the API has too"));
         }
         parts.websocket_authorization(&fields, &key, &mut api);
         let (api_key_required, request_models, model_selection) = (
             fields.boolean("ApiKeyRequired").unwrap_or(false),
             context.request_models(&fields),
-            fields.text("ModelSelectionExpression"),
+            selection(&fields, "ModelSelectionExpression"),
         );
-        let Some(integration) = parts.integration(&fields) else { continue };
-        match parts.function(&integration) {
-            Target::Function(function) => {
-                let longest = websocket::DEFAULT_INTEGRATION_TIMEOUT_MS;
-                let timeout = integration.integer("TimeoutInMillis", 50..=longest).unwrap_or(longest);
-                // The other integrations answer by themselves.
-                // The response alone is enough: public samples without the expression show their answers.
-                fields.choice("RouteResponseSelectionExpression", &["$default"]);
-                let route_response = responses.contains_key(&route.id);
-                let route = Route {
-                    function,
-                    integration_timeout: Duration::from_millis(timeout.into()),
-                    route_response,
-                    api_key_required,
-                    request_models,
-                    model_selection,
-                    throttle: None,
-                };
-                api.routes.insert(key, route);
+        let Some((id, target)) = parts.integration(&fields) else { continue };
+        let longest = websocket::DEFAULT_INTEGRATION_TIMEOUT_MS;
+        let timeout = target.integer("TimeoutInMillis", 50..=longest).unwrap_or(longest);
+        let integration = match target.choice("IntegrationType", &INTEGRATION_TYPES).as_deref() {
+            Some("AWS_PROXY") => {
+                let uri = integration::uri(&target, "AWS_PROXY");
+                uri.and_then(|_| parts.named_function(&target, "IntegrationUri")).map(Integration::Proxy)
             }
-            Target::Other(what) => {
-                api.other_integrations.insert(key, what);
-            }
-            Target::Wrong => {}
-        }
+            Some(kind) => parts.mapped(&id, kind, &target, policies),
+            None => None,
+        };
+        // The response alone is enough: public samples without the expression show their answers.
+        fields.choice("RouteResponseSelectionExpression", &["$default"]);
+        let Some(integration) = integration else { continue };
+        let route = Route {
+            integration,
+            integration_timeout: Duration::from_millis(timeout.into()),
+            route_response: responses.contains_key(&route.id),
+            api_key_required,
+            request_models,
+            model_selection,
+            throttle: None,
+        };
+        api.routes.insert(key, route);
     }
     if let Some(stage) = &stage {
         api.routes = websocket::throttled(stage, api.routes);
@@ -274,14 +281,14 @@ enum Target {
 }
 
 /// The resources that belong to one API.
-struct Parts<'a> {
-    context: &'a Context<'a>,
+pub(super) struct Parts<'a> {
+    pub(super) context: &'a Context<'a>,
     api: &'a Resource,
     functions: &'a [Function],
 }
 
 impl<'a> Parts<'a> {
-    fn of(&self, kind: Kind, schema: &'static Schema) -> Vec<(&'a Resource, Fields<'a>)> {
+    pub(super) fn of(&self, kind: Kind, schema: &'static Schema) -> Vec<(&'a Resource, Fields<'a>)> {
         let id = self.api.api_id();
         let parts = self.context.scope.present(kind).map(|part| (part, self.context.fields(part, schema)));
         parts.filter(|(_, fields)| fields.text("ApiId").as_deref() == Some(&id)).collect()
@@ -302,8 +309,8 @@ impl<'a> Parts<'a> {
         stages.into_iter().next().map(|(_, fields)| fields)
     }
 
-    /// The integration that a route's `Target` names.
-    fn integration(&self, route: &Fields<'_>) -> Option<Fields<'a>> {
+    /// The integration that a route's `Target` names, with its logical id.
+    fn integration(&self, route: &Fields<'_>) -> Option<(String, Fields<'a>)> {
         let Some(target) = route.text("Target") else {
             if !route.has("Target") {
                 route.wrong("Target", "is missing, so the route has no integration");
@@ -317,7 +324,7 @@ impl<'a> Parts<'a> {
             let message = format!("is \"{target}\", which is not integrations/ and an integration of {}", self.api.id);
             route.wrong("Target", &message);
         }
-        found.map(|(_, fields)| fields)
+        found.map(|(part, fields)| (part.id.clone(), fields))
     }
 
     fn function(&self, integration: &Fields<'_>) -> Target {
@@ -334,7 +341,7 @@ impl<'a> Parts<'a> {
         self.named_function(integration, "IntegrationUri").map_or(Target::Wrong, Target::Function)
     }
 
-    fn named_function(&self, fields: &Fields<'_>, property: &str) -> Option<String> {
+    pub(super) fn named_function(&self, fields: &Fields<'_>, property: &str) -> Option<String> {
         self.context.function_name(fields, property, self.functions)
     }
 
@@ -410,7 +417,7 @@ impl<'a> Parts<'a> {
             _ => None,
         };
         let scopes = fields.texts("AuthorizationScopes").unwrap_or_default();
-        let integration = self.integration(fields)?;
+        let (_, integration) = self.integration(fields)?;
         match self.function(&integration) {
             Target::Function(function) => {
                 let format = integration.text("PayloadFormatVersion");

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::http_api::stage_variables;
-use super::{Context, raw_api};
+use super::{Context, Policies, integration, raw_api};
 use crate::fields::{Fields, Schema};
-use crate::model::{Authorizer, Function, IdentitySource, Route, Throttle, WebSocketApi};
+use crate::model::{Authorizer, Function, IdentitySource, Integration, Route, Throttle, WebSocketApi};
 use crate::resource::{Kind, RAW_API, Resource};
 use crate::selection::Selection;
 use crate::yaml::{Data, Entry};
@@ -86,13 +86,14 @@ pub(crate) fn route_id(api: &str, key: &str) -> String {
     format!("{api}{}{rest}Route", first.to_uppercase())
 }
 
-pub(crate) fn websocket_apis(context: &Context<'_>, functions: &[Function]) -> Vec<WebSocketApi> {
+pub(crate) fn websocket_apis(context: &Context<'_>, functions: &[Function], policies: &Policies) -> Vec<WebSocketApi> {
     raw_api::check_owners(context);
+    integration::check_responses(context);
     let responses = route_responses(context);
     let mut apis: Vec<WebSocketApi> = Vec::new();
     for resource in context.scope.present(Kind::WebSocketApi) {
         let api = match resource.type_name {
-            RAW_API => raw_api::websocket(context, resource, functions, &responses),
+            RAW_API => raw_api::websocket(context, resource, functions, policies, &responses),
             _ => build(context, resource, functions, &responses),
         };
         let Some(api) = api else { continue };
@@ -130,7 +131,6 @@ fn build(
         authorizer,
         iam_authorization: fields.map("Auth", &AUTH).is_some_and(|auth| auth.text("AuthType").as_deref() == Some(IAM)),
         routes,
-        other_integrations: BTreeMap::new(),
     })
 }
 
@@ -269,9 +269,9 @@ impl Reader<'_> {
             route_response,
             api_key_required: fields.boolean("ApiKeyRequired").unwrap_or(false),
             request_models: self.context.request_models(&fields),
-            model_selection: fields.text("ModelSelectionExpression"),
+            model_selection: integration::selection(&fields, "ModelSelectionExpression"),
             throttle: None,
-            function: self.function(&fields, "FunctionArn")?,
+            integration: Integration::Proxy(self.function(&fields, "FunctionArn")?),
         })
     }
 

@@ -5,8 +5,8 @@ use crate::fields::Schema;
 use crate::resource::TYPES;
 use crate::resources::{
     bucket, code, esbuild, event, event_source, event_source_mapping, function, function_url, http_api, http_event,
-    policy, queue, raw_api, response_headers, rest_api, rest_event, schedule, simple_table, stream_source, table,
-    table_keys, topic, trigger, user_pool, websocket,
+    integration, policy, queue, raw_api, response_headers, rest_api, rest_event, schedule, simple_table, stream_source,
+    table, table_keys, topic, trigger, user_pool, websocket,
 };
 use crate::{declarations, local_state, parameters, rules, static_site};
 
@@ -108,6 +108,7 @@ const GROUPS: [(&str, &[&Schema]); 13] = [
             &raw_api::API,
             &raw_api::ROUTE,
             &raw_api::INTEGRATION,
+            &integration::INTEGRATION_RESPONSE,
             &raw_api::STAGE,
             &raw_api::AUTHORIZER,
             &raw_api::MODEL,

@@ -1,7 +1,7 @@
 //! APIs as CloudFormation writes them: an API, its stage, routes, integrations and authorizers.
 
 use super::*;
-use crate::{Authorization, HttpApi, PayloadFormat, WebSocketApi};
+use crate::{Authorization, Backend, HttpApi, Integration, Passthrough, PayloadFormat, WebSocketApi};
 
 /// A resource of an API with these properties, on one line.
 fn part(id: &str, kind: &str, properties: &str) -> String {
@@ -55,9 +55,12 @@ fn a_websocket_api_is_the_same_as_one_of_sam() {
     assert_eq!(api.stage_variables, overrides(&[("a", "b")]));
     assert_eq!(api.route_selection.to_string(), "$request.body.action");
     let (connect, send) = (&api.routes["$connect"], &api.routes["send"]);
-    assert!(connect.api_key_required && !connect.route_response && connect.function == "f");
+    assert!(connect.api_key_required && !connect.route_response && connect.function() == Some("f"));
     assert!(send.route_response && send.request_models["a"] == json!({"type": "object"}));
-    assert_eq!((send.model_selection.as_deref(), send.integration_timeout), (Some("x"), Duration::from_secs(29)));
+    assert_eq!(
+        (send.model_selection.as_ref().map(ToString::to_string), send.integration_timeout),
+        (Some("x".to_owned()), Duration::from_secs(29))
+    );
     assert!(api.authorizer.is_none() && !api.iam_authorization);
 }
 
@@ -105,15 +108,11 @@ fn the_route_connect_has_the_authorizer() {
 
 #[test]
 fn routes_with_other_integrations_are_named() {
-    let mock = part("Mock", "Integration", "ApiId: !Ref Api, IntegrationType: MOCK");
     let service =
         part("Sqs", "Integration", "ApiId: !Ref Api, IntegrationType: AWS_PROXY, IntegrationSubtype: SQS-SendMessage");
     let to = |id: &str, key: &str| {
         part(id, "Route", &format!("ApiId: !Ref Api, RouteKey: {key}, Target: integrations/{}", &id[1..]))
     };
-    let api = socket(&format!("{mock}{}", to("RMock", "ping")));
-    assert_eq!(api.other_integrations, overrides(&[("ping", "MOCK")]));
-    assert!(api.routes.is_empty());
     let api = http(&format!("{service}{}", to("RSqs", "POST /send")));
     assert_eq!(api.other_integrations, overrides(&[("POST /send", "AWS_PROXY SQS-SendMessage")]));
 }
@@ -233,6 +232,29 @@ fn parts_that_do_not_fit_together_are_errors() {
             "IntegrationType: AWS_PROXY, IntegrationUri: x",
             "AWS::ApiGatewayV2::Integration.IntegrationUri is \"x\", which is not",
         ),
+        (
+            "IntegrationType: AWS, IntegrationUri: 'arn:aws:apigateway:eu-central-1:sqs:path/1/q'",
+            "AWS::ApiGatewayV2::Integration.CredentialsArn is missing: API Gateway calls a service as a role",
+        ),
+        ("IntegrationType: HTTP", "AWS::ApiGatewayV2::Integration.IntegrationUri is missing: HTTP needs it"),
+        ("IntegrationType: AWS", "AWS::ApiGatewayV2::Integration.IntegrationUri is missing: AWS needs it"),
+        (
+            "IntegrationType: AWS, IntegrationUri: 'arn:aws:apigateway:eu-central-1:sqs:queue/x'",
+            "AWS::ApiGatewayV2::Integration.IntegrationUri is \"arn:aws:apigateway:eu-central-1:sqs:queue/x\", which",
+        ),
+        (
+            "IntegrationType: AWS, IntegrationUri: 'arn:aws:apigateway:eu-central-1:lambda:path/x/functions/y/invocations'",
+            "AWS::ApiGatewayV2::Integration.IntegrationUri is \"arn:aws:apigateway:eu-central-1:lambda:path/x/functions/y",
+        ),
+        (
+            "IntegrationType: MOCK, PassthroughBehavior: SOMETIMES",
+            "AWS::ApiGatewayV2::Integration.PassthroughBehavior cannot be",
+        ),
+        ("IntegrationType: MOCK, RequestTemplates: []", "RequestTemplates must be a map"),
+        (
+            "IntegrationType: MOCK, TemplateSelectionExpression: '${a'",
+            "AWS::ApiGatewayV2::Integration.TemplateSelectionExpression is \"${a\", where a brace is not closed",
+        ),
     ] {
         let integration = part("J", "Integration", &format!("ApiId: !Ref Api, {properties}"));
         let route = part("R", "Route", "ApiId: !Ref Api, RouteKey: a, Target: integrations/J");
@@ -294,4 +316,105 @@ fn what_is_not_run_of_an_api_is_noted() {
     assert_eq!(notes(&api("HTTP", &second)), ["Second is another stage of Api, which is not run here"]);
     let bare = with_resources(&part("Api", "Api", "ProtocolType: HTTP"));
     assert_eq!(notes(&bare), ["Api has no stage, so on AWS nobody could call it"]);
+}
+
+#[test]
+fn an_integration_that_is_no_proxy_has_templates_and_responses() {
+    let uri = |call: &str| format!("!Sub 'arn:aws:apigateway:${{AWS::Region}}:{call}'");
+    let put = format!(
+        "ApiId: !Ref Api, IntegrationType: AWS, IntegrationUri: {}, CredentialsArn: !GetAtt Role.Arn, \
+         TemplateSelectionExpression: \\$default, RequestTemplates: {{$default: '{{}}'}}, PassthroughBehavior: NEVER, \
+         RequestParameters: {{integration.request.header.A: context.connectionId}}, TimeoutInMillis: 100",
+        uri("dynamodb:action/PutItem")
+    );
+    let response = "ApiId: !Ref Api, IntegrationId: !Ref Put, IntegrationResponseKey: /2\\d\\d/, \
+                    ResponseTemplates: {\"200\": ok}, TemplateSelectionExpression: '${integration.response.statuscode}'";
+    let queue = format!(
+        "ApiId: !Ref Api, IntegrationType: AWS, CredentialsArn: !GetAtt Role.Arn, IntegrationUri: {}",
+        uri("sqs:path/1/q.fifo")
+    );
+    let called = format!(
+        "ApiId: !Ref Api, IntegrationType: AWS, IntegrationUri: {}",
+        uri("lambda:path/2015-03-31/functions/${F.Arn}/invocations")
+    );
+    let http = "ApiId: !Ref Api, IntegrationType: HTTP_PROXY, IntegrationUri: 'https://a.example/${stageVariables.b}', \
+                IntegrationMethod: PUT";
+    let policy = "{Version: '2012-10-17', Statement: [{Effect: Allow, Action: 'dynamodb:PutItem', Resource: '*'}]}";
+    let role = format!(
+        "  Role: {{Type: AWS::IAM::Role, Properties: {{AssumeRolePolicyDocument: {{}}, \
+         Policies: [{{PolicyName: p, PolicyDocument: {policy}}}]}}}}\n"
+    );
+    let to = |key: &str, integration: &str| {
+        let id = format!("R{integration}");
+        part(&id, "Route", &format!("ApiId: !Ref Api, RouteKey: {key}, Target: integrations/{integration}"))
+    };
+    let more = [
+        part("Put", "Integration", &put),
+        part("PutOk", "IntegrationResponse", response),
+        part("Queue", "Integration", &queue),
+        part("Called", "Integration", &called),
+        part("Http", "Integration", http),
+        part("Mock", "Integration", "ApiId: !Ref Api, IntegrationType: MOCK"),
+        role,
+        to("put", "Put"),
+        to("queue", "Queue"),
+        to("called", "Called"),
+        to("http", "Http"),
+        to("mock", "Mock"),
+        part("RR", "RouteResponse", "ApiId: !Ref Api, RouteId: !Ref RPut, RouteResponseKey: $default"),
+    ];
+    let api = socket(&more.concat());
+    let mapped = |key: &str| match &api.routes[key].integration {
+        Integration::Mapped(mapped) => mapped.as_ref().clone(),
+        Integration::Proxy(function) => panic!("{function} behind a proxy"),
+    };
+    let put = mapped("put");
+    let Backend::Service { service, action, role, .. } = &put.backend else { panic!("{put:?}") };
+    assert_eq!((service.as_str(), action.as_deref(), role.name.as_str()), ("dynamodb", Some("PutItem"), "local-Role"));
+    assert_eq!(role.policies[0]["Statement"][0]["Action"], "dynamodb:PutItem");
+    assert_eq!(put.passthrough, Passthrough::Never);
+    assert_eq!(put.request_templates, overrides(&[("$default", "{}")]));
+    assert_eq!(put.template_selection.as_ref().map(|key| key.evaluate(|_| None)).as_deref(), Some("$default"));
+    assert_eq!(put.request_parameters, overrides(&[("integration.request.header.A", "context.connectionId")]));
+    assert_eq!(
+        (put.responses[0].key.as_str(), &put.responses[0].templates),
+        ("/2\\d\\d/", &overrides(&[("200", "ok")]))
+    );
+    assert!(api.routes["put"].route_response && !api.routes["queue"].route_response);
+    assert_eq!(api.routes["put"].integration_timeout, Duration::from_millis(100));
+    assert_eq!(mapped("put").backend.name(), "dynamodb:PutItem");
+    let Backend::Service { service, path, action: None, .. } = mapped("queue").backend else {
+        panic!("{:?}", mapped("queue"))
+    };
+    assert_eq!((service.as_str(), path.as_str()), ("sqs", "1/q.fifo"));
+    assert_eq!(mapped("called").backend, Backend::Function("f".to_owned()));
+    assert_eq!(api.routes["called"].function(), Some("f"));
+    let url = "https://a.example/${stageVariables.b}".to_owned();
+    assert_eq!(mapped("http").backend, Backend::Http { method: "PUT".to_owned(), url, proxy: true });
+    assert_eq!((mapped("mock").backend, mapped("mock").passthrough), (Backend::Mock, Passthrough::WhenNoMatch));
+
+    let elsewhere =
+        part("X", "IntegrationResponse", "ApiId: !Ref Api, IntegrationId: y, IntegrationResponseKey: $default");
+    let message = "AWS::ApiGatewayV2::IntegrationResponse.IntegrationId is \"y\", which is not an integration";
+    assert_problems(&api_with(&elsewhere), &[(7, message)]);
+}
+
+fn api_with(more: &str) -> String {
+    api("WEBSOCKET", more)
+}
+
+#[test]
+fn a_role_that_is_not_known_may_do_everything_with_a_note() {
+    let more = part(
+        "Put",
+        "Integration",
+        "ApiId: !Ref Api, IntegrationType: AWS, IntegrationUri: 'arn:aws:apigateway:x:dynamodb:action/PutItem', \
+         CredentialsArn: 'arn:aws:iam::1:role/elsewhere'",
+    ) + &part("R", "Route", "ApiId: !Ref Api, RouteKey: put, Target: integrations/Put");
+    let template = read(&api_with(&more));
+    let Integration::Mapped(mapped) = &template.websocket_apis[0].routes["put"].integration else { panic!("a proxy") };
+    let Backend::Service { role, .. } = &mapped.backend else { panic!("{mapped:?}") };
+    assert_eq!((role.name.as_str(), &role.policies[0]["Statement"][0]["Action"]), ("elsewhere", &json!("*")));
+    let note = "arn:aws:iam::1:role/elsewhere may make all calls here, because its policies are not known";
+    assert!(template.notes.iter().any(|one| (one.line, one.message.as_str()) == (7, note)), "{:?}", template.notes);
 }

@@ -31,7 +31,7 @@ pub(super) fn apply(template: &mut Template, options: &Options) -> Result<Option
     function.reserved_concurrency = Some(1);
     let name = function.name.clone();
     for route in template.websocket_apis.iter_mut().flat_map(|api| api.routes.values_mut()) {
-        if route.function == name {
+        if route.function() == Some(&name) {
             route.integration_timeout = DAY;
         }
     }

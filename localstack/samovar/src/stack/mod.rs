@@ -116,7 +116,7 @@ impl Stack {
             keys: Keys::of(template.functions.iter().map(|function| function.name.as_str()), credentials.as_ref()),
         };
         let apis = Apis {
-            websocket: websocket_apis(&template, options, &urls.domain, &invoker, services.door())?,
+            websocket: websocket_apis(&template, options, &urls.domain, &invoker, &services)?,
             http: http_apis(&template, &edge)?,
             rest: rest_apis(&template, &edge)?,
             function_urls: template.functions.iter().filter_map(|it| Some(Arc::new(Url::of(it, &edge)?))).collect(),
@@ -330,10 +330,11 @@ fn account() -> Account {
     Account { region: REGION.to_owned(), id: ACCOUNT_ID.to_owned() }
 }
 
-/// What the functions' policies allow.
+/// What the policies of functions allow, and those of the roles of integrations.
 fn permissions(template: &Template, options: &Options) -> Result<Permissions> {
     let functions = template.functions.iter().map(|function| (function.name.as_str(), function.policies.as_slice()));
-    let permissions = Permissions::of(functions, account());
+    let roles = websocket_apis::roles(template).map(|role| (role.name.as_str(), role.policies.as_slice()));
+    let permissions = Permissions::of(functions.chain(roles), account());
     let Some(path) = &options.permissions_log else { return Ok(permissions) };
     let file = std::fs::File::options().create(true).append(true).open(path);
     Ok(permissions.logging_to(file.with_context(|| format!("{} can't be written", path.display()))?))

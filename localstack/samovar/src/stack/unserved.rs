@@ -2,8 +2,11 @@
 //! one list of the difference. `samovar check` shows it, and a stack does not start with it unless it may leave it out.
 
 use samovar_template::{
-    BuildMethod, Code, Function, HttpApi, RestApi, RestAuthorizer, Template, TemplateProblem, Trigger, WebSocketApi,
+    Backend, BuildMethod, Code, Function, HttpApi, Integration, RestApi, RestAuthorizer, Template, TemplateProblem,
+    Trigger, WebSocketApi,
 };
+
+use crate::websocket::integration::is_served;
 
 use super::{http_apis, rest_apis, websocket_apis};
 
@@ -141,8 +144,14 @@ impl Found<'_> {
                 self.add(id, &format!("messages of the route {key} are not compared with its RequestModels here"));
             }
         }
-        for (route, integration) in &api.other_integrations {
-            self.add(id, &format!("the route {route} has an integration of the type {integration}, not served here"));
+        for (key, route) in &api.routes {
+            if let Integration::Mapped(mapped) = &route.integration
+                && let Backend::Service { service, action, .. } = &mapped.backend
+                && !is_served(service, action.as_deref())
+            {
+                let called = mapped.backend.name();
+                self.add(id, &format!("the route {key} calls {called}, which integrations can't call here"));
+            }
         }
     }
 
@@ -207,11 +216,13 @@ mod tests {
                  Auth: {{AuthType: AWS_IAM}}}}}}\n"
             )
         };
-        let mock = "  W: {Type: AWS::ApiGatewayV2::Api, Properties: {Name: w, ProtocolType: WEBSOCKET, \
+        let workflow = "  W: {Type: AWS::ApiGatewayV2::Api, Properties: {Name: w, ProtocolType: WEBSOCKET, \
                     RouteSelectionExpression: $request.body.a}}\n  \
                     R: {Type: AWS::ApiGatewayV2::Route, Properties: {ApiId: !Ref W, RouteKey: ping, \
                     Target: !Sub 'integrations/${I}'}}\n  \
-                    I: {Type: AWS::ApiGatewayV2::Integration, Properties: {ApiId: !Ref W, IntegrationType: MOCK}}\n";
+                    I: {Type: AWS::ApiGatewayV2::Integration, Properties: {ApiId: !Ref W, IntegrationType: AWS, \
+                    CredentialsArn: 'arn:aws:iam::1:role/r', \
+                    IntegrationUri: 'arn:aws:apigateway:us-east-1:states:action/StartExecution'}}\n";
         let expression = "  R: {Type: AWS::Serverless::Api, Properties: {StageName: v1, Auth: {DefaultAuthorizer: L, \
                           Authorizers: {L: {FunctionArn: !GetAtt F.Arn, Identity: {ValidationExpression: '(?<!a)b'}}, \
                           M: {FunctionArn: !GetAtt F.Arn, Identity: {ValidationExpression: a.b}}}}}}\n";
@@ -267,8 +278,8 @@ mod tests {
             ),
             (
                 "Timeout: 3",
-                mock.to_owned(),
-                vec![(4, "W: the route ping has an integration of the type MOCK, not served here")],
+                workflow.to_owned(),
+                vec![(4, "W: the route ping calls states:StartExecution, which integrations can't call here")],
             ),
         ] {
             let expected: Vec<_> = expected.into_iter().map(|(line, message)| (line, message.to_owned())).collect();

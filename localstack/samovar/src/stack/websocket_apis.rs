@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use samovar_services::door::Door;
-use samovar_template::Template;
+use samovar_services::Services;
+use samovar_template::{Backend, Integration, IntegrationRole, Template};
 use tokio_util::task::TaskTracker;
 
 use super::{ACCOUNT_ID, REGION};
 use crate::invoke::Invoker;
 use crate::options::Options;
+use crate::websocket::integration::Backends;
 use crate::websocket::registry::Registry;
 use crate::websocket::{Api, Limits};
 
@@ -29,14 +30,27 @@ pub(super) fn check_stages(template: &Template) -> Result<()> {
     Ok(())
 }
 
+/// The roles as which integrations call services.
+pub(super) fn roles(template: &Template) -> impl Iterator<Item = &IntegrationRole> {
+    let routes = template.websocket_apis.iter().flat_map(|api| api.routes.values());
+    routes.filter_map(|route| match &route.integration {
+        Integration::Mapped(mapped) => match &mapped.backend {
+            Backend::Service { role, .. } => Some(role),
+            Backend::Mock | Backend::Function(_) | Backend::Http { .. } => None,
+        },
+        Integration::Proxy(_) => None,
+    })
+}
+
 pub(super) fn websocket_apis(
     template: &Template,
     options: &Options,
     domain: &str,
     invoker: &Arc<dyn Invoker>,
-    door: &Door,
+    services: &Arc<Services>,
 ) -> Result<Vec<Arc<Api>>> {
     check_stages(template)?;
+    let backends = Backends { services: Some(Arc::clone(services)), ..Backends::default() };
     let mut apis: Vec<Arc<Api>> = Vec::new();
     for spec in &template.websocket_apis {
         let limits = Limits { idle: options.websocket_idle, life: options.websocket_life, ..Limits::default() };
@@ -48,7 +62,8 @@ pub(super) fn websocket_apis(
             limits,
             in_order: options.websocket_in_order,
             invoker: Arc::clone(invoker),
-            door: door.clone(),
+            backends: backends.clone(),
+            door: services.door().clone(),
             registry: Registry::default(),
             tasks: TaskTracker::new(),
         }));

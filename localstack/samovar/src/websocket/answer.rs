@@ -8,6 +8,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use http::header::SEC_WEBSOCKET_PROTOCOL;
 use serde_json::{Map, Value};
 
 use crate::http_api::response::body_of;
@@ -21,6 +22,8 @@ pub(super) struct Answer {
     pub status: Option<u16>,
     /// Decoded. `None` if the answer has none.
     pub body: Option<Vec<u8>>,
+    /// The header `Sec-WebSocket-Protocol`.
+    pub subprotocol: Option<String>,
 }
 
 /// Reads an answer.
@@ -50,7 +53,16 @@ pub(super) fn read(answer: &Value) -> Result<Answer, String> {
         true => STANDARD.decode(body).map_err(|error| format!("its body is not base64: {error}"))?,
         false => body.as_bytes().to_vec(),
     };
-    Ok(Answer { status, body: has_body.then_some(body) })
+    Ok(Answer { status, body: has_body.then_some(body), subprotocol: subprotocol(fields) })
+}
+
+fn subprotocol(fields: &Map<String, Value>) -> Option<String> {
+    let map = |name: &str| fields.get(name).and_then(Value::as_object).into_iter().flatten();
+    let single = map("headers").filter_map(|(name, value)| Some((name, value.as_str()?)));
+    let multi = map("multiValueHeaders").filter_map(|(name, values)| Some((name, values.get(0)?.as_str()?)));
+    let mut all = single.chain(multi);
+    let found = all.find(|(name, _)| name.eq_ignore_ascii_case(SEC_WEBSOCKET_PROTOCOL.as_str()));
+    found.map(|(_, value)| value.to_owned())
 }
 
 #[cfg(test)]
@@ -60,7 +72,9 @@ mod tests {
 
     #[test]
     fn an_answer_has_a_status_and_a_body() {
-        let answer = |status: Option<u16>, body: Option<&str>| Ok(Answer { status, body: body.map(Into::into) });
+        let answer = |status: Option<u16>, body: Option<&str>| {
+            Ok(Answer { status, body: body.map(Into::into), subprotocol: None })
+        };
         for (value, expected) in [
             (json!({ "statusCode": 200, "body": "a" }), answer(Some(200), Some("a"))),
             (json!({ "statusCode": "403", "headers": {}, "multiValueHeaders": {} }), answer(Some(403), None)),
@@ -71,6 +85,16 @@ mod tests {
             (json!(null), answer(None, None)),
         ] {
             assert_eq!(read(&value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_subprotocol_is_a_header_of_either_kind() {
+        for answer in [
+            json!({ "headers": { "sec-websocket-protocol": "chat" } }),
+            json!({ "multiValueHeaders": { "Sec-WebSocket-Protocol": ["chat", "x"] } }),
+        ] {
+            assert_eq!(read(&answer).map(|answer| answer.subprotocol), Ok(Some("chat".to_owned())), "{answer}");
         }
     }
 

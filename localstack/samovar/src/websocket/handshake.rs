@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::events::{self, Client, Closed, Handshake};
 use super::registry::Connection;
-use super::{Api, answer, connection, routes};
+use super::{Api, connection, integration};
 use crate::authorizer::policy::{Verdict, evaluate};
 use crate::chaos::{DISCONNECT, GATEWAY};
 use crate::clock::now_ms;
@@ -79,10 +79,10 @@ async fn run_connection(
     if let Some(route) = api.spec.routes.get("$disconnect") {
         let event = events::disconnect(&api, &connection.client, &closed);
         // AWS promises only to try to deliver `$disconnect`.
-        if api.door.decide(&route.function, GATEWAY, DISCONNECT, event.to_string().into()).await.dropped {
+        if api.door.decide(&integration::name(route), GATEWAY, DISCONNECT, event.to_string().into()).await.dropped {
             return;
         }
-        if let Err(error) = routes::invoke(&api, route, &event).await {
+        if let Err(error) = integration::call(&api, route, &event).await {
             tracing::warn!(connection = connection.client.connection_id, "$disconnect: {error}");
         }
     }
@@ -129,42 +129,32 @@ async fn connect(
 ) -> Result<Option<HeaderValue>, Response<Body>> {
     let Some(route) = api.spec.routes.get("$connect") else { return Ok(None) };
     let event = events::connect(api, client, handshake);
-    let answer = routes::invoke(api, route, &event).await.map_err(|error| {
+    let answer = integration::call(api, route, &event).await.map_err(|error| {
         tracing::warn!("$connect: {error}");
-        // AWS documents 502 for a function's error. It publishes nothing about the other two, so their statuses are
-        // this project's.
+        // AWS documents 502 for a function's error. It publishes nothing about the others, so their statuses are this
+        // project's.
         match error {
             IntegrationError::Throttled(_) => refuse(StatusCode::TOO_MANY_REQUESTS, "Too many requests"),
             IntegrationError::IntegrationTimeout { .. } => {
                 refuse(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out")
             }
+            IntegrationError::NoTemplate { .. } => refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type"),
             _ => refuse(StatusCode::BAD_GATEWAY, "Internal server error"),
         }
     })?;
-    let status = match answer::read(&answer).and_then(|read| Ok(final_status(read.status)?)) {
-        Ok(status) => status,
-        Err(why) => {
-            tracing::warn!("{}: the answer to $connect is malformed: {why}", route.function);
-            return Err(refuse(StatusCode::BAD_GATEWAY, "Internal server error"));
-        }
-    };
+    let status = final_status(answer.status).map_err(|why| {
+        tracing::warn!("{}: the answer to $connect is malformed: {why}", integration::name(route));
+        refuse(StatusCode::BAD_GATEWAY, "Internal server error")
+    })?;
     if !status.is_success() {
         return Err(refuse(status, status.canonical_reason().unwrap_or("Refused")));
     }
-    Ok(subprotocol(&answer, handshake))
+    Ok(answer.subprotocol.and_then(|selected| subprotocol(&selected, handshake)))
 }
 
-/// The subprotocol that the function selected, if the client offered it.
-fn subprotocol(answer: &Value, handshake: &Handshake) -> Option<HeaderValue> {
+/// The subprotocol that the integration selected, if the client offered it.
+fn subprotocol(selected: &str, handshake: &Handshake) -> Option<HeaderValue> {
     let is_protocol = |name: &str| name.eq_ignore_ascii_case(SEC_WEBSOCKET_PROTOCOL.as_str());
-    let single = answer.get("headers").and_then(Value::as_object);
-    let multi = answer.get("multiValueHeaders").and_then(Value::as_object);
-    let mut returned = single
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, value)| Some((name, value.as_str()?)))
-        .chain(multi.into_iter().flatten().filter_map(|(name, values)| Some((name, values.get(0)?.as_str()?))));
-    let selected = returned.find(|(name, _)| is_protocol(name)).map(|(_, value)| value)?;
     let offers = handshake.headers.iter().filter(|(name, _)| is_protocol(name));
     let offered = offers.flat_map(|(_, value)| value.split(',')).any(|name| name.trim() == selected);
     if !offered {

@@ -2,8 +2,8 @@
 //! responses, limits and close codes, `$disconnect`, and the management API.
 //!
 //! - [`handshake`] decides whether a client gets in, and [`connection`] owns an open socket until it is closed.
-//! - [`events`] builds the functions' events, and [`routes`] selects the function for a frame and returns its answer,
-//!   which [`answer`] reads. [`throttle`] has the limits on a client's messages.
+//! - [`events`] builds events, [`routes`] selects the route for a frame and returns its answer, and [`integration`]
+//!   calls what a route calls. [`throttle`] has the limits on a client's messages.
 //! - [`registry`] knows the open connections, [`management`] is `@connections`, and [`router()`] receives requests.
 //!
 //! A connection is in the registry from the moment its `$connect` has answered until its socket begins to close. Before
@@ -14,6 +14,7 @@ mod answer;
 pub(crate) mod connection;
 pub(crate) mod events;
 pub(crate) mod handshake;
+pub(crate) mod integration;
 pub(crate) mod management;
 pub(crate) mod registry;
 mod router;
@@ -30,6 +31,7 @@ use samovar_services::door::Door;
 use tokio_util::task::TaskTracker;
 
 use crate::invoke::Invoker;
+use integration::Backends;
 use registry::Registry;
 pub(crate) use router::router_before;
 use samovar_template::WebSocketApi;
@@ -74,6 +76,8 @@ pub(crate) struct Api {
     /// Whether a function gets the frames of one connection and route one after the other, and not at once.
     pub in_order: bool,
     pub invoker: Arc<dyn Invoker>,
+    /// What integrations call that are no functions behind a proxy.
+    pub backends: Backends,
     /// The calls of functions to `@connections` pass this door, and so does each `$disconnect`.
     pub door: Door,
     pub registry: Registry,

@@ -19,9 +19,9 @@ use tokio::time::Instant;
 
 use super::registry::Connection;
 use super::throttle::Buckets;
-use super::{Api, answer, events};
+use super::{Api, events, integration};
 use crate::ids::gateway_id;
-use crate::invoke::{self, IntegrationError};
+use crate::invoke::IntegrationError;
 use crate::json_path;
 use samovar_template::{Route, Selection};
 
@@ -112,34 +112,22 @@ async fn handle(api: &Arc<Api>, connection: &Connection, route_key: &str, frame:
     let Some(route) = api.spec.routes.get(route_key) else { return };
     let request_id = gateway_id();
     let event = events::message(api, &connection.client, route_key, &request_id, frame);
-    let failed = match invoke(api, route, &event).await {
-        Ok(answered) => match answer::read(&answered) {
-            Ok(answer) => {
-                if let Some(body) = answer.body.filter(|_| route.route_response) {
-                    send(api, connection, body);
-                }
-                return;
+    let error = match integration::call(api, route, &event).await {
+        Ok(answer) => {
+            if let Some(body) = answer.body.filter(|_| route.route_response) {
+                send(api, connection, body);
             }
-            Err(why) => format!("{}: the answer is malformed: {why}", route.function),
-        },
-        Err(IntegrationError::IntegrationTimeout { after }) => {
-            refuse(api, connection, "Endpoint request timed out", &request_id);
-            let client = &connection.client.connection_id;
-            tracing::warn!(route = route_key, connection = client, "The integration timed out after {after:?}");
             return;
         }
-        Err(error) => error.to_string(),
+        Err(error) => error,
     };
-    tracing::warn!(route = route_key, connection = connection.client.connection_id, "{failed}");
-    refuse(api, connection, "Internal server error", &request_id);
-}
-
-/// Calls a route's function, for at most the integration's time. A function that takes longer goes on, without effect
-/// here.
-pub(crate) async fn invoke(api: &Arc<Api>, route: &Route, event: &Value) -> Result<Value, IntegrationError> {
-    let payload = event.to_string().into();
-    let answer = invoke::within(route.integration_timeout, &api.invoker, &api.tasks, &route.function, payload).await?;
-    serde_json::from_slice(&answer).map_err(|_| IntegrationError::MalformedResponse)
+    tracing::warn!(route = route_key, connection = connection.client.connection_id, "{error}");
+    let message = match error {
+        IntegrationError::IntegrationTimeout { .. } => "Endpoint request timed out",
+        IntegrationError::NoTemplate { .. } => "Unsupported Media Type",
+        _ => "Internal server error",
+    };
+    refuse(api, connection, message, &request_id);
 }
 
 /// The route for a frame, with its key; `None` if there is not even `$default`.

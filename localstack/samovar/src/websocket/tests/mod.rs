@@ -7,6 +7,7 @@ mod closing;
 mod event_shapes;
 mod handshake;
 mod hostile;
+mod integrations;
 mod limits;
 mod management;
 mod messages;
@@ -24,13 +25,14 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::integration::Backends;
 use super::registry::Registry;
 use super::{Api, Limits};
 use crate::testing::functions::Functions;
 use crate::testing::{NEVER, PATIENCE, within};
 use client::{Client, RawClient, Upgrade};
 use samovar_services::door::Door;
-use samovar_template::{Authorizer, IdentitySource, Route, Selection, WebSocketApi};
+use samovar_template::{Authorizer, IdentitySource, Integration, Route, Selection, WebSocketApi};
 
 /// A running API in front of scripted functions. Its routes: `join` without and `echo` with a route response, both and
 /// `$default` to the functions of their name; `$connect` and `$disconnect` likewise.
@@ -71,6 +73,7 @@ impl Bench {
             in_order: false,
             limits: Limits { idle: NEVER, life: NEVER, close: NEVER, ..Limits::default() },
             invoker: Arc::clone(&functions) as _,
+            backends: Backends::default(),
             door: Door::default(),
             registry: Registry::default(),
             tasks: TaskTracker::new(),
@@ -172,7 +175,7 @@ fn spec() -> WebSocketApi {
         let function = key.trim_start_matches('$').to_owned();
         let route_response = key == "echo";
         let route = Route {
-            function,
+            integration: Integration::Proxy(function),
             integration_timeout: NEVER,
             route_response,
             api_key_required: false,
@@ -192,7 +195,6 @@ fn spec() -> WebSocketApi {
         api_key_selection: None,
         authorizer: None,
         iam_authorization: false,
-        other_integrations: BTreeMap::new(),
         routes: BTreeMap::from(routes),
     }
 }
