@@ -71,6 +71,11 @@ e2e *options:
 hosts host *options:
     python3 -B tests/hosts/run.py "$@"
 
+# Which facts about AWS are true here, as real clients see it, for docs/conformance.md. See docs/testing.md for its needs.
+conformance *options:
+    cargo build --workspace --locked
+    python3 -B tests/conformance/run.py "$@"
+
 # `just watch` gives a new answer within seconds of a change. Needs cargo-lambda.
 watch-test:
     python3 -B -m unittest discover --start-directory tests/hosts
