@@ -54,7 +54,10 @@ def sdk(endpoint, call, argument):
     return json.loads(out)
 
 
-@case(AREA, "AWS CLI: `apigatewaymanagementapi post-to-connection`", f"{CLI}/apigatewaymanagementapi/post-to-connection.html")
+CLI_POST = f"{CLI}/apigatewaymanagementapi/post-to-connection.html"
+
+
+@case(AREA, "AWS CLI: `apigatewaymanagementapi post-to-connection`", CLI_POST)
 def cli_post(endpoint):
     with connected(endpoint.open_url) as socket:
         call = ["apigatewaymanagementapi", "post-to-connection", "--data", "by the CLI"]

@@ -104,7 +104,7 @@ class Queue:
         self.sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
 
 
-@case("SQS", "A received message is invisible until its visibility timeout ends, and then has a higher count", VISIBILITY)
+@case("SQS", "A received message is invisible until its visibility timeout ends; its count rises each time", VISIBILITY)
 def visibility(endpoint):
     queue = Queue(endpoint, "conformance.fifo")
     queue.send("one", MessageGroupId="g", MessageDeduplicationId=str(uuid.uuid4()))
@@ -222,7 +222,7 @@ def cancelled(client, items):
     raise Differs("the transaction succeeded")
 
 
-@case("DynamoDB", "A write whose condition fails is 400 `ConditionalCheckFailedException`, with the item if asked for", PUT)
+@case("DynamoDB", "A failed condition is a `ConditionalCheckFailedException`, with the item if asked for", PUT)
 def condition(endpoint):
     from botocore.exceptions import ClientError
 

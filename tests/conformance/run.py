@@ -3,13 +3,13 @@
 
   tests/conformance/run.py                     this repository's local stack
   tests/conformance/run.py samovar ministack   two endpoints; each has a column
-  tests/conformance/run.py aws                 the stack `conformance` in an account, deployed with `sam deploy`
+  tests/conformance/run.py aws                 the stack `conformance` in an account
   tests/conformance/run.py --check             fails if the document does not say what has been seen
   tests/conformance/run.py --only FIFO         only cases with this word; nothing is written
 
 Columns of endpoints that are not run stay as they are. For an endpoint elsewhere:
 
-  run.py --open-url wss://… --closed-url wss://… --http-url https://… --management https://… --endpoint-url https://… NAME
+  run.py --open-url URL --closed-url URL --http-url URL --management URL --endpoint-url URL NAME
 """
 
 import argparse
@@ -44,14 +44,14 @@ def run(name, endpoint, only):
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
         seen[case.fact] = NO if why else YES
-        note = f": {why[:300]}" if why else ""
-        print(f"{name}  {time.monotonic() - began:5.1f} s  {'no ' if why else 'yes'}  {case.area}: {case.fact}{note}", flush=True)
+        outcome, note = ("no ", f": {why[:300]}") if why else ("yes", "")
+        print(f"{name}  {time.monotonic() - began:5.1f} s  {outcome}  {case.area}: {case.fact}{note}", flush=True)
     return seen
 
 
 def columns(text):
     """The columns of the document, by their titles."""
-    known = {}
+    known, titles = {}, []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
         if line.startswith("| Fact"):
@@ -80,7 +80,8 @@ def document(seen):
     for case in CASES:
         if case.area != area:
             area = case.area
-            lines += ["", f"## {area}", "", "| Fact | Source | " + " | ".join(titles) + " |", "|---|---|" + "---|" * len(titles)]
+            head = "| Fact | Source | " + " | ".join(titles) + " |"
+            lines += ["", f"## {area}", "", head, "|---|---|" + "---|" * len(titles)]
         cells = [seen[title].get(case.fact, "not run") for title in titles]
         lines.append(f"| {case.fact} | [source]({case.source}) | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -48,6 +48,7 @@ impl Addresses {
             let host = format!("{api_id}.execute-api.{region}.amazonaws.com");
             text = text.replace(&format!("https://{host}"), url);
             text = text.replace(&format!("wss://{host}"), &url.replacen("http", "ws", 1));
+            text = replace_host(&text, &host, url.split_once("://").map_or(url, |(_, host)| host));
         }
         for id in &self.url_ids {
             let own = format!("{url}/{}/{id}", function_url::PATH);
@@ -58,6 +59,23 @@ impl Addresses {
         }
         text
     }
+}
+
+/// Replaces a host name that is not a part of a longer one. Code puts a scheme and a path around it, and the stack
+/// answers to `https` too.
+fn replace_host(text: &str, host: &str, local: &str) -> String {
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || letter == '-' || letter == '.';
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(host) {
+        let (before, after) = (&rest[..at], &rest[at + host.len()..]);
+        let is_part = before.ends_with(is_of_name) || after.starts_with(is_of_name);
+        replaced.push_str(before);
+        replaced.push_str(if is_part { host } else { local });
+        rest = after;
+    }
+    replaced.push_str(rest);
+    replaced
 }
 
 #[cfg(test)]
@@ -98,6 +116,17 @@ mod tests {
         assert_eq!(localize(function), "http://127.0.0.1:1/_lambda-url/helpurl/a");
         let other = "https://other.execute-api.us-east-1.amazonaws.com/ws";
         assert_eq!(localize(other), other);
+    }
+
+    #[test]
+    fn a_host_name_alone_becomes_host_and_port() {
+        assert_eq!(localize("api.execute-api.us-east-1.amazonaws.com"), "127.0.0.1:1");
+        assert_eq!(localize("api.execute-api.us-east-1.amazonaws.com/ws"), "127.0.0.1:1/ws");
+        let both = "httpapi.execute-api.us-east-1.amazonaws.com,api.execute-api.us-east-1.amazonaws.com";
+        assert_eq!(localize(both), "127.0.0.1:1,127.0.0.1:1");
+        for other in ["my.api.execute-api.us-east-1.amazonaws.com", "api.execute-api.us-east-1.amazonaws.com.cn"] {
+            assert_eq!(localize(other), other);
+        }
     }
 
     #[test]

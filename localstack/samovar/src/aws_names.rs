@@ -6,6 +6,8 @@
 //! for them. So none of these calls leaves for the real AWS. The stack takes such a request to the place where the same
 //! service is under an address of its own. Names of this machine are [guarded](crate::hosts), and AWS's names need no
 //! guard: nobody else can make one of them resolve to this machine.
+//!
+//! Programs of other languages are started as they are. Some of them use a [proxy](crate::proxy).
 
 use axum::Router;
 use axum::body::Body;
@@ -16,6 +18,11 @@ use http::uri::PathAndQuery;
 use tower_service::Service as _;
 
 use crate::other_services;
+
+/// Whether this is one of AWS's own names.
+pub(crate) fn is_of_aws(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(".amazonaws.com")
+}
 
 /// The variable that tells a runtime the stack's address, as `HOST:PORT`.
 pub(crate) const VARIABLE: &str = "SAMOVAR_AWS_NAMES";

@@ -10,6 +10,7 @@
 //!   SQS and S3.
 //! - `function_url` serves the URLs of functions. `sigv4` verifies signatures, for them and for the APIs.
 //! - `lambda_api` is Lambda's Invoke API, and `other_services` refuses calls to services that the stack does not have.
+//!   `aws_names` takes requests for AWS's own names to the stack's parts, and `proxy` leads programs there.
 //! - `watch` builds functions again when their sources change.
 //! - `chaos` makes processes die and calls fail, if somebody asks for it.
 //! - `oidc` stands in for the user pools, `state` shows the stack's state with its `bill`, and `server` accepts
@@ -39,6 +40,7 @@ mod oidc;
 mod options;
 mod other_services;
 mod program;
+mod proxy;
 mod rest_api;
 mod server;
 mod sigv4;

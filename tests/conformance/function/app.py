@@ -76,5 +76,6 @@ def web(event, _context):
             headers = {"X-Own": "1", "Access-Control-Allow-Origin": "https://own.example"}
             return {"statusCode": 201, "headers": headers, "cookies": ["a=1", "b=2; Secure"], "body": "made"}
         case "binary":
-            return {"statusCode": 200, "isBase64Encoded": True, "body": "AAH/", "headers": {"content-type": "image/png"}}
+            headers = {"content-type": "image/png"}
+            return {"statusCode": 200, "isBase64Encoded": True, "body": "AAH/", "headers": headers}
     return {"statusCode": 200, "body": json.dumps(event)}

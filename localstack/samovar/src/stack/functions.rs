@@ -22,6 +22,7 @@ use crate::build::{Builder, Built, Debugged};
 use crate::clock::now_ms;
 use crate::invoke::{IntegrationError, InvokeEndpoint, Invoker};
 use crate::options::Options;
+use crate::proxy;
 use crate::tls::Trust;
 
 /// Lambda's default limit on all functions of an account together.
@@ -78,6 +79,10 @@ fn specs(
     let spec = |function: &Function| {
         let built = programs.built.get(&function.name);
         let built = built.with_context(|| format!("There is no program for {}", function.name))?;
+        // Without certificates, a tunnel to a name of AWS would lead to nobody.
+        let mut environment = trust.map(|_| proxy::variables(function, &urls.internal)).unwrap_or_default();
+        environment.extend(environment::of(function, template, &urls.internal, &endpoints, REGION, credentials, trust));
+        environment.extend(environment::passed_on(function));
         Ok(FunctionSpec {
             name: function.name.clone(),
             function_name: function.function_name.clone(),
@@ -88,10 +93,7 @@ fn specs(
             memory_mb: function.memory_mb,
             timeout: function.timeout,
             concurrency: function.reserved_concurrency,
-            environment: environment::of(function, template, &urls.internal, &endpoints, REGION, credentials, trust)
-                .into_iter()
-                .chain(environment::passed_on(function))
-                .collect(),
+            environment,
             own_credentials: credentials.is_none(),
             debug: built.debug,
         })

@@ -135,7 +135,7 @@ impl Stack {
             stop_sources.clone(),
         );
         let lambda = Arc::new(lambda).router();
-        servers.serve_functions(internal, &services, &apis, lambda.clone());
+        servers.serve_functions(internal, &services, &apis, lambda.clone())?;
         if credentials.is_some() {
             tracing::info!(
                 "Functions have the AWS credentials of this program's own environment, for {}. So their calls can't be \

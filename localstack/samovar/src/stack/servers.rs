@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::chaos::{self, Chaos};
 use crate::oidc::Issuer;
+use crate::proxy::Proxy;
 use crate::server::serve;
 use crate::site::{self, Site};
 use crate::state::State;
@@ -53,14 +54,23 @@ pub(super) struct Apis {
 impl Servers {
     /// Serves the functions: the services. The APIs are included, because functions may call them, also
     /// while the public listener is already closed.
-    pub(super) fn serve_functions(&self, listener: TcpListener, services: &Arc<Services>, apis: &Apis, lambda: Router) {
+    pub(super) fn serve_functions(
+        &self,
+        listener: TcpListener,
+        services: &Arc<Services>,
+        apis: &Apis,
+        lambda: Router,
+    ) -> std::io::Result<()> {
         let rest = rest_api::router_before(apis.rest.clone(), http_api::router(apis.http.clone()));
         let gateway = websocket::router_before(apis.websocket.clone(), rest);
         let apis = function_url::router_before(apis.function_urls.clone(), gateway);
         let router = services.router().merge(other_services::router(lambda)).fallback_service(apis);
         let router = services.before(router);
         let router = aws_names::before(router.clone(), hosts::guard(router, &[]));
-        self.tasks.spawn(serve(listener, router, self.tls.clone(), self.stop_internal.clone()));
+        let stack = listener.local_addr()?;
+        let proxy = Proxy { stack, tasks: self.tasks.clone(), stop: self.stop_internal.clone() };
+        self.tasks.spawn(serve(listener, proxy.before(router), self.tls.clone(), self.stop_internal.clone()));
+        Ok(())
     }
 
     /// Serves the clients: the local stack's own paths, services, APIs, the site.

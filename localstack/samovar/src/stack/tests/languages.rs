@@ -100,7 +100,7 @@ impl Project {
 }
 
 /// Whether this command succeeds. If not, the test is skipped with a word.
-fn there_is(what: &str, command: &mut Command) -> bool {
+pub(super) fn there_is(what: &str, command: &mut Command) -> bool {
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let there = status.is_ok_and(|status| status.success());
     if !there {

@@ -1,6 +1,7 @@
 //! `https` and `wss` at the stack's port, with the clients that functions have on AWS: they build the address of the
 //! management API from the event, as AWS's own examples do, or of AWS's names, as others do.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -10,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::languages::{python, there_is_node};
+use super::languages::{python, there_is, there_is_node};
 use super::*;
 
 /// A stack with a WebSocket API whose messages go to a function of this code.
@@ -44,7 +45,9 @@ Resources:
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("template.yaml");
     std::fs::write(&path, template).unwrap();
-    std::fs::write(dir.path().join(name), code).unwrap();
+    let file = dir.path().join(name);
+    std::fs::write(&file, code).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
     let arguments = ["samovar", "--port", "0", "--ephemeral", "--template", path.to_str().unwrap()];
     let stack = Stack::start(&Options::from_args(arguments, &Defaults::default()).unwrap()).await.unwrap();
     (stack, dir)
@@ -166,6 +169,31 @@ export const handler = async (event) => {
 };
 "#;
     let (stack, _dir) = start("nodejs20.x", "app.mjs", code).await;
+    check(stack).await;
+}
+
+#[tokio::test]
+async fn aws_names_are_the_stack_for_a_program_whose_client_uses_the_proxy() {
+    if !there_is("curl", Command::new("curl").arg("--version")) {
+        return;
+    }
+    let code = r#"#!/bin/sh
+api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
+while true; do
+  headers="$(mktemp)"
+  event="$(curl -sS -D "$headers" "$api/next")" || exit 1
+  id="$(grep -i '^lambda-runtime-aws-request-id:' "$headers" | tr -d '\r' | cut -d ' ' -f 2-)"
+  rm "$headers"
+  field() { printf %s "$event" | sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p"; }
+  host="$(field apiId).execute-api.us-east-1.amazonaws.com"
+  if curl -sS -f -d "$(field body)" "https://$host/prod/@connections/$(field connectionId)"; then
+    curl -sS -d '{"statusCode":200}' "$api/$id/response"
+  else
+    curl -sS -d '{"errorMessage":"not posted","errorType":"Error"}' "$api/$id/error"
+  fi
+done
+"#;
+    let (stack, _dir) = start("provided.al2023", "bootstrap", code).await;
     check(stack).await;
 }
 
