@@ -45,6 +45,9 @@ Resources:
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("template.yaml");
     std::fs::write(&path, template).unwrap();
+    if name == "main.go" {
+        std::fs::write(dir.path().join("go.mod"), "module echo\n\ngo 1.19\n").unwrap();
+    }
     let file = dir.path().join(name);
     std::fs::write(&file, code).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -65,12 +68,19 @@ async fn connector(stack: &Stack) -> TlsConnector {
 
 /// What a function sends is what it was sent, to a client with TLS and to one without.
 async fn check(stack: Stack) {
+    check_hearing(stack, 1).await;
+}
+
+/// The client hears each message so many times.
+async fn check_hearing(stack: Stack, times: usize) {
     let address = stack.url.trim_start_matches("http://");
     let plain = tokio::net::TcpStream::connect(address).await.unwrap();
     let (mut socket, _) = tokio_tungstenite::client_async(format!("ws://{address}/prod"), plain).await.unwrap();
     socket.send(Message::text("by ws")).await.unwrap();
-    let heard = within("The function posts", socket.next()).await.unwrap().unwrap();
-    assert_eq!(heard.into_text().unwrap().as_str(), "by ws");
+    for _ in 0..times {
+        let heard = within("The function posts", socket.next()).await.unwrap().unwrap();
+        assert_eq!(heard.into_text().unwrap().as_str(), "by ws");
+    }
 
     let plain = tokio::net::TcpStream::connect(address).await.unwrap();
     let localhost = ServerName::try_from("localhost").unwrap();
@@ -79,8 +89,10 @@ async fn check(stack: Stack) {
     let url = format!("wss://localhost:{port}/prod");
     let (mut socket, _) = tokio_tungstenite::client_async(url, encrypted).await.unwrap();
     socket.send(Message::text("by wss")).await.unwrap();
-    let heard = within("The function posts", socket.next()).await.unwrap().unwrap();
-    assert_eq!(heard.into_text().unwrap().as_str(), "by wss");
+    for _ in 0..times {
+        let heard = within("The function posts", socket.next()).await.unwrap().unwrap();
+        assert_eq!(heard.into_text().unwrap().as_str(), "by wss");
+    }
     drop(socket);
     within("The stack stops", stack.stop(pending())).await;
 }
@@ -195,6 +207,16 @@ done
 "#;
     let (stack, _dir) = start("provided.al2023", "bootstrap", code).await;
     check(stack).await;
+}
+
+/// The SDK for Go uses this HTTP client.
+#[tokio::test]
+async fn a_function_in_go_posts_to_the_address_of_the_event_and_to_awss_own() {
+    if !there_is("Go", Command::new("go").arg("version")) {
+        return;
+    }
+    let (stack, _dir) = start("provided.al2023", "main.go", include_str!("tls/main.go")).await;
+    check_hearing(stack, 2).await;
 }
 
 #[tokio::test]
