@@ -16,6 +16,7 @@ mod credentials;
 mod disk;
 pub mod door;
 pub mod dynamodb;
+pub mod event_queues;
 pub mod faults;
 #[cfg(test)]
 mod hostile;
@@ -29,6 +30,7 @@ pub mod queues;
 pub mod remote;
 pub mod s3;
 pub mod streams;
+pub mod targets;
 
 use std::sync::Arc;
 

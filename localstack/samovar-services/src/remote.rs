@@ -256,6 +256,7 @@ mod tests {
             name: "local-media".to_owned(),
             cors: Vec::new(),
             expirations: Vec::new(),
+            notifications: Vec::new(),
         }
     }
 

@@ -192,6 +192,20 @@ impl State {
         self.changes.extend(changes);
     }
 
+    /// Makes all messages in flight visible.
+    pub(super) fn release(&mut self, name: &str, now_ms: i64) -> Result<(), Error> {
+        let queue = self.queue(name, now_ms)?;
+        let mut changes = Vec::new();
+        for (sequence, delivery) in queue.all_in_flight() {
+            let delivery = Delivery { visible_ms: now_ms, ..delivery };
+            queue.set_delivery(sequence, delivery, now_ms);
+            changes.push(Change::Deliver { sequence, delivery });
+        }
+        queue.arrivals.notify_one();
+        self.changes.extend(changes);
+        Ok(())
+    }
+
     fn render(&self, stored: &Stored, receipt: Receipt, fifo: bool) -> Message {
         let (content, delivery) = (&*stored.content, &stored.delivery);
         let mut attributes = BTreeMap::new();

@@ -67,7 +67,7 @@ pub use error::{Error, OpenError};
 pub use message::{Message, MessageAttribute};
 pub use wire::Response;
 
-use delivery::Handout;
+use delivery::{Handout, Outgoing};
 use ids::Ids;
 use state::State;
 use tasks::Step;
@@ -161,6 +161,37 @@ impl Sqs {
             })
             .await?;
         Ok(self.queue_url(name))
+    }
+
+    /// Sends messages, each to the queue of this name, in one commit: all of them are sent or none. Within the process,
+    /// the size of a message is not limited.
+    pub async fn send(&self, messages: Vec<(String, String)>) -> Result<(), Error> {
+        let send = |state: &mut State, now_ms| {
+            for (queue, _) in &messages {
+                state.queue(queue, now_ms)?;
+            }
+            for (queue, body) in messages {
+                state.send(&queue, Outgoing { body, ..Outgoing::default() }, now_ms)?;
+            }
+            Ok(())
+        };
+        self.inner.run(send).await
+    }
+
+    /// Deletes a message and sends another one to its queue, in one commit. The new one is visible after `delay`, which
+    /// has whole seconds.
+    pub async fn replace(&self, queue: &str, receipt_handle: &str, body: String, delay: Duration) -> Result<(), Error> {
+        let delay_seconds = Some(u32::try_from(delay.as_secs()).unwrap_or(u32::MAX));
+        let replace = |state: &mut State, now_ms| {
+            state.delete(queue, receipt_handle, now_ms)?;
+            state.send(queue, Outgoing { body, delay_seconds, ..Outgoing::default() }, now_ms).map(|_| ())
+        };
+        self.inner.run(replace).await
+    }
+
+    /// Makes all messages in flight visible, for a queue whose receivers are known to be gone.
+    pub async fn release(&self, queue: &str) -> Result<(), Error> {
+        self.inner.run(|state, now_ms| state.release(queue, now_ms)).await
     }
 
     /// Waits for messages and receives them. A dropped future has received nothing.

@@ -210,6 +210,13 @@ impl Queue {
         self.in_flight
     }
 
+    /// The messages in flight, by their sequence numbers.
+    pub(super) fn all_in_flight(&self) -> Vec<(i64, Delivery)> {
+        let timed = self.timers.iter().filter_map(|(_, sequence)| self.messages.get(sequence));
+        let in_flight = timed.filter(|message| message.delivery.token.is_some());
+        in_flight.map(|message| (message.sequence, message.delivery)).collect()
+    }
+
     pub(super) fn delayed(&self) -> usize {
         self.timers.len() - self.in_flight
     }

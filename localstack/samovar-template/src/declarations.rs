@@ -15,7 +15,7 @@ use super::yaml::{Data, Entry, Node};
 
 /// Types that observe, administer or deliver a deployed stack. A stack without them does the same work, so nothing is
 /// said about them.
-pub(crate) const DEPLOYED_ONLY: [&str; 39] = [
+pub(crate) const DEPLOYED_ONLY: [&str; 38] = [
     "AWS::ApiGateway::Account",
     "AWS::ApiGateway::ApiKey",
     "AWS::ApiGateway::Deployment",
@@ -39,7 +39,6 @@ pub(crate) const DEPLOYED_ONLY: [&str; 39] = [
     "AWS::IAM::InstanceProfile",
     "AWS::KMS::Alias",
     "AWS::Lambda::Alias",
-    "AWS::Lambda::EventInvokeConfig",
     "AWS::Lambda::LayerVersion",
     "AWS::Lambda::LayerVersionPermission",
     "AWS::Lambda::Permission",

@@ -47,11 +47,12 @@ use yaml::{Data, Entry, Node};
 
 pub use error::{Findings, Problem as TemplateProblem, TemplateError};
 pub use model::{
-    Authorization, Authorizer, Backend, Bucket, BuildMethod, Code, Cors, CorsRule, Esbuild, Expiration, Function,
-    FunctionUrl, HttpApi, HttpRoute, IdentitySource, Integration, IntegrationResponse, IntegrationRole, JwtAuthorizer,
-    LambdaAuthorizer, LocalState, Locals, MappedIntegration, Passthrough, PayloadFormat, Queue, RestApi,
-    RestAuthorizer, RestCors, RestRoute, Route, Schedule, Scheduler, SiteBuild, SqsEventSource, StaticSite,
-    StreamEventSource, Subscription, Table, TableView, Template, Throttle, Topic, Trigger, WebSocketApi,
+    Authorization, Authorizer, Backend, Bucket, BuildMethod, Code, Cors, CorsRule, Esbuild, EventInvokeConfig,
+    Expiration, Function, FunctionUrl, HttpApi, HttpRoute, IdentitySource, Integration, IntegrationResponse,
+    IntegrationRole, JwtAuthorizer, LambdaAuthorizer, LocalState, Locals, MappedIntegration, Notification, Passthrough,
+    PayloadFormat, Queue, RestApi, RestAuthorizer, RestCors, RestRoute, Route, Schedule, Scheduler, SiteBuild,
+    SqsEventSource, StaticSite, StreamEventSource, Subscription, Table, TableView, Target, Template, Throttle, Topic,
+    Trigger, WebSocketApi,
 };
 pub use route_key::{RouteKey, Segment};
 pub use selection::Selection;

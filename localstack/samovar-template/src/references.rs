@@ -113,6 +113,7 @@ impl Resource {
             | Kind::ApiIntegration
             | Kind::ApiModel
             | Kind::ApiRoute
+            | Kind::EventInvokeConfig
             | Kind::EventSourceMapping
             | Kind::IntegrationResponse
             | Kind::ResponseHeadersPolicy
@@ -227,6 +228,7 @@ impl Resource {
             | Kind::ApiIntegration
             | Kind::ApiModel
             | Kind::ApiRoute
+            | Kind::EventInvokeConfig
             | Kind::EventSourceMapping
             | Kind::FunctionUrl
             | Kind::IntegrationResponse
@@ -288,6 +290,7 @@ impl Resource {
             Kind::ApiIntegration => &["IntegrationId"],
             Kind::ApiModel => &["ModelId"],
             Kind::IntegrationResponse => &["IntegrationResponseId"],
+            Kind::EventInvokeConfig => &[],
             Kind::EventSourceMapping => &["EventSourceMappingArn", "Id"],
             Kind::Subscription => &["Arn"],
             Kind::UserPool => &["Arn", "ProviderName", "ProviderURL", "UserPoolId"],

@@ -13,6 +13,7 @@ pub(crate) enum Kind {
     ApiRoute,
     ApiStage,
     Bucket,
+    EventInvokeConfig,
     EventSourceMapping,
     Function,
     FunctionUrl,
@@ -40,7 +41,7 @@ pub(crate) const RAW_FUNCTION: &str = "AWS::Lambda::Function";
 pub(crate) const SIMPLE_TABLE: &str = "AWS::Serverless::SimpleTable";
 
 /// The types that are understood.
-pub(crate) const TYPES: [(&str, Kind); 28] = [
+pub(crate) const TYPES: [(&str, Kind); 29] = [
     (RAW_API, Kind::WebSocketApi),
     ("AWS::ApiGatewayV2::Authorizer", Kind::ApiAuthorizer),
     ("AWS::ApiGatewayV2::Integration", Kind::ApiIntegration),
@@ -57,6 +58,7 @@ pub(crate) const TYPES: [(&str, Kind); 28] = [
     ("AWS::IAM::ManagedPolicy", Kind::ManagedPolicy),
     ("AWS::IAM::Policy", Kind::Policy),
     ("AWS::IAM::Role", Kind::Role),
+    ("AWS::Lambda::EventInvokeConfig", Kind::EventInvokeConfig),
     ("AWS::Lambda::EventSourceMapping", Kind::EventSourceMapping),
     (RAW_FUNCTION, Kind::Function),
     ("AWS::Lambda::Url", Kind::FunctionUrl),

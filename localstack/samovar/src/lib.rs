@@ -9,6 +9,7 @@
 //!   functions, and `invoke` finds them in the host or at another endpoint. `samovar-services` is the door to DynamoDB,
 //!   SQS and S3.
 //! - `function_url` serves the URLs of functions. `sigv4` verifies signatures, for them and for the APIs.
+//! - `asynchronous` invokes functions with the events of their queues.
 //! - `lambda_api` is Lambda's Invoke API, and `other_services` refuses calls to services that the stack does not have.
 //!   `aws_names` takes requests for AWS's own names to the stack's parts, and `proxy` leads programs there.
 //! - `watch` builds functions again when their sources change.
@@ -19,6 +20,7 @@
 #![warn(missing_docs)]
 
 mod addresses;
+mod asynchronous;
 mod authorizer;
 mod aws_names;
 mod bill;

@@ -24,7 +24,7 @@ use aws_smithy_async::rt::sleep::default_async_sleep;
 use dynoxide::Database;
 use samovar_services::Services;
 use samovar_services::queues::Queues;
-use samovar_services::s3::S3;
+use samovar_services::s3::{Notifications, S3};
 use samovar_sqs::{Sqs, Storage};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -89,9 +89,11 @@ impl Stack {
     /// The stack with a bucket as well.
     pub(crate) fn with_storage(max_clients: u32, lease: Duration, first_message: Duration) -> Self {
         let (logical_id, name) = ("MediaBucket".to_owned(), BUCKET.to_owned());
-        let bucket = samovar_template::Bucket { logical_id, name, cors: vec![], expirations: vec![] };
+        let bucket =
+            samovar_template::Bucket { logical_id, name, cors: vec![], expirations: vec![], notifications: vec![] };
         let callers = ["janitor", "tests", "worker"].into_iter();
-        let s3 = S3::open(None, &[bucket], callers, Duration::from_secs(24 * 3600)).expect("a bucket");
+        let s3 = S3::open(None, &[bucket], callers, Duration::from_secs(24 * 3600), Notifications::default())
+            .expect("a bucket");
         Self::with(max_clients, lease, first_message, Some(s3))
     }
 

@@ -4,6 +4,7 @@
 //! signed, whoever uses it.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use axum::extract::{Query, Request};
@@ -16,8 +17,10 @@ use s3s::dto::CopySource;
 use s3s::path::S3Path;
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
+use super::notifications::Origin;
 use crate::credentials::{self, Caller, SECRET_KEY};
 use crate::door::{Door, Passage};
+use crate::ids::request_id;
 use crate::needs;
 use crate::permissions::{Denied, Need};
 
@@ -109,11 +112,23 @@ pub(super) struct Entrance {
     passage: Mutex<Option<Passage>>,
     /// The function that makes the call, or that has signed for it.
     function: OnceLock<String>,
+    /// The address of the client.
+    source: IpAddr,
+    /// The id of the request in the answer and in events.
+    pub(super) request_id: String,
 }
 
 impl Entrance {
-    pub(super) fn new(door: Door) -> Self {
-        Self { door, passage: Mutex::default(), function: OnceLock::new() }
+    /// `source` is the address of the client, if the server knows it.
+    pub(super) fn new(door: Door, source: Option<IpAddr>) -> Self {
+        let source = source.unwrap_or(Ipv4Addr::LOCALHOST.into());
+        Self { door, passage: Mutex::default(), function: OnceLock::new(), source, request_id: request_id() }
+    }
+
+    /// The request, for the events of what it does.
+    pub(super) fn origin(&self) -> Origin {
+        let function = self.function.get().cloned();
+        Origin { function, source_ip: self.source.to_string(), request_id: self.request_id.clone() }
     }
 
     /// Must be called once the caller and the operation are known. Returns an error if the call must not be executed;

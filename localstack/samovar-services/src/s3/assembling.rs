@@ -7,10 +7,12 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
+use super::changes::store;
 use super::conditions::WriteConditions;
 use super::digests::Digests;
+use super::notifications::Happening;
 use super::object::{Description, modified_at};
-use super::operations::{Operations, check_metadata, failed, http_date, refuse_what_is_not_kept, store};
+use super::operations::{Operations, check_metadata, failed, http_date, origin, refuse_what_is_not_kept};
 use super::parts::{Part, check_number};
 use super::upload::MAX_OBJECT_BYTES;
 use crate::clock::now_ms;
@@ -110,8 +112,10 @@ impl Operations {
 
     pub(super) async fn put_parts_together(
         &self,
-        input: CompleteMultipartUploadInput,
+        request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let cause = (Happening::CompleteMultipartUpload, origin(&request));
+        let input = request.input;
         let bucket = self.bucket(&input.bucket)?;
         let of = (input.bucket.as_str(), input.key.as_str());
         let listed = input.multipart_upload.and_then(|listed| listed.parts).unwrap_or_default();
@@ -121,7 +125,7 @@ impl Operations {
         let mut arrived = upload.receive(whole.body(), MAX_WHOLE_BYTES).await?;
         arrived.etag = whole.etag();
         let conditions = WriteConditions { matching: input.if_match, none_matching: input.if_none_match };
-        let head = store(bucket, arrived, &input.key, whole.description, conditions).await?;
+        let head = store(bucket, arrived, &input.key, whole.description, conditions, cause).await?;
         self.multiparts.end(&input.upload_id, of)?;
         Ok(S3Response::new(CompleteMultipartUploadOutput {
             bucket: Some(input.bucket),

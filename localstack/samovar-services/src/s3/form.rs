@@ -11,11 +11,13 @@ use s3s::dto::ObjectCannedACL;
 use s3s::{S3Result, s3_error};
 
 use super::access::{self, Entrance, Keys};
+use super::changes::store;
 use super::conditions::WriteConditions;
 use super::lending::Lent;
 use super::multipart::{Form, FormError};
+use super::notifications::Happening;
 use super::object::{Description, Head};
-use super::operations::{check_metadata, failed, refuse_what_is_not_kept, store};
+use super::operations::{check_metadata, failed, refuse_what_is_not_kept};
 use super::policy::{FormFields, Policy};
 use super::response::{error_response, escaped, into_response};
 use super::store::{Bucket, Store};
@@ -105,7 +107,8 @@ async fn receive(
     if arrived.size_bytes < least {
         return Err(Refusal::TooSmall(arrived.size_bytes, least));
     }
-    let head = store(bucket, arrived, &key, description, WriteConditions::default()).await?;
+    let cause = (Happening::Post, entrance.origin());
+    let head = store(bucket, arrived, &key, description, WriteConditions::default(), cause).await?;
     Ok(success(&fields, &bucket.spec.name, &head, headers))
 }
 

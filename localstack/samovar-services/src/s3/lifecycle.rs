@@ -7,8 +7,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::S3;
+use super::changes::delete;
+use super::notifications::{Happening, Origin};
 use super::object::Head;
 use crate::clock::now_ms;
+use crate::ids::request_id;
 use samovar_template::Expiration;
 
 const MAX_BETWEEN_SWEEPS: Duration = Duration::from_secs(60);
@@ -43,7 +46,8 @@ impl S3 {
                 for key in over {
                     // The object may have been overwritten meanwhile, so the condition is checked again at the
                     // deletion.
-                    match bucket.delete(&key, is_over).await {
+                    let cause = (Happening::Expire, Origin::itself(request_id()));
+                    match delete(bucket, &key, is_over, cause).await {
                         Ok(was_there) => deleted += usize::from(was_there),
                         Err(error) => tracing::warn!(%error, key, "An expired object could not be deleted"),
                     }

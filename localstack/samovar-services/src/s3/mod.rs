@@ -9,11 +9,13 @@
 //! - `store` keeps the objects: `object` is the file format of one, and `upload` writes it.
 //! - `host` finds the bucket in the names that S3 itself has.
 //! - `access` identifies the caller, and takes the call through the door of all services.
+//! - `notifications` tells functions and queues what has happened to an object.
 //!
 //! Invariant: an object is visible as a whole or not at all, and no body is held in memory.
 
 mod access;
 mod assembling;
+mod changes;
 mod conditions;
 mod cors;
 mod digests;
@@ -23,6 +25,7 @@ mod lending;
 mod lifecycle;
 mod listing;
 mod multipart;
+mod notifications;
 mod object;
 mod operations;
 mod parts;
@@ -33,6 +36,7 @@ mod store;
 mod tests;
 mod upload;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,7 +44,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::{self, Next};
 use axum::routing::any;
 use http::header::EXPECT;
@@ -50,9 +54,9 @@ use tempfile::TempDir;
 
 use crate::answer::{Answer, broken};
 use crate::door::Door;
-use crate::ids::request_id;
 use crate::needs;
 use access::{Access, Entrance, Keys};
+pub use notifications::Notifications;
 use operations::Operations;
 use response::{error_response, into_response};
 use samovar_template::Bucket;
@@ -82,6 +86,7 @@ impl S3 {
         buckets: &[Bucket],
         functions: impl Iterator<Item = &'a str>,
         lifecycle_day: Duration,
+        notifications: Notifications,
     ) -> Result<Self> {
         let (root, temporary) = match data_dir {
             Some(dir) => (dir.join("objects"), None),
@@ -91,7 +96,7 @@ impl S3 {
                 (dir.path().to_owned(), Some(dir))
             }
         };
-        let store = Arc::new(Store::open(&root, buckets, temporary.is_none())?);
+        let store = Arc::new(Store::open(&root, buckets, temporary.is_none(), notifications)?);
         let keys = Keys::of(functions);
         let mut protocol = S3ServiceBuilder::new(Operations::new(Arc::clone(&store)));
         protocol.set_auth(keys.clone());
@@ -182,7 +187,8 @@ impl S3 {
 
 async fn handle(State((s3, door)): State<(Arc<S3>, Door)>, request: Request) -> Response<Body> {
     let bucket = s3.store.bucket(host::addressed(&request).0).map(Arc::clone);
-    let entrance = Arc::new(Entrance::new(door));
+    let source = request.extensions().get().map(|ConnectInfo(peer): &ConnectInfo<SocketAddr>| peer.ip());
+    let entrance = Arc::new(Entrance::new(door, source));
     let mut response = s3.answer(&entrance, bucket.as_ref(), request).await;
     // Who may not list a bucket is not told what is missing in it.
     if let Some(bucket) = bucket.filter(|_| response.status() == StatusCode::NOT_FOUND)
@@ -208,7 +214,7 @@ async fn handle(State((s3, door)): State<(Arc<S3>, Door)>, request: Request) -> 
             }
         }
     };
-    if let Ok(id) = HeaderValue::from_str(&request_id()) {
+    if let Ok(id) = HeaderValue::from_str(&entrance.request_id) {
         response.headers_mut().insert("x-amz-request-id", id);
     }
     response

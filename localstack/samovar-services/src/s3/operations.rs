@@ -20,14 +20,15 @@ use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
 use super::access::Entrance;
+use super::changes::{delete, store};
 use super::conditions::{self, ReadConditions, WriteConditions, no_such_key};
 use super::digests::Digests;
 use super::listing;
+use super::notifications::{Happening, Origin};
 use super::object::{DEFAULT_CONTENT_TYPE, Description, Head, modified, modified_at};
 use super::parts::Multiparts;
 use super::store::{Bucket, Store};
-use super::upload::{Arrived, Broken, MAX_OBJECT_BYTES};
-use crate::clock::now_ms;
+use super::upload::{Broken, MAX_OBJECT_BYTES};
 use crate::needs;
 
 /// S3's limit on the keys of one DeleteObjects.
@@ -46,6 +47,7 @@ pub(super) struct Operations {
 impl S3 for Operations {
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
         let digests = Digests::announced(&request)?;
+        let origin = origin(&request);
         let S3Request { input, trailing_headers, .. } = request;
         refuse_what_is_not_kept(input.acl.as_ref(), input.tagging.is_some())?;
         let bucket = self.bucket(&input.bucket)?;
@@ -68,7 +70,8 @@ impl S3 for Operations {
         }
         let trailers = trailing_headers.and_then(|trailers| trailers.take());
         digests.check(&arrived, trailers.as_ref())?;
-        let head = store(bucket, arrived, &input.key, description, conditions).await?;
+        let cause = (Happening::Put, origin);
+        let head = store(bucket, arrived, &input.key, description, conditions, cause).await?;
         let sum = |name: &str| head.checksums.get(name).cloned();
         Ok(S3Response::new(PutObjectOutput {
             e_tag: Some(ETag::Strong(head.etag.clone())),
@@ -162,6 +165,7 @@ impl S3 for Operations {
     }
 
     async fn copy_object(&self, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        let cause = (Happening::Copy, origin(&request));
         let input = request.input;
         refuse_what_is_not_kept(input.acl.as_ref(), input.tagging.is_some())?;
         let CopySource::Bucket { bucket: from_bucket, key: from_key, version_id } = &input.copy_source else {
@@ -202,7 +206,7 @@ impl S3 for Operations {
         let upload = self.store.upload(&sums).await.map_err(failed)?;
         let body = pieces(file, 0, source.size_bytes).map_err(failed)?;
         let arrived = upload.receive(body, MAX_OBJECT_BYTES).await?;
-        let head = store(bucket, arrived, &input.key, description, WriteConditions::default()).await?;
+        let head = store(bucket, arrived, &input.key, description, WriteConditions::default(), cause).await?;
         let result = CopyObjectResult {
             e_tag: Some(ETag::Strong(head.etag.clone())),
             last_modified: Some(modified(&head)),
@@ -215,7 +219,8 @@ impl S3 for Operations {
         let bucket = self.bucket(&request.input.bucket)?;
         check_version(request.input.version_id.as_deref())?;
         // S3 reports success for a missing object too.
-        bucket.delete(&request.input.key, |_| true).await.map_err(failed)?;
+        let cause = (Happening::Delete, origin(&request));
+        delete(bucket, &request.input.key, |_| true, cause).await.map_err(failed)?;
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
@@ -224,8 +229,9 @@ impl S3 for Operations {
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         let bucket = self.bucket(&request.input.bucket)?;
-        let delete = request.input.delete;
-        if delete.objects.is_empty() || delete.objects.len() > MAX_DELETED_AT_ONCE {
+        let origin = origin(&request);
+        let wanted = request.input.delete;
+        if wanted.objects.is_empty() || wanted.objects.len() > MAX_DELETED_AT_ONCE {
             return Err(s3_error!(
                 MalformedXML,
                 "The XML you provided was not well-formed or did not validate against our published schema"
@@ -233,7 +239,7 @@ impl S3 for Operations {
         }
         let (mut deleted, mut errors) = (Vec::new(), Vec::new());
         let entrance = request.extensions.get::<Arc<Entrance>>();
-        for object in delete.objects {
+        for object in wanted.objects {
             check_version(object.version_id.as_deref())?;
             let need = needs::to_delete(&request.input.bucket, &object.key);
             if let Some(Err(denied)) = entrance.map(|entrance| entrance.check(vec![need])) {
@@ -245,10 +251,11 @@ impl S3 for Operations {
                 });
                 continue;
             }
-            bucket.delete(&object.key, |_| true).await.map_err(failed)?;
+            let cause = (Happening::Delete, origin.clone());
+            delete(bucket, &object.key, |_| true, cause).await.map_err(failed)?;
             deleted.push(DeletedObject { key: Some(object.key), ..DeletedObject::default() });
         }
-        let deleted = (delete.quiet != Some(true)).then_some(deleted);
+        let deleted = (wanted.quiet != Some(true)).then_some(deleted);
         let errors = (!errors.is_empty()).then_some(errors);
         Ok(S3Response::new(DeleteObjectsOutput { deleted, errors, ..DeleteObjectsOutput::default() }))
     }
@@ -297,7 +304,7 @@ impl S3 for Operations {
         &self,
         request: S3Request<CompleteMultipartUploadInput>,
     ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
-        self.put_parts_together(request.input).await
+        self.put_parts_together(request).await
     }
 
     async fn abort_multipart_upload(
@@ -338,32 +345,10 @@ impl Operations {
     }
 }
 
-/// Makes an uploaded body the object of a key.
-pub(super) async fn store(
-    bucket: &Arc<Bucket>,
-    arrived: Arrived,
-    key: &str,
-    description: Description,
-    conditions: WriteConditions,
-) -> S3Result<Arc<Head>> {
-    let (file, head) = arrived.finish(key, description, now_ms()).await.map_err(failed)?;
-    bucket.put(file, head, move |existing| conditions.check(existing).map_err(StoreFailure::Condition)).await.map_err(
-        |refused| match refused {
-            StoreFailure::Condition(error) => error,
-            StoreFailure::Disk(error) => failed(error),
-        },
-    )
-}
-
-enum StoreFailure {
-    Condition(S3Error),
-    Disk(io::Error),
-}
-
-impl From<io::Error> for StoreFailure {
-    fn from(error: io::Error) -> Self {
-        Self::Disk(error)
-    }
+/// The request of a change, for its events.
+pub(super) fn origin<T>(request: &S3Request<T>) -> Origin {
+    let entrance = request.extensions.get::<Arc<Entrance>>();
+    entrance.map_or_else(|| Origin::itself(String::new()), |entrance| entrance.origin())
 }
 
 impl From<Broken> for S3Error {
@@ -395,7 +380,7 @@ impl From<Broken> for S3Error {
 
 /// Logs a failure of the disk, and returns the error for the caller.
 pub(super) fn failed(error: io::Error) -> S3Error {
-    tracing::error!(%error, "The objects' directory could not be read or written");
+    tracing::error!(%error, "Objects could not be read or changed");
     let mut shown = S3Error::with_source(S3ErrorCode::InternalError, Box::new(error));
     shown.set_message("We encountered an internal error. Please try again.");
     shown

@@ -13,12 +13,14 @@ use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result};
 use aws_lc_rs::digest::{SHA256, digest};
 use tempfile::TempPath;
 
+use super::notifications::{Changed, Notifications, Origin};
 use super::object::{self, Head};
 use super::upload::{Upload, hex};
 use crate::clock::now_ms;
@@ -45,20 +47,24 @@ pub(super) struct Bucket {
     /// Whether writes are brought to the disk before they are answered.
     durable: bool,
     heads: Mutex<BTreeMap<String, Arc<Head>>>,
+    /// The number of the last change.
+    last_change: AtomicU64,
+    notifications: Arc<Notifications>,
 }
 
 impl Store {
     /// Creates the buckets, finds their objects, and removes the unfinished uploads of a killed process.
-    pub(super) fn open(root: &Path, specs: &[Spec], durable: bool) -> Result<Self> {
+    pub(super) fn open(root: &Path, specs: &[Spec], durable: bool, notifications: Notifications) -> Result<Self> {
         let uploads = root.join(UPLOADS);
         let emptied = match std::fs::remove_dir_all(&uploads) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => std::fs::create_dir_all(&uploads),
         };
         emptied.with_context(|| format!("{} could not be emptied", uploads.display()))?;
+        let notifications = Arc::new(notifications);
         let mut buckets = BTreeMap::new();
         for spec in specs {
-            let bucket = Bucket::open(root, spec, durable);
+            let bucket = Bucket::open(root, spec, durable, Arc::clone(&notifications));
             let bucket = bucket.with_context(|| format!("The bucket {} could not be opened", spec.name))?;
             buckets.insert(spec.name.clone(), Arc::new(bucket));
         }
@@ -86,7 +92,7 @@ impl Store {
 }
 
 impl Bucket {
-    fn open(root: &Path, spec: &Spec, durable: bool) -> io::Result<Self> {
+    fn open(root: &Path, spec: &Spec, durable: bool, notifications: Arc<Notifications>) -> io::Result<Self> {
         let folder = root.join(&spec.name);
         std::fs::create_dir_all(&folder)?;
         let mut heads = BTreeMap::new();
@@ -97,29 +103,32 @@ impl Bucket {
                 None => tracing::warn!("{} is not an object and is ignored", path.display()),
             }
         }
-        Ok(Self { spec: spec.clone(), folder, durable, heads: Mutex::new(heads) })
+        let (heads, last_change) = (Mutex::new(heads), AtomicU64::default());
+        Ok(Self { spec: spec.clone(), folder, durable, heads, last_change, notifications })
     }
 
     /// Stores the file as the object of its key and replaces the previous one, if `condition` holds for that one.
+    /// Returns it with the number of the change.
     pub(super) async fn put<E: From<io::Error> + Send + 'static>(
         self: &Arc<Self>,
         file: TempPath,
         head: Head,
         condition: impl FnOnce(Option<&Head>) -> Result<(), E> + Send + 'static,
-    ) -> Result<Arc<Head>, E> {
+    ) -> Result<(Arc<Head>, u64), E> {
         self.blocking(move |bucket| {
             let head = Arc::new(head);
             if bucket.durable {
                 File::open(&file)?.sync_all()?;
             }
-            {
+            let change = {
                 let mut heads = bucket.heads();
                 condition(heads.get(&head.key).map(Arc::as_ref))?;
                 file.persist(bucket.path(&head.key)).map_err(|error| error.error)?;
                 heads.insert(head.key.clone(), Arc::clone(&head));
-            }
+                bucket.next_change()
+            };
             bucket.sync_names()?;
-            Ok(head)
+            Ok((head, change))
         })
         .await
     }
@@ -135,26 +144,28 @@ impl Bucket {
         .await
     }
 
-    /// Deletes an object if it exists and `condition` holds for it. Returns whether it was deleted.
+    /// Deletes an object if it exists and `condition` holds for it. Returns the number of
+    /// the change if it was deleted.
     pub(super) async fn delete(
         self: &Arc<Self>,
         key: &str,
         condition: impl FnOnce(&Head) -> bool + Send + 'static,
-    ) -> io::Result<bool> {
+    ) -> io::Result<Option<u64>> {
         let key = key.to_owned();
         self.blocking(move |bucket| {
-            {
+            let change = {
                 let mut heads = bucket.heads();
                 if !heads.get(&key).is_some_and(|head| condition(head)) {
-                    return Ok(false);
+                    return Ok(None);
                 }
                 match std::fs::remove_file(bucket.path(&key)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                     _ => heads.remove(&key),
                 };
-            }
+                bucket.next_change()
+            };
             bucket.sync_names()?;
-            Ok(true)
+            Ok(Some(change))
         })
         .await
     }
@@ -168,6 +179,21 @@ impl Bucket {
         let heads = self.heads();
         let of_prefix = heads.range::<str, _>((from, Bound::Unbounded)).take_while(|(key, _)| key.starts_with(prefix));
         visit(&mut of_prefix.map(|(_, head)| head))
+    }
+
+    /// Tells what has happened to an object to all that want to know it.
+    pub(super) async fn notify(&self, changed: &Changed, origin: &Origin) -> io::Result<()> {
+        let sent = self.notifications.send(&self.spec.name, changed, origin).await;
+        sent.map_err(|error| io::Error::other(format!("An event could not be sent: {error:#}")))
+    }
+
+    /// The number of a change that has just been made under the lock. It is higher than all before, also those before a
+    /// restart.
+    fn next_change(&self) -> u64 {
+        let now = u64::try_from(now_ms()).unwrap_or_default() << 16;
+        let next = |last: u64| now.max(last + 1);
+        let last = self.last_change.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last)));
+        last.map_or_else(next, next)
     }
 
     /// Brings the names of the objects to the disk. This happens outside the lock, because it takes milliseconds.

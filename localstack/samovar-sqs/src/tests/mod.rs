@@ -8,6 +8,7 @@ mod deduplication;
 mod delivery;
 mod hostile;
 mod http;
+mod in_process;
 mod model;
 mod moves;
 mod persistence;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use samovar_eventbridge::{Pattern, TimeZone};
 
-use super::Cors;
+use super::{Cors, EventInvokeConfig};
 
 /// `AWS::Serverless::Function` or `AWS::Lambda::Function`.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +52,8 @@ pub struct Function {
     pub schedules: Vec<Schedule>,
     /// Its other events.
     pub triggers: Vec<Trigger>,
+    /// Its asynchronous invocations.
+    pub event_invoke: EventInvokeConfig,
     /// `FunctionUrlConfig`, or an `AWS::Lambda::Url`.
     pub url: Option<FunctionUrl>,
 }

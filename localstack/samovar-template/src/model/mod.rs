@@ -7,10 +7,12 @@ use std::time::Duration;
 use super::error::Problem;
 use super::route_key::RouteKey;
 
+mod event_invoke;
 mod function;
 mod rest_api;
 mod websocket;
 
+pub use event_invoke::{EventInvokeConfig, Notification, Target};
 pub use function::{
     BuildMethod, Code, Esbuild, Function, FunctionUrl, Schedule, Scheduler, SqsEventSource, StreamEventSource, Trigger,
 };
@@ -317,6 +319,8 @@ pub struct Bucket {
     pub cors: Vec<CorsRule>,
     /// From the lifecycle rules that are enabled.
     pub expirations: Vec<Expiration>,
+    /// `NotificationConfiguration`, without those for functions.
+    pub notifications: Vec<Notification>,
 }
 
 /// A rule of a bucket's `CorsConfiguration`.

@@ -1,6 +1,6 @@
 //! `AWS::S3::Bucket`: its name, CORS rules and expirations.
 
-use super::{Context, trigger};
+use super::{Context, notification};
 use crate::fields::{Fields, Schema};
 use crate::model::{Bucket, CorsRule, Expiration};
 use crate::resource::{Kind, Resource};
@@ -97,7 +97,6 @@ fn build(context: &Context<'_>, resource: &Resource) -> Option<Bucket> {
     if let Some(rule) = broken_naming_rule(&name) {
         fields.wrong("BucketName", &format!("is \"{name}\", but {rule}"));
     }
-    trigger::check_notifications(context, &fields);
     let cors = fields.map("CorsConfiguration", &CORS);
     let cors = cors.as_ref().and_then(|cors| cors.maps("CorsRules", &CORS_RULE)).unwrap_or_default();
     let lifecycle = fields.map("LifecycleConfiguration", &LIFECYCLE);
@@ -107,6 +106,7 @@ fn build(context: &Context<'_>, resource: &Resource) -> Option<Bucket> {
         name,
         cors: cors.iter().map(cors_rule).collect(),
         expirations: lifecycle.iter().filter_map(expiration).collect(),
+        notifications: notification::read(context, &fields),
     })
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::Context;
 use super::code::{self, Program};
 use super::event::{Sources, events};
+use super::event_invoke;
 use super::event_source_mapping;
 use super::function_url;
+use super::notification;
 use super::policy::{Policies, sqs_execution_policy};
-use super::trigger;
 use crate::fields::{Fields, Schema};
 use crate::model::{Function, Queue};
 use crate::resource::{Kind, RAW_FUNCTION, Resource};
@@ -20,7 +21,9 @@ pub(crate) const FUNCTION: Schema = Schema {
     required: &[],
     optional: &[
         "CodeUri",
+        "DeadLetterQueue",
         "Environment",
+        "EventInvokeConfig",
         "Events",
         "FunctionName",
         "FunctionUrlConfig",
@@ -43,12 +46,10 @@ pub(crate) const FUNCTION: Schema = Schema {
         "AutoPublishCodeSha256",
         "CapacityProviderConfig",
         "CodeSigningConfigArn",
-        "DeadLetterQueue",
         "DeploymentPreference",
         "Description",
         "DurableConfig",
         "EphemeralStorage",
-        "EventInvokeConfig",
         "FileSystemConfigs",
         "FunctionScalingConfig",
         "ImageConfig",
@@ -77,6 +78,7 @@ pub(crate) const LAMBDA_FUNCTION: Schema = Schema {
     subject: RAW_FUNCTION,
     required: &["Code", "Role"],
     optional: &[
+        "DeadLetterConfig",
         "Environment",
         "FunctionName",
         "Handler",
@@ -90,7 +92,6 @@ pub(crate) const LAMBDA_FUNCTION: Schema = Schema {
         "Architectures",
         "CapacityProviderConfig",
         "CodeSigningConfigArn",
-        "DeadLetterConfig",
         "Description",
         "DurableConfig",
         "EphemeralStorage",
@@ -181,7 +182,7 @@ fn build(
     let mut sources = if raw { Sources::default() } else { events(resource, fields, timeout, context, queues) };
     let of_events = sources.queues.len();
     event_source_mapping::add(context, resource, timeout, queues, &mut sources);
-    sources.triggers.extend(trigger::notifications(context, resource));
+    sources.triggers.extend(notification::of_function(context, resource));
     let Sources { queues: event_sources, schedules, triggers } = sources;
     check_reservation(
         fields,
@@ -224,6 +225,7 @@ fn build(
         event_sources,
         schedules,
         triggers,
+        event_invoke: event_invoke::of_function(context, resource, fields),
         url: function_url::of(context, resource),
     })
 }

@@ -8,6 +8,7 @@ pub(crate) mod bucket;
 pub(crate) mod code;
 pub(crate) mod esbuild;
 pub(crate) mod event;
+pub(crate) mod event_invoke;
 pub(crate) mod event_source;
 pub(crate) mod event_source_mapping;
 pub(crate) mod function;
@@ -15,6 +16,7 @@ pub(crate) mod function_url;
 pub(crate) mod http_api;
 pub(crate) mod http_event;
 pub(crate) mod integration;
+pub(crate) mod notification;
 pub(crate) mod policy;
 mod policy_template;
 pub(crate) mod queue;
@@ -27,6 +29,7 @@ pub(crate) mod simple_table;
 pub(crate) mod stream_source;
 pub(crate) mod table;
 pub(crate) mod table_keys;
+mod target;
 pub(crate) mod topic;
 pub(crate) mod trigger;
 pub(crate) mod user_pool;
@@ -57,7 +60,9 @@ pub(crate) use websocket::{WEBSOCKET_API, websocket_apis};
 
 /// Properties that may refer to resources which are not run here: nothing that they say of such a resource has an
 /// effect.
-const LENIENT: [&str; 8] = [
+const LENIENT: [&str; 10] = [
+    "DestinationConfig",
+    "EventInvokeConfig",
     "Events",
     "IntegrationUri",
     "ManagedPolicyArns",

@@ -1,7 +1,7 @@
 //! Buckets: names, references, CORS rules, lifecycle rules.
 
 use super::*;
-use crate::{Bucket, CorsRule, Expiration};
+use crate::{Bucket, CorsRule, Expiration, Notification, Target};
 
 /// A template with one bucket, on line 3.
 fn bucket(properties: &str) -> String {
@@ -125,4 +125,37 @@ fn a_bucket_that_aws_would_refuse_is_an_error() {
 fn a_bucket_policy_is_accepted_and_has_no_local_effect() {
     let policy = "  P: {Type: AWS::S3::BucketPolicy, Properties: {Bucket: !Ref Media, PolicyDocument: {}}}\n";
     assert_eq!(read(&format!("{}{policy}", bucket(""))).buckets.len(), 1);
+}
+
+#[test]
+fn a_bucket_notifies_queues_and_topics() {
+    let more = "  Q: {Type: AWS::SQS::Queue}\n  T: {Type: AWS::SNS::Topic}\n";
+    let notifications = |more_of_queue: &str, queue: &str| {
+        format!(
+            "{}{more}",
+            bucket(&format!(
+                "NotificationConfiguration: {{QueueConfigurations: [{{Event: 's3:ObjectCreated:*', Queue: {queue}, \
+                 {more_of_queue}}}], TopicConfigurations: [{{Event: 's3:ObjectRemoved:Delete', Topic: !Ref T}}]}}"
+            ))
+        )
+    };
+    let filter = "Filter: {S3Key: {Rules: [{Name: prefix, Value: in/}, {Name: suffix, Value: .txt}]}}";
+    let found = read(&notifications(filter, "!GetAtt Q.Arn")).buckets.remove(0).notifications;
+    let topic = "arn:aws:sns:eu-central-1:000000000000:local-T".to_owned();
+    let of = |target, event: &str, prefix: &str, suffix: &str| Notification {
+        target,
+        event: event.to_owned(),
+        prefix: prefix.to_owned(),
+        suffix: suffix.to_owned(),
+    };
+    let expected = [
+        of(Target::Queue("local-Q".to_owned()), "s3:ObjectCreated:*", "in/", ".txt"),
+        of(Target::Topic(topic), "s3:ObjectRemoved:Delete", "", ""),
+    ];
+    assert_eq!(found, expected);
+    let message = "\"arn:other\" is not a queue, topic or function of this template: events do not go there \
+                   (--allow-missing leaves them out)";
+    assert_problems(&notifications(filter, "'arn:other'"), &[(3, message)]);
+    let message = "A rule of S3Key.Name is \"infix\", but AWS takes prefix and suffix";
+    assert_problems(&notifications(&filter.replace("prefix", "infix"), "!GetAtt Q.Arn"), &[(3, message)]);
 }

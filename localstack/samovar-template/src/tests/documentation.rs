@@ -4,9 +4,9 @@ use crate::declarations::DEPLOYED_ONLY;
 use crate::fields::Schema;
 use crate::resource::TYPES;
 use crate::resources::{
-    bucket, code, esbuild, event, event_source, event_source_mapping, function, function_url, http_api, http_event,
-    integration, policy, queue, raw_api, response_headers, rest_api, rest_event, schedule, simple_table, stream_source,
-    table, table_keys, topic, trigger, user_pool, websocket,
+    bucket, code, esbuild, event, event_invoke, event_source, event_source_mapping, function, function_url, http_api,
+    http_event, integration, notification, policy, queue, raw_api, response_headers, rest_api, rest_event, schedule,
+    simple_table, stream_source, table, table_keys, topic, trigger, user_pool, websocket,
 };
 use crate::{declarations, local_state, parameters, rules, static_site};
 
@@ -35,6 +35,11 @@ const GROUPS: [(&str, &[&Schema]); 13] = [
             &code::CODE_URI,
             &esbuild::ESBUILD,
             &function_url::URL,
+            &event_invoke::CONFIG,
+            &event_invoke::RESOURCE,
+            &event_invoke::DESTINATIONS,
+            &event_invoke::DESTINATION,
+            &event_invoke::DEAD_LETTERS,
             &event::EVENT,
         ],
     ),
@@ -57,11 +62,13 @@ const GROUPS: [(&str, &[&Schema]); 13] = [
             &schedule::RULE_EVENT,
             &schedule::SCHEDULE_EVENT,
             &trigger::S3_EVENT,
-            &trigger::S3_FILTER,
-            &trigger::S3_KEY,
-            &trigger::S3_RULE,
-            &trigger::NOTIFICATIONS,
-            &trigger::NOTIFICATION,
+            &notification::FILTER,
+            &notification::KEY,
+            &notification::RULE,
+            &notification::NOTIFICATIONS,
+            &notification::OF_FUNCTION,
+            &notification::OF_QUEUE,
+            &notification::OF_TOPIC,
             &trigger::SNS_EVENT,
         ],
     ),

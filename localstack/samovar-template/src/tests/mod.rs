@@ -11,6 +11,7 @@ use super::{IdentitySource, Locals, Template, TemplateError, load, parse, to_jso
 mod buckets;
 mod cross_checks;
 mod documentation;
+mod event_invoke;
 mod functions;
 mod hostile;
 mod http_api;

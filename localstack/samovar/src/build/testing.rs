@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use samovar_template::{BuildMethod, Code, Function};
+use samovar_template::{BuildMethod, Code, EventInvokeConfig, Function};
 
 /// A function with nothing but a name, a runtime and a folder.
 pub(crate) fn function(id: &str, runtime: &str, code_dir: &Path) -> Function {
@@ -27,6 +27,7 @@ pub(crate) fn function(id: &str, runtime: &str, code_dir: &Path) -> Function {
         event_sources: Vec::new(),
         schedules: Vec::new(),
         triggers: Vec::new(),
+        event_invoke: EventInvokeConfig::default(),
         url: None,
     }
 }

@@ -4,15 +4,13 @@
 //! A function is found by its name on AWS, by its ARN, and, as with the tools of SAM, by its logical id. Calls pass the
 //! door of the services: whether the caller may invoke is checked there, calls are counted, and faults are injected.
 //!
-//! Invocations of the type `Event` are retried as on AWS: twice after an error of the function, and for six hours while
-//! it is throttled. They are tasks of this process. Those that wait for a retry when the stack stops are lost, and the
-//! log says so.
+//! An invocation of the type `Event` is put into the event queue of its function, and the call is answered when it is
+//! there (see [`asynchronous`](crate::asynchronous)).
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -26,13 +24,12 @@ use futures_util::StreamExt as _;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use samovar_host::{Ended, InvokeError, MAX_REQUEST_BYTES, Request};
 use samovar_services::door::Door;
+use samovar_services::event_queues::{Event, EventQueues, MAX_EVENT_BYTES};
 use samovar_services::permissions::{Account, Denied, Need};
 use samovar_services::{Answer, Caller, broken};
 use samovar_template::Function;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::ids::request_id;
 use crate::invoke::{IntegrationError, Invoker};
@@ -42,27 +39,8 @@ pub(crate) const LAMBDA: &str = "lambda";
 /// The beginning of all paths of Lambda's API.
 pub(crate) const VERSION: &str = "2015-03-31";
 
-/// Lambda's limit on the payload of an invocation of the type `Event`.
-const MAX_EVENT_BYTES: usize = 1024 * 1024;
 /// The rest of a payload that is too large is read up to here, so that the caller can read the answer.
 const MAX_READ_BYTES: usize = 64 * 1024 * 1024;
-
-/// When an invocation of the type `Event` is tried again. These are Lambda's defaults, by "Error handling for
-/// asynchronous invocation" in its developer guide.
-#[derive(Debug, Clone, Copy)]
-struct Retries {
-    after_errors: [Duration; 2],
-    first_after_throttling: Duration,
-    longest_after_throttling: Duration,
-    give_up_after: Duration,
-}
-
-const RETRIES: Retries = Retries {
-    after_errors: [Duration::from_secs(60), Duration::from_secs(120)],
-    first_after_throttling: Duration::from_secs(1),
-    longest_after_throttling: Duration::from_secs(300),
-    give_up_after: Duration::from_secs(6 * 3600),
-};
 
 /// A function as callers know it.
 #[derive(Debug)]
@@ -82,20 +60,17 @@ pub(crate) struct LambdaApi {
     account: Account,
     invoker: Arc<dyn Invoker>,
     door: Door,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-    retries: Retries,
+    events: EventQueues,
 }
 
 impl LambdaApi {
-    /// Invocations of the type `Event` are tasks in `tasks`, and are not tried again after `stop`.
+    /// Invocations of the type `Event` go to `events`.
     pub(crate) fn new(
         functions: &[Function],
         account: Account,
         invoker: Arc<dyn Invoker>,
         door: Door,
-        tasks: TaskTracker,
-        stop: CancellationToken,
+        events: EventQueues,
     ) -> Self {
         let callee = |function: &Function| Callee {
             name: function.name.clone(),
@@ -105,7 +80,7 @@ impl LambdaApi {
             has_reserved_concurrency: function.reserved_concurrency.is_some(),
         };
         let functions = functions.iter().map(callee).collect();
-        Self { functions, account, invoker, door, tasks, stop, retries: RETRIES }
+        Self { functions, account, invoker, door, events }
     }
 
     pub(crate) fn router(self: Arc<Self>) -> Router {
@@ -180,9 +155,8 @@ async fn invoke(
     let callee = callee.ok_or(ApiError::NotFound(arn))?;
     // No event is an empty one.
     let payload = if payload.is_empty() { Bytes::from_static(b"{}") } else { payload };
-    if let Err(error) = serde_json::from_slice::<&serde_json::value::RawValue>(&payload) {
-        return Err(ApiError::Content(format!("Could not parse request body into json: {error}")));
-    }
+    let json: Box<RawValue> = serde_json::from_slice(&payload)
+        .map_err(|error| ApiError::Content(format!("Could not parse request body into json: {error}")))?;
     let client_context = text("x-amz-client-context").map(client_context).transpose()?;
     let request = Request {
         payload: payload.clone(),
@@ -198,8 +172,12 @@ async fn invoke(
     let answer = match kind {
         Kind::DryRun => Ok(StatusCode::NO_CONTENT.into_response()),
         Kind::Event => {
-            api.tasks.spawn(run_event(Arc::clone(api), callee.name.clone(), request));
-            Ok(StatusCode::ACCEPTED.into_response())
+            let Request { trace_id, client_context, .. } = request;
+            let event = Event { trace_id, client_context, ..Event::new(json, id.to_owned()) };
+            match api.events.accept(vec![(callee.function_name.clone(), event)]).await {
+                Ok(()) => Ok(StatusCode::ACCEPTED.into_response()),
+                Err(error) => Err(ApiError::Service(format!("{error:#}"))),
+            }
         }
         Kind::RequestResponse => match api.invoker.call(&callee.name, request).await {
             Ok(ended) => ended_response(ended, id),
@@ -272,7 +250,7 @@ fn ended_response(Ended { result, log }: Ended, id: &str) -> Result<Response, Ap
 }
 
 /// The function's own report, or the one that Lambda makes.
-fn report(error: &InvokeError, id: &str) -> Bytes {
+pub(crate) fn report(error: &InvokeError, id: &str) -> Bytes {
     let (kind, message) = match error {
         InvokeError::FunctionError { payload } => return payload.clone(),
         InvokeError::TimedOut { .. } => ("Sandbox.Timedout", error.to_string()),
@@ -281,39 +259,6 @@ fn report(error: &InvokeError, id: &str) -> Bytes {
         other => ("Runtime.Unknown", other.to_string()),
     };
     json!({ "errorType": kind, "errorMessage": format!("RequestId: {id} Error: {message}") }).to_string().into()
-}
-
-/// Runs an invocation of the type `Event` to its end.
-async fn run_event(api: Arc<LambdaApi>, function: String, request: Request) {
-    let Retries { after_errors, first_after_throttling, longest_after_throttling, give_up_after } = api.retries;
-    let mut after_errors = after_errors.into_iter();
-    let mut after_throttling = first_after_throttling;
-    let began = Instant::now();
-    loop {
-        let (why, wait) = match api.invoker.call(&function, request.clone()).await {
-            Ok(Ended { result: Ok(_), .. }) => return,
-            Err(IntegrationError::Throttled(why)) if began.elapsed() < give_up_after => {
-                let wait = after_throttling;
-                after_throttling = (wait * 2).min(longest_after_throttling);
-                (why, Some(wait))
-            }
-            Ok(Ended { result: Err(InvokeError::ShuttingDown), .. }) => ("The stack stops".to_owned(), None),
-            Ok(Ended { result: Err(error), .. }) => (error.to_string(), after_errors.next()),
-            Err(error) => (error.to_string(), None),
-        };
-        let Some(wait) = wait else {
-            tracing::warn!("{function}: an event is given up. {why}");
-            return;
-        };
-        tracing::warn!("{function}: an event is tried again in {:.0} s. {why}", wait.as_secs_f64());
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = api.stop.cancelled() => {
-                tracing::warn!("{function}: an event that was to be tried again is lost, because the stack stops");
-                return;
-            }
-        }
-    }
 }
 
 /// An answer that is no result of an invocation.

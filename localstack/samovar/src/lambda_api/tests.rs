@@ -2,6 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use axum::body::to_bytes;
 use http::Request as HttpRequest;
@@ -12,16 +13,12 @@ use tower_service::Service as _;
 use super::*;
 use crate::build::testing::function;
 use crate::testing::functions::Functions;
-use crate::testing::within;
-
-const MS: Duration = Duration::from_millis(1);
 
 struct Bench {
     functions: Arc<Functions>,
     router: Router,
     door: Door,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    events: EventQueues,
 }
 
 /// An answer: its status, its headers and its body.
@@ -40,20 +37,18 @@ impl Answered {
 }
 
 impl Bench {
-    fn new() -> Self {
+    async fn new() -> Self {
         let account = Account { region: "us-east-1".to_owned(), id: "000000000000".to_owned() };
         let (functions, door) = (Arc::new(Functions::default()), Door::default());
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let folder = std::path::Path::new("/");
         let declared = [
             Function { name: "hello-binary".to_owned(), ..function("Hello", "provided.al2023", folder) },
             Function { reserved_concurrency: Some(1), ..function("Other", "provided.al2023", folder) },
         ];
         let invoker: Arc<dyn Invoker> = functions.clone();
-        let mut api = LambdaApi::new(&declared, account, invoker, door.clone(), tasks.clone(), stop.clone());
-        api.retries =
-            Retries { after_errors: [MS; 2], first_after_throttling: MS, longest_after_throttling: MS, ..RETRIES };
-        Self { functions, router: Arc::new(api).router(), door, tasks, stop }
+        let events = EventQueues::open(None, declared.iter().map(|it| it.function_name.as_str())).await.unwrap();
+        let api = LambdaApi::new(&declared, account, invoker, door.clone(), events.clone());
+        Self { functions, router: Arc::new(api).router(), door, events }
     }
 
     async fn call(&self, function: &str, headers: &[(&'static str, &str)], payload: impl Into<Body>) -> Answered {
@@ -67,18 +62,13 @@ impl Bench {
         let body = to_bytes(body, usize::MAX).await.unwrap();
         Answered(head.status, head.headers, String::from_utf8(body.to_vec()).unwrap())
     }
-
-    async fn quiet(&self) {
-        self.tasks.close();
-        within("no event is left", self.tasks.wait()).await;
-    }
 }
 
 const EVENT: (&str, &str) = ("x-amz-invocation-type", "Event");
 
 #[tokio::test]
 async fn a_function_is_found_by_its_name_its_arn_and_its_logical_id() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     for given in [
         "local-Hello",
         "Hello",
@@ -105,7 +95,7 @@ async fn a_function_is_found_by_its_name_its_arn_and_its_logical_id() {
 
 #[tokio::test]
 async fn a_caller_gets_the_answer_or_the_functions_error() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     bench.functions.script("hello-binary", |event| Ok(json!({ "got": event }).to_string().into()));
     let answered = bench.call("Hello", &[], r#"{"a":1}"#).await;
     assert_eq!((answered.0, answered.2.as_str()), (StatusCode::OK, r#"{"got":{"a":1}}"#));
@@ -123,7 +113,7 @@ async fn a_caller_gets_the_answer_or_the_functions_error() {
 
 #[tokio::test]
 async fn a_request_that_is_wrong_is_refused() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let content = "InvalidRequestContentException";
     bench.call("Hello", &[], "{").await.is(400, content, "Could not parse request body into json");
     let kind = ("x-amz-invocation-type", "Later");
@@ -139,16 +129,14 @@ async fn a_request_that_is_wrong_is_refused() {
     bench.call("Hello", &[], large(6 * 1024 * 1024 + 1)).await.is(413, too_large, "smaller than 6291456 bytes for");
     let words = "1048577 byte payload is too large for the Event invocation type (limit 1048576 bytes)";
     bench.call("Hello", &[EVENT], large(1024 * 1024 + 1)).await.is(413, too_large, words);
-    bench.quiet().await;
     assert_eq!(bench.functions.count("hello-binary"), 0);
     assert_eq!(bench.call("Hello", &[], large(6 * 1024 * 1024)).await.0, 200);
     assert_eq!(bench.call("Hello", &[EVENT], large(1024 * 1024)).await.0, 202);
-    bench.quiet().await;
 }
 
 #[tokio::test]
 async fn a_throttled_call_says_whose_limit_it_is_and_a_stack_that_stops_is_an_error() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     for (name, reason) in [("Other", "ReservedFunction"), ("hello-binary", "\"")] {
         bench.functions.script(name, |_| Err(IntegrationError::Throttled("full".to_owned())));
         let words = format!("{reason}ConcurrentInvocationLimitExceeded");
@@ -162,7 +150,7 @@ async fn a_throttled_call_says_whose_limit_it_is_and_a_stack_that_stops_is_an_er
 
 #[tokio::test]
 async fn a_dry_run_checks_and_does_not_invoke() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let dry = [("x-amz-invocation-type", "DryRun")];
     assert_eq!(bench.call("Hello", &dry, "1").await.0, 204);
     bench.call("none", &dry, "1").await.is(404, "ResourceNotFoundException", "none");
@@ -170,63 +158,29 @@ async fn a_dry_run_checks_and_does_not_invoke() {
 }
 
 #[tokio::test]
-async fn an_event_is_accepted_at_once_and_tried_three_times() {
-    let bench = Bench::new();
-    bench.functions.fails("Other", "no");
-    let gate = bench.functions.hold("Other");
-    let accepted = bench.call("Other", &[EVENT, ("x-amz-log-type", "Tail")], "1").await;
+async fn an_event_is_answered_when_it_is_in_its_functions_queue() {
+    let bench = Bench::new().await;
+    let context = ("x-amz-client-context", "e30=");
+    let headers = [EVENT, ("x-amz-log-type", "Tail"), ("x-amzn-trace-id", "Root=1"), context];
+    let accepted = bench.call("Other", &headers, r#"{"a": 1.0}"#).await;
     assert_eq!((accepted.0.as_u16(), accepted.2.as_str(), accepted.header("x-amz-log-result")), (202, "", None));
-    gate.add_permits(10);
-    bench.quiet().await;
-    assert_eq!(bench.functions.count("Other"), 3);
+    let [taken] = bench.events.take("local-Other", 10).await.unwrap().try_into().unwrap();
+    let Event { payload, request_id, trace_id, client_context, errors, refusals, .. } = taken.event;
+    assert_eq!((payload.get(), Some(request_id.as_str())), (r#"{"a": 1.0}"#, accepted.header("x-amzn-requestid")));
+    assert_eq!((trace_id.as_deref(), client_context.as_deref()), (Some("Root=1"), Some("{}")));
+    assert_eq!((errors, refusals, bench.functions.count("Other")), (0, 0, 0));
 }
 
 #[tokio::test]
-async fn an_event_waits_until_its_function_is_not_throttled_any_more() {
-    let bench = Bench::new();
-    let left = std::sync::atomic::AtomicU32::new(5);
-    bench.functions.script("Other", move |_| {
-        let throttled =
-            left.fetch_update(std::sync::atomic::Ordering::SeqCst, std::sync::atomic::Ordering::SeqCst, |n| {
-                n.checked_sub(1)
-            });
-        match throttled {
-            Ok(_) => Err(IntegrationError::Throttled("full".to_owned())),
-            Err(_) => Ok(Bytes::from_static(b"1")),
-        }
-    });
-    assert_eq!(bench.call("Other", &[EVENT], "1").await.0, 202);
-    bench.quiet().await;
-    assert_eq!(bench.functions.count("Other"), 6);
-}
-
-#[tokio::test]
-async fn an_event_that_waits_for_its_retry_does_not_hold_up_the_stop() {
-    let bench = Bench::new();
-    let api = LambdaApi {
-        functions: Vec::new(),
-        account: Account { region: String::new(), id: String::new() },
-        invoker: bench.functions.clone(),
-        door: bench.door.clone(),
-        tasks: bench.tasks.clone(),
-        stop: bench.stop.clone(),
-        retries: RETRIES,
-    };
-    bench.functions.fails("Other", "no");
-    let running = tokio::spawn(run_event(
-        Arc::new(api),
-        "Other".to_owned(),
-        Request { payload: "1".into(), ..Request::default() },
-    ));
-    bench.functions.event("Other").await;
-    bench.stop.cancel();
-    within("the event is given up", running).await.unwrap();
-    assert_eq!(bench.functions.count("Other"), 1);
+async fn an_event_that_cannot_be_kept_is_not_accepted() {
+    let bench = Bench::new().await;
+    bench.events.close().await;
+    bench.call("Other", &[EVENT], "1").await.is(500, "ServiceException", "An event could not be accepted");
 }
 
 #[tokio::test]
 async fn a_function_may_invoke_only_what_its_policies_allow() {
-    let bench = Bench::new();
+    let bench = Bench::new().await;
     let policies = [json!({ "Statement": {
         "Effect": "Allow",
         "Action": "lambda:InvokeFunction",

@@ -9,6 +9,8 @@ use futures_util::future::BoxFuture;
 use samovar_host::event_source::{self, EventSource, Filter};
 use samovar_host::schedule::{self, Schedule, Service};
 use samovar_host::{FunctionSpec, Host};
+use samovar_services::event_queues::EventQueues;
+use samovar_services::targets::Targets;
 use samovar_services::{Credentials, Services};
 use samovar_template::{Function, Scheduler, Template};
 use tokio::task::JoinHandle;
@@ -18,6 +20,7 @@ use super::environment::{self, Endpoints};
 use super::source::Source;
 use super::urls::Urls;
 use super::{ACCOUNT_ID, REGION};
+use crate::asynchronous::Asynchronous;
 use crate::build::{Builder, Built, Debugged};
 use crate::clock::now_ms;
 use crate::invoke::{IntegrationError, InvokeEndpoint, Invoker};
@@ -152,6 +155,20 @@ pub(super) fn start_sources(
         }
     }
     running
+}
+
+/// Invokes the functions with the events of their queues, until `stop`.
+pub(super) fn start_asynchronous(
+    template: &Template,
+    (events, targets): (&EventQueues, &Targets),
+    invoker: &Arc<dyn Invoker>,
+    stop: &CancellationToken,
+) -> Vec<JoinHandle<()>> {
+    let start = |function: &Function| {
+        let (events, targets, invoker) = (events.clone(), targets.clone(), Arc::clone(invoker));
+        Asynchronous::new(function, ACCOUNT_CONCURRENCY, events, targets, invoker).start(stop.clone())
+    };
+    template.functions.iter().map(start).collect()
 }
 
 /// A function as event sources and schedules call it.

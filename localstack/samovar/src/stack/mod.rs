@@ -31,6 +31,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use samovar_host::Host;
 use samovar_services::Services;
+use samovar_services::event_queues::EventQueues;
 use samovar_services::permissions::{Account, Permissions};
 use samovar_template::{Locals, Template, TemplateError};
 use serde_json::json;
@@ -58,6 +59,7 @@ use functions::Programs;
 use http_apis::http_apis;
 use rest_apis::rest_apis;
 use servers::{Apis, Servers, Shown};
+use services::Opened;
 pub(crate) use unserved::{conflicts, unserved};
 use urls::Urls;
 use websocket_apis::websocket_apis;
@@ -77,6 +79,7 @@ pub struct Stack {
     url: String,
     apis: Apis,
     services: Arc<Services>,
+    events: EventQueues,
     host: Option<Host>,
     sources: Vec<JoinHandle<()>>,
     stop_sources: CancellationToken,
@@ -99,7 +102,8 @@ impl Stack {
         let kept_in = data_dir.as_ref().map(DataDir::path);
         let issuer = open_issuer(&template, kept_in, &urls)?;
         let credentials = environment::emulators_credentials(options)?;
-        let services = services::open(options, &template, kept_in, &urls, credentials.as_ref()).await?;
+        let Opened { services, events, targets } =
+            services::open(options, &template, kept_in, &urls, credentials.as_ref()).await?;
         // Both are built at the same time. If the functions do not build, the build of the site is given up.
         let site = async { Ok(build_site(&template, options, &urls).await) };
         let (programs, site) = tokio::try_join!(functions::build(&template.functions, debugged, options), site)?;
@@ -131,8 +135,7 @@ impl Stack {
             account(),
             Arc::clone(&invoker),
             services.door().clone(),
-            servers.tasks.clone(),
-            stop_sources.clone(),
+            events.clone(),
         );
         let lambda = Arc::new(lambda).router();
         servers.serve_functions(internal, &services, &apis, lambda.clone())?;
@@ -153,6 +156,7 @@ impl Stack {
             chaos.start(seed);
         }
         let mut sources = functions::start_sources(&template, &services, &invoker, &stop_sources);
+        sources.extend(functions::start_asynchronous(&template, (&events, &targets), &invoker, &stop_sources));
         sources.extend(streams);
         if let (true, Some(host)) = (options.watch, &host) {
             let (functions, Programs { builder, built, began_ms }) = (template.functions.clone(), programs.clone());
@@ -167,6 +171,7 @@ impl Stack {
             url: urls.public,
             apis,
             services,
+            events,
             host,
             sources,
             stop_sources,
@@ -232,6 +237,7 @@ impl Stack {
         // Clients may still have long polls open. The end of the process closes them.
         let _ = timeout_at(deadline, self.servers.tasks.wait()).await;
         self.services.queues.close().await;
+        self.events.close().await;
         if let Some(s3) = &self.services.s3 {
             s3.close();
         }

@@ -57,7 +57,13 @@ mod tests {
     }
 
     fn error(rest_apis: Vec<RestApi>, bucket: &str) -> Option<String> {
-        let bucket = Bucket { logical_id: "B".into(), name: bucket.into(), cors: Vec::new(), expirations: Vec::new() };
+        let bucket = Bucket {
+            logical_id: "B".into(),
+            name: bucket.into(),
+            cors: Vec::new(),
+            expirations: Vec::new(),
+            notifications: Vec::new(),
+        };
         let template = Template { rest_apis, buckets: vec![bucket], ..Template::default() };
         check_stages(&template).err().map(|error| error.to_string())
     }

@@ -5,16 +5,26 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use samovar_services::dynamodb::DynamoDb;
+use samovar_services::event_queues::EventQueues;
 use samovar_services::queues::Queues;
 use samovar_services::remote::{self, Emulator, Remote};
-use samovar_services::s3::S3;
+use samovar_services::s3::{Notifications, S3};
+use samovar_services::targets::Targets;
 use samovar_services::{Credentials, Services};
 use samovar_sqs::{Sqs, Storage, SystemClock};
-use samovar_template::Template;
+use samovar_template::{Bucket, Template, Trigger};
 
 use super::urls::Urls;
 use super::{ACCOUNT_ID, REGION, environment};
 use crate::options::Options;
+
+/// The services of a stack, and what its functions' asynchronous invocations need.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) services: Arc<Services>,
+    pub(super) events: EventQueues,
+    pub(super) targets: Targets,
+}
 
 /// Opens the engines, and creates the template's resources in them.
 pub(super) async fn open(
@@ -23,7 +33,7 @@ pub(super) async fn open(
     data_dir: Option<&Path>,
     urls: &Urls,
     credentials: Option<&Credentials>,
-) -> Result<Arc<Services>> {
+) -> Result<Opened> {
     let emulator =
         |url: &str| Emulator { url: url.to_owned(), region: REGION.to_owned(), credentials: credentials.cloned() };
     let dynamodb = match options.dynamodb_url() {
@@ -37,18 +47,29 @@ pub(super) async fn open(
             Queues::Embedded(Sqs::open(storage, REGION, ACCOUNT_ID, &urls.sqs, Arc::new(SystemClock))?)
         }
     };
+    let functions = template.functions.iter().map(|function| function.function_name.as_str());
+    let events = EventQueues::open(data_dir, functions).await?;
+    let targets = Targets::new(events.clone(), queues.clone(), &template.queues);
     let s3 = match options.s3_url() {
         Some(url) => {
             remote::make_buckets(&emulator(url), &template.buckets).await;
+            let of_functions = template.functions.iter().flat_map(|function| &function.triggers);
+            let notifies = |bucket: &Bucket| !bucket.notifications.is_empty();
+            if of_functions.into_iter().any(|one| matches!(one, Trigger::S3 { .. }))
+                || template.buckets.iter().any(notifies)
+            {
+                tracing::warn!("The events of buckets at {url} do not come here: functions and queues are not told");
+            }
             None
         }
         None => {
             let callers = template.functions.iter().map(|function| function.name.as_str());
             let callers = callers.chain([environment::INVOKE_ENDPOINT]);
-            Some(S3::open(data_dir, &template.buckets, callers, options.lifecycle_day)?)
+            let notifications = Notifications::of(&template.buckets, &template.functions, targets.clone());
+            Some(S3::open(data_dir, &template.buckets, callers, options.lifecycle_day, notifications)?)
         }
     };
     dynamodb.create(&template.tables).await?;
     queues.create(&template.queues).await?;
-    Ok(Services::new(dynamodb, queues, s3))
+    Ok(Opened { services: Services::new(dynamodb, queues, s3), events, targets })
 }

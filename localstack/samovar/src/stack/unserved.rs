@@ -2,8 +2,8 @@
 //! one list of the difference. `samovar check` shows it, and a stack does not start with it unless it may leave it out.
 
 use samovar_template::{
-    Backend, BuildMethod, Code, Function, HttpApi, Integration, RestApi, RestAuthorizer, Template, TemplateProblem,
-    Trigger, WebSocketApi,
+    Backend, Bucket, BuildMethod, Code, Function, HttpApi, Integration, RestApi, RestAuthorizer, Target, Template,
+    TemplateProblem, Trigger, WebSocketApi,
 };
 
 use crate::websocket::integration::is_served;
@@ -28,6 +28,7 @@ pub(crate) fn unserved(template: &Template, elsewhere: bool) -> Vec<TemplateProb
     }
     template.http_apis.iter().for_each(|api| found.http_api(api));
     template.websocket_apis.iter().for_each(|api| found.websocket_api(api));
+    template.buckets.iter().for_each(|bucket| found.bucket(bucket));
     found.topics();
     found.problems.sort();
     found.problems
@@ -71,6 +72,10 @@ fn cannot_run(function: &Function) -> Option<String> {
     }
 }
 
+fn is_topic(target: &Target) -> bool {
+    matches!(target, Target::Topic(_))
+}
+
 struct Found<'a> {
     template: &'a Template,
     problems: Vec<TemplateProblem>,
@@ -93,10 +98,21 @@ impl Found<'_> {
                     }
                     _ => continue,
                 },
-                Trigger::S3 { bucket, .. } => format!("the events of the bucket {bucket} are not sent here"),
+                Trigger::S3 { .. } => continue,
                 Trigger::Sns { topic, .. } => format!("the messages of the topic {topic} are not sent here"),
             };
             self.add(id, &what);
+        }
+        let invoke = &function.event_invoke;
+        let targets = [&invoke.on_success, &invoke.on_failure, &invoke.dead_letters].into_iter().flatten();
+        if targets.into_iter().any(is_topic) {
+            self.add(id, "events that have failed are not sent to topics here");
+        }
+    }
+
+    fn bucket(&mut self, bucket: &Bucket) {
+        if bucket.notifications.iter().any(|one| is_topic(&one.target)) {
+            self.add(&bucket.logical_id, "events are not sent to topics here");
         }
     }
 
@@ -246,9 +262,16 @@ mod tests {
                 ],
             ),
             (
-                "Events: {E: {Type: S3, Properties: {Bucket: !Ref B, Events: 's3:ObjectCreated:*'}}}",
-                "  B: {Type: AWS::S3::Bucket}\n".to_owned(),
-                vec![(3, "F: the events of the bucket local-b are not sent here")],
+                "DeadLetterQueue: {Type: SNS, TargetArn: !Ref T}",
+                "  T: {Type: AWS::SNS::Topic}\n".to_owned(),
+                vec![(3, "F: events that have failed are not sent to topics here")],
+            ),
+            (
+                "Timeout: 3",
+                "  B: {Type: AWS::S3::Bucket, Properties: {NotificationConfiguration: {TopicConfigurations: \
+                 [{Event: 's3:ObjectCreated:*', Topic: !Ref T}]}}}\n  T: {Type: AWS::SNS::Topic}\n"
+                    .to_owned(),
+                vec![(4, "B: events are not sent to topics here")],
             ),
             (
                 "Events: {E: {Type: SNS, Properties: {Topic: !Ref T}}}, Environment: {Variables: {TO: !Ref T}}",

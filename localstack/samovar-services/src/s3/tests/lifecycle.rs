@@ -21,7 +21,9 @@ async fn objects_under_a_rules_prefix_are_deleted_when_their_days_are_over() {
 async fn the_sweeper_deletes_until_it_is_stopped() {
     let dir = tempfile::tempdir().expect("a directory");
     let day = Duration::from_millis(1);
-    let s3 = Arc::new(S3::open(Some(dir.path()), &buckets(), [FUNCTION].into_iter(), day).expect("buckets"));
+    let s3 = Arc::new(
+        S3::open(Some(dir.path()), &buckets(), [FUNCTION].into_iter(), day, Notifications::default()).expect("buckets"),
+    );
     let bucket = Arc::clone(s3.store.bucket(BUCKET).expect("a bucket"));
     let stop = CancellationToken::new();
     let sweeper = tokio::spawn({
@@ -32,7 +34,9 @@ async fn the_sweeper_deletes_until_it_is_stopped() {
     let body = futures_util::stream::once(async { Ok::<_, std::io::Error>(bytes::Bytes::from_static(b"x")) });
     let arrived = upload.receive(body, 10).await.expect("a body");
     let conditions = super::super::conditions::WriteConditions::default();
-    let stored = super::super::operations::store(&bucket, arrived, "uploads/1", Default::default(), conditions);
+    let cause =
+        (super::super::notifications::Happening::Put, super::super::notifications::Origin::itself(String::new()));
+    let stored = super::super::changes::store(&bucket, arrived, "uploads/1", Default::default(), conditions, cause);
     stored.await.expect("stored");
     while bucket.get("uploads/1").await.expect("a folder").is_some() {
         tokio::task::yield_now().await;

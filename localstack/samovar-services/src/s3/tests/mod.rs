@@ -7,6 +7,7 @@ mod forms;
 mod hostile;
 mod keys;
 mod lifecycle;
+mod notifications;
 mod objects;
 mod parts;
 mod permissions;
@@ -23,7 +24,7 @@ use aws_sdk_s3::config::{Credentials, Region};
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::S3;
+use super::{Notifications, S3};
 use crate::Services;
 use crate::dynamodb::DynamoDb;
 use crate::queues::Queues;
@@ -55,15 +56,27 @@ fn buckets() -> [Bucket; 2] {
     };
     let anybody = CorsRule { allowed_origins: texts(&["*"]), allowed_methods: texts(&["GET"]), ..CorsRule::default() };
     let expirations = vec![Expiration { prefix: "uploads/".to_owned(), days: 1 }];
-    let media = Bucket { logical_id: "Media".into(), name: BUCKET.into(), cors: vec![page, anybody], expirations };
-    let other = Bucket { logical_id: "Other".into(), name: OTHER.into(), cors: Vec::new(), expirations: Vec::new() };
+    let media = Bucket {
+        logical_id: "Media".into(),
+        name: BUCKET.into(),
+        cors: vec![page, anybody],
+        expirations,
+        notifications: Vec::new(),
+    };
+    let other = Bucket {
+        logical_id: "Other".into(),
+        name: OTHER.into(),
+        cors: Vec::new(),
+        expirations: Vec::new(),
+        notifications: Vec::new(),
+    };
     [media, other]
 }
 
 fn services(dir: Option<&Path>) -> Arc<Services> {
     let queues = Sqs::open(Storage::Memory, "us-east-1", "000000000000", "http://127.0.0.1", Arc::new(SystemClock));
     let dynamodb = DynamoDb::open(None).expect("a database in memory");
-    let s3 = S3::open(dir, &buckets(), [FUNCTION].into_iter(), DAY).expect("buckets");
+    let s3 = S3::open(dir, &buckets(), [FUNCTION].into_iter(), DAY, Notifications::default()).expect("buckets");
     Services::new(dynamodb, Queues::Embedded(queues.expect("queues in memory")), Some(s3))
 }
 
@@ -71,6 +84,11 @@ impl Served {
     async fn new() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let services = services(Some(dir.path()));
+        Self::of(services, dir).await
+    }
+
+    /// Serves these services, which have this data directory.
+    async fn of(services: Arc<Services>, dir: TempDir) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
         let stop = CancellationToken::new();

@@ -2,6 +2,7 @@
 //! invoke endpoint of the test's own, which answers with the event, so no function is built.
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
+mod events;
 mod languages;
 mod media;
 mod site;
@@ -12,7 +13,6 @@ use std::future::pending;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::Path;
 use axum::routing::post;
 use http::{Method, StatusCode};
 use serde_json::Value;
@@ -71,18 +71,23 @@ impl Bench {
 
     /// Starts with this argument more.
     async fn start_with(template: &str, argument: &str) -> Result<Self> {
-        Self::start_in(template, &[], &[argument]).await
+        Self::start_in(template, &[], &["--ephemeral", argument]).await
+    }
+
+    /// Starts with this data directory.
+    async fn start_keeping(template: &str, data_dir: &Path) -> Result<Self> {
+        Self::start_in(template, &[], &["--data-dir", &data_dir.display().to_string()]).await
     }
 
     /// With these files in the template's folder.
     async fn start_beside(template: &str, files: &[(&str, &str)]) -> Result<Self> {
-        Self::start_in(template, files, &[]).await
+        Self::start_in(template, files, &["--ephemeral"]).await
     }
 
     async fn start_in(template: &str, files: &[(&str, &str)], more: &[&str]) -> Result<Self> {
         let functions = Arc::new(Functions::default());
         let invoker = Arc::clone(&functions);
-        let invoke = move |Path(function): Path<String>, event: Bytes| {
+        let invoke = move |axum::extract::Path(function): axum::extract::Path<String>, event: Bytes| {
             let invoker = Arc::clone(&invoker);
             async move { invoker.invoke(&function, event).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR) }
         };
@@ -99,7 +104,7 @@ impl Bench {
             std::fs::write(file, text)?;
         }
         let path = path.display().to_string();
-        let mut args = vec!["samovar", "--port", "0", "--ephemeral", "--template", &path];
+        let mut args = vec!["samovar", "--port", "0", "--template", &path];
         args.extend(["--invoke-endpoint", &endpoint, "--allow-host", "tunnel.example"]);
         args.extend(more);
         let stack = Stack::start(&Options::from_args(args, &Defaults::default())?).await?;
