@@ -107,8 +107,8 @@ impl EventQueues {
         self.sqs.send(messages.collect::<Result<_>>()?).await.context("An event could not be accepted")
     }
 
-    /// Waits for events of a function, up to 20 seconds, and takes at most `max` and ten out of its queue. A future that
-    /// is dropped has taken none.
+    /// Waits for events of a function, up to 20 seconds, and takes at most `max` and ten out of its queue. A future
+    /// that is dropped has taken none.
     ///
     /// # Errors
     /// The queues are closed, or could not be written.

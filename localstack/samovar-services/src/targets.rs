@@ -1,7 +1,7 @@
 //! The resources to which services send events: functions and queues.
 //!
-//! Invariant: what has been sent is durable, in a function's event queue or in a queue. So a service that answers a call
-//! after it has sent the events of the call loses none of them in a crash.
+//! Invariant: what has been sent is durable, in a function's event queue or in a queue. So a service that answers a
+//! call after it has sent the events of the call loses none of them in a crash.
 
 use std::collections::BTreeMap;
 

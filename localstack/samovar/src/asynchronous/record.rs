@@ -1,5 +1,5 @@
-//! What a destination or a dead-letter queue gets of an event, by "Capturing records of Lambda asynchronous invocations"
-//! in Lambda's developer guide.
+//! What a destination or a dead-letter queue gets of an event, by "Capturing records of Lambda asynchronous
+//! invocations" in Lambda's developer guide.
 
 use bytes::Bytes;
 use jiff::Timestamp;

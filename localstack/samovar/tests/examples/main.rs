@@ -5,3 +5,4 @@ mod broadcast_chat;
 mod harness;
 mod http_api_table;
 mod rest_hello;
+mod s3_trigger;

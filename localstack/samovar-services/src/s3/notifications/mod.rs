@@ -3,10 +3,10 @@
 //!
 //! An event is sent after the object has changed, and before the call is answered. A target keeps what it has taken on
 //! the disk ([`Targets`]). So an event of an answered call is not lost. The change and the sending are a task of their
-//! own, which goes on when the client leaves. If the process dies between the two, the client has no answer and repeats
-//! its call, and that sends the event. If a target can't take the event, the call is answered with an error for the same
-//! reason. Only the deletion of an expired object has nobody who repeats it: a process that dies between the deletion
-//! and the sending loses this event.
+//! own, which goes on when the client leaves. If the process dies between the two, the client has no answer and
+//! repeats its call, and that sends the event. If a target can't take the event, the call is answered with an error
+//! for the same reason. Only the deletion of an expired object has nobody who repeats it: a process that dies between
+//! the deletion and the sending loses this event.
 //!
 //! Some things differ from S3. There is no `s3:TestEvent` at the start. A deletion of an object that is not there sends
 //! nothing. Objects have no versions, tags and ACLs, so their events never come.
