@@ -50,9 +50,9 @@ pub use model::{
     Authorization, Authorizer, Backend, Bucket, BuildMethod, Code, Cors, CorsRule, Esbuild, EventInvokeConfig,
     Expiration, Function, FunctionUrl, HttpApi, HttpRoute, IdentitySource, Integration, IntegrationResponse,
     IntegrationRole, JwtAuthorizer, LambdaAuthorizer, LocalState, Locals, MappedIntegration, Notification, Passthrough,
-    PayloadFormat, Queue, RestApi, RestAuthorizer, RestCors, RestRoute, Route, Schedule, Scheduler, SiteBuild,
-    SqsEventSource, StaticSite, StreamEventSource, Subscription, Table, TableView, Target, Template, Throttle, Topic,
-    Trigger, WebSocketApi,
+    PayloadFormat, Queue, RestApi, RestAuthorizer, RestCors, RestMock, RestRoute, Route, Schedule, Scheduler,
+    SiteBuild, SqsEventSource, StaticSite, StreamEventSource, Subscription, Table, TableView, Target, Template,
+    Throttle, Topic, Trigger, WebSocketApi,
 };
 pub use route_key::{RouteKey, Segment};
 pub use selection::Selection;

@@ -16,7 +16,7 @@ pub use event_invoke::{EventInvokeConfig, Notification, Target};
 pub use function::{
     BuildMethod, Code, Esbuild, Function, FunctionUrl, Schedule, Scheduler, SqsEventSource, StreamEventSource, Trigger,
 };
-pub use rest_api::{RestApi, RestAuthorizer, RestCors, RestRoute};
+pub use rest_api::{RestApi, RestAuthorizer, RestCors, RestMock, RestRoute};
 pub use websocket::{
     Authorizer, Backend, IdentitySource, Integration, IntegrationResponse, IntegrationRole, MappedIntegration,
     Passthrough, Route, Throttle, WebSocketApi,

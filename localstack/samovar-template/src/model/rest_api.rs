@@ -25,8 +25,26 @@ pub struct RestApi {
     pub authorizers: BTreeMap<String, RestAuthorizer>,
     /// `BinaryMediaTypes`, with `/` for the `~1` of the template.
     pub binary_media_types: Vec<String>,
-    /// The events of type `Api` of all functions. A route never is `$default`.
+    /// The events of type `Api` of all functions, and the methods of an OpenAPI definition. A route never is
+    /// `$default`.
     pub routes: Vec<RestRoute>,
+    /// Methods of an OpenAPI definition that API Gateway answers by itself.
+    pub mocks: Vec<RestMock>,
+    /// Routes whose integrations are not run here: from the route key to the integration's type.
+    pub other_integrations: BTreeMap<String, String>,
+}
+
+/// A method with an integration of the type `MOCK`, whose answer is always the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestMock {
+    /// Method and path.
+    pub key: RouteKey,
+    /// The status of the answer.
+    pub status: u16,
+    /// The headers of the answer.
+    pub headers: Vec<(String, String)>,
+    /// The body of the answer, as JSON.
+    pub body: String,
 }
 
 /// A method of a path of a REST API, integrated with a function (`AWS_PROXY`).

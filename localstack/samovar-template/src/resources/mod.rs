@@ -17,6 +17,7 @@ pub(crate) mod http_api;
 pub(crate) mod http_event;
 pub(crate) mod integration;
 pub(crate) mod notification;
+mod openapi;
 pub(crate) mod policy;
 mod policy_template;
 pub(crate) mod queue;

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Context;
 use super::http_api::variables;
+use super::openapi::Definition;
 use super::rest_event::{Auth, routes};
 use super::websocket::IAM;
+use super::{Context, openapi};
 use crate::fields::{Fields, Schema};
 use crate::model::{Function, RestApi, RestAuthorizer, RestCors};
 use crate::references::IMPLICIT_STAGE;
@@ -120,15 +121,11 @@ fn build(context: &Context<'_>, resource: &Resource, functions: &[Function]) -> 
     if !implicit && !fields.has("StageName") {
         context.problems.add(resource.line, format!("{} needs the property \"StageName\"", REST_API.subject));
     }
-    if ["DefinitionBody", "DefinitionUri"].iter().any(|definition| fields.has(definition)) {
-        let message = format!("{}: the routes of its OpenAPI definition are not read", resource.id);
-        context.not_read(resource.line, message);
-    }
     let mut auth = Auth::default();
     let authorizers =
         fields.map("Auth", &AUTH).map(|map| authorizers(context, &map, functions, &mut auth)).unwrap_or_default();
     let types = fields.texts("BinaryMediaTypes").unwrap_or_default();
-    let api = RestApi {
+    let mut api = RestApi {
         logical_id: resource.id.clone(),
         api_id: resource.api_id(),
         name: fields.text("Name").unwrap_or_else(|| resource.id.clone()),
@@ -138,7 +135,20 @@ fn build(context: &Context<'_>, resource: &Resource, functions: &[Function]) -> 
         authorizers,
         binary_media_types: types.iter().map(|media_type| media_type.replace("~1", "/")).collect(),
         routes: Vec::new(),
+        mocks: Vec::new(),
+        other_integrations: BTreeMap::new(),
     };
+    let of_file = match fields.node("DefinitionUri") {
+        Some(node) if openapi::is_elsewhere(node) => {
+            context.not_read(node.line, format!("{}: its OpenAPI definition is not on this machine", resource.id));
+            None
+        }
+        Some(node) => fields.text("DefinitionUri").and_then(|path| openapi::file(context, node.line, &path)),
+        None => None,
+    };
+    if let Some(node) = fields.node("DefinitionBody").or(of_file.as_ref()) {
+        Definition::of(context, functions, node, resource.line).add_to(&mut api, &mut auth);
+    }
     (api, auth)
 }
 

@@ -27,7 +27,7 @@ pub(crate) const EVENT_AUTH: Schema = Schema {
     ignored: &["InvokeRole", "OverrideApiAuth", "ResourcePolicy"],
 };
 
-const DEFAULT_TIMEOUT_MS: u32 = 29_000;
+pub(super) const DEFAULT_TIMEOUT_MS: u32 = 29_000;
 /// Regional and private APIs can have more than the default.
 const LONGEST_TIMEOUT_MS: u32 = 900_000;
 /// The name that exempts an event from the default authorizer.
@@ -40,6 +40,8 @@ pub(super) struct Auth {
     /// `AuthorizationScopes` of each authorizer. Invalid authorizers are included.
     pub(super) scopes: BTreeMap<String, Vec<String>>,
     pub(super) api_key_required: bool,
+    /// The routes of the OpenAPI definition. An event may have the same route, and then the event counts.
+    pub(super) defined: Vec<RouteKey>,
 }
 
 /// Adds the routes to the APIs.
@@ -71,6 +73,10 @@ fn route(properties: &Fields<'_>, function: Option<&Function>, apis: &mut [(Rest
     let (api, auth) = api(properties, apis)?;
     let (authorization, api_key_required) = authorization(properties, auth);
     let key = key?;
+    if let Some(at) = auth.defined.iter().position(|defined| defined.equals_but_for_names(&key)) {
+        auth.defined.remove(at);
+        api.routes.retain(|route| !route.key.equals_but_for_names(&key));
+    }
     if api.routes.iter().any(|route| route.key.equals_but_for_names(&key)) {
         properties.wrong("Path", &format!("makes the route {key} of {}, which another event has too", api.logical_id));
     }

@@ -17,6 +17,7 @@ mod hostile;
 mod http_api;
 mod language;
 mod missing;
+mod openapi;
 mod permissions;
 mod raw_api;
 mod resources;

@@ -1,4 +1,5 @@
-//! A REST API in the way API Gateway runs it, with functions behind all of its methods (`AWS_PROXY`).
+//! A REST API in the way API Gateway runs it, with functions behind its methods (`AWS_PROXY`), and
+//! answers that are always the same (`MOCK`).
 //!
 //! - [`router_before()`] receives requests and finds their API; `handle` is the way of a request through its API.
 //! - `event` builds the function's event, and `response` turns its answer into a response. Routes are selected as in
@@ -22,6 +23,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use samovar_template::{HttpRoute, PayloadFormat, RestApi, RouteKey};
 use tokio_util::task::TaskTracker;
@@ -49,14 +51,25 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(spec: RestApi, edge: &Edge) -> Self {
+        let mocks = || {
+            spec.mocks.iter().map(|mock| HttpRoute {
+                key: mock.key.clone(),
+                // None is called.
+                function: String::new(),
+                integration_timeout: Duration::ZERO,
+                payload_format: PayloadFormat::V1,
+                authorization: None,
+            })
+        };
         let routes = || {
-            spec.routes.iter().map(|route| HttpRoute {
+            let of_functions = spec.routes.iter().map(|route| HttpRoute {
                 key: route.key.clone(),
                 function: route.function.clone(),
                 integration_timeout: route.integration_timeout,
                 payload_format: PayloadFormat::V1,
                 authorization: route.authorization.clone(),
-            })
+            });
+            of_functions.chain(mocks())
         };
         let of_every_method = |route: HttpRoute| HttpRoute { key: of_every_method(&route.key), ..route };
         Self {

@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use samovar_template::RestCors;
+use samovar_template::{RestCors, RestMock};
 use serde_json::{Map, Value, json};
 
 use super::handle::Ids;
@@ -73,6 +73,17 @@ pub(super) fn preflight(cors: &RestCors, methods: &str) -> Response {
         }
     }
     response
+}
+
+/// The response of a mock. `None` if it can't be sent.
+pub(super) fn of_mock(mock: &RestMock) -> Option<Response> {
+    let mut response = Response::new(Body::from(mock.body.clone()));
+    *response.status_mut() = final_status(Some(mock.status)).ok()?;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    for (name, value) in &mock.headers {
+        response.headers_mut().insert(HeaderName::try_from(name).ok()?, HeaderValue::from_str(value).ok()?);
+    }
+    Some(response)
 }
 
 /// The response for a function's answer, or the reason why the answer is malformed. A body in base64 is decoded for a

@@ -53,6 +53,8 @@ mod tests {
             authorizers: BTreeMap::new(),
             binary_media_types: Vec::new(),
             routes: Vec::new(),
+            mocks: Vec::new(),
+            other_integrations: BTreeMap::new(),
         }
     }
 

@@ -125,6 +125,9 @@ impl Found<'_> {
 
     fn rest_api(&mut self, api: &RestApi) {
         let id = &api.logical_id;
+        for (route, integration) in &api.other_integrations {
+            self.add(id, &format!("the route {route} has an integration of the type {integration}, not served here"));
+        }
         for route in &api.routes {
             if let Some(needed) = &route.authorization {
                 let name = &needed.authorizer;
@@ -216,8 +219,8 @@ mod tests {
 
     #[test]
     fn a_template_that_is_served_has_no_findings() {
-        let api = "FunctionUrlConfig: {AuthType: NONE}, Events: {E: {Type: HttpApi}, S: {Type: Schedule, Properties: {Schedule: cron(0 12 * * ? *)}}, D: \
-                   {Type: DynamoDB, Properties: {Stream: !GetAtt T.StreamArn, StartingPosition: LATEST, \
+        let api = "FunctionUrlConfig: {AuthType: NONE}, Events: {E: {Type: HttpApi}, S: {Type: Schedule, Properties: \
+                   {Schedule: cron(0 12 * * ? *)}}, D: {Type: DynamoDB, Properties: {Stream: !GetAtt T.StreamArn, StartingPosition: LATEST, \
                    DestinationConfig: {OnFailure: {Destination: !GetAtt Q.Arn}}}}}";
         let more = "  O: {Type: AWS::SNS::Topic}\n  Q: {Type: AWS::SQS::Queue}\n".to_owned() + STREAMED;
         assert_eq!(messages(api, &more), []);

@@ -12,7 +12,7 @@ use aws_lambda_events::apigw::ApiGatewayProxyRequest;
 use axum::Router;
 use http::{HeaderMap, Method};
 use reqwest::RequestBuilder;
-use samovar_template::{Authorization, RestApi, RestCors, RestRoute, RouteKey};
+use samovar_template::{Authorization, RestApi, RestCors, RestMock, RestRoute, RouteKey};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -72,6 +72,8 @@ impl Bench {
             authorizers: BTreeMap::new(),
             binary_media_types: Vec::new(),
             routes: routes.iter().map(|(key, function)| route(key, function)).collect(),
+            mocks: Vec::new(),
+            other_integrations: BTreeMap::new(),
         };
         change(&mut spec);
         let api = Arc::new(Api::new(spec, &Edge::of(address, &functions)));
@@ -113,6 +115,30 @@ fn route(key: &str, function: &str) -> RestRoute {
 
 fn keys(value: &Value) -> BTreeSet<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn a_mock_answers_by_itself_and_goes_before_the_preflight_of_sam() {
+    let bench = Bench::with(&[("GET /pets", "f")], |spec| {
+        let key = RouteKey::parse("OPTIONS", "/pets").unwrap();
+        let headers = vec![("Access-Control-Allow-Origin".to_owned(), "https://a.example".to_owned())];
+        spec.mocks.push(RestMock { key, status: 202, headers, body: "{}".into() });
+        let key = RouteKey::parse("GET", "/broken").unwrap();
+        spec.mocks.push(RestMock { key, status: 99, headers: Vec::new(), body: String::new() });
+        spec.cors = Some(RestCors {
+            allow_origin: "*".into(),
+            allow_methods: None,
+            allow_headers: None,
+            max_age: None,
+            allow_credentials: false,
+        });
+    })
+    .await;
+    let answer = send(bench.request(Method::OPTIONS, "/v1/pets")).await;
+    assert_eq!((answer.status, answer.text()), (202, "{}"));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
+    assert_eq!(bench.get("/v1/broken").await.status, 502);
+    assert_eq!((bench.get("/v1/pets").await.status, bench.functions.count("f")), (200, 1));
 }
 
 #[tokio::test]
