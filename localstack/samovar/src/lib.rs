@@ -35,6 +35,7 @@ mod http_api;
 mod ids;
 mod invoke;
 mod json_path;
+mod json_schema;
 mod lambda_api;
 mod logging;
 mod mapping;

@@ -120,7 +120,7 @@ impl Stack {
             keys: Keys::of(template.functions.iter().map(|function| function.name.as_str()), credentials.as_ref()),
         };
         let apis = Apis {
-            websocket: websocket_apis(&template, options, &urls.domain, &invoker, &services)?,
+            websocket: websocket_apis(&template, options, &edge, &services)?,
             http: http_apis(&template, &edge)?,
             rest: rest_apis(&template, &edge)?,
             function_urls: template.functions.iter().filter_map(|it| Some(Arc::new(Url::of(it, &edge)?))).collect(),

@@ -152,15 +152,9 @@ impl Found<'_> {
 
     fn websocket_api(&mut self, api: &WebSocketApi) {
         let id = &api.logical_id;
-        if api.iam_authorization {
-            self.add(id, "the authorization AWS_IAM is not checked here");
-        }
         for (key, route) in &api.routes {
             if route.api_key_required {
                 self.add(id, &format!("the API key of the route {key} is not checked here"));
-            }
-            if !route.request_models.is_empty() {
-                self.add(id, &format!("messages of the route {key} are not compared with its RequestModels here"));
             }
         }
         for (key, route) in &api.routes {
@@ -297,10 +291,7 @@ mod tests {
             (
                 "Timeout: 3",
                 socket("ApiKeyRequired: true"),
-                vec![
-                    (4, "W: the API key of the route $connect is not checked here"),
-                    (4, "W: the authorization AWS_IAM is not checked here"),
-                ],
+                vec![(4, "W: the API key of the route $connect is not checked here")],
             ),
             (
                 "Timeout: 3",

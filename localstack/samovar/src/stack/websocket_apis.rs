@@ -7,8 +7,7 @@ use samovar_services::Services;
 use samovar_template::{Backend, Integration, IntegrationRole, Template};
 use tokio_util::task::TaskTracker;
 
-use super::{ACCOUNT_ID, REGION};
-use crate::invoke::Invoker;
+use crate::edge::Edge;
 use crate::options::Options;
 use crate::websocket::integration::Backends;
 use crate::websocket::registry::Registry;
@@ -45,8 +44,7 @@ pub(super) fn roles(template: &Template) -> impl Iterator<Item = &IntegrationRol
 pub(super) fn websocket_apis(
     template: &Template,
     options: &Options,
-    domain: &str,
-    invoker: &Arc<dyn Invoker>,
+    edge: &Edge,
     services: &Arc<Services>,
 ) -> Result<Vec<Arc<Api>>> {
     check_stages(template)?;
@@ -56,14 +54,15 @@ pub(super) fn websocket_apis(
         let limits = Limits { idle: options.websocket_idle, life: options.websocket_life, ..Limits::default() };
         apis.push(Arc::new(Api {
             spec: spec.clone(),
-            domain: domain.to_owned(),
-            region: REGION.to_owned(),
-            account_id: ACCOUNT_ID.to_owned(),
+            domain: edge.domain.clone(),
+            region: edge.region.clone(),
+            account_id: edge.account_id.clone(),
             limits,
             in_order: options.websocket_in_order,
-            invoker: Arc::clone(invoker),
+            invoker: Arc::clone(&edge.invoker),
+            keys: edge.keys.clone(),
             backends: backends.clone(),
-            door: services.door().clone(),
+            door: edge.door.clone(),
             registry: Registry::default(),
             tasks: TaskTracker::new(),
         }));

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Api;
 use crate::clock::now_ms;
 use crate::ids::gateway_id;
+use crate::sigv4::Signer;
 
 /// Name and value of each header, in order, with names in the client's own case.
 pub(crate) type Headers = Vec<(String, String)>;
@@ -18,6 +19,8 @@ pub(crate) struct Client {
     pub connected_at_ms: i64,
     pub source_ip: String,
     pub user_agent: Option<String>,
+    /// The one who has signed the handshake, if it had to be signed.
+    pub signer: Option<Signer>,
     /// `requestContext.authorizer` of every later event.
     pub authorizer: Option<Map<String, Value>>,
 }
@@ -116,6 +119,17 @@ fn context(
     let mut identity = Map::from_iter([("sourceIp".to_owned(), Value::from(client.source_ip.as_str()))]);
     if let Some(agent) = &client.user_agent {
         identity.insert("userAgent".into(), agent.as_str().into());
+    }
+    if let Some(signer) = &client.signer {
+        for (name, value) in [
+            ("accessKey", signer.access_key.clone()),
+            ("accountId", api.account_id.clone()),
+            ("caller", signer.access_key.clone()),
+            ("user", signer.access_key.clone()),
+            ("userArn", signer.arn(&api.account_id)),
+        ] {
+            identity.insert(name.into(), value.into());
+        }
     }
     let context = json!({
         "routeKey": route_key,

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::events::{self, Client, Closed, Handshake};
 use super::registry::Connection;
-use super::{Api, connection, integration};
+use super::{Api, connection, iam, integration};
 use crate::authorizer::policy::{Verdict, evaluate};
 use crate::chaos::{DISCONNECT, GATEWAY};
 use crate::clock::now_ms;
@@ -33,11 +33,17 @@ pub(crate) async fn upgrade(api: Arc<Api>, mut request: Request<Body>, peer: Soc
     };
     let upgraded = hyper::upgrade::on(&mut request);
     let handshake = read(&api, &request, peer);
+    let (head, _) = request.into_parts();
+    let signer = match iam::signer(&api, &head) {
+        Ok(signer) => signer,
+        Err((status, message)) => return refuse(status, &message),
+    };
     let client = Client {
         connection_id: gateway_id(),
         connected_at_ms: now_ms(),
         source_ip: peer.ip().to_string(),
-        user_agent: text(request.headers(), USER_AGENT.as_str()),
+        user_agent: text(&head.headers, USER_AGENT.as_str()),
+        signer,
         authorizer: None,
     };
     let (answer, response) = oneshot::channel();

@@ -3,7 +3,7 @@
 //!
 //! - [`handshake`] decides whether a client gets in, and [`connection`] owns an open socket until it is closed.
 //! - [`events`] builds events, [`routes`] selects the route for a frame and returns its answer, and [`integration`]
-//!   calls what a route calls. [`throttle`] has the limits on a client's messages.
+//!   calls what a route calls. [`model`] and [`throttle`] decide which messages are taken, and [`iam`] which signatures.
 //! - [`registry`] knows the open connections, [`management`] is `@connections`, and [`router()`] receives requests.
 //!
 //! A connection is in the registry from the moment its `$connect` has answered until its socket begins to close. Before
@@ -14,8 +14,10 @@ mod answer;
 pub(crate) mod connection;
 pub(crate) mod events;
 pub(crate) mod handshake;
+mod iam;
 pub(crate) mod integration;
 pub(crate) mod management;
+mod model;
 pub(crate) mod registry;
 mod router;
 pub(crate) mod routes;
@@ -31,6 +33,7 @@ use samovar_services::door::Door;
 use tokio_util::task::TaskTracker;
 
 use crate::invoke::Invoker;
+use crate::sigv4::Keys;
 use integration::Backends;
 use registry::Registry;
 pub(crate) use router::router_before;
@@ -76,6 +79,8 @@ pub(crate) struct Api {
     /// Whether a function gets the frames of one connection and route one after the other, and not at once.
     pub in_order: bool,
     pub invoker: Arc<dyn Invoker>,
+    /// The credentials that handshakes may be signed with.
+    pub keys: Keys,
     /// What integrations call that are no functions behind a proxy.
     pub backends: Backends,
     /// The calls of functions to `@connections` pass this door, and so does each `$disconnect`.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::registry::Connection;
 use super::throttle::Buckets;
-use super::{Api, events, integration};
+use super::{Api, events, integration, model};
 use crate::ids::gateway_id;
 use crate::invoke::IntegrationError;
 use crate::json_path;
@@ -112,6 +112,10 @@ async fn handle(api: &Arc<Api>, connection: &Connection, route_key: &str, frame:
     let Some(route) = api.spec.routes.get(route_key) else { return };
     let request_id = gateway_id();
     let event = events::message(api, &connection.client, route_key, &request_id, frame);
+    if let Err(why) = model::check(api, route, &event) {
+        tracing::warn!(route = route_key, connection = connection.client.connection_id, "A message was refused: {why}");
+        return refuse(api, connection, "Bad request body", &request_id);
+    }
     let error = match integration::call(api, route, &event).await {
         Ok(answer) => {
             if let Some(body) = answer.body.filter(|_| route.route_response) {

@@ -13,6 +13,7 @@ mod request;
 mod response;
 
 pub(crate) use backend::{Backends, is_served};
+pub(super) use request::{scope, value};
 
 use std::sync::Arc;
 

@@ -26,7 +26,7 @@ pub(super) struct Request {
 }
 
 /// The things that templates and parameters can refer to.
-pub(super) fn scope(event: &Value, stage_variables: &BTreeMap<String, String>) -> Scope {
+pub(in crate::websocket) fn scope(event: &Value, stage_variables: &BTreeMap<String, String>) -> Scope {
     let map = |name: &str| {
         let pairs = event.get(name).and_then(Value::as_object).into_iter().flatten();
         pairs.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
@@ -84,7 +84,7 @@ fn parameter(request: &mut Request, target: &str, source: &str, scope: &Scope) -
 
 /// The value of a variable of a selection expression or of a parameter: `request.body.NAME`, `route.request.header.NAME`,
 /// `context.NAME`, `stageVariables.NAME` and so on.
-pub(super) fn value(name: &str, scope: &Scope) -> Option<String> {
+pub(in crate::websocket) fn value(name: &str, scope: &Scope) -> Option<String> {
     let name = name.strip_prefix("route.").unwrap_or(name);
     let text = |value: &Value| match value {
         Value::Null => None,

@@ -232,3 +232,38 @@ async fn an_accepted_message_is_handled_even_if_the_client_leaves() {
     }
     bench.drained().await;
 }
+
+#[tokio::test]
+async fn a_message_that_does_not_fit_its_model_is_a_bad_request_body() {
+    let bench = Bench::with(|api| {
+        let order = json!({ "type": "object", "required": ["name"], "properties": { "name": { "type": "string" } } });
+        let echo = route(api, "echo");
+        echo.model_selection = Some(Selection::parse("$request.body.kind").unwrap());
+        echo.request_models = BTreeMap::from([("order".to_owned(), order.clone())]);
+        let default = route(api, "$default");
+        default.model_selection = Some(Selection::parse("$request.body.kind").unwrap());
+        default.request_models = BTreeMap::from([("$default".to_owned(), order.clone())]);
+        // Without an expression, nothing is compared.
+        route(api, "join").request_models = BTreeMap::from([("order".to_owned(), order)]);
+    })
+    .await;
+    let mut client = bench.connect().await;
+    for frame in [
+        r#"{"action":"echo","kind":"order"}"#,
+        r#"{"action":"echo","kind":"order","name":1}"#,
+        r#"{"action":"echo","kind":"other","name":"a"}"#,
+        r#"{"name":7}"#,
+        "not json",
+    ] {
+        client.send(frame).await;
+        assert_error(&client.json().await, "Bad request body", &client.id);
+    }
+    assert_eq!(bench.functions.count("echo") + bench.functions.count("default"), 0);
+    let good = json!({ "action": "echo", "kind": "order", "name": "a" });
+    client.send(&good.to_string()).await;
+    assert_eq!(client.json().await, good);
+    for (frame, function) in [(r#"{"name":"a"}"#, "default"), (r#"{"action":"join","kind":"order"}"#, "join")] {
+        client.send(frame).await;
+        bench.functions.event(function).await;
+    }
+}

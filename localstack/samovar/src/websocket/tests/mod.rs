@@ -7,6 +7,7 @@ mod closing;
 mod event_shapes;
 mod handshake;
 mod hostile;
+mod iam;
 mod integrations;
 mod limits;
 mod management;
@@ -28,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use super::integration::Backends;
 use super::registry::Registry;
 use super::{Api, Limits};
+use crate::sigv4::Keys;
 use crate::testing::functions::Functions;
 use crate::testing::{NEVER, PATIENCE, within};
 use client::{Client, RawClient, Upgrade};
@@ -73,6 +75,7 @@ impl Bench {
             in_order: false,
             limits: Limits { idle: NEVER, life: NEVER, close: NEVER, ..Limits::default() },
             invoker: Arc::clone(&functions) as _,
+            keys: Keys::of(["caller"].into_iter(), None),
             backends: Backends::default(),
             door: Door::default(),
             registry: Registry::default(),
