@@ -19,6 +19,8 @@ pub(crate) struct Edge {
     pub(crate) door: Door,
     /// The credentials that requests may be signed with.
     pub(crate) keys: Keys,
+    /// The OpenID issuer that stands in for all user pools.
+    pub(crate) issuer: String,
 }
 
 #[cfg(test)]
@@ -32,6 +34,7 @@ impl Edge {
             invoker: Arc::clone(functions) as _,
             door: Door::default(),
             keys: Keys::default(),
+            issuer: "http://127.0.0.1:9".to_owned(),
         }
     }
 }

@@ -93,24 +93,48 @@ impl Issuer {
 
     /// An access token with the claims of a user pool. A user without groups has no claim of groups.
     pub(crate) fn token(&self, username: &str, groups: &[String]) -> Result<String> {
-        let now = now_ms() / 1000;
-        let mut claims = json!({
-            "iss": self.url,
-            "sub": uuid::Uuid::new_v5(&USERS, username.as_bytes()).to_string(),
+        let own = json!({
             "client_id": self.client_id,
             "token_use": "access",
             "scope": "openid",
             "username": username,
+        });
+        self.signed(own, username, groups)
+    }
+
+    /// An ID token with the claims of a user pool.
+    pub(crate) fn id_token(&self, username: &str, groups: &[String]) -> Result<String> {
+        let own = json!({ "aud": self.client_id, "token_use": "id", "cognito:username": username });
+        self.signed(own, username, groups)
+    }
+
+    fn signed(&self, mut claims: Value, username: &str, groups: &[String]) -> Result<String> {
+        let now = now_ms() / 1000;
+        let of_every_token = json!({
+            "iss": self.url,
+            "sub": uuid::Uuid::new_v5(&USERS, username.as_bytes()).to_string(),
             "iat": now,
             "auth_time": now,
             "exp": now + TOKEN_SECONDS,
             "jti": crate::ids::gateway_id(),
         });
+        for (name, value) in of_every_token.as_object().into_iter().flatten() {
+            claims[name] = value.clone();
+        }
         if !groups.is_empty() {
             claims["cognito:groups"] = groups.into();
         }
         let header = Header { kid: Some(self.key_id.clone()), ..Header::new(Algorithm::RS256) };
         jsonwebtoken::encode(&header, &claims, &self.signing).context("The token could not be signed")
+    }
+
+    /// An ID token that was valid a day ago.
+    #[cfg(test)]
+    pub(crate) fn expired_id_token(&self, username: &str) -> String {
+        let header = Header { kid: Some(self.key_id.clone()), ..Header::new(Algorithm::RS256) };
+        let exp = now_ms() / 1000 - 24 * 60 * 60;
+        let claims = json!({ "iss": self.url, "token_use": "id", "cognito:username": username, "exp": exp });
+        jsonwebtoken::encode(&header, &claims, &self.signing).expect("a token")
     }
 
     /// `/_local/oidc/…` and `/_local/token`.
@@ -156,10 +180,14 @@ async fn issue(State(issuer): State<Arc<Issuer>>, body: Bytes) -> Response {
     let Some(groups) = groups(request.get("groups")) else {
         return refuse("groups must be a list of names of 1 to 128 characters without spaces, such as [\"admin\"]");
     };
-    match issuer.token(username, &groups) {
-        Ok(token) => {
-            Json(json!({ "accessToken": token, "tokenType": "Bearer", "expiresIn": TOKEN_SECONDS })).into_response()
-        }
+    match issuer.token(username, &groups).and_then(|token| Ok((token, issuer.id_token(username, &groups)?))) {
+        Ok((token, id_token)) => Json(json!({
+            "accessToken": token,
+            "idToken": id_token,
+            "tokenType": "Bearer",
+            "expiresIn": TOKEN_SECONDS,
+        }))
+        .into_response(),
         Err(error) => {
             tracing::error!("{error:#}");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()

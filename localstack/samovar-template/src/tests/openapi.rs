@@ -32,7 +32,8 @@ fn each_method_with_a_function_is_a_route() {
     let proxy = proxy();
     let definition = format!(
         "openapi: 3.0.1\nx-amazon-apigateway-binary-media-types: [image/png]\npaths:\n  /pets/:\n    parameters: \
-         []\n    get: {{{proxy}}}\n    x-amazon-apigateway-any-method:\n      {}\n  '/pets/{{id}}':\n    delete: {{{proxy}}}\n",
+         []\n    get: {{{proxy}}}\n    x-amazon-apigateway-any-method:\n      {}\n  \
+         '/pets/{{id}}':\n    delete: {{{proxy}}}\n",
         proxy.replace("httpMethod: POST", "timeoutInMillis: 50")
     );
     let api = api_of(&template("", "", &definition));
@@ -128,8 +129,8 @@ fn security_schemes_are_authorizers() {
 #[test]
 fn a_mock_has_one_answer_and_other_integrations_are_named() {
     let mock = "x-amazon-apigateway-integration:\n  type: mock\n  requestTemplates: {application/json: \
-                '{\"statusCode\": 200}'}\n  responses:\n    default:\n      statusCode: '204'\n      responseParameters: \
-                {method.response.header.Access-Control-Allow-Origin: \"'*'\"}\n      responseTemplates: \
+                '{\"statusCode\": 200}'}\n  responses:\n    default:\n      statusCode: '204'\n      \
+                responseParameters: {method.response.header.Access-Control-Allow-Origin: \"'*'\"}\n      responseTemplates: \
                 {application/json: '{}'}\n";
     let indented = |text: &str| text.lines().map(|line| format!("      {line}\n")).collect::<String>();
     let of = |method: &str, integration: &str| format!("    {method}:\n{}", indented(integration));

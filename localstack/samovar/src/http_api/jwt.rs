@@ -22,6 +22,9 @@ use samovar_template::{self as template, IdentitySource};
 
 const ALGORITHMS: [Algorithm; 3] = [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512];
 
+/// The reason why a token is refused that was valid once.
+pub(crate) const EXPIRED: &str = "the token has expired";
+
 /// An authorizer with its issuer's keys.
 #[derive(Debug)]
 pub(crate) struct JwtAuthorizer {
@@ -59,7 +62,7 @@ impl JwtAuthorizer {
     pub(crate) async fn authorize(&self, request: &request::Parts, scopes: &[String]) -> Result<Claims, TokenRefused> {
         let refused = |why| TokenRefused { why, scopes: scopes.to_vec() };
         let token = self.token(request).ok_or_else(|| refused(Why::NoToken))?;
-        let claims = self.verify(&token).await.map_err(|why| refused(Why::Invalid(why)))?;
+        let claims = self.verify(&token, Some(&self.spec.audience)).await.map_err(|why| refused(Why::Invalid(why)))?;
         if scopes.is_empty() {
             return Ok(Claims { claims, scopes: None });
         }
@@ -84,7 +87,15 @@ impl JwtAuthorizer {
         (!token.is_empty()).then(|| token.to_owned())
     }
 
-    async fn verify(&self, token: &str) -> Result<Map<String, Value>, String> {
+    /// The claims of a token of the issuer that is valid now, for whomever it is.
+    ///
+    /// # Errors
+    /// Why it is not; [`EXPIRED`] for one that was valid.
+    pub(crate) async fn claims(&self, token: &str) -> Result<Map<String, Value>, String> {
+        self.verify(token, None).await
+    }
+
+    async fn verify(&self, token: &str, audience: Option<&[String]>) -> Result<Map<String, Value>, String> {
         let header =
             jsonwebtoken::decode_header(token).map_err(|error| format!("the token cannot be read: {error}"))?;
         // Checked before the key is looked up, so that a token cannot have itself verified with a public key as a
@@ -105,11 +116,11 @@ impl JwtAuthorizer {
         validation.required_spec_claims.clear();
         let decoded = jsonwebtoken::decode::<Map<String, Value>>(token, &key, &validation);
         let claims = decoded.map_err(|error| format!("the token is not valid: {error}"))?.claims;
-        self.check(&claims)?;
+        self.check(&claims, audience)?;
         Ok(claims)
     }
 
-    fn check(&self, claims: &Map<String, Value>) -> Result<(), &'static str> {
+    fn check(&self, claims: &Map<String, Value>, wanted: Option<&[String]>) -> Result<(), &'static str> {
         if claims.get("iss").and_then(Value::as_str) != Some(self.spec.issuer.as_str()) {
             return Err("the token does not have a valid issuer");
         }
@@ -117,7 +128,9 @@ impl JwtAuthorizer {
             .get("aud")
             .filter(|aud| !aud.is_null())
             .or_else(|| claims.get("client_id").filter(|id| id.is_string()));
-        if !audience.is_some_and(|claimed| texts(claimed).iter().any(|one| self.spec.audience.contains(one))) {
+        if let Some(wanted) = wanted
+            && !audience.is_some_and(|claimed| texts(claimed).iter().any(|one| wanted.contains(one)))
+        {
             return Err("the token does not have a valid audience");
         }
         #[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit")]
@@ -127,7 +140,7 @@ impl JwtAuthorizer {
             Some(value) => value.as_f64().map(Some).ok_or("the token has a time that is not a number"),
         };
         if time("exp")?.is_none_or(|exp| exp <= now) {
-            return Err("the token has expired");
+            return Err(EXPIRED);
         }
         if time("nbf")?.is_some_and(|nbf| nbf > now) || time("iat")?.is_some_and(|iat| iat > now) {
             return Err("the token is not valid yet");
@@ -137,8 +150,8 @@ impl JwtAuthorizer {
 }
 
 impl Claims {
-    /// The claims and the scopes, as events have them. All claims are text, lists in the form that Go prints. Claims that
-    /// are null are left out.
+    /// The claims and the scopes, as events have them. All claims are text, lists in the form that Go prints. Claims
+    /// that are null are left out.
     pub(crate) fn context(&self) -> Value {
         let written = self.claims.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
             let text = match value {
@@ -178,7 +191,7 @@ impl TokenRefused {
     }
 }
 
-fn scopes_of(claims: &Map<String, Value>) -> Vec<String> {
+pub(crate) fn scopes_of(claims: &Map<String, Value>) -> Vec<String> {
     let claimed = ["scope", "scp"].iter().find_map(|name| claims.get(*name)).map(texts).unwrap_or_default();
     claimed.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
 }
@@ -190,6 +203,6 @@ fn texts(value: &Value) -> Vec<String> {
 }
 
 /// A text as it is, any other value as JSON.
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

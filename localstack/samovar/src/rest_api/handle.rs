@@ -63,8 +63,7 @@ async fn answer(api: &Arc<Api>, incoming: &Incoming, path: &str, ids: &Ids) -> R
     let route = spec(api, selected.route);
     let mut event = event(api, incoming, path, body, &selected, ids);
     if let Some(needed) = &selected.route.authorization {
-        let context = authorizers::authorize(api, &needed.authorizer, &event).await;
-        event["requestContext"]["authorizer"] = context.map_err(|refused| refused.response())?.into();
+        authorizers::authorize(api, incoming, needed, &mut event).await?;
     }
     if route.is_some_and(|route| route.api_key_required) {
         return Err(refusal(StatusCode::FORBIDDEN, "Forbidden", "ForbiddenException"));

@@ -6,7 +6,7 @@
 //!   HTTP APIs.
 //! - `authorizers` decide who may call a method.
 //!
-//! Cognito's and IAM's authorization and API keys are not served. A route that needs one refuses every request.
+//! API keys are not served. A route that needs one refuses every request.
 //!
 //! A request that has been read runs to its end in a task of the API's own, as on AWS. If the client leaves, only the
 //! response is lost.
@@ -75,7 +75,11 @@ impl Api {
         Self {
             routes: routes().collect(),
             paths: routes().map(of_every_method).collect(),
-            authorizers: spec.authorizers.iter().map(|(name, one)| (name.clone(), Authorizer::new(one))).collect(),
+            authorizers: spec
+                .authorizers
+                .iter()
+                .map(|(name, one)| (name.clone(), Authorizer::new(one, &edge.issuer)))
+                .collect(),
             edge: edge.clone(),
             requests: AtomicU64::new(0),
             tasks: TaskTracker::new(),

@@ -60,6 +60,25 @@ pub(crate) enum Refused {
     Mismatch,
 }
 
+impl Refused {
+    /// API Gateway's words, and the type of the error.
+    pub(crate) fn message(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Unsigned => ("Missing Authentication Token", "MissingAuthenticationTokenException"),
+            Self::Malformed(why) => (why, "IncompleteSignatureException"),
+            Self::UnknownKey => {
+                ("The security token included in the request is invalid.", "UnrecognizedClientException")
+            }
+            Self::Expired => ("Signature expired", "InvalidSignatureException"),
+            Self::Mismatch => (
+                "The request signature we calculated does not match the signature you provided. Check your AWS Secret \
+                 Access Key and signing method. Consult the service documentation for details.",
+                "InvalidSignatureException",
+            ),
+        }
+    }
+}
+
 /// A signature as the request has it.
 #[derive(Debug)]
 struct Signature {

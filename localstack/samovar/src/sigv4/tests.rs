@@ -133,4 +133,9 @@ fn each_other_request_is_refused_for_its_reason() {
     // The time is right, and the host or the signature is not.
     assert_eq!(with(&format!("{ALGORITHM} {scope}, SignedHeaders=x-amz-date, Signature=0")), Refused::Mismatch);
     assert_eq!(with(&format!("{ALGORITHM} {scope}, SignedHeaders=host, Signature=0")), Refused::Mismatch);
+    for refused in
+        [Refused::Unsigned, Refused::UnknownKey, Refused::Expired, Refused::Mismatch, Refused::Malformed("x")]
+    {
+        assert!(!refused.message().0.is_empty() && refused.message().1.ends_with("Exception"));
+    }
 }

@@ -118,6 +118,7 @@ impl Stack {
             invoker: Arc::clone(&invoker),
             door: services.door().clone(),
             keys: Keys::of(template.functions.iter().map(|function| function.name.as_str()), credentials.as_ref()),
+            issuer: urls.issuer.clone(),
         };
         let apis = Apis {
             websocket: websocket_apis(&template, options, &edge, &services)?,

@@ -129,20 +129,14 @@ impl Found<'_> {
             self.add(id, &format!("the route {route} has an integration of the type {integration}, not served here"));
         }
         for route in &api.routes {
-            if let Some(needed) = &route.authorization {
-                let name = &needed.authorizer;
-                let why = match api.authorizers.get(name) {
-                    Some(RestAuthorizer::Token { validation: Some(expression), .. })
-                        if regex_lite::Regex::new(expression).is_err() =>
-                    {
-                        Some("whose ValidationExpression can't be evaluated here")
-                    }
-                    Some(RestAuthorizer::Token { .. } | RestAuthorizer::Request { .. }) => None,
-                    Some(RestAuthorizer::Cognito { .. }) | None => Some("not served here"),
-                };
-                if let Some(why) = why {
-                    self.add(id, &format!("the route {} needs the authorizer {name}, {why}", route.key));
-                }
+            if let Some(needed) = &route.authorization
+                && let Some(RestAuthorizer::Token { validation: Some(expression), .. }) =
+                    api.authorizers.get(&needed.authorizer)
+                && regex_lite::Regex::new(expression).is_err()
+            {
+                let (key, name) = (&route.key, &needed.authorizer);
+                let why = "whose ValidationExpression can't be evaluated here";
+                self.add(id, &format!("the route {key} needs the authorizer {name}, {why}"));
             }
             if route.api_key_required {
                 self.add(id, &format!("the route {} needs an API key, which is not served here", route.key));
@@ -253,10 +247,7 @@ mod tests {
                 "Events: {E: {Type: Api, Properties: {Path: /, Method: get, Auth: {Authorizer: AWS_IAM, \
                  ApiKeyRequired: true}}}}",
                 String::new(),
-                vec![
-                    (1, "ServerlessRestApi: the route GET / needs an API key, which is not served here"),
-                    (1, "ServerlessRestApi: the route GET / needs the authorizer AWS_IAM, not served here"),
-                ],
+                vec![(1, "ServerlessRestApi: the route GET / needs an API key, which is not served here")],
             ),
             (
                 "DeadLetterQueue: {Type: SNS, TargetArn: !Ref T}",

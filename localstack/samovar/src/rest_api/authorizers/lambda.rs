@@ -9,7 +9,6 @@
 use std::time::{Duration, Instant};
 
 use regex_lite::Regex;
-use samovar_template::RestAuthorizer;
 use serde_json::{Map, Value, json};
 
 use super::Refused;
@@ -57,28 +56,24 @@ impl Validation {
 }
 
 impl Lambda {
-    /// Nothing for an authorizer of another kind.
-    pub(super) fn of(spec: &RestAuthorizer) -> Option<Self> {
-        Some(match spec {
-            RestAuthorizer::Cognito { .. } => return None,
-            RestAuthorizer::Token { function, header, validation, cache } => Self {
-                function: function.clone(),
-                cache: *cache,
-                source: Source::Token { header: header.clone(), validation: validation.as_deref().map(Validation::of) },
-            },
-            RestAuthorizer::Request { function, headers, query_strings, stage_variables, context, cache } => {
-                let mut required = Vec::new();
-                for (place, names) in
-                    [(HEADERS, headers), ("queryStringParameters", query_strings), ("stageVariables", stage_variables)]
-                {
-                    required.extend(names.iter().map(|name| vec![place.to_owned(), name.clone()]));
-                }
-                let of_context =
-                    |path: &String| ["requestContext"].into_iter().chain(path.split('.')).map(str::to_owned).collect();
-                required.extend(context.iter().map(of_context));
-                Self { function: function.clone(), cache: *cache, source: Source::Request { required } }
-            }
-        })
+    pub(super) fn of_token(function: &str, header: &str, validation: Option<&str>, cache: Duration) -> Self {
+        let (header, validation) = (header.to_owned(), validation.map(Validation::of));
+        Self { function: function.to_owned(), cache, source: Source::Token { header, validation } }
+    }
+
+    /// The sources are the names of headers, query parameters, stage variables and values of the context.
+    pub(super) fn of_request(function: &str, sources: [&[String]; 4], cache: Duration) -> Self {
+        let [headers, query_strings, stage_variables, context] = sources;
+        let mut required = Vec::new();
+        for (place, names) in
+            [(HEADERS, headers), ("queryStringParameters", query_strings), ("stageVariables", stage_variables)]
+        {
+            required.extend(names.iter().map(|name| vec![place.to_owned(), name.clone()]));
+        }
+        let of_context =
+            |path: &String| ["requestContext"].into_iter().chain(path.split('.')).map(str::to_owned).collect();
+        required.extend(context.iter().map(of_context));
+        Self { function: function.to_owned(), cache, source: Source::Request { required } }
     }
 
     pub(super) async fn authorize(

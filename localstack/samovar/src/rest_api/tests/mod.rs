@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
 mod authorizers;
+mod identities;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -59,6 +60,15 @@ impl Answer {
 impl Bench {
     /// With these routes, each to a function: `("GET /pets", "pets")`.
     async fn with(routes: &[(&str, &str)], change: impl FnOnce(&mut RestApi)) -> Self {
+        Self::with_edge(routes, change, |_| {}).await
+    }
+
+    /// The same, with another edge.
+    async fn with_edge(
+        routes: &[(&str, &str)],
+        change: impl FnOnce(&mut RestApi),
+        change_edge: impl FnOnce(&mut Edge),
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let functions = Arc::new(Functions::default());
@@ -76,7 +86,9 @@ impl Bench {
             other_integrations: BTreeMap::new(),
         };
         change(&mut spec);
-        let api = Arc::new(Api::new(spec, &Edge::of(address, &functions)));
+        let mut edge = Edge::of(address, &functions);
+        change_edge(&mut edge);
+        let api = Arc::new(Api::new(spec, &edge));
         let stop = CancellationToken::new();
         let router = router_before(vec![Arc::clone(&api)], Router::new().fallback(|| async { "elsewhere" }));
         tokio::spawn(crate::server::serve(listener, router, None, stop.clone()));
