@@ -136,6 +136,8 @@ impl Stack {
         if let Some(log) = permissions.filter(|_| !options.args.iter().any(|arg| arg == "--no-iam")) {
             command.arg("--permissions-log").arg(log);
         }
+        // The stack's authority for certificates is with the data of its user, and tests leave nothing there.
+        command.env("XDG_DATA_HOME", workspace().join("target/tmp"));
         command.envs(options.environment.iter().map(|(name, value)| (name, value)));
         match &options.data_dir {
             Some(path) => command.arg("--data-dir").arg(path),

@@ -40,6 +40,7 @@ impl Example {
             .args(["--port", "0", "--ephemeral"])
             .current_dir(dir.path().join(name))
             .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+            .env("XDG_DATA_HOME", env!("CARGO_TARGET_TMPDIR"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             // A file, because a build may say more than a pipe holds.
