@@ -154,6 +154,15 @@ impl Instance {
                     Message::Kill => self.kill(&mut process),
                     Message::Retire => break StopReason::Retired,
                     message => {
+                        let begins = match &message {
+                            Message::Assign(job) => Some(job),
+                            Message::Next(_) => self.parked.as_ref(),
+                            _ => None,
+                        };
+                        // Otherwise the last lines of the invocation before could come after its log has been cleared.
+                        if begins.is_some_and(|job| job.log_wanted) {
+                            self.catch_up(&process).await;
+                        }
                         if matches!(message, Message::Answer { .. }) {
                             self.take_log(&process).await;
                         }
@@ -298,18 +307,23 @@ impl Instance {
         }
     }
 
-    /// Keeps the log of the current invocation with it, if its caller wants it.
-    async fn take_log(&mut self, process: &Process) {
-        let Some(took) = self.handed_out.map(|since| since.elapsed()) else { return };
-        let Phase::Working(job) = &mut self.phase else { return };
-        if !job.log_wanted {
-            return;
-        }
+    /// Waits until all that the process has written so far is in its log.
+    async fn catch_up(&self, process: &Process) {
         let (sign, caught_up) = oneshot::channel();
         if process.caught_up.send(sign).is_ok() {
             // A slow terminal slows down the copying.
             let _ = timeout(OUTPUT_GRACE, caught_up).await;
         }
+    }
+
+    /// Keeps the log of the current invocation with it, if its caller wants it.
+    async fn take_log(&mut self, process: &Process) {
+        let Some(took) = self.handed_out.map(|since| since.elapsed()) else { return };
+        if !matches!(&self.phase, Phase::Working(job) if job.log_wanted) {
+            return;
+        }
+        self.catch_up(process).await;
+        let Phase::Working(job) = &mut self.phase else { return };
         let (id, memory_mb) = (&job.request_id, self.function.spec.memory_mb);
         let mut log = format!("START RequestId: {id} Version: $LATEST\n").into_bytes();
         log.extend(self.tail.log());

@@ -238,6 +238,18 @@ async fn a_caller_gives_the_id_and_the_client_context_and_gets_the_log_if_it_wan
     host.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_has_no_lines_of_the_invocation_before() {
+    let host = TestHost::start(vec![function(Some(1))]).await;
+    for _ in 0..200 {
+        call(&host, json!({"do": "print after the answer"}), false).await.result.unwrap();
+        let printed = call(&host, json!({"do": "print"}), true).await.log.unwrap();
+        let printed = String::from_utf8(printed).unwrap();
+        assert!(printed.contains("to standard error\n") && !printed.contains("late"), "{printed}");
+    }
+    assert!(host.end().await.contains("late 199"));
+}
+
 #[tokio::test]
 async fn the_log_of_an_init_that_fails_is_its_output() {
     let host = TestHost::start(vec![function_with_init("exit in init")]).await;

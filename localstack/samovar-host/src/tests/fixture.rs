@@ -87,6 +87,12 @@ fn function_process() {
                 api.call("POST", &response, b"null");
                 std::thread::park();
             }
+            Some("print after the answer") => {
+                api.call("POST", &response, b"null");
+                for number in 0..200 {
+                    println!("late {number}");
+                }
+            }
             Some("print") => {
                 println!("to standard output");
                 println!("an error\r  with its trace\r");
