@@ -37,8 +37,6 @@ use super::remote::Remote;
 use super::streams::Arns;
 use samovar_template::Table;
 
-const TTL_SWEEP_EVERY: Duration = Duration::from_secs(60);
-
 /// The tables.
 #[derive(Clone)]
 pub enum DynamoDb {
@@ -238,11 +236,11 @@ impl DynamoDb {
         serde_json::from_slice(&answer.body).with_context(|| format!("The answer to {operation} is not JSON"))
     }
 
-    /// Deletes expired items until stopped.
-    pub async fn sweep(&self, stop: CancellationToken) {
+    /// Deletes expired items, each time after this long, until stopped.
+    pub async fn sweep(&self, every: Duration, stop: CancellationToken) {
         loop {
             tokio::select! {
-                () = tokio::time::sleep(TTL_SWEEP_EVERY) => {}
+                () = tokio::time::sleep(every) => {}
                 () = stop.cancelled() => return,
             }
             match self.sweep_now().await {

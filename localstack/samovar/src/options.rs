@@ -131,6 +131,10 @@ pub struct Options {
     /// Length of a day in lifecycle rules (on AWS 86400), for tests of expiring objects
     #[arg(long, value_name = "SECONDS", default_value = "86400", value_parser = seconds, hide_short_help = true)]
     pub lifecycle_day: Duration,
+
+    /// Delete expired items of tables this often (on AWS each within days), for tests of items that are still there
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds, hide_short_help = true)]
+    pub ttl_every: Duration,
 }
 
 /// Something else to do than running a template.

@@ -166,7 +166,7 @@ impl Stack {
         let state = state(&template, &apis, &services, host.as_ref());
         let shown = Shown { state, issuer, dotenv: dotenv(&template, &urls, credentials.is_some(), trust), chaos };
         servers.serve_clients(public, shown, &apis, lambda, site, &options.allowed_hosts);
-        servers.sweep(&services);
+        servers.sweep(&services, options.ttl_every);
         servers.tasks.close();
         Ok(Self {
             url: urls.public,

@@ -1,6 +1,7 @@
 //! The servers: one for clients and one for the functions, and the periodic sweeps.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
@@ -102,10 +103,10 @@ impl Servers {
         self.tasks.spawn(serve(listener, router, self.tls.clone(), self.stop_public.clone()));
     }
 
-    /// Deletes expired items and objects.
-    pub(super) fn sweep(&self, services: &Arc<Services>) {
+    /// Deletes expired items, each time after this long, and expired objects.
+    pub(super) fn sweep(&self, services: &Arc<Services>, ttl_every: Duration) {
         let (tables, stop) = (Arc::clone(services), self.stop_internal.clone());
-        self.tasks.spawn(async move { tables.dynamodb.sweep(stop).await });
+        self.tasks.spawn(async move { tables.dynamodb.sweep(ttl_every, stop).await });
         if let Some(s3) = services.s3.clone() {
             let stop = self.stop_internal.clone();
             self.tasks.spawn(async move { s3.sweep(stop).await });

@@ -191,6 +191,35 @@ async fn a_running_request_is_answered_before_the_stack_stops() {
 }
 
 #[tokio::test]
+async fn expired_items_are_deleted_as_often_as_the_option_says() {
+    let table = "
+  Items:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      TableName: items
+      BillingMode: PAY_PER_REQUEST
+      AttributeDefinitions: [{AttributeName: pk, AttributeType: S}]
+      KeySchema: [{AttributeName: pk, KeyType: HASH}]
+      TimeToLiveSpecification: {AttributeName: expires, Enabled: true}
+";
+    let bench = Bench::start_in(&format!("{TEMPLATE}{table}"), &[], &["--ttl-every", "0.1"]).await.unwrap();
+    let tables = &bench.stack.services.dynamodb;
+    for (pk, expires) in [("old", "1700000000"), ("new", "4102444800")] {
+        let item = json!({"TableName": "items", "Item": {"pk": {"S": pk}, "expires": {"N": expires}}});
+        tables.expect("PutItem", &item).await.unwrap();
+    }
+    let deleted = async {
+        while tables.expect("Scan", &json!({"TableName": "items"})).await.unwrap()["Count"] != 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within("The expired item is deleted", deleted).await;
+    let left = tables.expect("Scan", &json!({"TableName": "items"})).await.unwrap();
+    assert_eq!(left["Items"][0]["pk"]["S"], "new");
+    within("The stack stops", bench.stack.stop(pending())).await;
+}
+
+#[tokio::test]
 async fn a_missing_template_is_an_error_that_names_the_option() {
     let folder = tempfile::tempdir().unwrap();
     let template = folder.path().join("template.yaml");
