@@ -15,13 +15,10 @@ use super::yaml::{Data, Entry, Node};
 
 /// Types that observe, administer or deliver a deployed stack. A stack without them does the same work, so nothing is
 /// said about them.
-pub(crate) const DEPLOYED_ONLY: [&str; 38] = [
+pub(crate) const DEPLOYED_ONLY: [&str; 35] = [
     "AWS::ApiGateway::Account",
-    "AWS::ApiGateway::ApiKey",
     "AWS::ApiGateway::Deployment",
     "AWS::ApiGateway::GatewayResponse",
-    "AWS::ApiGateway::UsagePlan",
-    "AWS::ApiGateway::UsagePlanKey",
     "AWS::ApiGatewayV2::ApiMapping",
     "AWS::ApiGatewayV2::Deployment",
     "AWS::ApiGatewayV2::DomainName",

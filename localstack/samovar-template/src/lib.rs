@@ -47,7 +47,7 @@ use yaml::{Data, Entry, Node};
 
 pub use error::{Findings, Problem as TemplateProblem, TemplateError};
 pub use model::{
-    Authorization, Authorizer, Backend, Bucket, BuildMethod, Code, Cors, CorsRule, Esbuild, EventInvokeConfig,
+    ApiKey, Authorization, Authorizer, Backend, Bucket, BuildMethod, Code, Cors, CorsRule, Esbuild, EventInvokeConfig,
     Expiration, Function, FunctionUrl, HttpApi, HttpRoute, IdentitySource, Integration, IntegrationResponse,
     IntegrationRole, JwtAuthorizer, LambdaAuthorizer, LocalState, Locals, MappedIntegration, Notification, Passthrough,
     PayloadFormat, Queue, RestApi, RestAuthorizer, RestCors, RestMock, RestRoute, Route, Schedule, Scheduler,
@@ -201,6 +201,7 @@ fn read(
         websocket_apis: resources::websocket_apis(&context, &functions, &policies),
         http_apis: resources::http_apis(&context, &functions),
         rest_apis: resources::rest_apis(&context, &functions),
+        api_keys: resources::api_keys(&context),
         topics: resources::topics(&context),
         local_state: local_state::read(template.node("Metadata"), &parameters, &tables, problems),
         tables,

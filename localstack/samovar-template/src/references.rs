@@ -111,6 +111,7 @@ impl Resource {
             Kind::FunctionUrl => self.attribute(scope, self.line, "FunctionArn"),
             Kind::ApiAuthorizer
             | Kind::ApiIntegration
+            | Kind::ApiKey
             | Kind::ApiModel
             | Kind::ApiRoute
             | Kind::EventInvokeConfig
@@ -119,6 +120,8 @@ impl Resource {
             | Kind::ResponseHeadersPolicy
             | Kind::RouteResponse
             | Kind::Subscription
+            | Kind::UsagePlan
+            | Kind::UsagePlanKey
             | Kind::UserPoolClient => Ok(self.id.clone()),
         }
     }
@@ -178,6 +181,8 @@ impl Resource {
             (Kind::ApiAuthorizer, "AuthorizerId") => self.id.clone(),
             (Kind::ApiIntegration, "IntegrationId") => self.id.clone(),
             (Kind::IntegrationResponse, "IntegrationResponseId") => self.id.clone(),
+            (Kind::ApiKey, "APIKeyId") => self.id.clone(),
+            (Kind::UsagePlan | Kind::UsagePlanKey, "Id") => self.id.clone(),
             (Kind::ApiModel, "ModelId") => self.id.clone(),
             (Kind::EventSourceMapping, "Id") => self.id.clone(),
             (Kind::EventSourceMapping, "EventSourceMappingArn") => {
@@ -226,6 +231,7 @@ impl Resource {
             Kind::ApiStage | Kind::HttpApi | Kind::RestApi => "StageName",
             Kind::ApiAuthorizer
             | Kind::ApiIntegration
+            | Kind::ApiKey
             | Kind::ApiModel
             | Kind::ApiRoute
             | Kind::EventInvokeConfig
@@ -235,6 +241,8 @@ impl Resource {
             | Kind::ResponseHeadersPolicy
             | Kind::RouteResponse
             | Kind::Subscription
+            | Kind::UsagePlan
+            | Kind::UsagePlanKey
             | Kind::UserPool
             | Kind::UserPoolClient
             | Kind::WebSocketApi => "",
@@ -288,6 +296,8 @@ impl Resource {
             Kind::ApiRoute => &["RouteId"],
             Kind::ApiAuthorizer => &["AuthorizerId"],
             Kind::ApiIntegration => &["IntegrationId"],
+            Kind::ApiKey => &["APIKeyId"],
+            Kind::UsagePlan | Kind::UsagePlanKey => &["Id"],
             Kind::ApiModel => &["ModelId"],
             Kind::IntegrationResponse => &["IntegrationResponseId"],
             Kind::EventInvokeConfig => &[],

@@ -7,6 +7,7 @@ use super::yaml::Node;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
+    ApiKey,
     ApiAuthorizer,
     ApiIntegration,
     ApiModel,
@@ -29,6 +30,8 @@ pub(crate) enum Kind {
     Subscription,
     Table,
     Topic,
+    UsagePlan,
+    UsagePlanKey,
     UserPool,
     UserPoolClient,
     UserPoolDomain,
@@ -41,7 +44,10 @@ pub(crate) const RAW_FUNCTION: &str = "AWS::Lambda::Function";
 pub(crate) const SIMPLE_TABLE: &str = "AWS::Serverless::SimpleTable";
 
 /// The types that are understood.
-pub(crate) const TYPES: [(&str, Kind); 29] = [
+pub(crate) const TYPES: [(&str, Kind); 32] = [
+    ("AWS::ApiGateway::ApiKey", Kind::ApiKey),
+    ("AWS::ApiGateway::UsagePlan", Kind::UsagePlan),
+    ("AWS::ApiGateway::UsagePlanKey", Kind::UsagePlanKey),
     (RAW_API, Kind::WebSocketApi),
     ("AWS::ApiGatewayV2::Authorizer", Kind::ApiAuthorizer),
     ("AWS::ApiGatewayV2::Integration", Kind::ApiIntegration),

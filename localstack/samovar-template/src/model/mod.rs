@@ -7,11 +7,13 @@ use std::time::Duration;
 use super::error::Problem;
 use super::route_key::RouteKey;
 
+mod api_key;
 mod event_invoke;
 mod function;
 mod rest_api;
 mod websocket;
 
+pub use api_key::ApiKey;
 pub use event_invoke::{EventInvokeConfig, Notification, Target};
 pub use function::{
     BuildMethod, Code, Esbuild, Function, FunctionUrl, Schedule, Scheduler, SqsEventSource, StreamEventSource, Trigger,
@@ -52,6 +54,8 @@ pub struct Template {
     pub http_apis: Vec<HttpApi>,
     /// `AWS::Serverless::Api` and the implicit one.
     pub rest_apis: Vec<RestApi>,
+    /// The `AWS::ApiGateway::ApiKey`s that are enabled.
+    pub api_keys: Vec<ApiKey>,
     /// `AWS::SNS::Topic`.
     pub topics: Vec<Topic>,
     /// `AWS::SQS::Queue`.

@@ -3,6 +3,7 @@
 //! To add a type, add a [`Kind`](crate::resource::Kind), the values of its references (`references.rs`), and a module
 //! here.
 
+pub(crate) mod api_key;
 mod aws_policy;
 pub(crate) mod bucket;
 pub(crate) mod code;
@@ -46,6 +47,7 @@ use crate::resource::{Kind, Resource};
 use crate::scope::Scope;
 use crate::yaml::Entry;
 
+pub(crate) use api_key::api_keys;
 pub(crate) use bucket::buckets;
 pub(crate) use function::{FUNCTION, functions};
 pub(crate) use http_api::{HTTP_API, http_apis};

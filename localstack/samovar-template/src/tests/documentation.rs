@@ -4,9 +4,9 @@ use crate::declarations::DEPLOYED_ONLY;
 use crate::fields::Schema;
 use crate::resource::TYPES;
 use crate::resources::{
-    bucket, code, esbuild, event, event_invoke, event_source, event_source_mapping, function, function_url, http_api,
-    http_event, integration, notification, policy, queue, raw_api, response_headers, rest_api, rest_event, schedule,
-    simple_table, stream_source, table, table_keys, topic, trigger, user_pool, websocket,
+    api_key, bucket, code, esbuild, event, event_invoke, event_source, event_source_mapping, function, function_url,
+    http_api, http_event, integration, notification, policy, queue, raw_api, response_headers, rest_api, rest_event,
+    schedule, simple_table, stream_source, table, table_keys, topic, trigger, user_pool, websocket,
 };
 use crate::{declarations, local_state, parameters, rules, static_site};
 
@@ -112,6 +112,10 @@ const GROUPS: [(&str, &[&Schema]); 13] = [
     (
         "APIs of CloudFormation",
         &[
+            &api_key::API_KEY,
+            &api_key::USAGE_PLAN,
+            &api_key::API_STAGE,
+            &api_key::USAGE_PLAN_KEY,
             &raw_api::API,
             &raw_api::ROUTE,
             &raw_api::INTEGRATION,

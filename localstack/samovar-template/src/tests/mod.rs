@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{IdentitySource, Locals, Template, TemplateError, load, parse, to_json};
 
+mod api_keys;
 mod buckets;
 mod cross_checks;
 mod documentation;

@@ -146,10 +146,13 @@ impl Found<'_> {
 
     fn websocket_api(&mut self, api: &WebSocketApi) {
         let id = &api.logical_id;
-        for (key, route) in &api.routes {
-            if route.api_key_required {
-                self.add(id, &format!("the API key of the route {key} is not checked here"));
-            }
+        let place = (api.api_id.clone(), api.stage.clone());
+        let has_keys = self.template.api_keys.iter().any(|key| key.stages.contains(&place));
+        for (key, _) in api.routes.iter().filter(|(_, route)| route.api_key_required && !has_keys) {
+            self.add(
+                id,
+                &format!("the route {key} needs an API key, and no usage plan of the template has one for it"),
+            );
         }
         for (key, route) in &api.routes {
             if let Integration::Mapped(mapped) = &route.integration
@@ -282,7 +285,7 @@ mod tests {
             (
                 "Timeout: 3",
                 socket("ApiKeyRequired: true"),
-                vec![(4, "W: the API key of the route $connect is not checked here")],
+                vec![(4, "W: the route $connect needs an API key, and no usage plan of the template has one for it")],
             ),
             (
                 "Timeout: 3",

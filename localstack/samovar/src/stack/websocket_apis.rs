@@ -51,6 +51,7 @@ pub(super) fn websocket_apis(
     let backends = Backends { services: Some(Arc::clone(services)), ..Backends::default() };
     let mut apis: Vec<Arc<Api>> = Vec::new();
     for spec in &template.websocket_apis {
+        let place = (spec.api_id.clone(), spec.stage.clone());
         let limits = Limits { idle: options.websocket_idle, life: options.websocket_life, ..Limits::default() };
         apis.push(Arc::new(Api {
             spec: spec.clone(),
@@ -61,6 +62,12 @@ pub(super) fn websocket_apis(
             in_order: options.websocket_in_order,
             invoker: Arc::clone(&edge.invoker),
             keys: edge.keys.clone(),
+            api_keys: template
+                .api_keys
+                .iter()
+                .filter(|key| key.stages.contains(&place))
+                .map(|key| key.value.clone())
+                .collect(),
             backends: backends.clone(),
             door: edge.door.clone(),
             registry: Registry::default(),

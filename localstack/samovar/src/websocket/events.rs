@@ -21,6 +21,8 @@ pub(crate) struct Client {
     pub user_agent: Option<String>,
     /// The one who has signed the handshake, if it had to be signed.
     pub signer: Option<Signer>,
+    /// Whether it has given an API key that is taken here.
+    pub has_api_key: bool,
     /// `requestContext.authorizer` of every later event.
     pub authorizer: Option<Map<String, Value>>,
 }

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::events::{self, Client, Closed, Handshake};
 use super::registry::Connection;
-use super::{Api, connection, iam, integration};
+use super::{Api, api_key, connection, iam, integration};
 use crate::authorizer::policy::{Verdict, evaluate};
 use crate::chaos::{DISCONNECT, GATEWAY};
 use crate::clock::now_ms;
@@ -44,6 +44,7 @@ pub(crate) async fn upgrade(api: Arc<Api>, mut request: Request<Body>, peer: Soc
         source_ip: peer.ip().to_string(),
         user_agent: text(&head.headers, USER_AGENT.as_str()),
         signer,
+        has_api_key: false,
         authorizer: None,
     };
     let (answer, response) = oneshot::channel();
@@ -62,7 +63,13 @@ async fn run_connection(
     answer: oneshot::Sender<Response<Body>>,
 ) {
     let admitted = async {
-        client.authorizer = authorize(&api, &client, &handshake).await?;
+        let (authorizer, usage_identifier_key) = authorize(&api, &client, &handshake).await?;
+        client.authorizer = authorizer;
+        client.has_api_key = api_key::has_key(&api, &handshake.headers, usage_identifier_key.as_deref());
+        let is_needed = api.spec.routes.get("$connect").is_some_and(|route| route.api_key_required);
+        if is_needed && !client.has_api_key {
+            return Err(refuse(StatusCode::FORBIDDEN, "Forbidden"));
+        }
         connect(&api, &client, &handshake).await
     };
     let subprotocol = match admitted.await {
@@ -94,14 +101,11 @@ async fn run_connection(
     }
 }
 
-type AuthorizerContext = Option<serde_json::Map<String, Value>>;
+/// The context that the authorizer gives a client, and the API key that it knows of it.
+type Authorized = (Option<serde_json::Map<String, Value>>, Option<String>);
 
-async fn authorize(
-    api: &Arc<Api>,
-    client: &Client,
-    handshake: &Handshake,
-) -> Result<AuthorizerContext, Response<Body>> {
-    let Some(authorizer) = &api.spec.authorizer else { return Ok(None) };
+async fn authorize(api: &Arc<Api>, client: &Client, handshake: &Handshake) -> Result<Authorized, Response<Body>> {
+    let Some(authorizer) = &api.spec.authorizer else { return Ok((None, None)) };
     let unauthorized = || refuse(StatusCode::UNAUTHORIZED, "Unauthorized");
     let broken = || refuse(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error");
     if !authorizer.identity_sources.iter().all(|source| is_present(api, source, handshake)) {
@@ -116,9 +120,12 @@ async fn authorize(
             return Err(broken());
         }
     };
-    let answer = serde_json::from_slice(&answer).unwrap_or(Value::Null);
+    let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
     match evaluate(&answer, &events::method_arn(api)) {
-        Verdict::Allow(context) => Ok(Some(context)),
+        Verdict::Allow(context) => {
+            let key = answer.get("usageIdentifierKey").and_then(Value::as_str);
+            Ok((Some(context), key.map(str::to_owned)))
+        }
         Verdict::Deny { .. } => Err(refuse(StatusCode::FORBIDDEN, "User is not authorized to access this resource")),
         Verdict::Malformed(why) => {
             tracing::warn!("{}: the answer is not a valid authorizer's answer: {why}", authorizer.function);

@@ -3,7 +3,8 @@
 //!
 //! - [`handshake`] decides whether a client gets in, and [`connection`] owns an open socket until it is closed.
 //! - [`events`] builds events, [`routes`] selects the route for a frame and returns its answer, and [`integration`]
-//!   calls what a route calls. [`model`] and [`throttle`] decide which messages are taken, and [`iam`] which signatures.
+//!   calls what a route calls. [`model`] and [`throttle`] decide which messages are taken, [`iam`] and [`api_key`] which
+//!   signatures and keys.
 //! - [`registry`] knows the open connections, [`management`] is `@connections`, and [`router()`] receives requests.
 //!
 //! A connection is in the registry from the moment its `$connect` has answered until its socket begins to close. Before
@@ -11,6 +12,7 @@
 //! client left during the handshake.
 
 mod answer;
+mod api_key;
 pub(crate) mod connection;
 pub(crate) mod events;
 pub(crate) mod handshake;
@@ -81,6 +83,8 @@ pub(crate) struct Api {
     pub invoker: Arc<dyn Invoker>,
     /// The credentials that handshakes may be signed with.
     pub keys: Keys,
+    /// The API keys that a usage plan takes for this API and its stage.
+    pub api_keys: Vec<String>,
     /// What integrations call that are no functions behind a proxy.
     pub backends: Backends,
     /// The calls of functions to `@connections` pass this door, and so does each `$disconnect`.

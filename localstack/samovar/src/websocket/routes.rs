@@ -111,6 +111,9 @@ impl Dispatcher {
 async fn handle(api: &Arc<Api>, connection: &Connection, route_key: &str, frame: &str) {
     let Some(route) = api.spec.routes.get(route_key) else { return };
     let request_id = gateway_id();
+    if route.api_key_required && !connection.client.has_api_key {
+        return refuse(api, connection, "Forbidden", &request_id);
+    }
     let event = events::message(api, &connection.client, route_key, &request_id, frame);
     if let Err(why) = model::check(api, route, &event) {
         tracing::warn!(route = route_key, connection = connection.client.connection_id, "A message was refused: {why}");

@@ -263,3 +263,50 @@ async fn without_connect_and_disconnect_routes_every_client_gets_in() {
     client.close(None).await;
     bench.drained().await;
 }
+
+#[tokio::test]
+async fn an_api_key_is_needed_where_the_route_says_so() {
+    let bench = Bench::with(|api| {
+        route(api, "$connect").api_key_required = true;
+        route(api, "echo").api_key_required = true;
+    })
+    .await;
+    let with = |key: &'static str| {
+        let mut request = bench.request();
+        request.headers_mut().insert("X-Api-Key", HeaderValue::from_static(key));
+        request
+    };
+    let (status, body) = bench.refused().await;
+    assert_eq!((status, &body["message"]), (403, &json!("Forbidden")));
+    assert_eq!(client::upgrade(with("another")).await.expect_err("refused").0, 403);
+    assert_eq!(bench.functions.count("connect"), 0);
+    let (socket, _) = client::upgrade(with("a-key")).await.unwrap();
+    let mut client = Client { id: bench.connected().await, socket };
+    client.send(r#"{"action":"echo"}"#).await;
+    assert_eq!(client.json().await, json!({ "action": "echo" }));
+}
+
+#[tokio::test]
+async fn a_message_to_a_route_that_needs_an_api_key_is_forbidden_without_one() {
+    let bench = Bench::with(|api| route(api, "echo").api_key_required = true).await;
+    let mut client = bench.connect().await;
+    client.send(r#"{"action":"echo"}"#).await;
+    assert_eq!(client.json().await["message"], "Forbidden");
+    assert_eq!(bench.functions.count("echo"), 0);
+}
+
+#[tokio::test]
+async fn the_authorizer_may_know_the_api_key() {
+    let bench = Bench::with(|api| {
+        let identity_sources = vec![IdentitySource::QueryString("token".into())];
+        api.spec.authorizer = Some(Authorizer { function: "authorizer".into(), identity_sources });
+        api.spec.api_key_selection = Some("$context.authorizer.usageIdentifierKey".to_owned());
+        route(api, "$connect").api_key_required = true;
+    })
+    .await;
+    assert_eq!(bench.refused().await.0, 403, "the authorizer lets the client in, but knows no key");
+    let mut answer = allow();
+    answer["usageIdentifierKey"] = "a-key".into();
+    bench.functions.answers("authorizer", answer);
+    assert!(bench.upgrade().await.is_ok());
+}

@@ -76,6 +76,7 @@ impl Bench {
             limits: Limits { idle: NEVER, life: NEVER, close: NEVER, ..Limits::default() },
             invoker: Arc::clone(&functions) as _,
             keys: Keys::of(["caller"].into_iter(), None),
+            api_keys: vec!["a-key".to_owned()],
             backends: Backends::default(),
             door: Door::default(),
             registry: Registry::default(),
