@@ -17,6 +17,7 @@ mod disk;
 pub mod door;
 pub mod dynamodb;
 pub mod event_queues;
+pub mod eventbridge;
 pub mod faults;
 #[cfg(test)]
 mod hostile;
@@ -32,7 +33,7 @@ pub mod s3;
 pub mod streams;
 pub mod targets;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -49,6 +50,7 @@ pub use credentials::{Caller, Credentials, OTHER, SECRET_KEY, SESSION_TOKEN, acc
 
 use door::Door;
 use dynamodb::{DynamoDb, EarlierReads, StaleReads};
+use eventbridge::{EVENTS, EventBridge};
 use faults::Faults;
 use meter::Meter;
 use permissions::{Account, Denied};
@@ -76,6 +78,7 @@ pub struct Services {
     pub meter: Arc<Meter>,
     /// The faults to inject at the door.
     pub faults: Arc<Faults>,
+    eventbridge: OnceLock<Arc<EventBridge>>,
     door: Door,
     earlier_reads: EarlierReads,
 }
@@ -92,9 +95,21 @@ impl Services {
             s3: s3.map(Arc::new),
             meter,
             faults,
+            eventbridge: OnceLock::new(),
             door,
             earlier_reads: EarlierReads::default(),
         })
+    }
+
+    /// From now on, `PutEvents` is served. It can't be changed afterwards.
+    pub fn serve_events(&self, eventbridge: Arc<EventBridge>) {
+        // A second one is ignored.
+        let _ = self.eventbridge.set(eventbridge);
+    }
+
+    /// The buses and rules, if they are served.
+    pub fn eventbridge(&self) -> Option<&EventBridge> {
+        self.eventbridge.get().map(Arc::as_ref)
     }
 
     /// The door of these services, for others that functions call.
@@ -143,6 +158,7 @@ impl Services {
             Some(("DynamoDB_20120810", operation)) if !streams::is_operation(operation) => ("dynamodb", operation),
             Some(("DynamoDBStreams_20120810", operation)) => (STREAMS, operation),
             Some(("AmazonSQS", operation)) => ("sqs", operation),
+            Some(("AWSEvents", operation)) if self.eventbridge.get().is_some() => (EVENTS, operation),
             _ => {
                 let message = format!(
                     "The local stack has no service for X-Amz-Target \"{target}\", \
@@ -154,6 +170,7 @@ impl Services {
         let queue = if service == "sqs" { queue_of(&body) } else { String::new() };
         let needed = |account: &Account| match service {
             "sqs" => needs::of_queue_call(operation, &queue, account),
+            EVENTS => eventbridge::needs(operation, &body, account),
             STREAMS => streams::needs(operation, &body, account, self.dynamodb.stream_arns()),
             _ => needs::of_table_call(operation, &body, account),
         };
@@ -186,6 +203,9 @@ impl Services {
         if service == "sqs" {
             self.meter.queue_request(queue, body.len());
             return self.queues.call(operation, body).await;
+        }
+        if let (EVENTS, Some(eventbridge)) = (service, self.eventbridge.get()) {
+            return eventbridge.call(operation, &body).await;
         }
         if service == STREAMS {
             return self.dynamodb.streams_call(operation, body).await;

@@ -257,6 +257,7 @@ mod tests {
             cors: Vec::new(),
             expirations: Vec::new(),
             notifications: Vec::new(),
+            event_bridge: false,
         }
     }
 

@@ -47,12 +47,12 @@ use yaml::{Data, Entry, Node};
 
 pub use error::{Findings, Problem as TemplateProblem, TemplateError};
 pub use model::{
-    ApiKey, Authorization, Authorizer, Backend, Bucket, BuildMethod, Code, Cors, CorsRule, Esbuild, EventInvokeConfig,
-    Expiration, Function, FunctionUrl, HttpApi, HttpRoute, IdentitySource, Integration, IntegrationResponse,
-    IntegrationRole, JwtAuthorizer, LambdaAuthorizer, LocalState, Locals, MappedIntegration, Notification, Passthrough,
-    PayloadFormat, Queue, RestApi, RestAuthorizer, RestCors, RestMock, RestRoute, Route, Schedule, Scheduler,
-    SiteBuild, SqsEventSource, StaticSite, StreamEventSource, Subscription, Table, TableView, Target, Template,
-    Throttle, Topic, Trigger, WebSocketApi,
+    ApiKey, Authorization, Authorizer, Backend, Bucket, BuildMethod, Code, Cors, CorsRule, Esbuild, EventBus,
+    EventInvokeConfig, EventRule, Expiration, Function, FunctionUrl, HttpApi, HttpRoute, IdentitySource, Integration,
+    IntegrationResponse, IntegrationRole, JwtAuthorizer, LambdaAuthorizer, LocalState, Locals, MappedIntegration,
+    Notification, Passthrough, PayloadFormat, Queue, RestApi, RestAuthorizer, RestCors, RestMock, RestRoute, Route,
+    RuleTarget, Schedule, Scheduler, SiteBuild, SqsEventSource, StaticSite, StreamEventSource, Subscription, Table,
+    TableView, Target, Template, Throttle, Topic, Trigger, WebSocketApi,
 };
 pub use route_key::{RouteKey, Segment};
 pub use selection::Selection;
@@ -203,6 +203,8 @@ fn read(
         rest_apis: resources::rest_apis(&context, &functions),
         api_keys: resources::api_keys(&context),
         topics: resources::topics(&context),
+        event_buses: resources::event_buses(&context),
+        event_rules: resources::event_rules(&context),
         local_state: local_state::read(template.node("Metadata"), &parameters, &tables, problems),
         tables,
         buckets,

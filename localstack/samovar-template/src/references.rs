@@ -5,6 +5,7 @@
 
 use super::error::{Problem, hint};
 use super::resource::{Kind, Resource};
+use super::resources::event_rule::DEFAULT_BUS;
 use super::scope::{PARTITION, Scope, URL_SUFFIX};
 use super::yaml::{Data, Node};
 
@@ -101,7 +102,11 @@ impl Scope<'_> {
 impl Resource {
     pub(crate) fn reference(&self, scope: &Scope<'_>) -> Result<String, Problem> {
         match self.kind {
-            Kind::Bucket | Kind::Function | Kind::Policy | Kind::Role | Kind::Table => self.name(scope),
+            Kind::Bucket | Kind::EventBus | Kind::Function | Kind::Policy | Kind::Role | Kind::Table => {
+                self.name(scope)
+            }
+            // A rule of another bus than the default one is named together with its bus.
+            Kind::EventRule => Ok(self.rule_path(scope)?.replace('/', "|")),
             Kind::ManagedPolicy => self.attribute(scope, self.line, "PolicyArn"),
             Kind::Queue => self.attribute(scope, self.line, "QueueUrl"),
             Kind::Topic => self.attribute(scope, self.line, "TopicArn"),
@@ -162,6 +167,9 @@ impl Resource {
             }
             (Kind::Table, "Arn") => arn("dynamodb", format!("table/{}", self.name(scope)?)),
             (Kind::Table, "StreamArn") => arn("dynamodb", format!("table/{}/stream/{STREAM_LABEL}", self.name(scope)?)),
+            (Kind::EventBus, "Arn") => arn("events", format!("event-bus/{}", self.name(scope)?)),
+            (Kind::EventBus, "Name") => self.name(scope)?,
+            (Kind::EventRule, "Arn") => arn("events", format!("rule/{}", self.rule_path(scope)?)),
             (Kind::ManagedPolicy, "PolicyArn") => iam_arn("policy", self.name(scope)?),
             (Kind::Role, "Arn") => iam_arn("role", self.name(scope)?),
             (Kind::Role, "RoleId") => self.id.clone(),
@@ -212,6 +220,16 @@ impl Resource {
         }
     }
 
+    /// The name of a rule, behind that of its bus unless it is the default one.
+    fn rule_path(&self, scope: &Scope<'_>) -> Result<String, Problem> {
+        let bus = match self.properties.get("EventBusName") {
+            Some(node) => scope.text(node, "AWS::Events::Rule.EventBusName")?,
+            None => DEFAULT_BUS.to_owned(),
+        };
+        let (name, bus) = (self.name(scope)?, bus.rsplit('/').next().unwrap_or_default());
+        Ok(if bus == DEFAULT_BUS { name } else { format!("{bus}/{name}") })
+    }
+
     pub(crate) fn api_id(&self) -> String {
         self.id.to_lowercase()
     }
@@ -220,6 +238,7 @@ impl Resource {
     pub(crate) fn name(&self, scope: &Scope<'_>) -> Result<String, Problem> {
         let property = match self.kind {
             Kind::Bucket => "BucketName",
+            Kind::EventBus | Kind::EventRule => "Name",
             Kind::Function => "FunctionName",
             Kind::Queue => "QueueName",
             Kind::Table => "TableName",
@@ -284,6 +303,8 @@ impl Resource {
             Kind::Function => &["Alias", "Arn", "Version"],
             Kind::FunctionUrl => &["FunctionArn", "FunctionUrl"],
             Kind::Table => &["Arn", "StreamArn"],
+            Kind::EventBus => &["Arn", "Name"],
+            Kind::EventRule => &["Arn"],
             Kind::Bucket => &["Arn", "DomainName", "DualStackDomainName", "RegionalDomainName", "WebsiteURL"],
             Kind::Queue => &["Arn", "QueueName", "QueueUrl"],
             Kind::Topic => &["TopicArn", "TopicName"],

@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     ApiStage,
     Bucket,
     EventInvokeConfig,
+    EventBus,
+    EventRule,
     EventSourceMapping,
     Function,
     FunctionUrl,
@@ -44,7 +46,7 @@ pub(crate) const RAW_FUNCTION: &str = "AWS::Lambda::Function";
 pub(crate) const SIMPLE_TABLE: &str = "AWS::Serverless::SimpleTable";
 
 /// The types that are understood.
-pub(crate) const TYPES: [(&str, Kind); 32] = [
+pub(crate) const TYPES: [(&str, Kind); 34] = [
     ("AWS::ApiGateway::ApiKey", Kind::ApiKey),
     ("AWS::ApiGateway::UsagePlan", Kind::UsagePlan),
     ("AWS::ApiGateway::UsagePlanKey", Kind::UsagePlanKey),
@@ -61,6 +63,8 @@ pub(crate) const TYPES: [(&str, Kind); 32] = [
     ("AWS::Cognito::UserPoolClient", Kind::UserPoolClient),
     ("AWS::Cognito::UserPoolDomain", Kind::UserPoolDomain),
     ("AWS::DynamoDB::Table", Kind::Table),
+    ("AWS::Events::EventBus", Kind::EventBus),
+    ("AWS::Events::Rule", Kind::EventRule),
     ("AWS::IAM::ManagedPolicy", Kind::ManagedPolicy),
     ("AWS::IAM::Policy", Kind::Policy),
     ("AWS::IAM::Role", Kind::Role),

@@ -48,7 +48,7 @@ fn place(request: &Request) -> Option<&'static str> {
     let service = if last == "s3" || last.starts_with("s3-") { "s3" } else { labels.next().unwrap_or(last) };
     Some(match service {
         "execute-api" | "s3" => "",
-        "dynamodb" | "sqs" => samovar_services::PATH,
+        "dynamodb" | "events" | "sqs" => samovar_services::PATH,
         _ => other_services::PATH,
     })
 }

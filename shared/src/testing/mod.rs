@@ -89,8 +89,14 @@ impl Stack {
     /// The stack with a bucket as well.
     pub(crate) fn with_storage(max_clients: u32, lease: Duration, first_message: Duration) -> Self {
         let (logical_id, name) = ("MediaBucket".to_owned(), BUCKET.to_owned());
-        let bucket =
-            samovar_template::Bucket { logical_id, name, cors: vec![], expirations: vec![], notifications: vec![] };
+        let bucket = samovar_template::Bucket {
+            logical_id,
+            name,
+            cors: vec![],
+            expirations: vec![],
+            notifications: vec![],
+            event_bridge: false,
+        };
         let callers = ["janitor", "tests", "worker"].into_iter();
         let s3 = S3::open(None, &[bucket], callers, Duration::from_secs(24 * 3600), Notifications::default())
             .expect("a bucket");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use samovar_eventbridge::{Pattern, TimeZone};
 
-use super::{Cors, EventInvokeConfig};
+use super::{Cors, EventInvokeConfig, EventRule};
 
 /// `AWS::Serverless::Function` or `AWS::Lambda::Function`.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +50,8 @@ pub struct Function {
     pub event_sources: Vec<SqsEventSource>,
     /// Its events of the types `Schedule` and `ScheduleV2`.
     pub schedules: Vec<Schedule>,
+    /// The rules of EventBridge for its events of the types `EventBridgeRule` and `CloudWatchEvent`.
+    pub rules: Vec<EventRule>,
     /// Its other events.
     pub triggers: Vec<Trigger>,
     /// Its asynchronous invocations.

@@ -9,12 +9,14 @@ use super::route_key::RouteKey;
 
 mod api_key;
 mod event_invoke;
+mod event_rule;
 mod function;
 mod rest_api;
 mod websocket;
 
 pub use api_key::ApiKey;
 pub use event_invoke::{EventInvokeConfig, Notification, Target};
+pub use event_rule::{EventBus, EventRule, RuleTarget};
 pub use function::{
     BuildMethod, Code, Esbuild, Function, FunctionUrl, Schedule, Scheduler, SqsEventSource, StreamEventSource, Trigger,
 };
@@ -58,6 +60,10 @@ pub struct Template {
     pub api_keys: Vec<ApiKey>,
     /// `AWS::SNS::Topic`.
     pub topics: Vec<Topic>,
+    /// `AWS::Events::EventBus`.
+    pub event_buses: Vec<EventBus>,
+    /// `AWS::Events::Rule`, without those that SAM makes of functions' events: [`Function::rules`].
+    pub event_rules: Vec<EventRule>,
     /// `AWS::SQS::Queue`.
     pub queues: Vec<Queue>,
     /// `AWS::DynamoDB::Table` and `AWS::Serverless::SimpleTable`.
@@ -325,6 +331,8 @@ pub struct Bucket {
     pub expirations: Vec<Expiration>,
     /// `NotificationConfiguration`, without those for functions.
     pub notifications: Vec<Notification>,
+    /// Whether its events are put on the default bus of EventBridge.
+    pub event_bridge: bool,
 }
 
 /// A rule of a bucket's `CorsConfiguration`.

@@ -107,6 +107,7 @@ fn build(context: &Context<'_>, resource: &Resource) -> Option<Bucket> {
         cors: cors.iter().map(cors_rule).collect(),
         expirations: lifecycle.iter().filter_map(expiration).collect(),
         notifications: notification::read(context, &fields),
+        event_bridge: notification::to_event_bridge(&fields),
     })
 }
 

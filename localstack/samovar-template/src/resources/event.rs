@@ -2,12 +2,13 @@
 //! are read together with their API (`http_event`, `rest_event`).
 
 use super::Context;
+use super::event_rule;
 use super::event_source::source;
 use super::schedule;
 use super::trigger;
 use crate::error::hint;
 use crate::fields::{Fields, Schema};
-use crate::model::{Queue, Schedule, SqsEventSource, Trigger};
+use crate::model::{EventRule, Queue, Schedule, SqsEventSource, Trigger};
 use crate::resource::Resource;
 use crate::yaml::{Data, Entry, Node};
 
@@ -17,14 +18,23 @@ pub(crate) const HTTP_API: &str = "HttpApi";
 pub(crate) const REST_API: &str = "Api";
 
 /// The types that the local stack reads, and those of which it only knows the names.
-const TYPES: [&str; 8] = [HTTP_API, REST_API, "DynamoDB", "S3", "SNS", "SQS", "Schedule", "ScheduleV2"];
-const PASSED_OVER: [&str; 12] = [
-    "AlexaSkill",
+const TYPES: [&str; 10] = [
+    HTTP_API,
+    REST_API,
     "CloudWatchEvent",
+    "DynamoDB",
+    "EventBridgeRule",
+    "S3",
+    "SNS",
+    "SQS",
+    "Schedule",
+    "ScheduleV2",
+];
+const PASSED_OVER: [&str; 10] = [
+    "AlexaSkill",
     "CloudWatchLogs",
     "Cognito",
     "DocumentDB",
-    "EventBridgeRule",
     "IoTRule",
     "Kinesis",
     "MQ",
@@ -41,6 +51,7 @@ pub(crate) const EVENT: Schema =
 pub(super) struct Sources {
     pub(super) queues: Vec<SqsEventSource>,
     pub(super) schedules: Vec<Schedule>,
+    pub(super) rules: Vec<EventRule>,
     pub(super) triggers: Vec<Trigger>,
 }
 
@@ -101,6 +112,7 @@ pub(super) fn events(
         match name.as_str() {
             "SQS" => sources.queues.extend(source(&event, timeout_seconds, context, queues)),
             "Schedule" | "ScheduleV2" => drop(schedule::read(&event, &name, context, &mut sources)),
+            "CloudWatchEvent" | "EventBridgeRule" => sources.rules.extend(event_rule::of_event(&event, context)),
             _ => sources.triggers.extend(trigger::read(&event, &name, context)),
         }
     }

@@ -183,7 +183,7 @@ fn build(
     let of_events = sources.queues.len();
     event_source_mapping::add(context, resource, timeout, queues, &mut sources);
     sources.triggers.extend(notification::of_function(context, resource));
-    let Sources { queues: event_sources, schedules, triggers } = sources;
+    let Sources { queues: event_sources, schedules, rules, triggers } = sources;
     check_reservation(
         fields,
         reserved_concurrency,
@@ -224,6 +224,7 @@ fn build(
         policies,
         event_sources,
         schedules,
+        rules,
         triggers,
         event_invoke: event_invoke::of_function(context, resource, fields),
         url: function_url::of(context, resource),

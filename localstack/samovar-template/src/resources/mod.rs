@@ -10,6 +10,7 @@ pub(crate) mod code;
 pub(crate) mod esbuild;
 pub(crate) mod event;
 pub(crate) mod event_invoke;
+pub(crate) mod event_rule;
 pub(crate) mod event_source;
 pub(crate) mod event_source_mapping;
 pub(crate) mod function;
@@ -49,6 +50,7 @@ use crate::yaml::Entry;
 
 pub(crate) use api_key::api_keys;
 pub(crate) use bucket::buckets;
+pub(crate) use event_rule::{event_buses, event_rules};
 pub(crate) use function::{FUNCTION, functions};
 pub(crate) use http_api::{HTTP_API, http_apis};
 pub(crate) use policy::Policies;
@@ -63,9 +65,10 @@ pub(crate) use websocket::{WEBSOCKET_API, websocket_apis};
 
 /// Properties that may refer to resources which are not run here: nothing that they say of such a resource has an
 /// effect.
-const LENIENT: [&str; 10] = [
+const LENIENT: [&str; 12] = [
     "DestinationConfig",
     "EventInvokeConfig",
+    "EventBusName",
     "Events",
     "IntegrationUri",
     "ManagedPolicyArns",
@@ -74,6 +77,7 @@ const LENIENT: [&str; 10] = [
     "PolicyDocument",
     "Role",
     "Roles",
+    "Targets",
 ];
 
 /// The inputs of the functions that build the model.

@@ -20,6 +20,9 @@ pub(crate) const NOTIFICATIONS: Schema = Schema {
     ignored: &[],
 };
 
+pub(crate) const EVENT_BRIDGE: Schema =
+    Schema { subject: "EventBridgeConfiguration", required: &[], optional: &["EventBridgeEnabled"], ignored: &[] };
+
 pub(crate) const OF_FUNCTION: Schema = Schema {
     subject: "A configuration of LambdaConfigurations",
     required: &["Event", "Function"],
@@ -44,10 +47,6 @@ pub(crate) const OF_TOPIC: Schema = Schema {
 /// The notifications for queues and topics. Those for functions are only checked: they are in the functions' own model.
 pub(super) fn read(context: &Context<'_>, bucket: &Fields<'_>) -> Vec<Notification> {
     let Some(notifications) = bucket.map("NotificationConfiguration", &NOTIFICATIONS) else { return Vec::new() };
-    if notifications.has("EventBridgeConfiguration") {
-        let line = notifications.line("EventBridgeConfiguration");
-        context.not_read(line, "The events of EventBridgeConfiguration are not read".to_owned());
-    }
     for one in notifications.maps("LambdaConfigurations", &OF_FUNCTION).unwrap_or_default() {
         if let Some(named) = one.text("Function")
             && context.function(&named).is_none()
@@ -67,6 +66,13 @@ pub(super) fn read(context: &Context<'_>, bucket: &Fields<'_>) -> Vec<Notificati
         }
     }
     read
+}
+
+/// Whether the bucket sends its events to EventBridge.
+pub(super) fn to_event_bridge(bucket: &Fields<'_>) -> bool {
+    let notifications = bucket.map("NotificationConfiguration", &NOTIFICATIONS);
+    let configuration = notifications.as_ref().and_then(|it| it.map("EventBridgeConfiguration", &EVENT_BRIDGE));
+    configuration.is_some_and(|configuration| configuration.boolean("EventBridgeEnabled").unwrap_or(true))
 }
 
 /// The notifications that buckets send to this function.

@@ -4,9 +4,9 @@ use crate::declarations::DEPLOYED_ONLY;
 use crate::fields::Schema;
 use crate::resource::TYPES;
 use crate::resources::{
-    api_key, bucket, code, esbuild, event, event_invoke, event_source, event_source_mapping, function, function_url,
-    http_api, http_event, integration, notification, policy, queue, raw_api, response_headers, rest_api, rest_event,
-    schedule, simple_table, stream_source, table, table_keys, topic, trigger, user_pool, websocket,
+    api_key, bucket, code, esbuild, event, event_invoke, event_rule, event_source, event_source_mapping, function,
+    function_url, http_api, http_event, integration, notification, policy, queue, raw_api, response_headers, rest_api,
+    rest_event, schedule, simple_table, stream_source, table, table_keys, topic, trigger, user_pool, websocket,
 };
 use crate::{declarations, local_state, parameters, rules, static_site};
 
@@ -59,6 +59,11 @@ const GROUPS: [(&str, &[&Schema]); 13] = [
     (
         "other events",
         &[
+            &event_rule::RULE_EVENT,
+            &event_rule::EVENT_BUS,
+            &event_rule::RULE,
+            &event_rule::TARGET,
+            &event_rule::TRANSFORMER,
             &schedule::RULE_EVENT,
             &schedule::SCHEDULE_EVENT,
             &trigger::S3_EVENT,
@@ -66,6 +71,7 @@ const GROUPS: [(&str, &[&Schema]); 13] = [
             &notification::KEY,
             &notification::RULE,
             &notification::NOTIFICATIONS,
+            &notification::EVENT_BRIDGE,
             &notification::OF_FUNCTION,
             &notification::OF_QUEUE,
             &notification::OF_TOPIC,

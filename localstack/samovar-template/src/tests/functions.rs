@@ -348,8 +348,14 @@ fn an_event_that_cannot_come_is_an_error_and_can_be_left_out() {
             "  B: {{Type: AWS::S3::Bucket, Properties: {{NotificationConfiguration: {{{more}}}}}}}\n"
         ))
     };
-    let message = "The events of EventBridgeConfiguration are not read (--allow-missing leaves them out)";
-    assert_problems(&notifications("EventBridgeConfiguration: {}"), &[(3, message)]);
+    for (configuration, expected) in [
+        ("EventBridgeConfiguration: {}", true),
+        ("EventBridgeConfiguration: {EventBridgeEnabled: true}", true),
+        ("EventBridgeConfiguration: {EventBridgeEnabled: false}", false),
+        ("LambdaConfigurations: []", false),
+    ] {
+        assert_eq!(read(&notifications(configuration)).buckets[0].event_bridge, expected, "{configuration}");
+    }
     let message = "A configuration of LambdaConfigurations.Function is \"x\", which is not the Arn of a function";
     assert_problems(
         &notifications("LambdaConfigurations: [{Event: 's3:ObjectCreated:*', Function: x}]"),

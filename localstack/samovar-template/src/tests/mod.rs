@@ -13,6 +13,7 @@ mod buckets;
 mod cross_checks;
 mod documentation;
 mod event_invoke;
+mod event_rules;
 mod functions;
 mod hostile;
 mod http_api;

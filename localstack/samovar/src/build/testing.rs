@@ -28,6 +28,7 @@ pub(crate) fn function(id: &str, runtime: &str, code_dir: &Path) -> Function {
         schedules: Vec::new(),
         triggers: Vec::new(),
         event_invoke: EventInvokeConfig::default(),
+        rules: Vec::new(),
         url: None,
     }
 }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 use samovar_services::Answer;
+use samovar_services::eventbridge::EVENTS;
 use samovar_services::faults::{self, Call};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -101,7 +102,8 @@ fn is_consistent(body: &[u8]) -> bool {
 /// The answer of a server error in the call's service.
 pub(super) fn refused(call: &Call) -> Answer {
     match call.service {
-        "dynamodb" => faults::internal_server_error(),
+        "dynamodb" | "dynamodbstreams" => faults::internal_server_error(),
+        EVENTS => Answer::error(500, "InternalException", "An internal error occurred"),
         "sqs" => Answer::error(503, "com.amazonaws.sqs#ServiceUnavailable", "The service is unavailable"),
         "s3" => s3_error(500, "InternalError", "We encountered an internal error. Please try again."),
         LAMBDA => lambda_error(500, "ServiceException", "Internal error"),

@@ -13,6 +13,7 @@ mod environment;
 mod functions;
 mod http_apis;
 mod rest_apis;
+mod rules;
 mod servers;
 mod services;
 mod source;
@@ -158,6 +159,7 @@ impl Stack {
         }
         let mut sources = functions::start_sources(&template, &services, &invoker, &stop_sources);
         sources.extend(functions::start_asynchronous(&template, (&events, &targets), &invoker, &stop_sources));
+        sources.extend(rules::start(&services, &stop_sources));
         sources.extend(streams);
         if let (true, Some(host)) = (options.watch, &host) {
             let (functions, Programs { builder, built, began_ms }) = (template.functions.clone(), programs.clone());

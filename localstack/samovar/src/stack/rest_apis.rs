@@ -65,6 +65,7 @@ mod tests {
             cors: Vec::new(),
             expirations: Vec::new(),
             notifications: Vec::new(),
+            event_bridge: false,
         };
         let template = Template { rest_apis, buckets: vec![bucket], ..Template::default() };
         check_stages(&template).err().map(|error| error.to_string())

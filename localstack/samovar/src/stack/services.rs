@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use samovar_services::dynamodb::DynamoDb;
 use samovar_services::event_queues::EventQueues;
+use samovar_services::eventbridge::EventBridge;
 use samovar_services::queues::Queues;
 use samovar_services::remote::{self, Emulator, Remote};
 use samovar_services::s3::{Notifications, S3};
@@ -15,7 +16,7 @@ use samovar_sqs::{Sqs, Storage, SystemClock};
 use samovar_template::{Bucket, Template, Trigger};
 
 use super::urls::Urls;
-use super::{ACCOUNT_ID, REGION, environment};
+use super::{ACCOUNT_ID, REGION, account, environment};
 use crate::options::Options;
 
 /// The services of a stack, and what its functions' asynchronous invocations need.
@@ -50,11 +51,14 @@ pub(super) async fn open(
     let functions = template.functions.iter().map(|function| function.function_name.as_str());
     let events = EventQueues::open(data_dir, functions).await?;
     let targets = Targets::new(events.clone(), queues.clone(), &template.queues);
+    let buses = template.event_buses.iter().map(|bus| bus.name.clone());
+    let rules = template.functions.iter().flat_map(|function| &function.rules).chain(&template.event_rules).cloned();
+    let eventbridge = Arc::new(EventBridge::new(account(), buses, rules, targets.clone()));
     let s3 = match options.s3_url() {
         Some(url) => {
             remote::make_buckets(&emulator(url), &template.buckets).await;
             let of_functions = template.functions.iter().flat_map(|function| &function.triggers);
-            let notifies = |bucket: &Bucket| !bucket.notifications.is_empty();
+            let notifies = |bucket: &Bucket| !bucket.notifications.is_empty() || bucket.event_bridge;
             if of_functions.into_iter().any(|one| matches!(one, Trigger::S3 { .. }))
                 || template.buckets.iter().any(notifies)
             {
@@ -66,10 +70,13 @@ pub(super) async fn open(
             let callers = template.functions.iter().map(|function| function.name.as_str());
             let callers = callers.chain([environment::INVOKE_ENDPOINT]);
             let notifications = Notifications::of(&template.buckets, &template.functions, targets.clone());
+            let notifications = notifications.through(Arc::clone(&eventbridge));
             Some(S3::open(data_dir, &template.buckets, callers, options.lifecycle_day, notifications)?)
         }
     };
     dynamodb.create(&template.tables).await?;
     queues.create(&template.queues).await?;
-    Ok(Opened { services: Services::new(dynamodb, queues, s3), events, targets })
+    let services = Services::new(dynamodb, queues, s3);
+    services.serve_events(eventbridge);
+    Ok(Opened { services, events, targets })
 }

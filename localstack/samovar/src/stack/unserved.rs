@@ -29,6 +29,7 @@ pub(crate) fn unserved(template: &Template, elsewhere: bool) -> Vec<TemplateProb
     template.http_apis.iter().for_each(|api| found.http_api(api));
     template.websocket_apis.iter().for_each(|api| found.websocket_api(api));
     template.buckets.iter().for_each(|bucket| found.bucket(bucket));
+    found.rules();
     found.topics();
     found.problems.sort();
     found.problems
@@ -165,6 +166,21 @@ impl Found<'_> {
         }
     }
 
+    fn rules(&mut self) {
+        for rule in &self.template.event_rules {
+            for target in &rule.targets {
+                match &target.target {
+                    Target::Topic(_) => self.add(&rule.logical_id, "events are not sent to topics here"),
+                    // They need a message group.
+                    Target::Queue(queue) if queue.ends_with(".fifo") => {
+                        self.add(&rule.logical_id, "events are not sent to FIFO queues here");
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
     /// Topics that only tell people, or that nothing here publishes to, are not needed.
     fn topics(&mut self) {
         let template = self.template;
@@ -263,6 +279,17 @@ mod tests {
                  [{Event: 's3:ObjectCreated:*', Topic: !Ref T}]}}}\n  T: {Type: AWS::SNS::Topic}\n"
                     .to_owned(),
                 vec![(4, "B: events are not sent to topics here")],
+            ),
+            (
+                "Timeout: 3",
+                "  R: {Type: AWS::Events::Rule, Properties: {EventPattern: {a: [1]}, Targets: [{Id: a, Arn: !Ref T}, {Id: b, \
+                 Arn: !GetAtt Q.Arn}, {Id: c, Arn: !GetAtt F.Arn}]}}\n  T: {Type: AWS::SNS::Topic}\n  Q: {Type: \
+                 AWS::SQS::Queue, Properties: {FifoQueue: true}}\n"
+                    .to_owned(),
+                vec![
+                    (4, "R: events are not sent to FIFO queues here"),
+                    (4, "R: events are not sent to topics here"),
+                ],
             ),
             (
                 "Events: {E: {Type: SNS, Properties: {Topic: !Ref T}}}, Environment: {Variables: {TO: !Ref T}}",

@@ -26,34 +26,38 @@ pub(crate) struct Example {
     /// `http://127.0.0.1:PORT`.
     pub(crate) url: String,
     dir: tempfile::TempDir,
+    /// The copy, within `dir`.
+    project: PathBuf,
+    args: &'static [&'static str],
 }
 
 impl Example {
     /// Starts the example in the folder `examples/NAME`, and returns when it can be used.
     pub(crate) fn start(name: &str) -> Self {
+        Self::start_with(name, &["--ephemeral"])
+    }
+
+    /// The same with a data directory.
+    pub(crate) fn start_kept(name: &str) -> Self {
+        Self::start_with(name, &[])
+    }
+
+    fn start_with(name: &str, args: &'static [&'static str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
-        copy(&examples.join(name), &dir.path().join(name));
+        let project = dir.path().join(name);
+        copy(&examples.join(name), &project);
         share_builds(dir.path());
-        let log = File::create(log_in(dir.path())).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_samovar"))
-            .args(["--port", "0", "--ephemeral"])
-            .current_dir(dir.path().join(name))
-            .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
-            .env("XDG_DATA_HOME", env!("CARGO_TARGET_TMPDIR"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            // A file, because a build may say more than a pipe holds.
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut example = Self { child, _stdout: stdout, url: String::new(), dir };
-        let mut line = String::new();
-        example._stdout.read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap_or_default();
-        example.url = ready["url"].as_str().unwrap_or_else(|| panic!("{name} is not ready: {line:?}")).to_owned();
-        example
+        let (child, _stdout, url) = run(&project, args);
+        Self { child, _stdout, url, dir, project, args }
+    }
+
+    /// Kills the program as a crash would, and starts it again with the same data.
+    pub(crate) fn killed_and_started_again(mut self) -> Self {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        (self.child, self._stdout, self.url) = run(&self.project, self.args);
+        self
     }
 
     /// The status and the JSON of the answer to this request.
@@ -92,6 +96,36 @@ impl Drop for Example {
         // After a failed test. Otherwise it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Runs the program in a project until it is ready. Returns its address too.
+fn run(project: &Path, args: &[&str]) -> (Child, BufReader<ChildStdout>, String) {
+    // A file, because a build may say more than a pipe holds.
+    let log = File::options().create(true).append(true).open(log_in(project.parent().unwrap())).unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_samovar"))
+        .args(["--port", "0"])
+        .args(args)
+        .current_dir(project)
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("XDG_DATA_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    stdout.read_line(&mut line).unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap_or_default();
+    match ready["url"].as_str() {
+        Some(url) => (child, stdout, url.to_owned()),
+        None => {
+            let _ = child.kill();
+            let _ = child.wait();
+            let said = std::fs::read_to_string(log_in(project.parent().unwrap())).unwrap_or_default();
+            panic!("{} is not ready: {line:?}\n{said}", project.display())
+        }
     }
 }
 

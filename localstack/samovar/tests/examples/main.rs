@@ -4,6 +4,7 @@
 mod broadcast_chat;
 mod harness;
 mod http_api_table;
+mod order_events;
 mod rest_hello;
 mod s3_trigger;
 

@@ -1,5 +1,5 @@
-//! Event notifications: tells functions and queues what happens to the objects of a bucket, by "Amazon S3 Event
-//! Notifications" in the S3 user guide.
+//! Event notifications: tells functions, queues and EventBridge what happens to the objects of a bucket, by "Amazon S3
+//! Event Notifications" in the S3 user guide.
 //!
 //! An event is sent after the object has changed, and before the call is answered. A target keeps what it has taken on
 //! the disk ([`Targets`]). So an event of an answered call is not lost. The change and the sending are a task of their
@@ -13,11 +13,13 @@
 
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use anyhow::Result;
 use samovar_template::{Bucket, Function, Target, Trigger};
 
+use crate::eventbridge::{DEFAULT_BUS, EventBridge};
 use crate::targets::{Message, Targets};
 pub(super) use record::{Changed, Happening, Origin};
 
@@ -26,6 +28,9 @@ pub(super) use record::{Changed, Happening, Origin};
 pub struct Notifications {
     of_buckets: BTreeMap<String, Vec<Rule>>,
     targets: Option<Targets>,
+    eventbridge: Option<Arc<EventBridge>>,
+    /// The buckets whose events are put on the default bus.
+    to_eventbridge: BTreeSet<String>,
 }
 
 /// A configuration of a bucket's notifications.
@@ -61,7 +66,14 @@ impl Notifications {
                 add(&bucket.name, one.target.clone(), vec![one.event.clone()], (&one.prefix, &one.suffix));
             }
         }
-        Self { of_buckets, targets: Some(targets) }
+        let to_eventbridge = buckets.iter().filter(|bucket| bucket.event_bridge).map(|bucket| bucket.name.clone());
+        Self { of_buckets, targets: Some(targets), eventbridge: None, to_eventbridge: to_eventbridge.collect() }
+    }
+
+    /// Puts the events of buckets that declare it on the default bus of this EventBridge.
+    #[must_use]
+    pub fn through(self, eventbridge: Arc<EventBridge>) -> Self {
+        Self { eventbridge: Some(eventbridge), ..self }
     }
 
     /// Sends what has happened to an object to all targets that want to know it.
@@ -70,6 +82,13 @@ impl Notifications {
         for rule in self.of_buckets.get(bucket).into_iter().flatten().filter(|rule| rule.wants(changed)) {
             let event = record::event(bucket, &rule.id, changed, origin);
             targets.send(&rule.target, Message::of(event)).await?;
+        }
+        if let Some(eventbridge) = self.eventbridge.as_ref().filter(|_| self.to_eventbridge.contains(bucket)) {
+            let (detail_type, detail) = record::detail(bucket, changed, origin, &eventbridge.account().id);
+            let time = jiff::Timestamp::from_millisecond(changed.at_ms).ok();
+            let resources = vec![format!("arn:aws:s3:::{bucket}")];
+            let event = eventbridge.event("aws.s3", detail_type, resources, detail, time);
+            eventbridge.put(DEFAULT_BUS, &event).await?;
         }
         Ok(())
     }

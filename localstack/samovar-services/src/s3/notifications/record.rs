@@ -108,6 +108,40 @@ pub(super) fn event(bucket: &str, configuration: &str, changed: &Changed, origin
     json!({ "Records": [record] }).to_string()
 }
 
+/// The type and the detail of the event for EventBridge, by "EventBridge event message structure" in the S3 user guide.
+/// Keys are not encoded there.
+pub(super) fn detail(bucket: &str, changed: &Changed, origin: &Origin, account_id: &str) -> (&'static str, Value) {
+    let (detail_type, reason) = match changed.happening {
+        Happening::Put => ("Object Created", "PutObject"),
+        Happening::Post => ("Object Created", "POST Object"),
+        Happening::Copy => ("Object Created", "CopyObject"),
+        Happening::CompleteMultipartUpload => ("Object Created", "CompleteMultipartUpload"),
+        Happening::Delete => ("Object Deleted", "DeleteObject"),
+        Happening::Expire => ("Object Deleted", "Lifecycle Expiration"),
+    };
+    let mut object = json!({ "key": changed.key, "sequencer": format!("{:018X}", changed.sequence) });
+    if let Some((size, etag)) = &changed.object {
+        object["size"] = (*size).into();
+        object["etag"] = Value::from(etag.as_str());
+    }
+    let itself = changed.happening == Happening::Expire;
+    let mut detail = json!({
+        "version": "0",
+        "bucket": { "name": bucket },
+        "object": object,
+        "request-id": origin.request_id,
+        "requester": if itself { ITSELF } else { account_id },
+        "reason": reason,
+    });
+    if !itself {
+        detail["source-ip-address"] = Value::from(origin.source_ip.as_str());
+    }
+    if changed.object.is_none() {
+        detail["deletion-type"] = "Permanently Deleted".into();
+    }
+    (detail_type, detail)
+}
+
 /// A key as S3 writes it into events: in the form of URLs' queries, but with its slashes.
 fn encoded(key: &str) -> String {
     let byte = |byte: u8| match byte {
@@ -125,6 +159,40 @@ mod tests {
     #[test]
     fn a_key_is_encoded_as_in_a_query_and_keeps_its_slashes() {
         assert_eq!(encoded("in/red flower (1)+é%.jpg"), "in/red+flower+%281%29%2B%C3%A9%25.jpg");
+    }
+
+    #[test]
+    fn events_for_eventbridge_name_the_reason_and_have_the_plain_key() {
+        let origin = Origin { function: None, source_ip: "1.2.3.4".to_owned(), request_id: "R".to_owned() };
+        let made = Changed {
+            happening: Happening::Put,
+            key: "a key".to_owned(),
+            object: Some((5, "b1946ac92492d2347c6235b4d2611184".to_owned())),
+            sequence: 1,
+            at_ms: 0,
+        };
+        let expected = json!({
+            "version": "0",
+            "bucket": { "name": "b" },
+            "object": {
+                "key": "a key",
+                "size": 5,
+                "etag": "b1946ac92492d2347c6235b4d2611184",
+                "sequencer": "000000000000000001",
+            },
+            "request-id": "R",
+            "requester": "000000000000",
+            "source-ip-address": "1.2.3.4",
+            "reason": "PutObject",
+        });
+        assert_eq!(detail("b", &made, &origin, "000000000000"), ("Object Created", expected));
+        let gone = |happening| detail("b", &Changed::gone(happening, "k", 2, 0), &origin, "000000000000");
+        let (kind, deleted) = gone(Happening::Delete);
+        assert_eq!((kind, &deleted["reason"]), ("Object Deleted", &json!("DeleteObject")));
+        assert_eq!(deleted["deletion-type"], "Permanently Deleted");
+        let (_, expired) = gone(Happening::Expire);
+        assert_eq!((&expired["reason"], &expired["requester"]), (&json!("Lifecycle Expiration"), &json!(ITSELF)));
+        assert!(expired.get("source-ip-address").is_none());
     }
 
     #[test]

@@ -62,6 +62,7 @@ fn buckets() -> [Bucket; 2] {
         cors: vec![page, anybody],
         expirations,
         notifications: Vec::new(),
+        event_bridge: false,
     };
     let other = Bucket {
         logical_id: "Other".into(),
@@ -69,6 +70,7 @@ fn buckets() -> [Bucket; 2] {
         cors: Vec::new(),
         expirations: Vec::new(),
         notifications: Vec::new(),
+        event_bridge: false,
     };
     [media, other]
 }

@@ -8,7 +8,7 @@ const TEMPLATE: &str = "
 Transform: AWS::Serverless-2016-10-31
 Globals: {Function: {CodeUri: ., Handler: bootstrap, Runtime: provided.al2023}}
 Resources:
-  Texts: {Type: AWS::S3::Bucket}
+  Texts: {Type: AWS::S3::Bucket, Properties: {NotificationConfiguration: {EventBridgeConfiguration: {}}}}
   Failures: {Type: AWS::SQS::Queue}
   Counter:
     Type: AWS::Serverless::Function
@@ -24,6 +24,18 @@ Resources:
             Bucket: !Ref Texts
             Events: ['s3:ObjectCreated:*']
             Filter: {S3Key: {Rules: [{Name: suffix, Value: .txt}]}}
+  Viewer:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: viewer}}
+    Properties:
+      Events:
+        Picture:
+          Type: EventBridgeRule
+          Properties:
+            Pattern:
+              source: [aws.s3]
+              detail-type: [Object Created]
+              detail: {bucket: {name: [!Ref Texts]}, object: {key: [{suffix: .png}]}}
 ";
 
 async fn put(bench: &Bench, key: &str) {
@@ -46,6 +58,8 @@ async fn an_object_invokes_the_function_and_a_failure_goes_to_its_destination() 
     put(&bench, "in/a text.txt").await;
     let event = bench.functions.event("counter").await;
     assert_eq!(event["Records"][0]["s3"]["object"]["key"], "in/a+text.txt");
+    let picture = bench.functions.event("viewer").await;
+    assert_eq!((&picture["source"], &picture["detail"]["object"]["key"]), (&json!("aws.s3"), &json!("picture.png")));
     let receive = json!({ "QueueUrl": "local-Failures", "WaitTimeSeconds": 20 });
     let queues = &bench.stack.services.queues;
     let received = within("the failure is recorded", queues.expect("ReceiveMessage", &receive)).await.unwrap();

@@ -2,6 +2,7 @@
 //! invoke endpoint of the test's own, which answers with the event, so no function is built.
 #![allow(clippy::unwrap_used, reason = "A test that panics has failed, as it should")]
 
+mod eventbridge;
 mod events;
 mod languages;
 mod media;
