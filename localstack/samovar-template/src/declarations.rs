@@ -241,6 +241,18 @@ fn declare_generated(scope: &mut Scope<'_>, problems: &Problems) {
                 };
                 only_deployed(format!("{}{stage}Stage", resource.id), "a stage");
                 only_deployed(format!("{}Deployment", resource.id), "a deployment");
+                let plan = resource.properties.get("Auth").and_then(|auth| auth.get("UsagePlan"));
+                let plan = plan.and_then(|plan| plan.get("CreateUsagePlan")?.as_text());
+                let owner = match plan.as_deref() {
+                    Some("PER_API") => resource.id.as_str(),
+                    Some("SHARED") => "Serverless",
+                    _ => continue,
+                };
+                for (part, what) in
+                    [("ApiKey", "an API key"), ("UsagePlan", "a usage plan"), ("UsagePlanKey", "a key of a plan")]
+                {
+                    only_deployed(format!("{owner}{part}"), what);
+                }
             }
             "AWS::Serverless::WebSocketApi" => {
                 let stage = resource.written("StageName");

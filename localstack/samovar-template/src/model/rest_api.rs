@@ -23,6 +23,9 @@ pub struct RestApi {
     pub cors: Option<RestCors>,
     /// The authorizers, by their names in the template.
     pub authorizers: BTreeMap<String, RestAuthorizer>,
+    /// The key that routes with `ApiKeyRequired` take, if SAM makes one: `Auth.UsagePlan` with `CreateUsagePlan`. On AWS
+    /// its value is random.
+    pub api_key: Option<String>,
     /// `BinaryMediaTypes`, with `/` for the `~1` of the template.
     pub binary_media_types: Vec<String>,
     /// The events of type `Api` of all functions, and the methods of an OpenAPI definition. A route never is

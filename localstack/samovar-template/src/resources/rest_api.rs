@@ -19,6 +19,7 @@ pub(crate) const REST_API: Schema = Schema {
     subject: "AWS::Serverless::Api",
     required: &[],
     optional: &[
+        "ApiKeySourceType",
         "Auth",
         "BinaryMediaTypes",
         "Cors",
@@ -31,7 +32,6 @@ pub(crate) const REST_API: Schema = Schema {
     ignored: &[
         "AccessLogSetting",
         "AlwaysDeploy",
-        "ApiKeySourceType",
         "CacheClusterEnabled",
         "CacheClusterSize",
         "CanarySetting",
@@ -59,14 +59,21 @@ pub(crate) const REST_API: Schema = Schema {
 pub(crate) const AUTH: Schema = Schema {
     subject: "AWS::Serverless::Api.Auth",
     required: &[],
-    optional: &["ApiKeyRequired", "Authorizers", "DefaultAuthorizer"],
+    optional: &["ApiKeyRequired", "Authorizers", "DefaultAuthorizer", "UsagePlan"],
     ignored: &[
         "AddApiKeyRequiredToCorsPreflight",
         "AddDefaultAuthorizerToCorsPreflight",
         "InvokeRole",
         "ResourcePolicy",
-        "UsagePlan",
     ],
+};
+
+pub(crate) const USAGE_PLAN: Schema = Schema {
+    subject: "UsagePlan",
+    required: &["CreateUsagePlan"],
+    optional: &[],
+    // Requests are neither counted nor throttled here.
+    ignored: &["Description", "Quota", "Tags", "Throttle", "UsagePlanName"],
 };
 
 pub(crate) const COGNITO: Schema = Schema {
@@ -133,6 +140,7 @@ fn build(context: &Context<'_>, resource: &Resource, functions: &[Function]) -> 
         stage_variables: variables(&fields, "Variables"),
         cors: cors(&fields),
         authorizers,
+        api_key: api_key(&fields, resource),
         binary_media_types: types.iter().map(|media_type| media_type.replace("~1", "/")).collect(),
         routes: Vec::new(),
         mocks: Vec::new(),
@@ -229,6 +237,20 @@ fn lambda(context: &Context<'_>, fields: &Fields<'_>, functions: &[Function]) ->
         fields.wrong("FunctionPayloadType", message);
     }
     Some(RestAuthorizer::Request { function, headers, query_strings, stage_variables, context: names, cache })
+}
+
+/// The key of the usage plan that SAM makes. Keys that authorizers return are not understood.
+fn api_key(fields: &Fields<'_>, resource: &Resource) -> Option<String> {
+    let source = fields.choice("ApiKeySourceType", &["AUTHORIZER", "HEADER"]);
+    let auth = fields.node("Auth")?;
+    let plan = Fields::new(&USAGE_PLAN, auth.get("UsagePlan")?, fields.problems());
+    let owner = match plan.choice("CreateUsagePlan", &["NONE", "PER_API", "SHARED"])?.as_str() {
+        "PER_API" => resource.id.to_lowercase(),
+        "SHARED" => "serverless".to_owned(),
+        _ => return None,
+    };
+    // AWS takes keys of 20 characters and more.
+    (source.as_deref() != Some("AUTHORIZER")).then(|| format!("{:0<20}", format!("local-api-key-of-{owner}")))
 }
 
 /// A map, or the text of one origin. SAM wants the quotes of API Gateway's mapping: `"'*'"`.

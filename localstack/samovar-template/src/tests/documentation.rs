@@ -107,6 +107,7 @@ const GROUPS: [(&str, &[&Schema]); 13] = [
         &[
             &rest_api::REST_API,
             &rest_api::AUTH,
+            &rest_api::USAGE_PLAN,
             &rest_api::COGNITO,
             &rest_api::LAMBDA,
             &rest_api::IDENTITY,

@@ -48,6 +48,20 @@ fn events_without_an_api_get_one_with_the_globals() {
 }
 
 #[test]
+fn sam_makes_a_key_for_an_api_or_for_all() {
+    let key = |more: &str, plan: &str| {
+        let auth = format!("{more}Auth: {{UsagePlan: {{CreateUsagePlan: {plan}, Quota: {{Limit: 1, Period: DAY}}}}}}");
+        api_of(&template(&[], &auth)).api_key
+    };
+    assert_eq!(key("", "PER_API").as_deref(), Some("local-api-key-of-api"));
+    assert_eq!(key("", "SHARED").as_deref(), Some("local-api-key-of-serverless"));
+    assert_eq!(key("ApiKeySourceType: HEADER, ", "SHARED").as_deref(), Some("local-api-key-of-serverless"));
+    assert_eq!((key("", "NONE"), key("ApiKeySourceType: AUTHORIZER, ", "PER_API")), (None, None));
+    let message = "UsagePlan.CreateUsagePlan cannot be \"x\" (known: NONE, PER_API, SHARED)";
+    assert_problems(&template(&[], "Auth: {UsagePlan: {CreateUsagePlan: x}}"), &[(4, message)]);
+}
+
+#[test]
 fn authorizers_are_of_four_kinds() {
     let authorizers = "Pool: {UserPoolArn: !GetAtt P.Arn, AuthorizationScopes: [read]}, \
                        Token: {FunctionArn: !GetAtt F.Arn, Identity: {Header: X, \

@@ -22,6 +22,9 @@ use crate::invoke::{self, IntegrationError};
 /// The methods of a route for every method, as SAM lists them for CORS.
 const ALL_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
+/// The header with the key of a usage plan.
+const API_KEY: &str = "x-api-key";
+
 /// A request's ids, which are in its event and in the headers of its response.
 #[derive(Debug)]
 pub(super) struct Ids {
@@ -66,7 +69,12 @@ async fn answer(api: &Arc<Api>, incoming: &Incoming, path: &str, ids: &Ids) -> R
         authorizers::authorize(api, incoming, needed, &mut event).await?;
     }
     if route.is_some_and(|route| route.api_key_required) {
-        return Err(refusal(StatusCode::FORBIDDEN, "Forbidden", "ForbiddenException"));
+        let given = head.headers.get(API_KEY).and_then(|key| key.to_str().ok());
+        let key = api.spec.api_key.as_deref().filter(|key| Some(*key) == given);
+        let key = key.ok_or_else(|| refusal(StatusCode::FORBIDDEN, "Forbidden", "ForbiddenException"))?;
+        event["requestContext"]["identity"]["apiKey"] = key.into();
+        // On AWS it is random. Here it names the API.
+        event["requestContext"]["identity"]["apiKeyId"] = format!("{}apikey", api.spec.api_id).into();
     }
     let payload: Bytes = event.to_string().into();
     // Lambda's limit is lower than API Gateway's. Unconfirmed: the status.

@@ -6,7 +6,7 @@
 //!   HTTP APIs.
 //! - `authorizers` decide who may call a method.
 //!
-//! API keys are not served. A route that needs one refuses every request.
+//! A route that needs an API key takes the one of the usage plan that SAM makes, and without a plan none.
 //!
 //! A request that has been read runs to its end in a task of the API's own, as on AWS. If the client leaves, only the
 //! response is lost.

@@ -199,6 +199,10 @@ impl Stack {
         for url in &self.apis.function_urls {
             line["functionUrls"][url.function()] = format!("{}{}", self.url, url.path()).into();
         }
+        let keys = self.apis.rest.iter().filter_map(|api| Some((&api.spec.logical_id, api.spec.api_key.as_ref()?)));
+        for (api, key) in keys {
+            line["apiKeys"][api] = key.as_str().into();
+        }
         line.to_string()
     }
 

@@ -51,6 +51,7 @@ mod tests {
             stage_variables: BTreeMap::new(),
             cors: None,
             authorizers: BTreeMap::new(),
+            api_key: None,
             binary_media_types: Vec::new(),
             routes: Vec::new(),
             mocks: Vec::new(),

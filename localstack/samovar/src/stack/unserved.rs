@@ -139,8 +139,9 @@ impl Found<'_> {
                 let why = "whose ValidationExpression can't be evaluated here";
                 self.add(id, &format!("the route {key} needs the authorizer {name}, {why}"));
             }
-            if route.api_key_required {
-                self.add(id, &format!("the route {} needs an API key, which is not served here", route.key));
+            if route.api_key_required && api.api_key.is_none() {
+                let why = "and only the key of SAM's own UsagePlan is served here";
+                self.add(id, &format!("the route {} needs an API key, {why}", route.key));
             }
         }
     }
@@ -227,8 +228,8 @@ mod tests {
     #[test]
     fn a_template_that_is_served_has_no_findings() {
         let api = "FunctionUrlConfig: {AuthType: NONE}, Events: {E: {Type: HttpApi}, S: {Type: Schedule, Properties: \
-                   {Schedule: cron(0 12 * * ? *)}}, D: {Type: DynamoDB, Properties: {Stream: !GetAtt T.StreamArn, StartingPosition: LATEST, \
-                   DestinationConfig: {OnFailure: {Destination: !GetAtt Q.Arn}}}}}";
+                   {Schedule: cron(0 12 * * ? *)}}, D: {Type: DynamoDB, Properties: \
+                   {Stream: !GetAtt T.StreamArn, StartingPosition: LATEST, DestinationConfig: {OnFailure: {Destination: !GetAtt Q.Arn}}}}}";
         let more = "  O: {Type: AWS::SNS::Topic}\n  Q: {Type: AWS::SQS::Queue}\n".to_owned() + STREAMED;
         assert_eq!(messages(api, &more), []);
     }
@@ -266,7 +267,11 @@ mod tests {
                 "Events: {E: {Type: Api, Properties: {Path: /, Method: get, Auth: {Authorizer: AWS_IAM, \
                  ApiKeyRequired: true}}}}",
                 String::new(),
-                vec![(1, "ServerlessRestApi: the route GET / needs an API key, which is not served here")],
+                vec![(
+                    1,
+                    "ServerlessRestApi: the route GET / needs an API key, and only the key of SAM's own UsagePlan is \
+                      served here",
+                )],
             ),
             (
                 "DeadLetterQueue: {Type: SNS, TargetArn: !Ref T}",

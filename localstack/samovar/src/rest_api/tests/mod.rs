@@ -80,6 +80,7 @@ impl Bench {
             stage_variables: BTreeMap::new(),
             cors: None,
             authorizers: BTreeMap::new(),
+            api_key: None,
             binary_media_types: Vec::new(),
             routes: routes.iter().map(|(key, function)| route(key, function)).collect(),
             mocks: Vec::new(),

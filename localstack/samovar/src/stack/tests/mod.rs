@@ -259,6 +259,25 @@ async fn a_function_url_is_a_path_that_the_ready_line_and_functions_know() {
 }
 
 #[tokio::test]
+async fn the_key_of_a_usage_plan_is_in_the_ready_line_and_opens_its_routes() {
+    let api = "  Keyed: {Type: AWS::Serverless::Api, Properties: {StageName: keyed, Auth: {ApiKeyRequired: true, \
+               UsagePlan: {CreateUsagePlan: PER_API}}}}\nOutputs: {Key: {Value: !Ref KeyedApiKey}}\n";
+    let event = "Keyed: {Type: Api, Properties: {RestApiId: !Ref Keyed, Method: get, Path: /pets}}";
+    let template = TEMPLATE.replace("      Events:\n", &format!("      Events:\n        {event}\n")) + api;
+    let bench = Bench::start(&template).await.unwrap();
+    let ready: Value = serde_json::from_str(&bench.stack.ready_line()).unwrap();
+    let key = ready["apiKeys"]["Keyed"].as_str().unwrap().to_owned();
+    assert!(key.len() >= 20, "{key}");
+    assert_eq!(bench.send(Method::GET, "/keyed/pets", None).await, (403, r#"{"message":"Forbidden"}"#.to_owned()));
+    let get = |key: &str| bench.http.get(format!("{}/keyed/pets", bench.stack.url)).header("x-api-key", key).send();
+    assert_eq!(get("another").await.unwrap().status(), 403);
+    assert_eq!(bench.functions.count("web"), 0);
+    assert_eq!(get(&key).await.unwrap().status(), 200);
+    assert_eq!(bench.functions.event("web").await["requestContext"]["identity"]["apiKey"], key.as_str());
+    within("The stack stops", bench.stack.stop(pending())).await;
+}
+
+#[tokio::test]
 async fn a_rest_api_is_served_under_its_stage_and_functions_get_its_local_address() {
     let rest = "      Events:\n        Rest: {Type: Api, Properties: {Method: get, Path: /pets}}\n";
     let template = TEMPLATE.replace("      Events:\n", rest);
