@@ -102,9 +102,13 @@ impl Scope<'_> {
 impl Resource {
     pub(crate) fn reference(&self, scope: &Scope<'_>) -> Result<String, Problem> {
         match self.kind {
-            Kind::Bucket | Kind::EventBus | Kind::Function | Kind::Policy | Kind::Role | Kind::Table => {
-                self.name(scope)
-            }
+            Kind::Bucket
+            | Kind::EventBus
+            | Kind::Function
+            | Kind::Schedule
+            | Kind::Policy
+            | Kind::Role
+            | Kind::Table => self.name(scope),
             // A rule of another bus than the default one is named together with its bus.
             Kind::EventRule => Ok(self.rule_path(scope)?.replace('/', "|")),
             Kind::ManagedPolicy => self.attribute(scope, self.line, "PolicyArn"),
@@ -167,6 +171,7 @@ impl Resource {
             }
             (Kind::Table, "Arn") => arn("dynamodb", format!("table/{}", self.name(scope)?)),
             (Kind::Table, "StreamArn") => arn("dynamodb", format!("table/{}/stream/{STREAM_LABEL}", self.name(scope)?)),
+            (Kind::Schedule, "Arn") => arn("scheduler", format!("schedule/default/{}", self.name(scope)?)),
             (Kind::EventBus, "Arn") => arn("events", format!("event-bus/{}", self.name(scope)?)),
             (Kind::EventBus, "Name") => self.name(scope)?,
             (Kind::EventRule, "Arn") => arn("events", format!("rule/{}", self.rule_path(scope)?)),
@@ -238,7 +243,7 @@ impl Resource {
     pub(crate) fn name(&self, scope: &Scope<'_>) -> Result<String, Problem> {
         let property = match self.kind {
             Kind::Bucket => "BucketName",
-            Kind::EventBus | Kind::EventRule => "Name",
+            Kind::EventBus | Kind::EventRule | Kind::Schedule => "Name",
             Kind::Function => "FunctionName",
             Kind::Queue => "QueueName",
             Kind::Table => "TableName",
@@ -304,7 +309,7 @@ impl Resource {
             Kind::FunctionUrl => &["FunctionArn", "FunctionUrl"],
             Kind::Table => &["Arn", "StreamArn"],
             Kind::EventBus => &["Arn", "Name"],
-            Kind::EventRule => &["Arn"],
+            Kind::EventRule | Kind::Schedule => &["Arn"],
             Kind::Bucket => &["Arn", "DomainName", "DualStackDomainName", "RegionalDomainName", "WebsiteURL"],
             Kind::Queue => &["Arn", "QueueName", "QueueUrl"],
             Kind::Topic => &["TopicArn", "TopicName"],

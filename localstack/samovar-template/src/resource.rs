@@ -29,6 +29,7 @@ pub(crate) enum Kind {
     RestApi,
     Role,
     RouteResponse,
+    Schedule,
     Subscription,
     Table,
     Topic,
@@ -46,7 +47,7 @@ pub(crate) const RAW_FUNCTION: &str = "AWS::Lambda::Function";
 pub(crate) const SIMPLE_TABLE: &str = "AWS::Serverless::SimpleTable";
 
 /// The types that are understood.
-pub(crate) const TYPES: [(&str, Kind); 34] = [
+pub(crate) const TYPES: [(&str, Kind); 35] = [
     ("AWS::ApiGateway::ApiKey", Kind::ApiKey),
     ("AWS::ApiGateway::UsagePlan", Kind::UsagePlan),
     ("AWS::ApiGateway::UsagePlanKey", Kind::UsagePlanKey),
@@ -73,6 +74,7 @@ pub(crate) const TYPES: [(&str, Kind); 34] = [
     (RAW_FUNCTION, Kind::Function),
     ("AWS::Lambda::Url", Kind::FunctionUrl),
     ("AWS::S3::Bucket", Kind::Bucket),
+    ("AWS::Scheduler::Schedule", Kind::Schedule),
     ("AWS::SNS::Subscription", Kind::Subscription),
     ("AWS::SNS::Topic", Kind::Topic),
     ("AWS::SQS::Queue", Kind::Queue),

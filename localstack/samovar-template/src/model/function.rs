@@ -189,10 +189,10 @@ pub enum Scheduler {
     Scheduler,
 }
 
-/// An event of the types `Schedule` and `ScheduleV2`.
+/// An event of the types `Schedule` and `ScheduleV2`, or an `AWS::Scheduler::Schedule`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
-    /// The id that SAM generates: the function's logical id and the event's name.
+    /// The id that SAM generates: the function's logical id and the event's name; or the schedule's own name.
     pub logical_id: String,
     /// The service.
     pub scheduler: Scheduler,

@@ -11,6 +11,7 @@ use super::event_source_mapping;
 use super::function_url;
 use super::notification;
 use super::policy::{Policies, sqs_execution_policy};
+use super::schedule;
 use crate::fields::{Fields, Schema};
 use crate::model::{Function, Queue};
 use crate::resource::{Kind, RAW_FUNCTION, Resource};
@@ -182,6 +183,7 @@ fn build(
     let mut sources = if raw { Sources::default() } else { events(resource, fields, timeout, context, queues) };
     let of_events = sources.queues.len();
     event_source_mapping::add(context, resource, timeout, queues, &mut sources);
+    schedule::add(context, resource, &mut sources);
     sources.triggers.extend(notification::of_function(context, resource));
     let Sources { queues: event_sources, schedules, rules, triggers } = sources;
     check_reservation(

@@ -225,6 +225,28 @@ fn schedules_are_rates_or_cron_expressions() {
             format!("Handler: a, Runtime: python3.13, Events: {{E: {{Type: Schedule, Properties: {{{properties}}}}}}}");
         assert_problems(&written("", &event, ""), &[(3, message)]);
     }
+    let schedule = |arn: &str| {
+        format!(
+            "  F: {{Type: AWS::Serverless::Function, Properties: {{Handler: a, Runtime: python3.13, InlineCode: x}}}}\n  \
+             S: {{Type: AWS::Scheduler::Schedule, Properties: {{ScheduleExpression: rate(1 day), FlexibleTimeWindow: \
+             {{Mode: 'OFF'}}, Target: {{Arn: {arn}, RoleArn: r, Input: '{{}}'}}}}}}\nOutputs: {{S: {{Value: !Ref S}}, A: \
+             {{Value: !GetAtt S.Arn}}}}\n"
+        )
+    };
+    let template = read(&with_resources(&schedule("!GetAtt F.Arn")));
+    let expected = Schedule {
+        logical_id: "local-S".to_owned(),
+        scheduler: Scheduler::Scheduler,
+        expression: Expression::Rate(Duration::from_secs(86_400)),
+        time_zone: TimeZone::UTC,
+        input: Some("{}".to_owned()),
+        enabled: true,
+    };
+    assert_eq!(template.functions[0].schedules, [expected]);
+    assert_eq!(template.outputs["S"], "local-S");
+    assert_eq!(template.outputs["A"], "arn:aws:scheduler:eu-central-1:000000000000:schedule/default/local-S");
+    let message = "S: schedules for \"arn:q\" are not run here (--allow-missing leaves them out)";
+    assert_problems(&with_resources(&schedule("'arn:q'")), &[(4, message)]);
     let zone = "Handler: a, Runtime: python3.13, Events: {E: {Type: ScheduleV2, Properties: {ScheduleExpression: \
                 'at(2030-01-01T00:00:00)', ScheduleExpressionTimezone: Mars/Olympus}}}";
     let message =
