@@ -51,8 +51,10 @@ def samovar():
     """This repository's own local stack."""
     program = ROOT / "target/debug/samovar"
     command = [program, "--port", "0", "--ephemeral", "--template", TEMPLATE]
+    # It leaves nothing with the files of its user.
+    own = {name: str(ROOT / "target/conformance-files") for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME")}
     with (ROOT / "target/conformance-samovar.log").open("w") as log:
-        stack = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        stack = subprocess.Popen(command, env=os.environ | own, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             ready = json.loads(stack.stdout.readline() or "{}")
             if not ready.get("ready"):
