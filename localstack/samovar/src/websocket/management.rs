@@ -20,9 +20,10 @@ use crate::ids::{gateway_id, is_gateway_id};
 /// The largest payload of a post.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 131_072;
 
-/// The connection id of a management path, percent-encoded or not: the rest after the stage.
+/// The connection id of a management path, percent-encoded or not: the rest after the stage. An SDK whose endpoint ends
+/// with a slash sends two slashes.
 pub(crate) fn connection_id(rest: &str) -> Option<String> {
-    let (marker, id) = rest.split_once('/')?;
+    let (marker, id) = rest.trim_start_matches('/').split_once('/')?;
     (crate::uri::decode(marker) == "@connections").then(|| crate::uri::decode(id))
 }
 

@@ -138,6 +138,8 @@ async fn the_path_may_be_percent_encoded() {
         format!("@connections/{encoded}"),
         format!("%40connections/{plain}"),
         format!("%40connections/{encoded}"),
+        // From an endpoint with a slash at its end.
+        format!("/@connections/{encoded}"),
         format!("%40connections/{}", client.id.replace('=', "%3d")),
     ] {
         let url = format!("http://{}/prod/{path}", bench.address);
