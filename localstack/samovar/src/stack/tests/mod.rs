@@ -4,6 +4,7 @@
 
 mod eventbridge;
 mod events;
+mod integrations;
 mod languages;
 mod media;
 mod site;

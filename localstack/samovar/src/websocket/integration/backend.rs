@@ -47,7 +47,7 @@ impl Reply {
 /// Whether the stack has the service, and integrations can call this of it.
 pub(crate) fn is_served(service: &str, action: Option<&str>) -> bool {
     match (service, action) {
-        ("dynamodb", Some(_)) => true,
+        ("dynamodb", Some(_)) | ("events", Some("PutEvents")) => true,
         // The action is in the form.
         ("sqs", None | Some("SendMessage")) => true,
         _ => false,
@@ -111,6 +111,7 @@ pub(super) async fn service(
                 (format!("AmazonSQS.{operation}"), made.to_string(), Some(operation))
             }
         },
+        "events" => (format!("AWSEvents.{}", action.unwrap_or_default()), request.body, None),
         _ => (format!("DynamoDB_20120810.{}", action.unwrap_or_default()), request.body, None),
     };
     let services = Arc::clone(services);
