@@ -237,7 +237,7 @@ async fn what_is_not_served_stops_the_start_unless_it_may_be_missing() {
     let template =
         TEMPLATE.replace("FunctionArn: !GetAtt Web.Arn", "FunctionArn: !GetAtt Web.Arn, ApiKeyRequired: true");
     let error = Bench::start(&template).await.err().expect("an API key").to_string();
-    assert!(error.contains("Socket: the API key of the route $default is not checked here"), "{error}");
+    assert!(error.contains("Socket: the route $default needs an API key, and no usage plan"), "{error}");
     assert!(error.ends_with("--allow-missing runs the rest of the template"), "{error}");
     let bench = Bench::start_with(&template, "--allow-missing").await.unwrap();
     assert_eq!(bench.send(Method::GET, "/v1/a", None).await.0, 200, "the rest runs");
