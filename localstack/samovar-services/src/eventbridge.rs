@@ -221,7 +221,7 @@ pub(crate) fn needs(operation: &str, body: &[u8], account: &Account) -> Vec<Need
 #[cfg(test)]
 mod tests {
     use samovar_eventbridge::{Input, Path, Pattern};
-    use samovar_template::{RuleTarget, Target};
+    use samovar_template::{RuleTarget, Target, Template};
 
     use super::*;
     use crate::dynamodb::DynamoDb;
@@ -268,7 +268,9 @@ mod tests {
         };
         queues.create(std::slice::from_ref(&queue)).await.unwrap();
         let events = EventQueues::open(None, ["f"].into_iter()).await.unwrap();
-        let targets = Targets::new(events.clone(), queues.clone(), &[queue]);
+        let targets =
+            Targets::new(events.clone(), queues.clone(), &Template { queues: vec![queue], ..Template::default() })
+                .expect("targets");
         let function = || target(Target::Function("f".to_owned()), Input::Event);
         let name = Input::Part(Path::parse("$.detail.name").unwrap());
         let rules = [

@@ -3,7 +3,7 @@
 //! # Inside
 //!
 //! The path `/_aws` takes the AWS JSON protocols of DynamoDB and SQS, and dispatches on `X-Amz-Target` within the
-//! process. Requests to `/{bucket}` go to S3.
+//! process. It takes the Query protocol of SNS, too. Requests to `/{bucket}` go to S3.
 //!
 //! Every call of a function to a service passes the [`door`]. There it is checked whether the function may make the
 //! call ([`permissions`]), calls are counted ([`meter`]), and [`faults`] are injected. An engine is embedded or another
@@ -30,6 +30,7 @@ pub mod permissions;
 pub mod queues;
 pub mod remote;
 pub mod s3;
+mod sns;
 pub mod streams;
 pub mod targets;
 
@@ -56,6 +57,8 @@ use meter::Meter;
 use permissions::{Account, Denied};
 use queues::Queues;
 use s3::S3;
+use sns::Query;
+use targets::Targets;
 
 /// The path under which functions find the services. Queue URLs are below it.
 pub const PATH: &str = "/_aws";
@@ -72,6 +75,8 @@ pub struct Services {
     pub stale_reads: StaleReads,
     /// The queues.
     pub queues: Queues,
+    /// The topics, once they are served.
+    targets: OnceLock<Targets>,
     /// `None` if another emulator is used. Functions then call it directly, because signatures cover the address.
     pub s3: Option<Arc<S3>>,
     /// The counts of the calls at the door.
@@ -92,6 +97,7 @@ impl Services {
             dynamodb,
             stale_reads: StaleReads::default(),
             queues,
+            targets: OnceLock::new(),
             s3: s3.map(Arc::new),
             meter,
             faults,
@@ -110,6 +116,12 @@ impl Services {
     /// The buses and rules, if they are served.
     pub fn eventbridge(&self) -> Option<&EventBridge> {
         self.eventbridge.get().map(Arc::as_ref)
+    }
+
+    /// From now on, the topics of these targets are served. It can't be changed afterwards.
+    pub fn serve_topics(&self, targets: Targets) {
+        // Second targets are ignored.
+        let _ = self.targets.set(targets);
     }
 
     /// The door of these services, for others that functions call.
@@ -198,6 +210,28 @@ impl Services {
         passage.heard(Some(answer)).await
     }
 
+    /// Makes one call of SNS. `None` means that the connection breaks without an answer.
+    async fn call_topics(&self, caller: Caller, query: Query, body: Bytes) -> Option<Answer> {
+        let Some(targets) = self.targets.get() else {
+            return Some(sns::error(501, "NotImplementedException", "The local stack has no topics"));
+        };
+        let operation = query.get("Action").unwrap_or_default().to_owned();
+        let needed = |_: &Account| needs::of_topic_call(&operation, sns::topic_of(&query));
+        if let Err(Denied(message)) = self.door.check(&caller.function, needed) {
+            return Some(sns::error(403, "AuthorizationError", &message));
+        }
+        let passage = self.door.enter(&caller, "sns", &operation, &body).await;
+        if passage.dropped() {
+            return passage.heard(None).await;
+        }
+        let answer = sns::call(targets, &operation, &query).await;
+        if passage.repeated() {
+            sns::call(targets, &operation, &query).await;
+        }
+        passage.executed(&answer);
+        passage.heard(Some(answer)).await
+    }
+
     /// `queue` is that of a call of SQS.
     async fn execute(&self, caller: &Caller, (service, queue): (&str, &str), operation: &str, body: Bytes) -> Answer {
         if service == "sqs" {
@@ -219,6 +253,12 @@ impl Services {
     }
 }
 
+/// Whether a request is one of SNS: a form with the version of its API.
+fn is_of_topics(headers: &HeaderMap, query: &Query) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.starts_with("application/x-www-form-urlencoded") && query.get("Version") == Some("2010-03-31")
+}
+
 /// The queue of a request, by its URL or name. Empty if the request names none.
 fn queue_of(body: &[u8]) -> String {
     #[derive(Deserialize, Default)]
@@ -233,6 +273,13 @@ fn queue_of(body: &[u8]) -> String {
 
 async fn handle(State(services): State<Arc<Services>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     let target = headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if target.is_empty() {
+        let query = Query::read(&body);
+        if is_of_topics(&headers, &query) {
+            let answer = services.call_topics(Caller::of(&headers), query, body).await;
+            return answer.map_or_else(answer::broken, Response::from);
+        }
+    }
     let Some(answer) = services.call(Caller::of(&headers), target, body).await else { return answer::broken() };
     let mut response = Response::from(answer);
     let headers = response.headers_mut();

@@ -76,6 +76,12 @@ pub(crate) fn of_queue_call(operation: &str, queue: &str, account: &Account) -> 
     vec![Need::new(format!("sqs:{}", operation.strip_suffix("Batch").unwrap_or(operation)), resource)]
 }
 
+/// What a call of SNS needs. A batch needs the permission for one message.
+pub(crate) fn of_topic_call(operation: &str, topic: &str) -> Vec<Need> {
+    let resource = if topic.is_empty() { "*" } else { topic };
+    vec![Need::new(format!("sns:{}", operation.strip_suffix("Batch").unwrap_or(operation)), resource.to_owned())]
+}
+
 /// What a call of S3 needs. `source` is the `BUCKET/KEY` of a copy.
 pub(crate) fn of_object_call(operation: &str, bucket: &str, key: &str, source: Option<&str>) -> Vec<Need> {
     let of_bucket = |action: &'static str| vec![Need::new(action, bucket_arn(bucket))];
@@ -165,6 +171,14 @@ mod tests {
         assert_eq!(of("SendMessageBatch", "http://h/0/q.fifo"), [format!("sqs:SendMessage {queue}")]);
         assert_eq!(of("GetQueueUrl", "q.fifo"), [format!("sqs:GetQueueUrl {queue}")]);
         assert_eq!(of("ListQueues", ""), ["sqs:ListQueues *"]);
+    }
+
+    #[test]
+    fn a_batch_for_a_topic_needs_what_one_message_needs() {
+        let of = |operation, topic| shown(&of_topic_call(operation, topic));
+        let topic = "arn:aws:sns:us-east-1:000000000000:t";
+        assert_eq!(of("PublishBatch", topic), [format!("sns:Publish {topic}")]);
+        assert_eq!(of("ListTopics", ""), ["sns:ListTopics *"]);
     }
 
     #[test]

@@ -144,6 +144,8 @@ pub enum Trigger {
         topic: String,
         /// `FilterPolicy`.
         filter_policy: Option<serde_json::Value>,
+        /// Whether the policy is for the body, and not for the attributes: `FilterPolicyScope` is `MessageBody`.
+        filter_by_body: bool,
     },
     /// The stream of a table.
     DynamoDb(StreamEventSource),

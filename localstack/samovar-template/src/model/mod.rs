@@ -314,6 +314,8 @@ pub struct Subscription {
     pub endpoint: String,
     /// `FilterPolicy`.
     pub filter_policy: Option<serde_json::Value>,
+    /// Whether the policy is for the body, and not for the attributes: `FilterPolicyScope` is `MessageBody`.
+    pub filter_by_body: bool,
     /// `RawMessageDelivery`.
     pub raw_message_delivery: bool,
 }

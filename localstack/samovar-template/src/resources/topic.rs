@@ -31,8 +31,8 @@ pub(crate) const ITEM: Schema =
 pub(crate) const SUBSCRIPTION: Schema = Schema {
     subject: "AWS::SNS::Subscription",
     required: &["Protocol", "TopicArn"],
-    optional: &["Endpoint", "FilterPolicy", "RawMessageDelivery"],
-    ignored: &["DeliveryPolicy", "FilterPolicyScope", "RedrivePolicy", "Region", "ReplayPolicy", "SubscriptionRoleArn"],
+    optional: &["Endpoint", "FilterPolicy", "FilterPolicyScope", "RawMessageDelivery"],
+    ignored: &["DeliveryPolicy", "RedrivePolicy", "Region", "ReplayPolicy", "SubscriptionRoleArn"],
 };
 
 const PROTOCOLS: [&str; 9] =
@@ -69,7 +69,8 @@ fn build(context: &Context<'_>, resource: &Resource) -> Option<Topic> {
             .filter_map(|item| {
                 let protocol = item.choice("Protocol", &PROTOCOLS);
                 let (protocol, endpoint) = (protocol?, item.text("Endpoint")?);
-                Some(Subscription { protocol, endpoint, filter_policy: None, raw_message_delivery: false })
+                let (filter_policy, filter_by_body, raw_message_delivery) = (None, false, false);
+                Some(Subscription { protocol, endpoint, filter_policy, filter_by_body, raw_message_delivery })
             })
             .collect(),
     })
@@ -82,5 +83,12 @@ fn subscription(fields: &Fields<'_>) -> Option<Subscription> {
         fields.wrong("Endpoint", "is missing");
     }
     let filter_policy = fields.node("FilterPolicy").map(Node::to_json);
-    Some(Subscription { protocol: protocol?, endpoint: fields.text("Endpoint")?, filter_policy, raw_message_delivery })
+    let (filter_by_body, endpoint) = (filters_by_body(fields), fields.text("Endpoint")?);
+    Some(Subscription { protocol: protocol?, endpoint, filter_policy, filter_by_body, raw_message_delivery })
+}
+
+/// Whether `FilterPolicyScope` says that the policy is for the body.
+pub(super) fn filters_by_body(fields: &Fields<'_>) -> bool {
+    let scope = fields.choice("FilterPolicyScope", &["MessageAttributes", "MessageBody"]);
+    scope.as_deref() == Some("MessageBody")
 }

@@ -6,6 +6,7 @@ use super::Context;
 use super::event::Event;
 use super::notification::filtered;
 use super::stream_source::{STREAM_EVENT, stream};
+use super::topic;
 use crate::fields::{Fields, Schema};
 use crate::model::Trigger;
 use crate::resource::Kind;
@@ -17,8 +18,8 @@ pub(crate) const S3_EVENT: Schema =
 pub(crate) const SNS_EVENT: Schema = Schema {
     subject: "An event of the type SNS",
     required: &["Topic"],
-    optional: &["FilterPolicy"],
-    ignored: &["FilterPolicyScope", "RedrivePolicy", "Region", "SqsSubscription"],
+    optional: &["FilterPolicy", "FilterPolicyScope", "SqsSubscription"],
+    ignored: &["RedrivePolicy", "Region"],
 };
 
 pub(super) fn read(event: &Event<'_>, event_type: &str, context: &Context<'_>) -> Option<Trigger> {
@@ -52,11 +53,16 @@ fn sns(event: &Event<'_>, context: &Context<'_>) -> Option<Trigger> {
     let fields = Fields::new(&SNS_EVENT, event.properties, context.problems);
     let topic = fields.text("Topic")?;
     let filter_policy = fields.node("FilterPolicy").map(Node::to_json);
+    let filter_by_body = topic::filters_by_body(&fields);
+    if fields.node("SqsSubscription").is_some_and(|node| node.as_text().as_deref() != Some("false")) {
+        let message = "The queue that SqsSubscription makes is not made here".to_owned();
+        context.not_read(fields.line("SqsSubscription"), message);
+    }
     if context.scope.find(Kind::Topic, "TopicArn", &topic).is_none() {
         never_comes(context, event.line, "topic", &topic);
         return None;
     }
-    Some(Trigger::Sns { topic, filter_policy })
+    Some(Trigger::Sns { topic, filter_policy, filter_by_body })
 }
 
 pub(super) fn never_comes(context: &Context<'_>, line: usize, what: &str, arn: &str) {

@@ -277,11 +277,11 @@ fn buckets_topics_and_streams_invoke_functions() {
     );
     assert_eq!(triggers("", &bucket), [expected]);
     let sns = triggers(
-        "E: {Type: SNS, Properties: {Topic: !Ref T, FilterPolicy: {kind: [a]}}}",
+        "E: {Type: SNS, Properties: {Topic: !Ref T, FilterPolicy: {kind: [a]}, FilterPolicyScope: MessageBody}}",
         "  T: {Type: AWS::SNS::Topic, Properties: {TopicName: t}}\n",
     );
     let topic = "arn:aws:sns:eu-central-1:000000000000:t".to_owned();
-    assert_eq!(sns, [Trigger::Sns { topic, filter_policy: Some(json!({"kind": ["a"]})) }]);
+    assert_eq!(sns, [Trigger::Sns { topic, filter_policy: Some(json!({"kind": ["a"]})), filter_by_body: true }]);
     let stream = triggers(
         "E: {Type: DynamoDB, Properties: {Stream: !GetAtt T.StreamArn, StartingPosition: TRIM_HORIZON, BatchSize: 7, \
          MaximumBatchingWindowInSeconds: 1, FunctionResponseTypes: [ReportBatchItemFailures], Enabled: false, \

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use samovar_services::queues::Queues;
 use samovar_sqs::{Receive, Sqs, Storage, SystemClock};
-use samovar_template::{EventInvokeConfig, Queue, Target};
+use samovar_template::{EventInvokeConfig, Queue, Target, Template};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -35,9 +35,10 @@ impl Bench {
         let url = sqs.create_queue(QUEUE, &BTreeMap::new()).await.unwrap();
         let (logical_id, name, arn) = (String::new(), QUEUE.to_owned(), String::new());
         let queue = Queue { logical_id, name, arn, url, attributes: BTreeMap::new() };
-        let targets = Targets::new(events.clone(), Queues::Embedded(sqs.clone()), &[queue]);
-        let declared = function("F", "provided.al2023", Path::new("/"));
-        let declared = Function { event_invoke, reserved_concurrency, ..declared };
+        let of = |id| function(id, "provided.al2023", Path::new("/"));
+        let template = Template { queues: vec![queue], functions: vec![of("F"), of("G")], ..Template::default() };
+        let targets = Targets::new(events.clone(), Queues::Embedded(sqs.clone()), &template).unwrap();
+        let declared = Function { event_invoke, reserved_concurrency, ..of("F") };
         let functions = Arc::new(Functions::default());
         let mut worker = Asynchronous::new(&declared, 2, events.clone(), targets, functions.clone());
         let now = Duration::ZERO;

@@ -91,6 +91,7 @@ pub(super) fn of(
         ("AWS_ENDPOINT_URL_EVENTBRIDGE".to_owned(), endpoints.others.unwrap_or(&services).to_owned()),
         ("AWS_ENDPOINT_URL_LAMBDA".to_owned(), refused),
         ("AWS_ENDPOINT_URL_S3".to_owned(), endpoints.s3.to_owned()),
+        ("AWS_ENDPOINT_URL_SNS".to_owned(), services.clone()),
         ("AWS_ENDPOINT_URL_SQS".to_owned(), services),
     ]);
     environment.extend(session_token.map(|token| ("AWS_SESSION_TOKEN".to_owned(), token)));

@@ -50,7 +50,7 @@ pub(super) async fn open(
     };
     let functions = template.functions.iter().map(|function| function.function_name.as_str());
     let events = EventQueues::open(data_dir, functions).await?;
-    let targets = Targets::new(events.clone(), queues.clone(), &template.queues);
+    let targets = Targets::new(events.clone(), queues.clone(), template)?;
     let buses = template.event_buses.iter().map(|bus| bus.name.clone());
     let rules = template.functions.iter().flat_map(|function| &function.rules).chain(&template.event_rules).cloned();
     let eventbridge = Arc::new(EventBridge::new(account(), buses, rules, targets.clone()));
@@ -78,5 +78,6 @@ pub(super) async fn open(
     queues.create(&template.queues).await?;
     let services = Services::new(dynamodb, queues, s3);
     services.serve_events(eventbridge);
+    services.serve_topics(targets.clone());
     Ok(Opened { services, events, targets })
 }

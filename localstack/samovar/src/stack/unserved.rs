@@ -2,7 +2,7 @@
 //! one list of the difference. `samovar check` shows it, and a stack does not start with it unless it may leave it out.
 
 use samovar_template::{
-    Backend, Bucket, BuildMethod, Code, Function, HttpApi, Integration, RestApi, RestAuthorizer, Target, Template,
+    Backend, BuildMethod, Code, Function, HttpApi, Integration, RestApi, RestAuthorizer, Target, Template,
     TemplateProblem, Trigger, WebSocketApi,
 };
 
@@ -12,9 +12,6 @@ use super::{http_apis, rest_apis, websocket_apis};
 
 /// The beginnings of the runtimes' names.
 const LANGUAGES: [&str; 4] = ["go1.x", "nodejs", "provided", "python"];
-
-/// Protocols of subscriptions that would make work in the stack.
-const WORK: [&str; 2] = ["lambda", "sqs"];
 
 /// Everything that is not served, in the order of the lines. The functions may run `elsewhere`.
 pub(crate) fn unserved(template: &Template, elsewhere: bool) -> Vec<TemplateProblem> {
@@ -28,7 +25,6 @@ pub(crate) fn unserved(template: &Template, elsewhere: bool) -> Vec<TemplateProb
     }
     template.http_apis.iter().for_each(|api| found.http_api(api));
     template.websocket_apis.iter().for_each(|api| found.websocket_api(api));
-    template.buckets.iter().for_each(|bucket| found.bucket(bucket));
     found.rules();
     found.topics();
     found.problems.sort();
@@ -73,10 +69,6 @@ fn cannot_run(function: &Function) -> Option<String> {
     }
 }
 
-fn is_topic(target: &Target) -> bool {
-    matches!(target, Target::Topic(_))
-}
-
 struct Found<'a> {
     template: &'a Template,
     problems: Vec<TemplateProblem>,
@@ -99,21 +91,9 @@ impl Found<'_> {
                     }
                     _ => continue,
                 },
-                Trigger::S3 { .. } => continue,
-                Trigger::Sns { topic, .. } => format!("the messages of the topic {topic} are not sent here"),
+                Trigger::S3 { .. } | Trigger::Sns { .. } => continue,
             };
             self.add(id, &what);
-        }
-        let invoke = &function.event_invoke;
-        let targets = [&invoke.on_success, &invoke.on_failure, &invoke.dead_letters].into_iter().flatten();
-        if targets.into_iter().any(is_topic) {
-            self.add(id, "events that have failed are not sent to topics here");
-        }
-    }
-
-    fn bucket(&mut self, bucket: &Bucket) {
-        if bucket.notifications.iter().any(|one| is_topic(&one.target)) {
-            self.add(&bucket.logical_id, "events are not sent to topics here");
         }
     }
 
@@ -169,28 +149,18 @@ impl Found<'_> {
 
     fn rules(&mut self) {
         for rule in &self.template.event_rules {
-            for target in &rule.targets {
-                match &target.target {
-                    Target::Topic(_) => self.add(&rule.logical_id, "events are not sent to topics here"),
-                    // They need a message group.
-                    Target::Queue(queue) if queue.ends_with(".fifo") => {
-                        self.add(&rule.logical_id, "events are not sent to FIFO queues here");
-                    }
-                    _ => {}
-                }
+            // They need a message group.
+            let fifo = |target: &Target| matches!(target, Target::Queue(queue) if queue.ends_with(".fifo"));
+            if rule.targets.iter().any(|target| fifo(&target.target)) {
+                self.add(&rule.logical_id, "events are not sent to FIFO queues here");
             }
         }
     }
 
-    /// Topics that only tell people, or that nothing here publishes to, are not needed.
     fn topics(&mut self) {
         let template = self.template;
-        for topic in &template.topics {
-            let known = |function: &Function| function.environment.values().any(|value| value.contains(&topic.arn));
-            let subscribed = topic.subscriptions.iter().any(|one| WORK.contains(&one.protocol.as_str()));
-            if subscribed || template.functions.iter().any(known) {
-                self.add(&topic.logical_id, "topics are not served here");
-            }
+        for topic in template.topics.iter().filter(|topic| topic.name.ends_with(".fifo")) {
+            self.add(&topic.logical_id, "FIFO topics are not served here");
         }
     }
 }
@@ -274,35 +244,17 @@ mod tests {
                 )],
             ),
             (
-                "DeadLetterQueue: {Type: SNS, TargetArn: !Ref T}",
-                "  T: {Type: AWS::SNS::Topic}\n".to_owned(),
-                vec![(3, "F: events that have failed are not sent to topics here")],
-            ),
-            (
-                "Timeout: 3",
-                "  B: {Type: AWS::S3::Bucket, Properties: {NotificationConfiguration: {TopicConfigurations: \
-                 [{Event: 's3:ObjectCreated:*', Topic: !Ref T}]}}}\n  T: {Type: AWS::SNS::Topic}\n"
-                    .to_owned(),
-                vec![(4, "B: events are not sent to topics here")],
-            ),
-            (
                 "Timeout: 3",
                 "  R: {Type: AWS::Events::Rule, Properties: {EventPattern: {a: [1]}, Targets: [{Id: a, Arn: !Ref T}, {Id: b, \
                  Arn: !GetAtt Q.Arn}, {Id: c, Arn: !GetAtt F.Arn}]}}\n  T: {Type: AWS::SNS::Topic}\n  Q: {Type: \
                  AWS::SQS::Queue, Properties: {FifoQueue: true}}\n"
                     .to_owned(),
-                vec![
-                    (4, "R: events are not sent to FIFO queues here"),
-                    (4, "R: events are not sent to topics here"),
-                ],
+                vec![(4, "R: events are not sent to FIFO queues here")],
             ),
             (
-                "Events: {E: {Type: SNS, Properties: {Topic: !Ref T}}}, Environment: {Variables: {TO: !Ref T}}",
-                "  T: {Type: AWS::SNS::Topic}\n".to_owned(),
-                vec![
-                    (3, "F: the messages of the topic arn:aws:sns:us-east-1:000000000000:local-T are not sent here"),
-                    (4, "T: topics are not served here"),
-                ],
+                "Events: {E: {Type: SNS, Properties: {Topic: !Ref T}}}",
+                "  T: {Type: AWS::SNS::Topic, Properties: {FifoTopic: true}}\n".to_owned(),
+                vec![(4, "T: FIFO topics are not served here")],
             ),
             (
                 "Events: {E: {Type: DynamoDB, Properties: {Stream: !GetAtt T.StreamArn, StartingPosition: LATEST, \

@@ -7,6 +7,7 @@ mod http_api_table;
 mod order_events;
 mod rest_hello;
 mod s3_trigger;
+mod sqs_fan_out;
 
 use std::path::Path;
 use std::process::Command;

@@ -1,5 +1,5 @@
-//! Event notifications: tells functions, queues and EventBridge what happens to the objects of a bucket, by "Amazon S3
-//! Event Notifications" in the S3 user guide.
+//! Event notifications: tells functions, queues, topics and EventBridge what happens to the objects of a bucket, by
+//! "Amazon S3 Event Notifications" in the S3 user guide.
 //!
 //! An event is sent after the object has changed, and before the call is answered. A target keeps what it has taken on
 //! the disk ([`Targets`]). So an event of an answered call is not lost. The change and the sending are a task of their
@@ -81,7 +81,7 @@ impl Notifications {
         let Some(targets) = &self.targets else { return Ok(()) };
         for rule in self.of_buckets.get(bucket).into_iter().flatten().filter(|rule| rule.wants(changed)) {
             let event = record::event(bucket, &rule.id, changed, origin);
-            targets.send(&rule.target, Message::of(event)).await?;
+            targets.send(&rule.target, Message::of(event).about("Amazon S3 Notification")).await?;
         }
         if let Some(eventbridge) = self.eventbridge.as_ref().filter(|_| self.to_eventbridge.contains(bucket)) {
             let (detail_type, detail) = record::detail(bucket, changed, origin, &eventbridge.account().id);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Delete, ObjectIdentifier};
 use samovar_sqs::Receive;
-use samovar_template::{Notification, Queue, Target};
+use samovar_template::{Notification, Queue, Target, Template};
 use serde_json::{Value, json};
 
 use super::*;
@@ -38,7 +38,8 @@ impl Told {
             attributes: BTreeMap::new(),
         };
         let functions = EventQueues::open(None, [RESIZER].into_iter()).await.expect("event queues");
-        let targets = Targets::new(functions.clone(), queues.clone(), &[declared]);
+        let template = Template { queues: vec![declared], ..Template::default() };
+        let targets = Targets::new(functions.clone(), queues.clone(), &template).expect("targets");
         let mut buckets = buckets();
         buckets[0].notifications = notifications;
         let dir = tempfile::tempdir().expect("a directory");

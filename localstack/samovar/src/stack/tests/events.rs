@@ -84,3 +84,38 @@ async fn an_event_that_no_process_has_handled_before_the_stop_is_handled_after_t
     assert_eq!(event["Records"][0]["s3"]["object"]["key"], "a.txt");
     within("The stack stops", after.stack.stop(pending())).await;
 }
+
+#[tokio::test]
+async fn a_topic_hands_messages_and_the_events_of_a_bucket_to_a_function() {
+    let topic = "
+  Told: {Type: AWS::SNS::Topic}
+  Texts:
+    Type: AWS::S3::Bucket
+    Properties: {NotificationConfiguration: {TopicConfigurations: [{Event: 's3:ObjectCreated:*', Topic: !Ref Told}]}}
+  Listener:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: listener}}
+    Properties: {Events: {Any: {Type: SNS, Properties: {Topic: !Ref Told}}}}
+";
+    let head = TEMPLATE.split("  Texts:").next().unwrap();
+    let bench = Bench::start(&format!("{head}{topic}")).await.unwrap();
+    let (_, environment) = bench.send(Method::GET, "/_local/environment", None).await;
+    let url = environment.lines().find_map(|line| line.strip_prefix("AWS_ENDPOINT_URL_SNS=")).unwrap();
+    let arn = "arn:aws:sns:us-east-1:000000000000:local-Told";
+    let publish = format!("Action=Publish&Version=2010-03-31&TopicArn={arn}&Message=hello");
+    let request = bench.http.post(url).header("content-type", "application/x-www-form-urlencoded").body(publish);
+    let answer = request.send().await.unwrap();
+    let answer = (answer.status().as_u16(), answer.text().await.unwrap());
+    let record = bench.functions.event("listener").await["Records"][0].take();
+    assert_eq!((&record["EventSource"], &record["EventVersion"]), (&json!("aws:sns"), &json!("1.0")));
+    let id = record["Sns"]["MessageId"].as_str().unwrap();
+    assert!(answer.0 == 200 && answer.1.contains(&format!("<MessageId>{id}</MessageId>")), "{answer:?}");
+    assert_eq!((&record["Sns"]["Message"], &record["Sns"]["TopicArn"]), (&json!("hello"), &json!(arn)));
+    assert_eq!((&record["Sns"]["Subject"], &record["Sns"]["MessageAttributes"]), (&Value::Null, &json!({})));
+    put(&bench, "a.txt").await;
+    let record = bench.functions.event("listener").await["Records"][0].take();
+    assert_eq!(record["Sns"]["Subject"], "Amazon S3 Notification");
+    let of_bucket: Value = serde_json::from_str(record["Sns"]["Message"].as_str().unwrap()).unwrap();
+    assert_eq!(of_bucket["Records"][0]["s3"]["object"]["key"], "a.txt");
+    within("The stack stops", bench.stack.stop(pending())).await;
+}

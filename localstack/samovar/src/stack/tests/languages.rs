@@ -264,7 +264,7 @@ def handler(event, context):
         "event": invoke({"echo": 2}, InvocationType="Event")["StatusCode"],
         "none": refused(client.invoke, FunctionName="none")[:2],
         "others": [
-            refused(boto3.client("sns").list_topics),
+            refused(boto3.client("ses").list_identities),
             refused(boto3.client("secretsmanager").list_secrets),
             refused(boto3.client("cloudwatch").list_metrics),
             refused(boto3.client("ec2").describe_vpcs),
@@ -284,7 +284,7 @@ def handler(event, context):
     assert_eq!((&told["dry"], &told["event"]), (&json!(204), &json!(202)));
     assert_eq!(told["none"], json!([404, "ResourceNotFoundException"]));
     for (service, told) in
-        ["sns", "secretsmanager", "monitoring", "ec2", "route53"].iter().zip(told["others"].as_array().unwrap())
+        ["ses", "secretsmanager", "monitoring", "ec2", "route53"].iter().zip(told["others"].as_array().unwrap())
     {
         assert_eq!((&told[0], &told[1]), (&json!(501), &json!("NotImplementedException")));
         assert!(told[2].as_str().unwrap().starts_with(&format!("The local stack has no {service}, ")), "{told}");
