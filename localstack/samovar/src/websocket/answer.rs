@@ -11,8 +11,6 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use serde_json::{Map, Value};
 
-use crate::http_api::response::body_of;
-
 const FIELDS: [&str; 5] = ["body", "headers", "isBase64Encoded", "multiValueHeaders", "statusCode"];
 
 /// The parts of an answer.
@@ -47,7 +45,17 @@ pub(super) fn read(answer: &Value) -> Result<Answer, String> {
     let status = status
         .map(|status| status.filter(|status| (100..600).contains(status)).ok_or("its statusCode is not one of HTTP"))
         .transpose()?;
-    let (body, is_base64) = body_of(fields)?;
+    let is_base64 = match fields.get("isBase64Encoded") {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(is)) => *is,
+        // Public samples write it as text, like the status.
+        Some(Value::String(text)) if ["true", "false"].contains(&text.as_str()) => text == "true",
+        Some(_) => return Err("its isBase64Encoded is neither true nor false".to_owned()),
+    };
+    let body = match fields.get("body") {
+        None | Some(Value::Null) => "",
+        Some(body) => body.as_str().ok_or("its body is not a string")?,
+    };
     let has_body = fields.get("body").is_some_and(|body| !body.is_null());
     let body = match is_base64 {
         true => STANDARD.decode(body).map_err(|error| format!("its body is not base64: {error}"))?,
@@ -80,6 +88,8 @@ mod tests {
             (json!({ "statusCode": "403", "headers": {}, "multiValueHeaders": {} }), answer(Some(403), None)),
             (json!({ "body": "YQ==", "isBase64Encoded": true }), answer(None, Some("a"))),
             (json!({ "statusCode": null, "body": null, "isBase64Encoded": null }), answer(None, None)),
+            (json!({ "body": "YQ==", "isBase64Encoded": "true" }), answer(None, Some("a"))),
+            (json!({ "body": "YQ==", "isBase64Encoded": "false" }), answer(None, Some("YQ=="))),
             (json!({ "body": "" }), answer(None, Some(""))),
             (json!({}), answer(None, None)),
             (json!(null), answer(None, None)),
@@ -111,7 +121,8 @@ mod tests {
             (json!({ "statusCode": 200.5 }), "statusCode"),
             (json!({ "body": {} }), "body is not a string"),
             (json!({ "body": "*", "isBase64Encoded": true }), "not base64"),
-            (json!({ "isBase64Encoded": "true" }), "isBase64Encoded"),
+            (json!({ "isBase64Encoded": "yes" }), "isBase64Encoded"),
+            (json!({ "isBase64Encoded": 1 }), "isBase64Encoded"),
         ] {
             assert!(read(&value).is_err_and(|error| error.contains(why)), "{value}");
         }
