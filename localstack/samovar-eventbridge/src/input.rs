@@ -281,8 +281,8 @@ mod tests {
             ),
             (r#"{"none": <none>, "text": "<none>"}"#, r#"{"none": null, "text": ""}"#),
             (
-                r#"{"rule": "<aws.events.rule-name>", "arn": <aws.events.rule-arn>, "at": <aws.events.event.ingestion-time>}"#,
-                r#"{"rule": "r", "arn": "arn:r", "at": "2015-11-11T21:29:54Z"}"#,
+                r#"{"r": "<aws.events.rule-name>", "a": <aws.events.rule-arn>, "at": <aws.events.event.ingestion-time>}"#,
+                r#"{"r": "r", "a": "arn:r", "at": "2015-11-11T21:29:54Z"}"#,
             ),
             (r#"{"x": <aws.events.other>}"#, r#"{"x": null}"#),
             ("state <state> < 5", r#""state \"RUNNING\" < 5""#),

@@ -238,7 +238,9 @@ proptest! {
     }
 
     #[test]
-    fn anything_but_is_the_opposite_of_the_same_comparison(kind in 0usize..4, expected in "[aA]{1,3}", text in "[aA]{0,4}") {
+    fn anything_but_is_the_opposite_of_the_same_comparison(
+        kind in 0usize..4, expected in "[aA]{1,3}", text in "[aA]{0,4}",
+    ) {
         let kind = ["prefix", "suffix", "equals-ignore-case", "wildcard"][kind];
         let event = json!({ "x": text });
         let is = matches(json!({ "x": [{ kind: expected }] }), &event);

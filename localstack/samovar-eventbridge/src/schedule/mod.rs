@@ -65,8 +65,8 @@ impl Schedule {
         rate.or_else(at).ok_or(ScheduleError::Form)
     }
 
-    /// The first time after `now` at which a schedule of a calendar is due, in a time zone. There is none for a rate, for
-    /// which the time of its start counts.
+    /// The first time after `now` at which a schedule of a calendar is due, in a time zone. There is none for a rate,
+    /// for which the time of its start counts.
     ///
     /// A local time that a change of the clocks skips is never due, and one that comes twice is due once.
     pub fn next(&self, now: Timestamp, time_zone: &TimeZone) -> Option<Timestamp> {

@@ -1,5 +1,5 @@
-//! EventBridge: `AWS::Events::EventBus`, `AWS::Events::Rule`, and a function's `Events` of the types EventBridgeRule and
-//! CloudWatchEvent, which SAM makes into rules.
+//! EventBridge: `AWS::Events::EventBus`, `AWS::Events::Rule`, and a function's `Events` of the types EventBridgeRule
+//! and CloudWatchEvent, which SAM makes into rules.
 
 use std::collections::BTreeMap;
 

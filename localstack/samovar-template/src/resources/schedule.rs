@@ -1,5 +1,5 @@
-//! Schedules of functions: `Events` of the types Schedule (a rule of EventBridge) and ScheduleV2 (EventBridge Scheduler),
-//! and `AWS::Scheduler::Schedule`.
+//! Schedules of functions: `Events` of the types Schedule (a rule of EventBridge) and ScheduleV2 (EventBridge
+//! Scheduler), and `AWS::Scheduler::Schedule`.
 
 use samovar_eventbridge::{Schedule as Expression, TimeZone};
 

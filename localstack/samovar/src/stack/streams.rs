@@ -157,8 +157,8 @@ struct Kept {
 }
 
 impl Position {
-    /// The kept position. A new mapping gets its first one, which is kept too: what is written after this start is read,
-    /// also after a crash.
+    /// The kept position. A new mapping gets its first one, which is kept too: what is written after this start is
+    /// read, also after a crash.
     async fn open(&self, dynamodb: &DynamoDb, from_beginning: bool) -> Result<Option<String>> {
         if let Some(file) = &self.file
             && let Ok(text) = std::fs::read(file)

@@ -199,7 +199,8 @@ mod tests {
     fn a_template_that_is_served_has_no_findings() {
         let api = "FunctionUrlConfig: {AuthType: NONE}, Events: {E: {Type: HttpApi}, S: {Type: Schedule, Properties: \
                    {Schedule: cron(0 12 * * ? *)}}, D: {Type: DynamoDB, Properties: \
-                   {Stream: !GetAtt T.StreamArn, StartingPosition: LATEST, DestinationConfig: {OnFailure: {Destination: !GetAtt Q.Arn}}}}}";
+                   {Stream: !GetAtt T.StreamArn, StartingPosition: LATEST, DestinationConfig: \
+                   {OnFailure: {Destination: !GetAtt Q.Arn}}}}}";
         let more = "  O: {Type: AWS::SNS::Topic}\n  Q: {Type: AWS::SQS::Queue}\n".to_owned() + STREAMED;
         assert_eq!(messages(api, &more), []);
     }
@@ -245,8 +246,8 @@ mod tests {
             ),
             (
                 "Timeout: 3",
-                "  R: {Type: AWS::Events::Rule, Properties: {EventPattern: {a: [1]}, Targets: [{Id: a, Arn: !Ref T}, {Id: b, \
-                 Arn: !GetAtt Q.Arn}, {Id: c, Arn: !GetAtt F.Arn}]}}\n  T: {Type: AWS::SNS::Topic}\n  Q: {Type: \
+                "  R: {Type: AWS::Events::Rule, Properties: {EventPattern: {a: [1]}, Targets: [{Id: a, Arn: !Ref T}, \
+                 {Id: b, Arn: !GetAtt Q.Arn}, {Id: c, Arn: !GetAtt F.Arn}]}}\n  T: {Type: AWS::SNS::Topic}\n  Q: {Type: \
                  AWS::SQS::Queue, Properties: {FifoQueue: true}}\n"
                     .to_owned(),
                 vec![(4, "R: events are not sent to FIFO queues here")],

@@ -30,7 +30,7 @@ Resources:
             Stream: !GetAtt Items.StreamArn
             StartingPosition: LATEST
             MaximumRetryAttempts: 0
-            FilterCriteria: {Filters: [{Pattern: '{\"dynamodb\":{\"Keys\":{\"pk\":{\"S\":[{\"anything-but\":\"skip\"}]}}}}'}]}
+            FilterCriteria: {Filters: [{Pattern: {dynamodb: {Keys: {pk: {S: [{anything-but: skip}]}}}}}]}
             DestinationConfig: {OnFailure: {Destination: !GetAtt Failed.Arn}}
   Failed: {Type: AWS::SQS::Queue, Properties: {QueueName: failed}}
 ";
