@@ -34,7 +34,7 @@ use super::disk::{self, Disk, Synced};
 use super::idempotency::Tokens;
 use super::meter::Capacity;
 use super::remote::Remote;
-use super::streams::Arns;
+use super::streams::{self, Arns};
 use samovar_template::Table;
 
 /// The tables.
@@ -102,6 +102,7 @@ impl DynamoDb {
             Ok::<_, DynoxideError>(database)
         };
         let database = opened().with_context(|| format!("{name} cannot be opened as a database"))?;
+        streams::index(&path).with_context(|| format!("The records of streams in {name} cannot be indexed"))?;
         let disk = Disk::start(dir.join("dynamodb.sqlite-wal")).context("The thread that syncs the tables")?;
         Ok(Self::Embedded(Engine::new(database, Some(disk))))
     }

@@ -6,6 +6,8 @@
 //! ("Item sizes and formats" in its developer guide), and no record of a write that has changed nothing.
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -93,6 +95,17 @@ impl DynamoDb {
         }
         Ok(all)
     }
+}
+
+/// Gives the engine's records an index. Without one, each write to a table with a stream looks at all of its records.
+/// Tables in memory have none.
+pub(super) fn index(file: &Path) -> rusqlite::Result<()> {
+    let connection = rusqlite::Connection::open(file)?;
+    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.execute_batch(
+        "CREATE INDEX IF NOT EXISTS samovar_stream_records
+         ON _stream_records (table_name, CAST(sequence_number AS INTEGER))",
+    )
 }
 
 /// The engine reads only the table's name.
@@ -389,6 +402,25 @@ mod tests {
         dynamodb.create(&[table.clone()]).await.unwrap();
         let described = dynamodb.expect("DescribeStream", &json!({ "StreamArn": arn_of("other") })).await.unwrap();
         assert_eq!(described["StreamDescription"]["StreamViewType"], "KEYS_ONLY");
+    }
+
+    #[test]
+    fn the_engines_queries_use_the_index() {
+        let dir = tempfile::tempdir().unwrap();
+        let _engine = DynamoDb::open(Some(dir.path())).unwrap();
+        let connection = rusqlite::Connection::open(dir.path().join("dynamodb.sqlite")).unwrap();
+        let number = "CAST(sequence_number AS INTEGER)";
+        for query in [
+            format!("SELECT COALESCE(MAX({number}), 0) + 1 FROM _stream_records WHERE table_name = 'tab'"),
+            format!(
+                "SELECT keys_json FROM _stream_records WHERE table_name = 'tab' AND shard_id = 's' AND {number} > 5 \
+                 ORDER BY {number} ASC LIMIT 10"
+            ),
+        ] {
+            let plan = |row: &rusqlite::Row<'_>| row.get::<_, String>(3);
+            let plan = connection.query_row(&format!("EXPLAIN QUERY PLAN {query}"), [], plan).unwrap();
+            assert!(plan.contains("samovar_stream_records"), "{query}: {plan}");
+        }
     }
 
     #[test]
