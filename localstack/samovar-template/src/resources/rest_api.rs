@@ -140,7 +140,7 @@ fn build(context: &Context<'_>, resource: &Resource, functions: &[Function]) -> 
         stage_variables: variables(&fields, "Variables"),
         cors: cors(&fields),
         authorizers,
-        api_key: api_key(&fields, resource),
+        api_key: api_key(context, &fields, resource),
         binary_media_types: types.iter().map(|media_type| media_type.replace("~1", "/")).collect(),
         routes: Vec::new(),
         mocks: Vec::new(),
@@ -239,9 +239,13 @@ fn lambda(context: &Context<'_>, fields: &Fields<'_>, functions: &[Function]) ->
     Some(RestAuthorizer::Request { function, headers, query_strings, stage_variables, context: names, cache })
 }
 
-/// The key of the usage plan that SAM makes. Keys that authorizers return are not understood.
-fn api_key(fields: &Fields<'_>, resource: &Resource) -> Option<String> {
-    let source = fields.choice("ApiKeySourceType", &["AUTHORIZER", "HEADER"]);
+/// The key of the usage plan that SAM makes.
+fn api_key(context: &Context<'_>, fields: &Fields<'_>, resource: &Resource) -> Option<String> {
+    if fields.choice("ApiKeySourceType", &["AUTHORIZER", "HEADER"]).as_deref() == Some("AUTHORIZER") {
+        let message = format!("{}: API keys that authorizers return are not taken here", resource.id);
+        context.not_read(fields.line("ApiKeySourceType"), message);
+        return None;
+    }
     let auth = fields.node("Auth")?;
     let plan = Fields::new(&USAGE_PLAN, auth.get("UsagePlan")?, fields.problems());
     let owner = match plan.choice("CreateUsagePlan", &["NONE", "PER_API", "SHARED"])?.as_str() {
@@ -250,7 +254,7 @@ fn api_key(fields: &Fields<'_>, resource: &Resource) -> Option<String> {
         _ => return None,
     };
     // AWS takes keys of 20 characters and more.
-    (source.as_deref() != Some("AUTHORIZER")).then(|| format!("{:0<20}", format!("local-api-key-of-{owner}")))
+    Some(format!("{:0<20}", format!("local-api-key-of-{owner}")))
 }
 
 /// A map, or the text of one origin. SAM wants the quotes of API Gateway's mapping: `"'*'"`.

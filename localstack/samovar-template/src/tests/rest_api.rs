@@ -56,7 +56,9 @@ fn sam_makes_a_key_for_an_api_or_for_all() {
     assert_eq!(key("", "PER_API").as_deref(), Some("local-api-key-of-api"));
     assert_eq!(key("", "SHARED").as_deref(), Some("local-api-key-of-serverless"));
     assert_eq!(key("ApiKeySourceType: HEADER, ", "SHARED").as_deref(), Some("local-api-key-of-serverless"));
-    assert_eq!((key("", "NONE"), key("ApiKeySourceType: AUTHORIZER, ", "PER_API")), (None, None));
+    assert_eq!(key("", "NONE"), None);
+    let message = "Api: API keys that authorizers return are not taken here (--allow-missing";
+    assert_problems(&template(&[], "ApiKeySourceType: AUTHORIZER"), &[(4, message)]);
     let message = "UsagePlan.CreateUsagePlan cannot be \"x\" (known: NONE, PER_API, SHARED)";
     assert_problems(&template(&[], "Auth: {UsagePlan: {CreateUsagePlan: x}}"), &[(4, message)]);
 }

@@ -70,9 +70,9 @@ async fn answer(api: &Arc<Api>, incoming: &Incoming, path: &str, ids: &Ids) -> R
     }
     if route.is_some_and(|route| route.api_key_required) {
         let given = head.headers.get(API_KEY).and_then(|key| key.to_str().ok());
-        let key = api.spec.api_key.as_deref().filter(|key| Some(*key) == given);
+        let key = api.api_keys.iter().find(|key| Some(key.as_str()) == given);
         let key = key.ok_or_else(|| refusal(StatusCode::FORBIDDEN, "Forbidden", "ForbiddenException"))?;
-        event["requestContext"]["identity"]["apiKey"] = key.into();
+        event["requestContext"]["identity"]["apiKey"] = key.as_str().into();
         // On AWS it is random. Here it names the API.
         event["requestContext"]["identity"]["apiKeyId"] = format!("{}apikey", api.spec.api_id).into();
     }

@@ -6,7 +6,7 @@
 //!   HTTP APIs.
 //! - `authorizers` decide who may call a method.
 //!
-//! A route that needs an API key takes the one of the usage plan that SAM makes, and without a plan none.
+//! A route that needs an API key takes those of the usage plans that name its API and stage.
 //!
 //! A request that has been read runs to its end in a task of the API's own, as on AWS. If the client leaves, only the
 //! response is lost.
@@ -43,6 +43,8 @@ pub(crate) struct Api {
     paths: Vec<HttpRoute>,
     /// By name.
     authorizers: BTreeMap<String, Authorizer>,
+    /// The keys that routes with `ApiKeyRequired` take.
+    api_keys: Vec<String>,
     /// The requests so far.
     pub requests: AtomicU64,
     /// The requests that have been read, and the invocations that outlive them.
@@ -80,11 +82,18 @@ impl Api {
                 .iter()
                 .map(|(name, one)| (name.clone(), Authorizer::new(one, &edge.issuer)))
                 .collect(),
+            api_keys: spec.api_key.iter().cloned().collect(),
             edge: edge.clone(),
             requests: AtomicU64::new(0),
             tasks: TaskTracker::new(),
             spec,
         }
+    }
+
+    /// Takes these keys too: those of the template whose usage plans name the API and its stage.
+    pub(crate) fn with_keys(mut self, keys: impl Iterator<Item = String>) -> Self {
+        self.api_keys.extend(keys);
+        self
     }
 
     /// The ARN of a request with this method for this path, for policies.

@@ -11,7 +11,11 @@ use crate::rest_api::Api;
 
 pub(super) fn rest_apis(template: &Template, edge: &Edge) -> Result<Vec<Arc<Api>>> {
     check_stages(template)?;
-    let apis = template.rest_apis.iter().map(|spec| Arc::new(Api::new(spec.clone(), edge)));
+    let apis = template.rest_apis.iter().map(|spec| {
+        let place = (spec.api_id.clone(), spec.stage.clone());
+        let keys = template.api_keys.iter().filter(|key| key.stages.contains(&place)).map(|key| key.value.clone());
+        Arc::new(Api::new(spec.clone(), edge).with_keys(keys))
+    });
     Ok(apis.collect())
 }
 

@@ -106,6 +106,8 @@ impl Found<'_> {
 
     fn rest_api(&mut self, api: &RestApi) {
         let id = &api.logical_id;
+        let place = (api.api_id.clone(), api.stage.clone());
+        let has_keys = self.template.api_keys.iter().any(|key| key.stages.contains(&place));
         for (route, integration) in &api.other_integrations {
             self.add(id, &format!("the route {route} has an integration of the type {integration}, not served here"));
         }
@@ -119,8 +121,8 @@ impl Found<'_> {
                 let why = "whose ValidationExpression can't be evaluated here";
                 self.add(id, &format!("the route {key} needs the authorizer {name}, {why}"));
             }
-            if route.api_key_required && api.api_key.is_none() {
-                let why = "and only the key of SAM's own UsagePlan is served here";
+            if route.api_key_required && api.api_key.is_none() && !has_keys {
+                let why = "and no usage plan of the template has one for it";
                 self.add(id, &format!("the route {} needs an API key, {why}", route.key));
             }
         }
@@ -240,8 +242,8 @@ mod tests {
                 String::new(),
                 vec![(
                     1,
-                    "ServerlessRestApi: the route GET / needs an API key, and only the key of SAM's own UsagePlan is \
-                      served here",
+                    "ServerlessRestApi: the route GET / needs an API key, and no usage plan of the template \
+                      has one for it",
                 )],
             ),
             (

@@ -262,7 +262,11 @@ async fn a_function_url_is_a_path_that_the_ready_line_and_functions_know() {
 #[tokio::test]
 async fn the_key_of_a_usage_plan_is_in_the_ready_line_and_opens_its_routes() {
     let api = "  Keyed: {Type: AWS::Serverless::Api, Properties: {StageName: keyed, Auth: {ApiKeyRequired: true, \
-               UsagePlan: {CreateUsagePlan: PER_API}}}}\nOutputs: {Key: {Value: !Ref KeyedApiKey}}\n";
+               UsagePlan: {CreateUsagePlan: PER_API}}}}\n  K: {Type: AWS::ApiGateway::ApiKey, Properties: {Enabled: \
+               true, Value: another-key-of-the-api}}\n  P: \
+               {Type: AWS::ApiGateway::UsagePlan, Properties: {ApiStages: [{ApiId: !Ref Keyed, Stage: keyed}]}}\n  \
+               PK: {Type: AWS::ApiGateway::UsagePlanKey, Properties: {KeyId: !Ref K, KeyType: API_KEY, \
+               UsagePlanId: !Ref P}}\nOutputs: {Key: {Value: !Ref KeyedApiKey}}\n";
     let event = "Keyed: {Type: Api, Properties: {RestApiId: !Ref Keyed, Method: get, Path: /pets}}";
     let template = TEMPLATE.replace("      Events:\n", &format!("      Events:\n        {event}\n")) + api;
     let bench = Bench::start(&template).await.unwrap();
@@ -273,6 +277,8 @@ async fn the_key_of_a_usage_plan_is_in_the_ready_line_and_opens_its_routes() {
     let get = |key: &str| bench.http.get(format!("{}/keyed/pets", bench.stack.url)).header("x-api-key", key).send();
     assert_eq!(get("another").await.unwrap().status(), 403);
     assert_eq!(bench.functions.count("web"), 0);
+    assert_eq!(get("another-key-of-the-api").await.unwrap().status(), 200);
+    bench.functions.event("web").await;
     assert_eq!(get(&key).await.unwrap().status(), 200);
     assert_eq!(bench.functions.event("web").await["requestContext"]["identity"]["apiKey"], key.as_str());
     within("The stack stops", bench.stack.stop(pending())).await;
