@@ -200,7 +200,7 @@ mod tests {
     const BAD: &str = "Parameters: {P: {Type: String}}\nResources:\n  Q:\n    Type: AWS::SQS::Queue\n    \
                        Properties: {Name: !Ref P, Names: a}\n";
     const UNSERVED: &str = "Resources:\n  \
-                            T: {Type: AWS::SNS::Topic, Properties: {Subscription: [{Protocol: sqs, Endpoint: q}]}}\n  \
+                            T: {Type: AWS::SNS::Topic, Properties: {FifoTopic: true}}\n  \
                             Q: {Type: AWS::SQS::Queue, Properties: {QueueName: !Ref M}}\n  \
                             M: {Type: AWS::StepFunctions::StateMachine}\n";
 
@@ -257,18 +257,18 @@ mod tests {
         let (passed, text) = checked(vec![path.clone()], &[]);
         assert!(!passed, "{text}");
         assert!(text.contains(":3: error: \"M\" is AWS::StepFunctions::StateMachine, which is not run here"), "{text}");
-        assert!(text.contains(":2: not served: T: topics are not served here\n"), "{text}");
+        assert!(text.contains(":2: not served: T: FIFO topics are not served here\n"), "{text}");
         std::fs::write(&path, UNSERVED.replace("!Ref M", "queue")).expect("a file");
         let (passed, table) = checked(vec![path.clone()], &["--table"]);
         let name = path.display();
         let expected = format!(
-            "part  {name}:2: not served: T: topics are not served here\n\
+            "part  {name}:2: not served: T: FIFO topics are not served here\n\
              {name}  0 of 1 pass, 1 more could run in part\n"
         );
         assert_eq!((passed, table), (false, expected));
         std::fs::write(&path, UNSERVED).expect("a file");
         let (passed, text) = checked(vec![path], &["--allow-missing"]);
-        assert!(passed && text.contains(":2: note: T: topics are not served here\n"), "{text}");
+        assert!(passed && text.contains(":2: note: T: FIFO topics are not served here\n"), "{text}");
         assert!(
             text.contains(":3: note: \"M\" is AWS::StepFunctions::StateMachine, which is not run here: its"),
             "{text}"
