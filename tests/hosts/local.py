@@ -23,7 +23,8 @@ def stack(root, *options, **variables):
     command = [root / "target/debug/parley", "--ephemeral", "--port", "0", "--no-site-build", "--param", "MockLatencyMs=0"]
     # As in the Rust tests: what each of several messages in a row gets is tested.
     command.append("--websocket-in-order")
-    environment = os.environ | variables
+    # Its authority for certificates is with the data of its user, and tests leave nothing there.
+    environment = os.environ | {"XDG_DATA_HOME": str(root / "target/tmp")} | variables
     process = subprocess.Popen([*command, *options], cwd=root, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         ready = json.loads(process.stdout.readline() or "{}")

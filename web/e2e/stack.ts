@@ -32,7 +32,8 @@ export class Stack {
         ...(dataDir ? ['--data-dir', dataDir] : ['--ephemeral']),
         ...Object.entries(all).flatMap(([name, value]) => ['--param', `${name}=${value}`]),
       ],
-      { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] },
+      // Its authority for certificates is with the data of its user, and tests leave nothing there.
+      { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, XDG_DATA_HOME: `${root}/target/tmp` } },
     );
     // A test that fails may never reach its end, but its process does.
     process.once('exit', () => child.kill('SIGTERM'));
