@@ -88,7 +88,7 @@ Resources:
         let path = path.display().to_string();
         let arguments = ["samovar", "--template", &path, "--debug", debugged, "--debug-port", "5000"];
         let options = Options::from_args(arguments, &Defaults::default())?;
-        let (public, internal) = (listen(0).await?, listen(0).await?);
+        let (public, internal) = (listen(0)?, listen(0)?);
         let mut template = read_template(&options, &Urls::of(&public, &internal, &options)?)?;
         let applied = apply(&mut template, &options)?;
         Ok((template, applied))

@@ -36,7 +36,7 @@ use samovar_services::event_queues::EventQueues;
 use samovar_services::permissions::{Account, Permissions};
 use samovar_template::{Locals, Template, TemplateError};
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -95,7 +95,7 @@ impl Stack {
     /// # Errors
     /// One sentence that says what is wrong and what to do, or the template's problems with their lines.
     pub async fn start(options: &Options) -> Result<Self> {
-        let (public, internal) = (listen(options.port).await?, listen(0).await?);
+        let (public, internal) = (listen(options.port)?, listen(0)?);
         let urls = Urls::of(&public, &internal, options)?;
         let mut template = read_template(options, &urls)?;
         let debugged = debug::apply(&mut template, options)?;
@@ -251,9 +251,17 @@ impl Stack {
     }
 }
 
-async fn listen(port: u16) -> Result<TcpListener> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+/// Clients that connect at the same moment wait here to be accepted. With the usual 128, a thousand that come back at
+/// once are reset. Linux takes `net.core.somaxconn` at most.
+const BACKLOG: u32 = 4096;
+
+fn listen(port: u16) -> Result<TcpListener> {
+    let listener = TcpSocket::new_v4().and_then(|socket| {
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+        socket.listen(BACKLOG)
+    });
+    listener.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             anyhow::anyhow!("Port {port} is taken; choose another with --port N, or a free one with --port 0")
         }

@@ -94,7 +94,7 @@ impl Bench {
             async move { invoker.invoke(&function, event).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR) }
         };
         let router = Router::new().route("/2015-03-31/functions/{function}/invocations", post(invoke));
-        let listener = listen(0).await?;
+        let listener = listen(0)?;
         let endpoint = format!("http://{}", listener.local_addr()?);
         tokio::spawn(crate::server::serve(listener, router, None, CancellationToken::new()));
         let dir = tempfile::tempdir()?;

@@ -50,7 +50,7 @@ async fn start(dir: &std::path::Path) -> (Stack, mpsc::Receiver<Invocation>) {
         }
     };
     let router = Router::new().route("/2015-03-31/functions/{function}/invocations", post(invoke));
-    let listener = listen(0).await.unwrap();
+    let listener = listen(0).unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(crate::server::serve(listener, router, None, CancellationToken::new()));
     let path = dir.join("template.yaml");
