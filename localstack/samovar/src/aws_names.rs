@@ -4,20 +4,25 @@
 //!
 //! In a process of Python or Node.js, connections to these names go to the stack ([`VARIABLE`]), which has a certificate
 //! for them. So none of these calls leaves for the real AWS. The stack takes such a request to the place where the same
-//! service is under an address of its own. Names of this machine are [guarded](crate::hosts), and AWS's names need no
-//! guard: nobody else can make one of them resolve to this machine.
+//! service is under an address of its own.
+//!
+//! Names of this machine are [guarded](crate::hosts), and AWS's names over `https` need no guard: no page has one of them
+//! as its origin, because nobody else has a certificate for it. Over plain HTTP they are refused: whoever controls the
+//! DNS of a browser can make one of them resolve to this machine, and then its page would reach the services.
 //!
 //! Programs of other languages are started as they are. Some of them use a [proxy](crate::proxy).
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use http::Uri;
+use axum::response::IntoResponse as _;
 use http::header::HOST;
 use http::uri::PathAndQuery;
+use http::{StatusCode, Uri};
 use tower_service::Service as _;
 
 use crate::other_services;
+use crate::server::Scheme;
 
 /// Whether this is one of AWS's own names.
 pub(crate) fn is_of_aws(name: &str) -> bool {
@@ -33,6 +38,7 @@ pub(crate) fn before(services: Router, guarded: Router) -> Router {
         let (mut services, mut guarded) = (services, guarded);
         let answered = match place(&request) {
             None => guarded.call(request).await,
+            Some(_) if request.extensions().get() != Some(&Scheme::Https) => return by_https().into_response(),
             Some(place) => services.call(moved(request, place)).await,
         };
         answered.unwrap_or_else(|never| match never {})
@@ -53,6 +59,10 @@ fn place(request: &Request) -> Option<&'static str> {
     })
 }
 
+fn by_https() -> (StatusCode, &'static str) {
+    (StatusCode::MISDIRECTED_REQUEST, "The local stack answers to names of AWS only with TLS: use https")
+}
+
 fn moved(mut request: Request<Body>, place: &str) -> Request<Body> {
     let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
     if let Ok(uri) = Uri::try_from(format!("{place}{path}")) {
@@ -64,21 +74,29 @@ fn moved(mut request: Request<Body>, place: &str) -> Request<Body> {
 #[cfg(test)]
 mod tests {
     use axum::routing::any;
-    use http::StatusCode;
 
     use super::*;
 
     /// The path with which a request to this name arrives, and whether it has passed the guard.
     async fn arrives(host: &str, path: &str) -> String {
+        let (status, body) = answer(Some(Scheme::Https), host, path).await;
+        assert_eq!(status, StatusCode::OK);
+        body
+    }
+
+    async fn answer(scheme: Option<Scheme>, host: &str, path: &str) -> (StatusCode, String) {
         let seen = |what: &'static str| {
             Router::new().fallback(any(async move |request: Request| format!("{what} {}", request.uri())))
         };
         let mut router = before(seen("services"), seen("guarded"));
-        let request = Request::builder().uri(path).header(HOST, host).body(Body::empty()).unwrap();
+        let mut request = Request::builder().uri(path).header(HOST, host).body(Body::empty()).unwrap();
+        if let Some(scheme) = scheme {
+            request.extensions_mut().insert(scheme);
+        }
         let answer = router.call(request).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK);
+        let status = answer.status();
         let body = axum::body::to_bytes(answer.into_body(), 1000).await.unwrap();
-        String::from_utf8(body.to_vec()).unwrap()
+        (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
     #[tokio::test]
@@ -104,6 +122,16 @@ mod tests {
             ("amazonaws.com.example", "/", "guarded /"),
         ] {
             assert_eq!(arrives(host, path).await, expected, "{host}{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn names_of_aws_are_refused_without_tls_because_a_page_can_rebind_them() {
+        for scheme in [None, Some(Scheme::Http)] {
+            let (status, body) = answer(scheme, "sqs.us-east-1.amazonaws.com:8000", "/").await;
+            assert_eq!(status, StatusCode::MISDIRECTED_REQUEST);
+            assert!(body.contains("use https"), "{body}");
+            assert_eq!(answer(scheme, "127.0.0.1:8000", "/").await.1, "guarded /");
         }
     }
 }
