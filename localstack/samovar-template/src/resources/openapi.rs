@@ -23,6 +23,8 @@ const VALIDATOR: &str = "x-amazon-apigateway-request-validator";
 const BINARY: &str = "x-amazon-apigateway-binary-media-types";
 /// The header of API keys, and the name of their scheme in SAM.
 const API_KEY: &str = "x-api-key";
+/// The values that an identity can have, by the beginnings of their names.
+const SOURCES: [&str; 4] = ["method.request.header.", "method.request.querystring.", "stageVariables.", "context."];
 /// API Gateway's own, which differs from SAM's.
 const DEFAULT_CACHE_SECONDS: u64 = 300;
 
@@ -177,19 +179,8 @@ impl<'a> Definition<'a> {
                     cache,
                 }),
                 "request" => function().map(|function| {
-                    let sources: Vec<_> =
-                        authorizer["identitySource"].as_str().unwrap_or_default().split(',').map(str::trim).collect();
-                    let named = |prefix: &str| {
-                        sources.iter().filter_map(|source| source.strip_prefix(prefix)).map(str::to_owned).collect()
-                    };
-                    RestAuthorizer::Request {
-                        function,
-                        headers: named("method.request.header."),
-                        query_strings: named("method.request.querystring."),
-                        stage_variables: named("stageVariables."),
-                        context: named("context."),
-                        cache,
-                    }
+                    let sources = authorizer["identitySource"].as_str().unwrap_or_default();
+                    self.request_authorizer(name, function, sources, cache)
                 }),
                 other => {
                     let message = format!("The authorizer {name} of the definition is of the type \"{other}\"");
@@ -205,6 +196,29 @@ impl<'a> Definition<'a> {
                 }
             }
         }
+    }
+
+    /// An authorizer that gets the request. `sources` are separated by commas.
+    fn request_authorizer(&self, name: &str, function: String, sources: &str, cache: Duration) -> RestAuthorizer {
+        let mut named: [Vec<String>; 4] = Default::default();
+        let sources: Vec<&str> = sources.split(',').map(str::trim).filter(|source| !source.is_empty()).collect();
+        for source in &sources {
+            let found = SOURCES.iter().zip(&mut named).find_map(|(prefix, names)| {
+                let name = source.strip_prefix(prefix).filter(|name| !name.is_empty())?;
+                names.push(name.to_owned());
+                Some(())
+            });
+            if found.is_none() {
+                let message = format!("The authorizer {name} has the identitySource \"{source}\"");
+                self.context.problems.add(self.line, format!("{message} (known: {})", SOURCES.join("…, ") + "…"));
+            }
+        }
+        if sources.is_empty() && !cache.is_zero() {
+            let message = format!("The authorizer {name} keeps its answers, so it needs an identitySource");
+            self.context.problems.add(self.line, message + " (or authorizerResultTtlInSeconds: 0)");
+        }
+        let [headers, query_strings, stage_variables, context] = named;
+        RestAuthorizer::Request { function, headers, query_strings, stage_variables, context, cache }
     }
 }
 

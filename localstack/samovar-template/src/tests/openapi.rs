@@ -166,6 +166,17 @@ fn what_is_wrong_in_a_definition_has_its_line() {
     assert_problems(&template("", "", &scheme("type: jwt")), &[(4, unknown)]);
     let nobody = "The authorizer s has the uri \"x\", which names no function here";
     assert_problems(&template("", "", &scheme("type: token, authorizerUri: x")), &[(4, nobody)]);
+    let request = |text: &str| scheme(&format!("type: request, authorizerUri: !Sub '{URI}'{text}"));
+    let shared =
+        "The authorizer s keeps its answers, so it needs an identitySource (or authorizerResultTtlInSeconds: 0)";
+    assert_problems(&template("", "", &request("")), &[(4, shared)]);
+    assert_problems(&template("", "", &request(", identitySource: ' '")), &[(4, shared)]);
+    read(&template("", "", &request(", authorizerResultTtlInSeconds: 0")));
+    for source in ["method.request.body.a", "context.", "$request.header.A"] {
+        let problem = format!("The authorizer s has the identitySource \"{source}\" (known: method.request.header.…, ");
+        let sources = format!(", identitySource: 'stageVariables.a, {source}'");
+        assert_problems(&template("", "", &request(&sources)), &[(4, &problem)]);
+    }
 }
 
 #[test]

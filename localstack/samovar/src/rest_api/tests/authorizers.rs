@@ -185,3 +185,20 @@ async fn without_parameters_an_authorizer_gets_empty_maps() {
         assert_eq!(asked[name], json!({}), "{name}");
     }
 }
+
+#[tokio::test]
+async fn callers_without_an_identity_share_no_answer() {
+    let bench = Bench::with(&ROUTES, |spec| {
+        let mut authorizer = request(&[], &[], &[]);
+        if let RestAuthorizer::Request { stage_variables, .. } = &mut authorizer {
+            stage_variables.clear();
+        }
+        guarded(spec, authorizer);
+    })
+    .await;
+    bench.functions.answers("guard", policy("Allow", "*"));
+    for asked in 1..=2 {
+        assert_eq!(ask(&bench, Method::GET, "a").await.status, 200);
+        assert_eq!(bench.functions.count("guard"), asked);
+    }
+}
