@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use http::{HeaderMap, Method};
+use reqwest::redirect::Policy;
 use samovar_services::{Caller, Services};
 use samovar_template::IntegrationRole;
 use serde_json::{Value, json};
@@ -19,11 +20,19 @@ use crate::websocket::Api;
 const MAX_REPLY_BYTES: usize = 10 * 1024 * 1024;
 
 /// The services and the client that integrations call.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Backends {
     /// `None` only in tests that call none.
     pub services: Option<Arc<Services>>,
     pub http: reqwest::Client,
+}
+
+impl Default for Backends {
+    fn default() -> Self {
+        // Requests may have tokens, so no redirect is followed. It is the answer.
+        let http = reqwest::Client::builder().redirect(Policy::none()).build().expect("a client without settings");
+        Self { services: None, http }
+    }
 }
 
 /// The answer of what was called.

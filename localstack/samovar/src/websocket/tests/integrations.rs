@@ -246,6 +246,21 @@ async fn an_address_gets_the_request_and_its_answer_is_mapped() {
 }
 
 #[tokio::test]
+async fn a_redirect_is_an_answer_and_is_not_followed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/from", listener.local_addr().unwrap());
+    let from = || async { (http::StatusCode::TEMPORARY_REDIRECT, [("location", "/to")], "moved") };
+    let router = Router::new().route("/from", post(from)).route("/to", post(|| async { "followed" }));
+    let backend = tokio::spawn(async move { axum::serve(listener, router).await });
+    let http = Backend::Http { method: "POST".to_owned(), url, proxy: true };
+    let bench = bench(mapped(http, &[]), |_| {}).await;
+    let mut client = bench.connect().await;
+    client.send(r#"{"action":"echo"}"#).await;
+    assert_eq!(client.text().await, "moved");
+    backend.abort();
+}
+
+#[tokio::test]
 async fn a_mapped_integration_that_takes_too_long_is_a_frame_too() {
     let called = mapped(Backend::Function("worker".to_owned()), &[("$default", "{}")]);
     let bench = bench(called, |api| route(api, "echo").integration_timeout = Duration::from_millis(50)).await;
