@@ -28,8 +28,8 @@ pub(crate) enum IntegrationError {
     #[error("{0}")]
     Mapping(String),
     /// An integration takes nothing that it has no template for.
-    #[error("There is no request template for {key:?}, and PassthroughBehavior lets nothing else through")]
-    NoTemplate { key: String },
+    #[error("There is no request template for this request, and PassthroughBehavior lets nothing else through")]
+    NoTemplate,
     /// The function crashed, timed out, did not start, or could not be reached.
     #[error("{0}")]
     Host(String),

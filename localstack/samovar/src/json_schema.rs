@@ -17,7 +17,7 @@ const MAX_STEPS: usize = 100_000;
 /// Checks that a value has the form of the schema.
 ///
 /// # Errors
-/// The first thing that is wrong with it, with its place.
+/// The first thing that is wrong with it, with its place: the names of the schema, and no text of the value.
 pub(crate) fn check(schema: &Value, value: &Value) -> Result<(), String> {
     Checker { root: schema, steps: 0 }.check(schema, value, "$", 0)
 }
@@ -75,12 +75,13 @@ impl Checker<'_> {
         counted(schema, map.len(), at, ("minProperties", "maxProperties"))?;
         let properties = schema.get("properties").and_then(Value::as_object);
         let patterns = schema.get("patternProperties").and_then(Value::as_object);
+        // A name that the schema does not have is the sender's.
+        let within = format!("{at}.*");
         for (name, value) in map {
-            let within = format!("{at}.{name}");
             let mut is_known = false;
             if let Some(property) = properties.and_then(|properties| properties.get(name)) {
                 is_known = true;
-                self.check(property, value, &within, depth + 1)?;
+                self.check(property, value, &format!("{at}.{name}"), depth + 1)?;
             }
             for (pattern, property) in patterns.into_iter().flatten() {
                 if matches(pattern, name, at)? {
@@ -89,7 +90,9 @@ impl Checker<'_> {
                 }
             }
             match schema.get("additionalProperties") {
-                Some(Value::Bool(false)) if !is_known => return Err(format!("{within} is not allowed")),
+                Some(Value::Bool(false)) if !is_known => {
+                    return Err(format!("{at} has a property that is not allowed"));
+                }
                 Some(other) if !is_known => self.check(other, value, &within, depth + 1)?,
                 _ => {}
             }
@@ -247,19 +250,19 @@ mod tests {
                 json!({ "additionalProperties": false, "properties": { "a": {} } }),
                 json!({ "a": 1 }),
                 json!({ "b": 1 }),
-                "$.b",
+                "$ has a property that is not allowed",
             ),
             (
                 json!({ "additionalProperties": { "type": "integer" } }),
                 json!({ "a": 1 }),
                 json!({ "a": 1.5 }),
-                "$.a is not",
+                "$.* is not",
             ),
             (
                 json!({ "patternProperties": { "^x": { "type": "null" } } }),
                 json!({ "x": null }),
                 json!({ "xy": 1 }),
-                "$.xy",
+                "$.* is not",
             ),
             (json!({ "minProperties": 1 }), json!({ "a": 1 }), json!({}), "$ has 0"),
             (json!({ "items": { "enum": [1, "b"] } }), json!([1, "b", 1]), json!([1, "c"]), "$[1] is not one of"),

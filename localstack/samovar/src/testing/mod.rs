@@ -3,6 +3,7 @@
 
 pub(crate) mod functions;
 pub(crate) mod hostile;
+pub(crate) mod log;
 pub(crate) mod shapes;
 pub(crate) mod signing;
 

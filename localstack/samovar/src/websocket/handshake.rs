@@ -151,7 +151,7 @@ async fn connect(
             IntegrationError::IntegrationTimeout { .. } => {
                 refuse(StatusCode::GATEWAY_TIMEOUT, "Endpoint request timed out")
             }
-            IntegrationError::NoTemplate { .. } => refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type"),
+            IntegrationError::NoTemplate => refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type"),
             _ => refuse(StatusCode::BAD_GATEWAY, "Internal server error"),
         }
     })?;
@@ -171,7 +171,8 @@ fn subprotocol(selected: &str, handshake: &Handshake) -> Option<HeaderValue> {
     let offers = handshake.headers.iter().filter(|(name, _)| is_protocol(name));
     let offered = offers.flat_map(|(_, value)| value.split(',')).any(|name| name.trim() == selected);
     if !offered {
-        tracing::warn!("$connect selected the subprotocol {selected:?}, which the client did not offer");
+        // Some clients send their token as a subprotocol.
+        tracing::warn!("$connect selected a subprotocol that the client did not offer");
         return None;
     }
     HeaderValue::from_str(selected).ok()

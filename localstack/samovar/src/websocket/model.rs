@@ -20,7 +20,7 @@ pub(super) fn check(api: &Api, route: &Route, event: &Value) -> Result<(), Strin
     let scope = scope(event, &api.spec.stage_variables);
     let key = selection.evaluate(|name| value(name, &scope));
     let model = route.request_models.get(&key).or_else(|| route.request_models.get("$default"));
-    let model = model.ok_or_else(|| format!("There is no model for {key:?}"))?;
+    let model = model.ok_or_else(|| format!("There is no model for its {selection}"))?;
     let body = serde_json::from_str(&scope.body).map_err(|error| format!("The message is not JSON: {error}"))?;
     json_schema::check(model, &body)
 }

@@ -131,7 +131,7 @@ async fn handle(api: &Arc<Api>, connection: &Connection, route_key: &str, frame:
     tracing::warn!(route = route_key, connection = connection.client.connection_id, "{error}");
     let message = match error {
         IntegrationError::IntegrationTimeout { .. } => "Endpoint request timed out",
-        IntegrationError::NoTemplate { .. } => "Unsupported Media Type",
+        IntegrationError::NoTemplate => "Unsupported Media Type",
         _ => "Internal server error",
     };
     refuse(api, connection, message, &request_id);

@@ -144,21 +144,24 @@ pub(super) async fn service(
     Ok(reply)
 }
 
-/// Sends the request to an address, in which stage variables and path parameters have been replaced.
+/// Sends the request to an address, in which stage variables and path parameters have been replaced. Errors have the
+/// address as the template has it, because the values may be secret.
 pub(super) async fn http(
     api: &Arc<Api>,
     method: &str,
-    url: &str,
+    written: &str,
     request: Request,
     scope: &Scope,
 ) -> Result<Reply, IntegrationError> {
-    let written = address(url, &request, scope);
-    let mut url: reqwest::Url =
-        written.parse().map_err(|error| IntegrationError::Host(format!("{written} is no address: {error}")))?;
+    let url = address(written, &request, scope).parse();
+    let mut url: reqwest::Url = url.map_err(|error| {
+        IntegrationError::Host(format!("{written} is no address with the values of this request: {error}"))
+    })?;
     url.query_pairs_mut().extend_pairs(&request.query);
     let method = if method == "ANY" { Method::POST } else { method.parse().unwrap_or(Method::POST) };
-    let failed = |error: reqwest::Error| IntegrationError::Host(format!("{url} can't be reached: {error}"));
-    let mut sending = api.backends.http.request(method, url.clone()).headers(request.headers.clone());
+    let failed =
+        |error: reqwest::Error| IntegrationError::Host(format!("{written} can't be reached: {}", error.without_url()));
+    let mut sending = api.backends.http.request(method, url).headers(request.headers.clone());
     if !request.headers.contains_key(CONTENT_TYPE) {
         sending = sending.header(CONTENT_TYPE, "application/json");
     }
@@ -168,7 +171,7 @@ pub(super) async fn http(
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         body.extend_from_slice(&chunk);
         if body.len() > MAX_REPLY_BYTES {
-            return Err(IntegrationError::Host(format!("{url} answers with more than {MAX_REPLY_BYTES} bytes")));
+            return Err(IntegrationError::Host(format!("{written} answers with more than {MAX_REPLY_BYTES} bytes")));
         }
     }
     Ok(Reply { headers, ..Reply::new(status, body) })

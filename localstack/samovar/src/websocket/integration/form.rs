@@ -30,7 +30,7 @@ pub(super) fn request(form: &str, path: &str) -> Result<(String, Value), String>
             "Action" => operation = Some(value),
             "Version" => {}
             "DelaySeconds" => {
-                let seconds: i64 = value.parse().map_err(|_| format!("DelaySeconds is {value:?}, and no number"))?;
+                let seconds: i64 = value.parse().map_err(|_| "DelaySeconds is no number".to_owned())?;
                 request.insert(name, seconds.into());
             }
             "MessageBody" | "MessageDeduplicationId" | "MessageGroupId" | "QueueUrl" => {
@@ -95,7 +95,7 @@ mod tests {
             ("", "no Action"),
             ("Action=PurgeQueue", "PurgeQueue"),
             ("Action=SendMessage&Delay=1", "Delay"),
-            ("Action=SendMessage&DelaySeconds=x", "DelaySeconds"),
+            ("Action=SendMessage&DelaySeconds=x", "DelaySeconds is no number"),
             ("Action=SendMessage&MessageAttribute.1.Type=x", "MessageAttribute.1.Type"),
         ] {
             assert!(request(form, "0/q").is_err_and(|error| error.contains(why)), "{form}");

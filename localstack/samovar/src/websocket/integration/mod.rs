@@ -63,7 +63,8 @@ async fn call_mapped(api: &Arc<Api>, mapped: &MappedIntegration, event: &Value) 
     };
     if reply.status >= 400 {
         let (name, status) = (mapped.backend.name(), reply.status);
-        tracing::warn!("{name} answered {status}: {}", String::from_utf8_lossy(&reply.body));
+        tracing::warn!("{name} answered {status} with {} bytes", reply.body.len());
+        tracing::debug!("{name} answered {}", String::from_utf8_lossy(&reply.body));
     }
     response::map(mapped, reply, scope)
 }

@@ -53,7 +53,7 @@ pub(super) fn make(mapped: &MappedIntegration, scope: &Scope) -> Result<Request,
         }
         (None, Passthrough::WhenNoMatch) => scope.body.clone(),
         (None, Passthrough::WhenNoTemplates) if templates.is_empty() => scope.body.clone(),
-        (None, _) => return Err(IntegrationError::NoTemplate { key: key.unwrap_or_else(|| DEFAULT.to_owned()) }),
+        (None, _) => return Err(IntegrationError::NoTemplate),
     };
     let mut request = Request { body, ..Request::default() };
     for (target, source) in &mapped.request_parameters {
@@ -66,7 +66,7 @@ pub(super) fn make(mapped: &MappedIntegration, scope: &Scope) -> Result<Request,
 fn parameter(request: &mut Request, target: &str, source: &str, scope: &Scope) -> Result<(), IntegrationError> {
     let fixed = source.strip_prefix('\'').and_then(|text| text.strip_suffix('\''));
     let Some(value) = fixed.map(str::to_owned).or_else(|| value(source, scope)) else { return Ok(()) };
-    let wrong = || IntegrationError::Mapping(format!("The RequestParameter {target} can't be {value:?}"));
+    let wrong = || IntegrationError::Mapping(format!("The RequestParameter {target} can't have the value of {source}"));
     let Some((place, name)) = target.strip_prefix("integration.request.").and_then(|rest| rest.split_once('.')) else {
         return Err(wrong());
     };
@@ -162,8 +162,8 @@ mod tests {
             ),
             (&[("b", "B")], Some("$request.body.kind"), WhenNoMatch, Ok(frame)),
             (&[], Some("$request.body.kind"), WhenNoTemplates, Ok(frame)),
-            (&[("b", "B")], Some("$request.body.kind"), WhenNoTemplates, Err("no request template for \"a\"")),
-            (&[], None, Never, Err("no request template for \"$default\"")),
+            (&[("b", "B")], Some("$request.body.kind"), WhenNoTemplates, Err("no request template for this request")),
+            (&[], None, Never, Err("no request template for this request")),
             (&[("$default", "#if(")], None, Never, Err("The request template: line 1")),
         ] {
             let made = body(&mapped(templates, selection, passthrough));
@@ -192,12 +192,17 @@ mod tests {
         assert!(!request.headers.contains_key("x-none"));
         assert_eq!(request.query, [("user".to_owned(), "ada".to_owned())]);
         assert_eq!(request.path["ip"], "::1");
+        let token = json!({ "headers": { "X-Token": "secret\n" } });
+        mapped.request_parameters =
+            BTreeMap::from([("integration.request.header.a".to_owned(), "route.request.header.X-Token".to_owned())]);
+        let error = make(&mapped, &scope(&token, &BTreeMap::new())).expect_err("no header's value").to_string();
+        assert!(error.ends_with("can't have the value of route.request.header.X-Token"), "{error}");
         for (target, source) in
             [("integration.request.cookie.a", "'b'"), ("header.a", "'b'"), ("integration.request.header.a b", "'c'")]
         {
             mapped.request_parameters = BTreeMap::from([(target.to_owned(), source.to_owned())]);
             let error = make(&mapped, &scope(&event(), &BTreeMap::new())).expect_err(target);
-            assert!(error.to_string().contains("The RequestParameter"), "{error}");
+            assert!(error.to_string().starts_with(&format!("The RequestParameter {target} can't have")), "{error}");
         }
     }
 }

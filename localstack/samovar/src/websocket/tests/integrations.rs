@@ -15,6 +15,7 @@ use samovar_template::{Backend, IntegrationResponse, IntegrationRole, MappedInte
 use serde_json::json;
 
 use super::*;
+use crate::testing::log::Log;
 
 fn mapped(backend: Backend, templates: &[(&str, &str)]) -> MappedIntegration {
     MappedIntegration {
@@ -242,6 +243,52 @@ async fn an_address_gets_the_request_and_its_answer_is_mapped() {
     assert_eq!(client.text().await, "refused");
     client.send("nowhere").await;
     assert_eq!(client.json().await["message"], "Internal server error");
+    backend.abort();
+}
+
+#[tokio::test]
+async fn the_log_has_no_text_of_messages_and_no_tokens() {
+    let log = Log::begin();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let refuse = |body: String| async move { (http::StatusCode::BAD_REQUEST, body) };
+    let backend = tokio::spawn(async move { axum::serve(listener, Router::new().route("/", post(refuse))).await });
+    let http = |url: String| {
+        let mut integration = mapped(Backend::Http { method: "POST".to_owned(), url, proxy: true }, &[]);
+        let query = ("integration.request.querystring.q".to_owned(), "route.request.body.text".to_owned());
+        integration.request_parameters = BTreeMap::from([query]);
+        Integration::Mapped(Box::new(integration))
+    };
+    let bench = Bench::with(|api| {
+        route(api, "echo").integration = http(format!("http://{address}/"));
+        route(api, "$default").integration = http("http://127.0.0.1:1/".to_owned());
+        let join = route(api, "join");
+        join.model_selection = Some(Selection::parse("$request.body.text").unwrap());
+        join.request_models = BTreeMap::from([("small".to_owned(), json!({ "additionalProperties": false }))]);
+    })
+    .await;
+    bench.functions.answers("connect", json!({ "statusCode": 200, "headers": { "Sec-WebSocket-Protocol": "secret" } }));
+    let mut client = bench.connect().await;
+    for frame in [
+        json!({ "action": "echo", "text": "secret" }),
+        json!({ "action": "none", "text": "secret" }),
+        json!({ "action": "join", "text": "secret" }),
+        json!({ "action": "join", "text": "small", "secret": "secret" }),
+    ] {
+        client.send(&frame.to_string()).await;
+        within("An answer comes", client.text()).await;
+    }
+    let log = log.text();
+    for expected in [
+        "selected a subprotocol that the client did not offer".to_owned(),
+        format!("http://{address}/ answered 400 with 33 bytes"),
+        "http://127.0.0.1:1/ can't be reached: ".to_owned(),
+        "There is no model for its $request.body.text".to_owned(),
+        "has a property that is not allowed".to_owned(),
+    ] {
+        assert!(log.contains(&expected), "{expected}: {log}");
+    }
+    assert!(!log.contains("secret"), "{log}");
     backend.abort();
 }
 
