@@ -281,7 +281,10 @@ mod tests {
             ),
             (r#"{"none": <none>, "text": "<none>"}"#, r#"{"none": null, "text": ""}"#),
             (
-                r#"{"r": "<aws.events.rule-name>", "a": <aws.events.rule-arn>, "at": <aws.events.event.ingestion-time>}"#,
+                concat!(
+                    r#"{"r": "<aws.events.rule-name>", "a": <aws.events.rule-arn>, "#,
+                    r#""at": <aws.events.event.ingestion-time>}"#
+                ),
                 r#"{"r": "r", "a": "arn:r", "at": "2015-11-11T21:29:54Z"}"#,
             ),
             (r#"{"x": <aws.events.other>}"#, r#"{"x": null}"#),

@@ -1,14 +1,14 @@
 //! AWS's own host names, for functions whose code or SDK does not read the addresses in their environment: an API's
-//! (`{id}.execute-api.{region}.amazonaws.com`, built in code), and those that SDKs have by themselves, such as version 2
-//! of the SDK for JavaScript.
+//! (`{id}.execute-api.{region}.amazonaws.com`, built in code), and those that SDKs have by themselves, such as version
+//! 2 of the SDK for JavaScript.
 //!
-//! In a process of Python or Node.js, connections to these names go to the stack ([`VARIABLE`]), which has a certificate
-//! for them. So none of these calls leaves for the real AWS. The stack takes such a request to the place where the same
-//! service is under an address of its own.
+//! In a process of Python or Node.js, connections to these names go to the stack ([`VARIABLE`]), which has a
+//! certificate for them. So none of these calls leaves for the real AWS. The stack takes such a request to the place
+//! where the same service is under an address of its own.
 //!
-//! Names of this machine are [guarded](crate::hosts), and AWS's names over `https` need no guard: no page has one of them
-//! as its origin, because nobody else has a certificate for it. Over plain HTTP they are refused: whoever controls the
-//! DNS of a browser can make one of them resolve to this machine, and then its page would reach the services.
+//! Names of this machine are [guarded](crate::hosts), and AWS's names over `https` need no guard: no page has one of
+//! them as its origin, because nobody else has a certificate for it. Over plain HTTP they are refused: whoever controls
+//! the DNS of a browser can make one of them resolve to this machine, and then its page would reach the services.
 //!
 //! Programs of other languages are started as they are. Some of them use a [proxy](crate::proxy).
 

@@ -35,8 +35,8 @@ pub(crate) enum IntegrationError {
     Host(String),
 }
 
-/// Invokes a function for an API, for at most the integration's time. A function that takes longer goes on as one of the
-/// API's tasks, without effect.
+/// Invokes a function for an API, for at most the integration's time. A function that takes longer goes on as one of
+/// the API's tasks, without effect.
 pub(crate) async fn within(
     after: Duration,
     invoker: &Arc<dyn Invoker>,

@@ -1,10 +1,11 @@
 //! A proxy for functions whose code knows [AWS's own host names](crate::aws_names), and whose runtime can't be told
-//! otherwise: programs in Go, shell and other languages. Most HTTP clients of such programs ask the proxy in `HTTPS_PROXY`
-//! for a tunnel (`CONNECT`, RFC 9110, 9.3.6), and the SDK for Go is one of them. AWS's SDK for Rust is none.
+//! otherwise: programs in Go, shell and other languages. Most HTTP clients of such programs ask the proxy in
+//! `HTTPS_PROXY` for a tunnel (`CONNECT`, RFC 9110, 9.3.6), and the SDK for Go is one of them. AWS's SDK for Rust is
+//! none.
 //!
-//! A tunnel to a name of AWS leads to the stack, which has a certificate for it. Every other tunnel leads where it should,
-//! and nobody here can read what is in it. A name in one of the function's own `AWS_ENDPOINT_URL…` variables is meant for
-//! the world, so its client is told to go there by itself.
+//! A tunnel to a name of AWS leads to the stack, which has a certificate for it. Every other tunnel leads where it
+//! should, and nobody here can read what is in it. A name in one of the function's own `AWS_ENDPOINT_URL…` variables is
+//! meant for the world, so its client is told to go there by itself.
 //!
 //! A tunnel lives until both sides have closed it, or until the stack stops.
 

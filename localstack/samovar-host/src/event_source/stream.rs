@@ -4,10 +4,10 @@
 //! committed after the batch that it follows. A process that ends in between has committed less than it has done, so no
 //! record is lost, and some are processed again.
 //!
-//! A batch that fails blocks its shard: it is tried again until it succeeds, until its retries are used up, or until its
-//! records are too old. Then they are discarded, and the destination is told if there is one. These are the rules of
-//! "Retain discarded records for a DynamoDB event source" and of "Partial batch response" in Lambda's developer guide
-//! (`services-dynamodb-errors`, `services-ddb-batchfailurereporting`):
+//! A batch that fails blocks its shard: it is tried again until it succeeds, until its retries are used up, or until
+//! its records are too old. Then they are discarded, and the destination is told if there is one. These are the rules
+//! of "Retain discarded records for a DynamoDB event source" and of "Partial batch response" in Lambda's developer
+//! guide (`services-dynamodb-errors`, `services-ddb-batchfailurereporting`):
 //! - A function that reports failures is tried again from the lowest sequence number that it names. What came before is
 //!   done, and the rest counts as a new batch.
 //! - A batch that is split in two because it failed does not use up a retry.

@@ -23,8 +23,8 @@ pub struct RestApi {
     pub cors: Option<RestCors>,
     /// The authorizers, by their names in the template.
     pub authorizers: BTreeMap<String, RestAuthorizer>,
-    /// The key that routes with `ApiKeyRequired` take, if SAM makes one: `Auth.UsagePlan` with `CreateUsagePlan`. On AWS
-    /// its value is random.
+    /// The key that routes with `ApiKeyRequired` take, if SAM makes one: `Auth.UsagePlan` with `CreateUsagePlan`. On
+    /// AWS its value is random.
     pub api_key: Option<String>,
     /// `BinaryMediaTypes`, with `/` for the `~1` of the template.
     pub binary_media_types: Vec<String>,

@@ -52,8 +52,9 @@ fn an_event_of_sam_is_a_rule_for_its_function() {
 #[test]
 fn a_rule_has_targets_with_inputs_a_pattern_or_a_schedule() {
     let rules = "  Q: {Type: AWS::SQS::Queue}\n  R: {Type: AWS::Events::Rule, Properties: {EventBusName: \
-                 !GetAtt B.Arn, EventPattern: '{\"source\":[\"shop\"]}', Targets: [{Id: one, Arn: !GetAtt F.Arn, Input: '{}'}, {Id: \
-                 two, Arn: !GetAtt Q.Arn, InputTransformer: {InputPathsMap: {n: $.detail.n}, InputTemplate: '{\"n\": \
+                 !GetAtt B.Arn, EventPattern: '{\"source\":[\"shop\"]}', \
+                 Targets: [{Id: one, Arn: !GetAtt F.Arn, Input: '{}'}, {Id: two, Arn: !GetAtt Q.Arn, \
+                 InputTransformer: {InputPathsMap: {n: $.detail.n}, InputTemplate: '{\"n\": \
                  <n>}'}}]}}\n  S: {Type: AWS::Events::Rule, Properties: {Name: daily, ScheduleExpression: cron(0 9 * * \
                  ? *)}}\n";
     let outputs = "Outputs: {R: {Value: !Ref R}, A: {Value: !GetAtt S.Arn}, S: {Value: !Ref S}}\n";

@@ -228,8 +228,8 @@ fn schedules_are_rates_or_cron_expressions() {
     let schedule = |arn: &str| {
         format!(
             "  F: {{Type: AWS::Serverless::Function, Properties: {{Handler: a, Runtime: python3.13, \
-             InlineCode: x}}}}\n  S: {{Type: AWS::Scheduler::Schedule, Properties: {{ScheduleExpression: rate(1 day), FlexibleTimeWindow: \
-             {{Mode: 'OFF'}}, Target: {{Arn: {arn}, RoleArn: r, Input: '{{}}'}}}}}}\nOutputs: {{S: \
+             InlineCode: x}}}}\n  S: {{Type: AWS::Scheduler::Schedule, Properties: {{ScheduleExpression: rate(1 day), \
+             FlexibleTimeWindow: {{Mode: 'OFF'}}, Target: {{Arn: {arn}, RoleArn: r, Input: '{{}}'}}}}}}\nOutputs: {{S: \
              {{Value: !Ref S}}, A: {{Value: !GetAtt S.Arn}}}}\n"
         )
     };

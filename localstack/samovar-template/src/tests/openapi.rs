@@ -130,8 +130,8 @@ fn security_schemes_are_authorizers() {
 fn a_mock_has_one_answer_and_other_integrations_are_named() {
     let mock = "x-amazon-apigateway-integration:\n  type: mock\n  requestTemplates: {application/json: \
                 '{\"statusCode\": 200}'}\n  responses:\n    default:\n      statusCode: '204'\n      \
-                responseParameters: {method.response.header.Access-Control-Allow-Origin: \"'*'\"}\n      responseTemplates: \
-                {application/json: '{}'}\n";
+                responseParameters: {method.response.header.Access-Control-Allow-Origin: \"'*'\"}\n      \
+                responseTemplates: {application/json: '{}'}\n";
     let indented = |text: &str| text.lines().map(|line| format!("      {line}\n")).collect::<String>();
     let of = |method: &str, integration: &str| format!("    {method}:\n{}", indented(integration));
     let with_template = mock.replace("'{}'", "'$input.body'");

@@ -243,8 +243,10 @@ fn parts_that_do_not_fit_together_are_errors() {
             "AWS::ApiGatewayV2::Integration.IntegrationUri is \"arn:aws:apigateway:eu-central-1:sqs:queue/x\", which",
         ),
         (
-            "IntegrationType: AWS, IntegrationUri: 'arn:aws:apigateway:eu-central-1:lambda:path/x/functions/y/invocations'",
-            "AWS::ApiGatewayV2::Integration.IntegrationUri is \"arn:aws:apigateway:eu-central-1:lambda:path/x/functions/y",
+            "IntegrationType: AWS, IntegrationUri: \
+             'arn:aws:apigateway:eu-central-1:lambda:path/x/functions/y/invocations'",
+            "AWS::ApiGatewayV2::Integration.IntegrationUri is \
+             \"arn:aws:apigateway:eu-central-1:lambda:path/x/functions/y",
         ),
         (
             "IntegrationType: MOCK, PassthroughBehavior: SOMETIMES",
@@ -328,7 +330,8 @@ fn an_integration_that_is_no_proxy_has_templates_and_responses() {
         uri("dynamodb:action/PutItem")
     );
     let response = "ApiId: !Ref Api, IntegrationId: !Ref Put, IntegrationResponseKey: /2\\d\\d/, \
-                    ResponseTemplates: {\"200\": ok}, TemplateSelectionExpression: '${integration.response.statuscode}'";
+                    ResponseTemplates: {\"200\": ok}, \
+                    TemplateSelectionExpression: '${integration.response.statuscode}'";
     let queue = format!(
         "ApiId: !Ref Api, IntegrationType: AWS, CredentialsArn: !GetAtt Role.Arn, IntegrationUri: {}",
         uri("sqs:path/1/q.fifo")

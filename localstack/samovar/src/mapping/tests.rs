@@ -141,7 +141,8 @@ fn strings_lists_and_maps_have_methods() {
             "{a=1, b=2} [a, b] [1, 2] true 2",
         ),
         (
-            "#set($m = {'b': 2})#foreach($e in $m.entrySet())$e.key=$e.value#end $m.getOrDefault('x', 7) $m.remove('b') $m",
+            "#set($m = {'b': 2})#foreach($e in $m.entrySet())$e.key=$e.value#end \
+             $m.getOrDefault('x', 7) $m.remove('b') $m",
             "b=2 7 2 {}",
         ),
         ("#set($m = {'l': [1]})#set($x = $m.l.add(2))#set($x = $m.get('l').add(3))$m", "{l=[1, 2, 3]}"),

@@ -321,8 +321,8 @@ fn template_error(error: TemplateError) -> anyhow::Error {
     }
 }
 
-/// What the listeners need for TLS, and the functions. Without a place for the authority there is none, and all the rest
-/// works.
+/// What the listeners need for TLS, and the functions. Without a place for the authority there is none, and all the
+/// rest works.
 fn open_tls() -> Option<(Arc<Tls>, Trust)> {
     let opened = Tls::open(REGION).and_then(|tls| {
         let trust = tls.trust()?;

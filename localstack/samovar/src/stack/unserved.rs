@@ -249,8 +249,8 @@ mod tests {
             (
                 "Timeout: 3",
                 "  R: {Type: AWS::Events::Rule, Properties: {EventPattern: {a: [1]}, Targets: [{Id: a, Arn: !Ref T}, \
-                 {Id: b, Arn: !GetAtt Q.Arn}, {Id: c, Arn: !GetAtt F.Arn}]}}\n  T: {Type: AWS::SNS::Topic}\n  Q: {Type: \
-                 AWS::SQS::Queue, Properties: {FifoQueue: true}}\n"
+                 {Id: b, Arn: !GetAtt Q.Arn}, {Id: c, Arn: !GetAtt F.Arn}]}}\n  T: {Type: AWS::SNS::Topic}\n  Q: \
+                 {Type: AWS::SQS::Queue, Properties: {FifoQueue: true}}\n"
                     .to_owned(),
                 vec![(4, "R: events are not sent to FIFO queues here")],
             ),

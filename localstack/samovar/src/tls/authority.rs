@@ -1,8 +1,8 @@
 //! The certificate authority of a user: a key that only the user can read, and a certificate for everybody.
 //!
-//! A browser that accepts this authority would accept anything that it signs, so the certificate says which names it may
-//! sign for (RFC 5280, 4.2.1.10): names of this machine, and names under `amazonaws.com` and `on.aws`. Whoever steals the
-//! key cannot pass for a bank.
+//! A browser that accepts this authority would accept anything that it signs, so the certificate says which names it
+//! may sign for (RFC 5280, 4.2.1.10): names of this machine, and names under `amazonaws.com` and `on.aws`. Whoever
+//! steals the key cannot pass for a bank.
 //!
 //! Both files are written once, under a lock, the key last. So a key that is there has its certificate beside it.
 
@@ -147,8 +147,8 @@ fn named(name: &str) -> DistinguishedName {
     distinguished
 }
 
-/// The folder of the authority. It is with the user's data and not in a cache: browsers that have been told to accept it
-/// would have to be told again.
+/// The folder of the authority. It is with the user's data and not in a cache: browsers that have been told to accept
+/// it would have to be told again.
 pub(super) fn folder() -> Option<PathBuf> {
     #[cfg(not(test))]
     return folder_by(&variable);

@@ -2,8 +2,8 @@
 //!
 //! Functions build `https://{domainName}/{stage}` in code, because on AWS that is the address of the management API. So
 //! the stack has to answer there with a certificate that the functions accept. The [`authority`] is made by the first
-//! stack of a user and is the same for all later ones, so a browser can be told once to accept it. Functions are told in
-//! their environment where its certificate is (see [`trust`]).
+//! stack of a user and is the same for all later ones, so a browser can be told once to accept it. Functions are told
+//! in their environment where its certificate is (see [`trust`]).
 //!
 //! The start of a stack reads two small files for this. A certificate for the stack is made when the first client
 //! speaks TLS, and is never written down.

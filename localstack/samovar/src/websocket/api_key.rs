@@ -1,5 +1,5 @@
-//! API keys: a route may need one. It comes with the handshake, in the header `x-api-key` or from the authorizer, as the
-//! `ApiKeySelectionExpression` says ([API key selection expressions]).
+//! API keys: a route may need one. It comes with the handshake, in the header `x-api-key` or from the authorizer, as
+//! the `ApiKeySelectionExpression` says ([API key selection expressions]).
 //!
 //! Quotas and throttling of usage plans are not applied.
 //!

@@ -3,8 +3,8 @@
 //!
 //! - [`handshake`] decides whether a client gets in, and [`connection`] owns an open socket until it is closed.
 //! - [`events`] builds events, [`routes`] selects the route for a frame and returns its answer, and [`integration`]
-//!   calls what a route calls. [`model`] and [`throttle`] decide which messages are taken, [`iam`] and [`api_key`] which
-//!   signatures and keys.
+//!   calls what a route calls. [`model`] and [`throttle`] decide which messages are taken, [`iam`] and [`api_key`]
+//!   which signatures and keys.
 //! - [`registry`] knows the open connections, [`management`] is `@connections`, and [`router()`] receives requests.
 //!
 //! A connection is in the registry from the moment its `$connect` has answered until its socket begins to close. Before

@@ -38,7 +38,9 @@ Resources:
   Say:
     Type: AWS::ApiGatewayV2::Route
     Properties: {ApiId: !Ref Api, RouteKey: say, Target: !Sub 'integrations/${Put}'}
-  Said: {Type: AWS::ApiGatewayV2::RouteResponse, Properties: {ApiId: !Ref Api, RouteId: !Ref Say, RouteResponseKey: $default}}
+  Said:
+    Type: AWS::ApiGatewayV2::RouteResponse
+    Properties: {ApiId: !Ref Api, RouteId: !Ref Say, RouteResponseKey: $default}
   Send:
     Type: AWS::ApiGatewayV2::Integration
     Properties:

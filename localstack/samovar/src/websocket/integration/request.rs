@@ -82,8 +82,8 @@ fn parameter(request: &mut Request, target: &str, source: &str, scope: &Scope) -
     Ok(())
 }
 
-/// The value of a variable of a selection expression or of a parameter: `request.body.NAME`, `route.request.header.NAME`,
-/// `context.NAME`, `stageVariables.NAME` and so on.
+/// The value of a variable of a selection expression or of a parameter: `request.body.NAME`,
+/// `route.request.header.NAME`, `context.NAME`, `stageVariables.NAME` and so on.
 pub(in crate::websocket) fn value(name: &str, scope: &Scope) -> Option<String> {
     let name = name.strip_prefix("route.").unwrap_or(name);
     let text = |value: &Value| match value {

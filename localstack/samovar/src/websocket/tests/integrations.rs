@@ -1,5 +1,5 @@
-//! Integrations that are no functions behind a proxy: mocks, functions, services and addresses, with mapped requests and
-//! answers.
+//! Integrations that are no functions behind a proxy: mocks, functions, services and addresses, with mapped requests
+//! and answers.
 
 use std::sync::Arc;
 
